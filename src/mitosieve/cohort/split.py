@@ -1,0 +1,230 @@
+"""A split: named folds of cases, made once, written to one file, read by every job.
+
+Knows cases and nothing finer: a slide can never be on two sides.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mitosieve.annotation import Label
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.errors import SplitError
+from mitosieve.runfolder import write_json
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Cases of one fold, each part sorted; parts are disjoint."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def part(self, name: str) -> tuple[str, ...]:
+        if name not in PARTS:
+            raise SplitError(f"there is no part '{name}'", remedy=f"choose one of {', '.join(PARTS)}")
+        cases: tuple[str, ...] = getattr(self, name)
+        return cases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Named folds. Check it against its cohort before use."""
+
+    folds: dict[str, Fold]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Split":
+        """Read a split file.
+
+        Raises:
+            SplitError: missing, not JSON, or a case stands in two parts of a fold.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            folds = {
+                str(name): Fold(**{part: tuple(sorted(map(str, parts[part]))) for part in PARTS})
+                for name, parts in content["folds"].items()
+            }
+        except FileNotFoundError as error:
+            raise SplitError(
+                "there is no such split file", where=path, remedy="make one with: mitosieve split"
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise SplitError(
+                f"is not a split file ({type(error).__name__}: {error})",
+                where=path,
+                remedy='expected {"folds": {NAME: {"train": [cases], "validation": [...], "test": [...]}}}',
+            ) from error
+        split = cls(folds=folds)
+        split._check_disjoint(path)
+        return split
+
+    @classmethod
+    def from_table(cls, path: str | Path) -> "Split":
+        """Read a CSV with the columns fold, case, part; a row is one case's part in one fold.
+
+        Raises:
+            SplitError: a column is missing, a part unknown, or a case stands in two parts of a fold.
+        """
+        path = Path(path)
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        except FileNotFoundError as error:
+            raise SplitError("there is no such table", where=path) from error
+        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise SplitError(
+                f"is not a UTF-8 CSV table ({error})", where=path, remedy="columns: fold,case,part"
+            ) from error
+        missing = [name for name in ("fold", "case", "part") if name not in table.columns]
+        if missing:
+            raise SplitError(f"lacks the column {', '.join(missing)}", where=path, remedy="columns: fold,case,part")
+        for number, part in enumerate(table["part"], start=2):
+            if part not in PARTS:
+                raise SplitError(
+                    f"unknown part '{part}'", where=f"{path}, line {number}", remedy=f"choose one of {', '.join(PARTS)}"
+                )
+        folds = {
+            str(name): Fold(**{part: tuple(sorted(rows["case"][rows["part"] == part])) for part in PARTS})
+            for name, rows in table.groupby("fold", sort=True)
+        }
+        split = cls(folds=folds)
+        split._check_disjoint(path)
+        return split
+
+    @classmethod
+    def by_case(cls, cohort: Cohort, *, folds: int, generator: np.random.Generator) -> "Split":
+        """Folds in which every labelled case is tested once; the next fold's test cases are this fold's validation.
+
+        Cases are dealt largest first (by figures, ties by a random order) to the fold that has fewest cases of their
+        domain, then fewest figures, so that folds are alike in both. Unlabelled cases are always in train.
+
+        Raises:
+            SplitError: fewer labelled cases than folds, or fewer than three folds (train would be empty or leak).
+        """
+        labelled = sorted({entry.case_id for entry in cohort.slides if entry.labelled})
+        if folds < 3:
+            raise SplitError(f"{folds} folds leave nothing to train on", remedy="use at least 3 folds")
+        if len(labelled) < folds:
+            raise SplitError(
+                f"{len(labelled)} labelled cases cannot be dealt to {folds} folds",
+                where=cohort.folder,
+                remedy="use fewer folds, or import more cases",
+            )
+        groups = _deal(cohort, labelled, folds, generator)
+        unlabelled = set(cohort.cases) - set(labelled)
+        names = [chr(ord("A") + i) if folds <= 26 else f"{i:03d}" for i in range(folds)]
+        made: dict[str, Fold] = {}
+        for i, name in enumerate(names):
+            test, validation = groups[i], groups[(i + 1) % folds]
+            train = (set(labelled) - set(test) - set(validation)) | unlabelled
+            made[name] = Fold(
+                train=tuple(sorted(train)), validation=tuple(sorted(validation)), test=tuple(sorted(test))
+            )
+        return cls(folds=made)
+
+    def save(self, path: Path) -> Path:
+        return write_json(path, self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "folds": {name: {part: list(fold.part(part)) for part in PARTS} for name, fold in self.folds.items()},
+        }
+
+    def fold(self, name: str) -> Fold:
+        """One fold by name.
+
+        Raises:
+            SplitError: no such fold.
+        """
+        if name not in self.folds:
+            raise SplitError(f"there is no fold '{name}'", remedy=f"choose one of {', '.join(self.folds)}")
+        return self.folds[name]
+
+    def check(self, cohort: Cohort, *, where: str | Path | None = None) -> None:
+        """Refuse a split that does not fit the cohort: an unknown case, a labelled case that a fold misses,
+        an empty part, or a part without a single figure.
+
+        Raises:
+            SplitError: naming fold, part and case.
+        """
+        known = set(cohort.cases)
+        labelled = {entry.case_id for entry in cohort.slides if entry.labelled}
+        for name, fold in self.folds.items():
+            listed = {*fold.train, *fold.validation, *fold.test}
+            strangers = sorted(listed - known)
+            if strangers:
+                raise SplitError(
+                    f"fold {name} names cases that the cohort has not: {_some(strangers)}",
+                    where=where,
+                    remedy="make the split from this cohort",
+                )
+            missed = sorted(labelled - listed)
+            if missed:
+                raise SplitError(
+                    f"fold {name} misses the labelled cases {_some(missed)}",
+                    where=where,
+                    remedy="give every labelled case a part in every fold, or make the split anew",
+                )
+            for part in PARTS:
+                self._check_part(cohort, name, part, where)
+
+    def _check_part(self, cohort: Cohort, name: str, part: str, where: str | Path | None) -> None:
+        cases = self.folds[name].part(part)
+        if not cases:
+            raise SplitError(f"fold {name} has no {part} case", where=where, remedy="give each part at least one case")
+        some = cohort.of_cases(cases)
+        figures = (some.annotations.label == Label.MITOTIC_FIGURE.value).sum()
+        if figures == 0:
+            raise SplitError(
+                f"fold {name} has no mitotic figure in its {part} part",
+                where=where,
+                remedy="F1 is undefined there: move a case with figures into it, or use fewer folds",
+            )
+
+    def _check_disjoint(self, path: Path) -> None:
+        if not self.folds:
+            raise SplitError("holds no fold", where=path, remedy="make it anew with: mitosieve split")
+        for name, fold in self.folds.items():
+            everything = [*fold.train, *fold.validation, *fold.test]
+            twice = sorted({case for case in everything if everything.count(case) > 1})
+            if twice:
+                raise SplitError(
+                    f"fold {name} has the case {_some(twice)} in more than one place",
+                    where=path,
+                    remedy="a case belongs to exactly one part of a fold: remove it from the others",
+                )
+
+
+def _some(names: Iterable[str]) -> str:
+    items = list(names)
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+
+
+def _deal(cohort: Cohort, cases: list[str], folds: int, generator: np.random.Generator) -> list[list[str]]:
+    """Cases to folds, greedily: each to the fold with fewest of its domain, then fewest figures, then fewest cases."""
+    domain = {entry.case_id: entry.domain for entry in cohort.slides}
+    case_of = {entry.slide_id: entry.case_id for entry in cohort.slides}
+    figures = dict.fromkeys(cases, 0)
+    for slide_id in cohort.annotations.with_label(Label.MITOTIC_FIGURE).slide_id:
+        if case_of[str(slide_id)] in figures:
+            figures[case_of[str(slide_id)]] += 1
+    shuffled = [cases[i] for i in generator.permutation(len(cases))]
+    groups: list[list[str]] = [[] for _ in range(folds)]
+    for case in sorted(shuffled, key=lambda c: -figures[c]):
+
+        def load(i: int, case: str = case) -> tuple[int, int, int]:
+            same = sum(domain[other] == domain[case] for other in groups[i])
+            return same, sum(figures[other] for other in groups[i]), len(groups[i])
+
+        groups[min(range(folds), key=load)].append(case)
+    return groups

@@ -1,0 +1,168 @@
+"""What a detector found, in columns, and suppression of repeats by distance in um. Knows nothing of networks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """Found cells as aligned columns.
+
+    Attributes:
+        slide_id: (N,) str.
+        center_l0: (N, 2) float64, x then y in level-0 px.
+        score: (N,) float64 in 0..1, the score that thresholds and curves use; not calibrated.
+        is_figure: (N,) bool, whether the score reached the detector's operating threshold. Rows below it are kept for
+            curves (AP, FROC, threshold choice) and are not counted as found.
+        stage_names: names of the detector's stages, in order.
+        stage_score: (N, S) float64, the score of each stage; NaN where a stage did not see the cell.
+    """
+
+    slide_id: NDArray[np.str_]
+    center_l0: NDArray[np.float64]
+    score: NDArray[np.float64]
+    is_figure: NDArray[np.bool_]
+    stage_names: tuple[str, ...]
+    stage_score: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        n = len(self.slide_id)
+        expected = {"center_l0": (n, 2), "score": (n,), "is_figure": (n,), "stage_score": (n, len(self.stage_names))}
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} is {getattr(self, name).shape}, expected {shape}")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        slide_id: Iterable[str],
+        center_l0: Iterable[tuple[float, float]] | NDArray[np.floating],
+        score: Iterable[float] | NDArray[np.floating],
+        threshold: float = 0.0,
+        stage_names: tuple[str, ...] = (),
+        stage_score: NDArray[np.floating] | None = None,
+    ) -> "Detections":
+        """Build from plain sequences; a row is a figure where its score is at least `threshold`."""
+        ids = np.array(list(slide_id), dtype=np.str_)
+        n = len(ids)
+        centers = center_l0 if isinstance(center_l0, np.ndarray) else np.array(list(center_l0), dtype=np.float64)
+        scores = np.asarray(score if isinstance(score, np.ndarray) else list(score), dtype=np.float64).reshape(n)
+        stages = np.zeros((n, len(stage_names))) if stage_score is None else stage_score
+        return cls(
+            slide_id=ids,
+            center_l0=np.asarray(centers, dtype=np.float64).reshape(n, 2),
+            score=scores,
+            is_figure=scores >= threshold,
+            stage_names=stage_names,
+            stage_score=np.asarray(stages, dtype=np.float64).reshape(n, len(stage_names)),
+        )
+
+    @classmethod
+    def empty(cls, stage_names: tuple[str, ...] = ()) -> "Detections":
+        return cls.of(slide_id=[], center_l0=[], score=[], stage_names=stage_names)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Detections"]) -> "Detections":
+        """All rows of all parts, in their order; the parts must have the same stages."""
+        items = list(parts)
+        if not items:
+            return cls.empty()
+        if len({p.stage_names for p in items}) > 1:
+            raise ValueError(f"detections of different stages: {sorted({p.stage_names for p in items})}")
+        return cls(
+            slide_id=np.concatenate([p.slide_id for p in items]),
+            center_l0=np.concatenate([p.center_l0 for p in items]),
+            score=np.concatenate([p.score for p in items]),
+            is_figure=np.concatenate([p.is_figure for p in items]),
+            stage_names=items[0].stage_names,
+            stage_score=np.concatenate([p.stage_score for p in items]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.slide_id)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "Detections":
+        return Detections(
+            slide_id=self.slide_id[rows],
+            center_l0=self.center_l0[rows],
+            score=self.score[rows],
+            is_figure=self.is_figure[rows],
+            stage_names=self.stage_names,
+            stage_score=self.stage_score[rows],
+        )
+
+    def of_slide(self, slide_id: str) -> "Detections":
+        return self[self.slide_id == slide_id]
+
+    @property
+    def figures(self) -> "Detections":
+        """The rows that reached the operating threshold."""
+        return self[self.is_figure]
+
+
+def suppress(center_um: NDArray[np.floating], score: NDArray[np.floating], *, radius_um: float) -> NDArray[np.int64]:
+    """For each point, the row of the kept point that stands for it; a kept point stands for itself.
+
+    Points are visited by falling score, equal scores by row. A point closer than `radius_um` to a kept point joins the
+    nearest kept one (ties: the higher-ranked); else it is kept. So kept points are at least `radius_um` apart, and
+    suppressing the kept points again changes nothing. Time grows linearly with the points at
+    fixed density (grid hashing).
+
+    Args:
+        center_um: (N, 2) in um, any origin.
+        score: (N,).
+        radius_um: below this distance two points are one; at exactly this distance they are two. Zero keeps all.
+
+    Returns:
+        (N,) int64 rows; `np.flatnonzero(result == np.arange(N))` are the kept ones.
+    """
+    n = len(score)
+    if radius_um <= 0 or n == 0:
+        return np.arange(n, dtype=np.int64)
+    centers = np.ascontiguousarray(center_um, dtype=np.float64)
+    order = np.argsort(-np.asarray(score, dtype=np.float64), kind="stable")
+    cell = np.floor(centers / radius_um).astype(np.int64)
+    cell -= cell.min(axis=0)
+    columns = int(cell[:, 0].max()) + 3
+    key = (cell[:, 1] + 1) * columns + cell[:, 0] + 1
+    by_cell = np.argsort(key, kind="stable")
+    return _suppress(centers, order, key, by_cell, columns, float(radius_um))
+
+
+@numba.njit(cache=True)
+def _suppress(
+    center: NDArray[np.float64],
+    order: NDArray[np.int64],
+    key: NDArray[np.int64],
+    by_cell: NDArray[np.int64],
+    columns: int,
+    radius: float,
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Visit by rank; look for kept points in the 3x3 cells around, found by bisection in the sorted cell keys."""
+    n = len(order)
+    sorted_key = key[by_cell]
+    rank = np.empty(n, np.int64)
+    for position in range(n):
+        rank[order[position]] = position
+    kept = np.zeros(n, np.bool_)
+    owner = np.arange(n)
+    for i in order:
+        best, best_d2 = -1, radius * radius
+        for dy in (-columns, 0, columns):
+            low = np.searchsorted(sorted_key, key[i] + dy - 1)
+            high = np.searchsorted(sorted_key, key[i] + dy + 1, side="right")
+            for j in by_cell[low:high]:
+                if kept[j]:
+                    d2 = (center[i, 0] - center[j, 0]) ** 2 + (center[i, 1] - center[j, 1]) ** 2
+                    if d2 < best_d2 or (d2 == best_d2 and best >= 0 and rank[j] < rank[best]):
+                        best, best_d2 = j, d2
+        if best < 0:
+            kept[i] = True
+        else:
+            owner[i] = best
+    return owner

@@ -1,0 +1,92 @@
+"""Every error a user can be shown, as one tree. Knows nothing of the rest of the package.
+
+MitosieveError
+├── InputError            what was asked cannot be done as asked: exit code 2
+│   ├── FormatError       a file does not have the layout its format demands
+│   ├── ResolutionError   a slide without a usable um-per-px
+│   ├── CohortError       a cohort folder that is missing, broken or contradicts itself
+│   ├── SplitError        a split that leaks, or that does not fit its cohort
+│   ├── RecipeError       an unknown key, a wrong type, a value out of range
+│   ├── DetectorError     a detector folder that is incomplete or altered
+│   ├── RunFolderError    a run of another version, or in use by another process
+│   └── FrameError        records that speak of different slides or frames
+├── SlideError            one slide cannot be read: named, the others finish, exit code 1
+├── TrainingError         the numbers went wrong (a loss that is not finite): exit code 2
+└── StorageError          the disk is full or not writable: exit code 2
+"""
+
+from pathlib import Path
+
+
+class MitosieveError(Exception):
+    """What went wrong, where, and how to mend it, as one message of at most three lines.
+
+    Args:
+        what: the fault, as a sentence without full stop.
+        where: the file (and row or key) it was found in.
+        remedy: what the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        super().__init__(what, self.where, remedy)
+
+    def __str__(self) -> str:
+        lines = [self.what if self.where is None else f"{self.where}: {self.what}"]
+        if self.remedy is not None:
+            lines.append(f"remedy: {self.remedy}")
+        return "\n".join(lines)
+
+
+class InputError(MitosieveError):
+    """What was asked cannot be done as asked."""
+
+
+class FormatError(InputError):
+    """A file does not have the layout its format demands."""
+
+
+class ResolutionError(InputError):
+    """A slide has no usable resolution, and none is guessed."""
+
+
+class CohortError(InputError):
+    """A cohort folder is missing, broken, or contradicts itself."""
+
+
+class SplitError(InputError):
+    """A split leaks between parts or does not fit its cohort."""
+
+
+class RecipeError(InputError):
+    """A recipe has an unknown key, a wrong type, or a value out of range."""
+
+
+class DetectorError(InputError):
+    """A detector folder is incomplete or was altered."""
+
+
+class RunFolderError(InputError):
+    """A run folder is of another version, or in use."""
+
+
+class FrameError(InputError):
+    """Records that must speak of the same slides or frame do not."""
+
+
+class SlideError(MitosieveError):
+    """One slide cannot be read; the others can."""
+
+    exit_code = 1
+
+
+class TrainingError(MitosieveError):
+    """Training cannot go on: a number is not finite, or there is nothing to learn from."""
+
+
+class StorageError(MitosieveError):
+    """The disk is full, or the folder cannot be written."""

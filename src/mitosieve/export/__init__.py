@@ -1,0 +1,1 @@
+"""Detections to files, one format a module."""

@@ -1,0 +1,1 @@
+"""The published methods, each reading from top to bottom like its paper."""

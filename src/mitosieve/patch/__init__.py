@@ -1,0 +1,1 @@
+"""Places worth a patch, and the pixels there."""

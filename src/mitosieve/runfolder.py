@@ -1,0 +1,222 @@
+"""Files that exist only when whole, and the folder of one run: its version, lock and provenance.
+
+Knows nothing of what the files mean. Wall times never enter a file that is compared byte for byte.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Generator
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from mitosieve.errors import RunFolderError, StorageError
+
+RUN_FORMAT = 1
+"""Version of the run folder's layout; raised when an older run could be misread."""
+
+_MARK = "run.json"
+_RECORDED = ("mitosieve", "torch", "numpy", "numba", "opencv-python-headless", "scipy", "pandas", "pillow", "tifffile")
+
+
+def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None]) -> Path:
+    """Write a file so that it is either whole or not there: to a temporary neighbour, flushed, then renamed.
+
+    Args:
+        path: where to; its folder is made if missing.
+        content: the bytes, the text (written as UTF-8), or a function that writes to the open binary file.
+
+    Raises:
+        StorageError: the disk is full or the folder not writable; nothing is left behind.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """An operating system's refusal to write, in words that help."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            "the disk is full; the file was not written",
+            where=path,
+            remedy="free some space and run again with --resume",
+        )
+    return StorageError(
+        f"cannot be written ({error.strerror or error})", where=path, remedy="choose a folder that you may write to"
+    )
+
+
+def write_json(path: Path, content: Any) -> Path:  # noqa: ANN401 - whatever JSON can hold
+    """Write JSON with sorted keys, so that equal content is equal bytes."""
+    return write_atomic(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the numbers; 'absent' for what is not installed."""
+    found: dict[str, str] = {"python": platform.python_version()}
+    for name in _RECORDED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def git_commit() -> str:
+    """Commit of the package's checkout with `+changes` where it is dirty; 'none' outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return commit + ("+changes" if dirty else "")
+
+
+class RunFolder:
+    """One run on disk. `run.json` is written first and says how the run was made.
+
+    Layout: recipe.toml (effective), split.json, history.jsonl, checkpoint/ (resume), ledger.parquet, mining.json,
+    detector/ (what is handed over), timing.json (wall times, never compared), report.html.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @classmethod
+    def create(cls, path: Path, provenance: dict[str, Any], *, resume: bool) -> "RunFolder":
+        """Start a run, or take up an interrupted one.
+
+        Args:
+            path: the folder; made if missing.
+            provenance: JSON facts that fix the result (recipe, split and data hashes); compared on resume.
+            resume: whether an existing run of the same provenance may be continued.
+
+        Raises:
+            RunFolderError: the folder holds another run, another version, or files that are not a run's.
+        """
+        run = cls(path)
+        if (path / _MARK).exists():
+            if not resume:
+                raise RunFolderError(
+                    "holds a run already",
+                    where=path,
+                    remedy="add --resume to continue it, or choose another --out",
+                )
+            run.check_same(provenance)
+            return run
+        if path.exists() and any(item for item in path.iterdir() if item.name != ".lock"):
+            raise RunFolderError(
+                "is not empty and not a run", where=path, remedy="choose an empty or new folder for --out"
+            )
+        write_json(path / _MARK, {"format": RUN_FORMAT, "provenance": provenance})
+        write_json(path / "versions.json", {"versions": versions(), "commit": git_commit()})
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run.
+
+        Raises:
+            RunFolderError: no run there, or one of another version.
+        """
+        run = cls(path)
+        run.read_mark()
+        return run
+
+    def read_mark(self) -> dict[str, Any]:
+        """The run's provenance, after its version was checked."""
+        mark = self.path / _MARK
+        if not mark.exists():
+            raise RunFolderError(
+                "is not a run folder (no run.json)", where=self.path, remedy="name a folder made by train"
+            )
+        try:
+            content: dict[str, Any] = json.loads(mark.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunFolderError(
+                f"cannot be read ({error})", where=mark, remedy="train again into a new folder"
+            ) from error
+        if content.get("format") != RUN_FORMAT:
+            raise RunFolderError(
+                f"is a run of format {content.get('format')}; this version reads format {RUN_FORMAT}",
+                where=self.path,
+                remedy="train again with this version, or use the version that made it (versions.json)",
+            )
+        return content["provenance"]
+
+    def check_same(self, provenance: dict[str, Any]) -> None:
+        """Refuse to continue a run that was started from something else."""
+        old = self.read_mark()
+        normal = json.loads(json.dumps(provenance))
+        changed = sorted(key for key in {*old, *normal} if old.get(key) != normal.get(key))
+        if changed:
+            raise RunFolderError(
+                f"was started with another {', '.join(changed)}; resuming would mix two runs",
+                where=self.path,
+                remedy="repeat the original command with --resume, or choose another --out",
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Generator[None]:
+        """Hold the folder for this process; the lock falls with the process, so a killed run leaves none behind.
+
+        Raises:
+            RunFolderError: another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunFolderError(
+                    "is in use by another process", where=self.path, remedy="wait for it, or choose another --out"
+                ) from error
+            yield

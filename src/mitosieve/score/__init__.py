@@ -1,0 +1,1 @@
+"""Detections against marks: matching, figures, intervals."""

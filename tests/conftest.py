@@ -1,0 +1,17 @@
+"""Where the real data is, and what to say where it is not."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real frames and annotation files; tests that ask for it carry the marker `data`."""
+    folder = Path(os.environ.get("MITOSIEVE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set MITOSIEVE_DATA to run this test")
+    return folder
