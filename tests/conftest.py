@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("laws", deadline=None, max_examples=60, print_blob=True)  # timing belongs in bench/
+settings.load_profile("laws")
 
 ROOT = Path(__file__).parents[1]
 
