@@ -1,0 +1,83 @@
+"""Which rows a batch is made of: pools dealt like decks of cards, in a fixed ratio. Knows rows and numbers only.
+
+What is drawn at a step depends on (seed, purpose, step) alone, so a resumed training draws what an uninterrupted one does.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.errors import TrainingError
+
+
+def derive_generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """The generator of one consumer: independent streams for every (seed, purpose, counters)."""
+    word = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
+    return np.random.default_rng([seed, word, *counters])
+
+
+class Deck:
+    """An endless deal of `rows`: all once in random order, then all once again in another.
+
+    Args:
+        rows: what is dealt; not empty.
+        seed: of the run.
+        purpose: name of the stream; two decks with different names are shuffled independently.
+    """
+
+    def __init__(self, rows: NDArray[np.intp], *, seed: int, purpose: str) -> None:
+        if len(rows) == 0:
+            raise TrainingError(f"there is nothing to draw from for '{purpose}'")
+        self.rows = rows
+        self.seed = seed
+        self.purpose = purpose
+        self._shuffled: tuple[int, NDArray[np.intp]] = (-1, rows)
+
+    def take(self, start: int, count: int) -> NDArray[np.intp]:
+        """Cards number `start` to `start + count - 1` of the endless deal."""
+        positions = np.arange(start, start + count)
+        lap, place = positions // len(self.rows), positions % len(self.rows)
+        answer = np.empty(count, dtype=np.intp)
+        for number in np.unique(lap):
+            mine = lap == number
+            answer[mine] = self._lap(int(number))[place[mine]]
+        return answer
+
+    def _lap(self, number: int) -> NDArray[np.intp]:
+        if self._shuffled[0] != number:
+            order = derive_generator(self.seed, self.purpose, number).permutation(len(self.rows))
+            self._shuffled = (number, self.rows[order])
+        return self._shuffled[1]
+
+
+class RatioSampler:
+    """Batches that hold pools in a fixed ratio, e.g. figures : background = 1 : 3.
+
+    Args:
+        pools: name -> rows; empty pools are left out and their share goes to the others.
+        ratio: name -> share; names of `pools`.
+        batch_size: rows a batch; shares that do not divide it are rounded, the largest pool taking the rest.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, pools: Mapping[str, NDArray[np.intp]], ratio: Mapping[str, float], *, batch_size: int, seed: int
+    ) -> None:
+        used = {name: share for name, share in ratio.items() if len(pools[name]) > 0 and share > 0}
+        if not used:
+            raise TrainingError("every pool to sample from is empty")
+        total = sum(used.values())
+        self.count = {name: round(batch_size * share / total) for name, share in used.items()}
+        largest = max(used, key=lambda name: used[name])
+        self.count[largest] += batch_size - sum(self.count.values())
+        if min(self.count.values()) < 1:
+            raise TrainingError(
+                f"a batch of {batch_size} cannot hold the ratio {dict(ratio)}", remedy="use a larger batch_size"
+            )
+        self.decks = {name: Deck(pools[name], seed=seed, purpose=name) for name in used}
+
+    def rows(self, step: int) -> NDArray[np.intp]:
+        """Rows (batch_size,) of the batch at `step`, pool after pool."""
+        return np.concatenate([self.decks[name].take(step * n, n) for name, n in self.count.items()])

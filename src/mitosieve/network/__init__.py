@@ -1,0 +1,1 @@
+"""Networks, one a file, and per-sample losses. Knows tensors only: no slides, no patches, no averaging."""

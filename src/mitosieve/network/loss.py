@@ -1,0 +1,64 @@
+"""Losses per sample. Nobody averages here: the training loop does, after the ledger has booked each sample.
+
+`p` is the predicted probability of "mitotic figure" and p_t that of the true class: p for figures, 1 - p otherwise.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional
+
+
+class LossConfig(BaseModel):
+    """Which loss, and its numbers; the defaults are the paper's (section 4.2.2)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["cross-entropy", "focal", "semi-focal"] = "semi-focal"
+    """The paper's SM, FL and SFL."""
+    alpha: float = Field(default=5.0, gt=0)
+    """Weight of focal and semi-focal loss."""
+    gamma: float = Field(default=2.0, ge=0)
+    """Focusing exponent."""
+    clamp: float = Field(default=0.6, gt=0, le=1)
+    """Largest modulating factor of the semi-focal loss (the paper's threshold T); 1 makes it the focal loss."""
+    alpha_mode: Literal["both", "positive"] = "both"
+    """Whether alpha weighs both classes (as printed: it only scales the loss) or figures alone."""
+
+
+def per_sample_loss(logit: Tensor, target: Tensor, config: LossConfig) -> Tensor:
+    """The configured loss of each sample.
+
+    Args:
+        logit: (B,) of "mitotic figure".
+        target: (B,) 1 for a figure, 0 otherwise.
+        config: which loss.
+
+    Returns:
+        (B,) in nats, times alpha where there is one.
+    """
+    if config.kind == "cross-entropy":
+        return cross_entropy(logit, target)
+    alpha = torch.where((target > 0.5) | torch.tensor(config.alpha_mode == "both"), config.alpha, 1.0)
+    clamp = config.clamp if config.kind == "semi-focal" else 1.0
+    return semi_focal(logit, target, gamma=config.gamma, clamp=clamp) * alpha
+
+
+def cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
+    """-log p_t of each sample, (B,); stable for any logit."""
+    return functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+
+
+def semi_focal(logit: Tensor, target: Tensor, *, gamma: float, clamp: float) -> Tensor:
+    """-log(p_t) min((1 - p_t)^gamma, clamp) of each sample, (B,), without alpha.
+
+    Where the modulating factor is clamped (p_t < 1 - clamp^(1/gamma), 0.2254 with the paper's numbers) the loss is
+    `clamp` times the cross-entropy: a mislabelled sample pulls less than under the focal loss, yet without bound.
+    The factor is part of the gradient, as in the focal loss.
+
+    Source: Ma et al. 2018, equations 4 and 6; with clamp = 1 equation 5 (focal loss, Lin et al. 2017).
+    """
+    loss = cross_entropy(logit, target)
+    return loss * torch.clamp((-torch.expm1(-loss)) ** gamma, max=clamp)

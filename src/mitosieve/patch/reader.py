@@ -1,0 +1,146 @@
+"""Pixels of places: patches cut from rendered frames, turned and shifted in the frame itself, never padded by mirroring."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.geometry import rescale_points
+from mitosieve.patch.augment import Variant, recolour
+from mitosieve.patch.frames import Frame, FrameStore
+from mitosieve.patch.index import PatchIndex
+
+
+def margin_for(patch_px: int, translate_px: float = 0.0) -> int:
+    """Margin in px that a frame needs so that every turned and shifted patch centred on the slide lies inside it."""
+    return int(np.ceil(patch_px / np.sqrt(2) + translate_px)) + 2
+
+
+def cut_patches(
+    frame: Frame,
+    center_px: NDArray[np.floating],
+    *,
+    patch_px: int,
+    angle_deg: NDArray[np.floating] | None = None,
+    mirrored: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """Patches at exact places: bilinear, with the pixel grid of each patch centred on its place.
+
+    Args:
+        frame: rendered pixels with a margin.
+        center_px: (B, 2) on the slide's lattice at the frame's mpp.
+        patch_px: side.
+        angle_deg: (B,) rotation of the patch's axes, counter-clockwise as seen; None is 0.
+        mirrored: (B,) whether the patch's x axis is reversed; None is not.
+
+    Returns:
+        uint8 (B, patch_px, patch_px, 3). What lies beyond the frame's margin has the colour of its top left corner,
+        which is margin and so background wherever the slide ends there.
+    """
+    n = len(center_px)
+    angles = np.zeros(n) if angle_deg is None else np.deg2rad(angle_deg)
+    flips = np.zeros(n, dtype=bool) if mirrored is None else mirrored
+    local = np.asarray(center_px, dtype=np.float64) - np.array(frame.origin_px)
+    half = (patch_px - 1) / 2
+    straight = (angles == 0) & ~flips & (np.abs(local - half - np.round(local - half)) < 1e-6).all(axis=1)
+    patches = np.empty((n, patch_px, patch_px, 3), dtype=np.uint8)
+    for row in range(n):
+        corner = np.round(local[row] - half).astype(int)
+        if straight[row] and _inside(frame, corner[0], corner[1], patch_px):
+            patches[row] = frame.pixels[corner[1] : corner[1] + patch_px, corner[0] : corner[0] + patch_px]
+        else:
+            patches[row] = _warp(frame, local[row], patch_px, float(angles[row]), bool(flips[row]))
+    return patches
+
+
+def _inside(frame: Frame, x: int, y: int, side: int) -> bool:
+    height, width = frame.pixels.shape[:2]
+    return x >= 0 and y >= 0 and x + side <= width and y + side <= height
+
+
+def _warp(frame: Frame, local: NDArray[np.float64], side: int, angle: float, mirrored: bool) -> NDArray[np.uint8]:
+    """One turned patch. Only its surroundings are handed to the warp: a whole frame may exceed what it can index."""
+    height, width = frame.pixels.shape[:2]
+    reach = int(np.ceil(side / np.sqrt(2))) + 2
+    x0, y0 = max(0, int(local[0]) - reach), max(0, int(local[1]) - reach)
+    x1, y1 = min(width, int(local[0]) + reach + 2), min(height, int(local[1]) + reach + 2)
+    corner = tuple(int(value) for value in frame.pixels[0, 0])
+    if x1 <= x0 or y1 <= y0:
+        return np.full((side, side, 3), corner, dtype=np.uint8)
+    half = (side - 1) / 2
+    cos, sin = np.cos(angle), np.sin(angle)
+    sign = -1.0 if mirrored else 1.0
+    matrix = np.array(
+        [
+            [sign * cos, sin, local[0] - x0 - sign * cos * half - sin * half],
+            [-sign * sin, cos, local[1] - y0 + sign * sin * half - cos * half],
+        ]
+    )
+    return np.asarray(
+        cv2.warpAffine(
+            frame.pixels[y0:y1, x0:x1],
+            matrix,
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=corner,
+        ),
+        dtype=np.uint8,
+    )
+
+
+def two_views(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The network's input: the patch halved by averaging 2 x 2 px, then its centre at full scale.
+
+    Args:
+        patches: (B, 2s, 2s, 3).
+
+    Returns:
+        uint8 (B, s, s, 6).
+
+    Source: Ma et al. 2018, section 3.4.1 (128-px patch resized to 64, and its centre 64).
+    """
+    side = patches.shape[1] // 2
+    views = np.empty((len(patches), side, side, 6), dtype=np.uint8)
+    for row, patch in enumerate(patches):
+        views[row, ..., :3] = cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
+    quarter = side // 2
+    views[..., 3:] = patches[:, quarter : quarter + side, quarter : quarter + side]
+    return views
+
+
+class PatchReader:
+    """Reads rows of an index from a store of frames; chooses nothing.
+
+    Args:
+        index: the places.
+        store: rendered frames of all their slides, at the index's mpp.
+        mpp_l0: level-0 um per px of each slide.
+        patch_px: side of a patch.
+    """
+
+    def __init__(self, index: PatchIndex, store: FrameStore, mpp_l0: dict[str, float], *, patch_px: int) -> None:
+        self.index = index
+        self.store = store
+        self.patch_px = patch_px
+        scales = np.array([mpp_l0[str(slide_id)] for slide_id in index.slide_id])
+        self.center_px = np.empty_like(index.center_l0)
+        for scale in np.unique(scales):
+            rows = scales == scale
+            self.center_px[rows] = rescale_points(index.center_l0[rows], mpp_from=float(scale), mpp_to=index.mpp)
+
+    def read(self, rows: NDArray[np.intp], variant: Variant) -> NDArray[np.uint8]:
+        """Patches (B, side, side, 3) of the given rows, each under its own variant, in the order asked for."""
+        patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
+        centers = self.center_px[rows] + variant.shift_px
+        angles = self.index.angle_deg[rows] + variant.angle_deg
+        names = self.index.slide_id[rows]
+        for name in np.unique(names):
+            mine = np.flatnonzero(names == name)
+            patches[mine] = cut_patches(
+                self.store.frame(str(name)),
+                centers[mine],
+                patch_px=self.patch_px,
+                angle_deg=angles[mine],
+                mirrored=variant.mirrored[mine],
+            )
+        return recolour(patches, variant)
