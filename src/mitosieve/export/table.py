@@ -1,0 +1,176 @@
+"""detections.csv: the table `detect` writes and `evaluate` reads.
+
+Columns: slide_id, x, y (level-0 px, pixel centres at integers), score, is_figure (yes/no), then `<stage>_score` for
+each stage, empty where a stage did not see the cell. Knows nothing of detectors or scoring.
+"""
+
+import contextlib
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.detection import Detections
+from mitosieve.errors import FormatError
+from mitosieve.runfolder import write_atomic
+
+_NEEDED = ("slide_id", "x", "y", "score")
+_STAGE = "_score"
+_CHUNK = 100_000
+_REMEDY = "expected columns: slide_id,x,y,score[,is_figure][,<stage>_score ...]"
+
+
+def write_detections(path: Path, detections: Detections) -> Path:
+    """Write detections of any number of slides in their row order; equal detections give equal bytes.
+
+    Positions keep 3 digits (1/1000 px), scores 6.
+
+    Raises:
+        StorageError: the file cannot be written; nothing is left behind.
+    """
+    header = [*_NEEDED, "is_figure", *(name + _STAGE for name in detections.stage_names)]
+
+    def write(file: IO[bytes]) -> None:
+        file.write((",".join(map(_quote, header)) + "\n").encode())
+        for start in range(0, len(detections), _CHUNK):
+            file.write("".join(_lines(detections[start : start + _CHUNK])).encode())
+
+    return write_atomic(path, write)
+
+
+def _lines(part: Detections) -> Iterator[str]:
+    quoted = {name: _quote(name) for name in np.unique(part.slide_id).tolist()}
+    columns = (part.slide_id, *part.center_l0.T, part.score, part.is_figure)
+    rows = zip(*(column.tolist() for column in columns), part.stage_score.tolist(), strict=True)
+    for slide_id, x, y, score, is_figure, stages in rows:
+        rest = "".join("," if math.isnan(value) else f",{value:.6f}" for value in stages)
+        yield f"{quoted[slide_id]},{x:.3f},{y:.3f},{score:.6f},{'yes' if is_figure else 'no'}{rest}\n"
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
+
+
+def read_detections(path: Path) -> Detections:
+    """Read a table of detections, ours or one made elsewhere.
+
+    Without the column is_figure every row counts as found; without stage columns there are no stages; columns that
+    are none of these are left out.
+
+    Raises:
+        FormatError: the file is missing, not UTF-8, lacks a column, or a row has the wrong number of fields, a value
+            that is not a finite number, or a score outside 0..1. The line is named; the header is line 1.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            layout = _Layout.of(next(reader, []), path)
+            parts = list(_parts(reader, layout, path))
+    except FileNotFoundError as error:
+        raise FormatError("is missing", where=path, remedy="run detect first, or name its output") from error
+    except OSError as error:
+        raise FormatError(f"cannot be read ({error.strerror or error})", where=path) from error
+    except UnicodeDecodeError as error:
+        raise FormatError(f"is not UTF-8 (byte {error.start})", where=path, remedy="save it as UTF-8 CSV") from error
+    except csv.Error as error:
+        raise FormatError(f"is not a CSV table ({error})", where=path, remedy=_REMEDY) from error
+    return Detections.concatenate(parts) if parts else Detections.empty(layout.stage_names)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where each column stands in a row; is_figure is -1 where there is none."""
+
+    width: int
+    place: dict[str, int]
+    stage_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, header: Sequence[str], path: Path) -> "_Layout":
+        names = [name.strip() for name in header]
+        missing = [name for name in _NEEDED if name not in names]
+        if missing:
+            raise FormatError(f"lacks the column {', '.join(missing)}", where=path, remedy=_REMEDY)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise FormatError(f"has the column {', '.join(twice)} more than once", where=path, remedy=_REMEDY)
+        stages = tuple(name.removesuffix(_STAGE) for name in names if name.endswith(_STAGE) and name != _STAGE)
+        return cls(len(names), {name: place for place, name in enumerate(names)}, stages)
+
+
+def _parts(reader: Iterator[list[str]], layout: _Layout, path: Path) -> Iterator[Detections]:
+    """Parse by chunks, so that a million rows do not lie in memory as text."""
+    numbered = ((number, row) for number, row in enumerate(reader, start=2) if row)
+    while chunk := list(islice(numbered, _CHUNK)):
+        for number, row in chunk:
+            if len(row) != layout.width:
+                raise FormatError(
+                    f"has {len(row)} fields, the header has {layout.width}",
+                    where=f"{path}, line {number}",
+                    remedy=_REMEDY,
+                )
+        yield _parse(chunk, layout, path)
+
+
+def _parse(chunk: list[tuple[int, list[str]]], layout: _Layout, path: Path) -> Detections:
+    lines = [number for number, _ in chunk]
+    columns = dict(zip(layout.place, zip(*(row for _, row in chunk), strict=True), strict=True))
+
+    def column(name: str, rule: _Rule) -> NDArray[np.float64]:
+        return _numbers(columns[name], rule, lambda place: f"{path}, line {lines[place]}", name)
+
+    ids = np.array(columns["slide_id"], dtype=np.str_)
+    if (ids == "").any():
+        raise FormatError(
+            "slide_id is empty", where=f"{path}, line {lines[int(np.argmax(ids == ''))]}", remedy="name the slide"
+        )
+    stages = [column(name + _STAGE, _STAGE_SCORE) for name in layout.stage_names]
+    figures = column("is_figure", _YES_NO) if "is_figure" in columns else np.ones(len(ids))
+    return Detections(
+        slide_id=ids,
+        center_l0=np.column_stack([column("x", _POSITION), column("y", _POSITION)]),
+        score=column("score", _SCORE),
+        is_figure=figures.astype(np.bool_),
+        stage_names=layout.stage_names,
+        stage_score=np.column_stack(stages) if stages else np.zeros((len(ids), 0)),
+    )
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How a field is read, which values pass, and what to write instead, for the message."""
+
+    parse: Callable[[str], float]
+    passes: Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+    wanted: str
+
+
+def _share_or_nan(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.isnan(values) | ((values >= 0) & (values <= 1))
+
+
+_POSITION = _Rule(float, np.isfinite, "a finite number of level-0 px")
+_SCORE = _Rule(float, lambda values: (values >= 0) & (values <= 1), "a number between 0 and 1")
+_STAGE_SCORE = _Rule(
+    lambda text: float(text) if text else math.nan, _share_or_nan, "a number between 0 and 1, or nothing"
+)
+_YES_NO = _Rule(lambda text: ("no", "yes").index(text.strip().lower()), np.isfinite, "yes or no")
+
+
+def _numbers(texts: Sequence[str], rule: _Rule, where: Callable[[int], str], name: str) -> NDArray[np.float64]:
+    """Read a column by its rule; the first fault names its line and what is wanted."""
+    read: list[float] = []
+    with contextlib.suppress(ValueError):  # `read` then ends before the text that is no number, which is named below
+        read.extend(map(rule.parse, texts))
+    values = np.array(read, dtype=np.float64)
+    failing = np.flatnonzero(~rule.passes(values))
+    bad = int(failing[0]) if len(failing) else len(read)
+    if bad < len(texts):
+        raise FormatError(f"{name} is '{texts[bad]}'", where=where(bad), remedy=f"write {rule.wanted}")
+    return values
