@@ -1,0 +1,145 @@
+"""Methods scored on the same slides, and the paired bootstrap intervals of their differences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from mitosieve.errors import FrameError
+from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, interval_of, resample
+from mitosieve.score.metrics import Score, number
+from mitosieve.score.table import FIGURES, SlideScore, counts_of, figures_of, pool
+
+_REMEDY = "evaluate all of them on the same cohort, split, part and radius"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One method's result: what it is called, its counts, and the radius they were made with."""
+
+    name: str
+    slides: tuple[SlideScore, ...]
+    radius_um: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """`second` minus `first`, in precision, recall or F1, pooled over the same slides.
+
+    Attributes:
+        interval: 95 %, from the same resamples for both; where it holds 0, the data do not tell the two apart.
+    """
+
+    first: str
+    second: str
+    figure: str
+    value: float
+    interval: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "first": self.first,
+            "second": self.second,
+            "figure": self.figure,
+            "difference": number(self.value),
+            "interval": self.interval.to_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All methods, each with its score and intervals, and the differences of all pairs in the order given."""
+
+    names: tuple[str, ...]
+    scores: tuple[Score, ...]
+    intervals: tuple[dict[str, Interval], ...]
+    differences: tuple[Difference, ...]
+    bootstrap: Resampled
+
+    def to_json(self) -> dict[str, Any]:
+        rows = zip(self.names, self.scores, self.intervals, strict=True)
+        return {
+            "methods": [
+                {"name": name, **score.to_json(), **{f"{key}_interval": i.to_json() for key, i in intervals.items()}}
+                for name, score, intervals in rows
+            ],
+            "differences": [difference.to_json() for difference in self.differences],
+            "bootstrap": self.bootstrap.to_json(),
+        }
+
+
+def compare(
+    methods: Sequence[Scored],
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    min_cases: int = MIN_CASES,
+) -> Comparison:
+    """Compare methods pairwise by a paired bootstrap: each resample holds the same slides for all of them.
+
+    Args:
+        methods: two or more, scored on the same slides against the same figures.
+        generator: advanced by the draws.
+        resamples: how often.
+        min_cases: from how many cases on, cases are drawn (see `interval.resample`).
+
+    Raises:
+        FrameError: fewer than two methods, or their slides, figures or radii differ.
+    """
+    if len(methods) < 2:
+        raise FrameError("a comparison needs at least two methods", remedy="name two or more evaluated folders")
+    ordered = [tuple(sorted(method.slides, key=lambda row: row.slide_id)) for method in methods]
+    for method, slides in zip(methods[1:], ordered[1:], strict=True):
+        _check_same(methods[0], ordered[0], method, slides)
+    counts = [counts_of(slides) for slides in ordered]
+    drawn = resample(
+        np.concatenate(counts, axis=1),
+        [row.case_id for row in ordered[0]],
+        generator,
+        resamples=resamples,
+        min_cases=min_cases,
+    )
+    resampled = [figures_of(drawn.sums[:, 3 * k : 3 * k + 3]) for k in range(len(methods))]
+    pooled = [figures_of(table.sum(axis=0)) for table in counts]
+    return Comparison(
+        names=tuple(method.name for method in methods),
+        scores=tuple(pool(slides) for slides in ordered),
+        intervals=tuple({figure: interval_of(values[figure]) for figure in FIGURES} for values in resampled),
+        differences=tuple(
+            Difference(
+                first=methods[a].name,
+                second=methods[b].name,
+                figure=figure,
+                value=float(pooled[b][figure] - pooled[a][figure]),
+                interval=interval_of(resampled[b][figure] - resampled[a][figure]),
+            )
+            for a, b in combinations(range(len(methods)), 2)
+            for figure in FIGURES
+        ),
+        bootstrap=drawn,
+    )
+
+
+def _check_same(
+    first: Scored, first_slides: tuple[SlideScore, ...], other: Scored, other_slides: tuple[SlideScore, ...]
+) -> None:
+    both = f"'{first.name}' and '{other.name}'"
+    if first.radius_um != other.radius_um:
+        raise FrameError(f"{both} were matched within {first.radius_um:g} and {other.radius_um:g} um", remedy=_REMEDY)
+    ids = {row.slide_id for row in first_slides}
+    only = sorted(ids.symmetric_difference(row.slide_id for row in other_slides))
+    if only:
+        owner = first.name if only[0] in ids else other.name
+        raise FrameError(
+            f"{both} were scored on different slides: '{only[0]}' is only in '{owner}' ({len(only)} such in all)",
+            remedy=_REMEDY,
+        )
+    for a, b in zip(first_slides, other_slides, strict=True):
+        if (a.case_id, a.tp + a.fn) != (b.case_id, b.tp + b.fn):
+            raise FrameError(
+                f"{both} were scored against different marks: slide '{a.slide_id}' has {a.tp + a.fn} figures of case "
+                f"'{a.case_id}' in one, {b.tp + b.fn} of '{b.case_id}' in the other",
+                remedy=_REMEDY,
+            )

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitosieve.score.interval import interval_of, resample
+from mitosieve.score.table import SlideScore, intervals_of
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+@given(st.integers(0, 10_000), st.integers(10, 40))
+def test_intervals_hold_the_estimate(seed, num_cases):
+    """The pooled F1 of the sample itself lies inside its own percentile interval."""
+    table = generator(seed).integers(0, 30, (num_cases, 3))
+    drawn = resample(table, [f"c{k}" for k in range(num_cases)], generator(seed + 1), resamples=1500)
+    interval = intervals_of(drawn)["f1"]
+    tp, fp, fn = table.sum(axis=0)
+    assert interval.low <= 2 * tp / (2 * tp + fp + fn) <= interval.high
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Over 300 samples of 40 cases from one population, near 95 % of the intervals hold the population's recall."""
+    truth, hits = 0.6, 0
+    for seed in range(300):
+        draw = generator(seed)
+        figures = draw.integers(5, 30, 40)
+        tp = draw.binomial(figures, truth)
+        table = np.stack([tp, np.zeros_like(tp), figures - tp], axis=1)
+        drawn = resample(table, [str(k) for k in range(40)], draw, resamples=400)
+        interval = intervals_of(drawn)["recall"]
+        hits += interval.low <= truth <= interval.high
+    assert 0.89 <= hits / 300 <= 0.99
+
+
+def test_cases_are_drawn_whole():
+    """With two slides a case, each of ten cases enters a resample with both slides or with neither."""
+    table = np.repeat(10 ** np.arange(10), 2).reshape(20, 1)
+    cases = [f"c{k // 2}" for k in range(20)]
+    drawn = resample(table, cases, generator(), resamples=300)
+    assert drawn.unit == "cases"
+    assert drawn.note == ""
+    assert (drawn.sums % 2 == 0).all()
+    digits = np.array([[int(sign) for sign in f"{value // 2:011d}"] for value in drawn.sums[:, 0]])
+    assert (digits.sum(axis=1) == 10).any()
+
+
+def test_below_ten_cases_slides_are_drawn_within_cases():
+    """Each case keeps its number of slides in every resample, and the note says that the interval is too narrow."""
+    table = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1]])
+    drawn = resample(table, ["a", "a", "a", "b", "b"], generator(), resamples=200)
+    assert drawn.unit == "slides within cases"
+    assert "too narrow" in drawn.note
+    assert (drawn.sums == [3, 2]).all()
+    values = np.array([[1], [2], [4], [8], [16]])
+    spread = resample(values, ["a", "a", "a", "b", "b"], generator(), resamples=500).sums[:, 0]
+    assert set(np.unique(spread)) <= {a + b for a in range(3, 13) for b in (16, 24, 32)}
+    assert len(np.unique(spread)) > 5
+
+
+def test_few_cases_of_one_slide_each_are_drawn_as_cases():
+    """Drawing one slide within a case would give an interval of no width."""
+    drawn = resample(np.array([[1], [2], [3]]), ["a", "b", "c"], generator(), resamples=100)
+    assert drawn.unit == "cases"
+    assert "only 3 cases" in drawn.note
+    assert len(np.unique(drawn.sums)) > 3
+
+
+def test_one_slide_gives_no_interval():
+    """Nothing can be drawn from it, and an interval of no width would lie."""
+    drawn = resample(np.array([[3, 1, 2]]), ["a"], generator(), resamples=100)
+    assert drawn.unit == "none"
+    assert intervals_of(drawn)["f1"].to_json() == [None, None]
+
+
+def test_the_mean_and_spread_are_those_of_drawing_with_replacement():
+    """Multinomial counts equal indices drawn one by one, in mean and variance."""
+    table = generator(5).integers(0, 100, (15, 1))
+    drawn = resample(table, [str(k) for k in range(15)], generator(), resamples=20_000).sums[:, 0]
+    assert drawn.mean() == pytest.approx(table.sum(), rel=0.01)
+    assert drawn.var() == pytest.approx(15 * table.var(), rel=0.05)
+
+
+def test_equal_generators_give_equal_draws_and_more_columns_change_none():
+    """So that methods set side by side share their resamples."""
+    table = generator(1).integers(0, 9, (30, 3))
+    cases = [str(k) for k in range(30)]
+    one = resample(table, cases, generator(2), resamples=1200).sums
+    both = resample(np.concatenate([table[:, ::-1], table], axis=1), cases, generator(2), resamples=1200).sums
+    assert (both[:, 3:] == one).all()
+
+
+def test_undefined_values_are_left_out_of_an_interval():
+    """A resample without figures has no recall; what is left makes the interval."""
+    assert interval_of(np.array([np.nan, 0.5, 0.5])).to_json() == [0.5, 0.5]
+    assert interval_of(np.array([np.nan])).to_json() == [None, None]
+
+
+def test_a_slide_row_survives_json():
+    """Unknown area becomes null and comes back as NaN."""
+    row = SlideScore(slide_id="s", case_id="c", domain="d", area_mm2=float("nan"), tp=1, fp=2, fn=3)
+    assert row.to_json()["area_mm2"] is None
+    assert SlideScore.from_json(row.to_json()).to_json() == row.to_json()
