@@ -1,156 +1,65 @@
-"""A slide: pixels by place and resolution, whatever the file. Knows nothing of cohorts, patches or networks."""
+"""The door to slides: which reader a file needs, told by its content and never by its name.
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+Knows nothing of cohorts, patches or networks. To add a format: write its reader, name its first bytes here.
+"""
+
 from pathlib import Path
-from types import TracebackType
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from mitosieve.errors import SlideError
+from mitosieve.slide.header import bmp_facts, jpeg_facts, png_facts
+from mitosieve.slide.image import MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp
+from mitosieve.slide.plain import PlainSlide
+from mitosieve.slide.tiff import TiffSlide, tiff_facts
 
-from mitosieve.errors import ResolutionError
-from mitosieve.geometry import Region, lattice
+__all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "MIN_MPP", "MAX_MPP"]
 
-MIN_MPP, MAX_MPP = 0.05, 20.0
-"""um per px outside which a stated resolution is taken for a mistake (no scanner in use is near either end)."""
-
-SMOOTH_ABOVE = 1.5
-"""Shrinking by more than this blurs first; below it, bilinear sampling alone keeps chromatin texture best."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlideFacts:
-    """What a file says of itself, before anything is believed.
-
-    Attributes:
-        format: e.g. "JPEG", "TIFF, tiled, JPEG".
-        size_l0: width, height in px.
-        mpp: um per px as the file states it; None where it states none, or an absurd one.
-        mpp_source: where the resolution stands, e.g. "TIFF resolution tag"; empty where none.
-        levels: (width, height) of each pyramid level, largest first.
-        notes: anything a user should know, one sentence each.
-    """
-
-    format: str
-    size_l0: tuple[int, int]
-    mpp: float | None = None
-    mpp_source: str = ""
-    levels: tuple[tuple[int, int], ...] = ()
-    notes: tuple[str, ...] = field(default=())
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_FACTS = {
+    b"\x89PNG\r\n\x1a\n": png_facts,
+    b"\xff\xd8\xff": jpeg_facts,
+    b"BM": bmp_facts,
+    **dict.fromkeys(_TIFF, tiff_facts),
+}
+_STRANGERS = {
+    b"GIF8": "a GIF",
+    b"RIFF": "a WebP or another RIFF file",
+    b"\0\0\0\x0cjP": "a JPEG 2000 picture",
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89HDF": "an HDF5 file",
+    b"ObjectType": "a MetaImage (mha)",
+    b"<": "an XML or HTML page",
+}
+_CONVERT = "convert it to an 8-bit RGB PNG, or to a tiled pyramidal TIFF: vips tiffsave IN OUT.tif --tile --pyramid"
 
 
-class Slide(ABC):
-    """An opened image.
-
-    Args:
-        slide_id: name in records; by default the file's stem.
-        path: the file.
-        size_l0: width, height of level 0.
-        mpp: um per px of level 0.
-    """
-
-    def __init__(self, *, slide_id: str, path: Path, size_l0: tuple[int, int], mpp: float) -> None:
-        self.slide_id = slide_id
-        self.path = path
-        self.size_l0 = size_l0
-        self.mpp = mpp
-
-    @abstractmethod
-    def read_l0(self, region: Region) -> NDArray[np.uint8]:
-        """Pixels (h, w, 3) RGB of a region that lies inside the slide.
-
-        Raises:
-            SlideError: the pixels cannot be read.
-        """
-
-    def close(self) -> None:  # noqa: B027 - most images hold nothing open
-        """Release the file; reading afterwards is an error."""
-
-    @property
-    def bounds(self) -> Region:
-        return Region(x=0, y=0, w=self.size_l0[0], h=self.size_l0[1])
-
-    def read(self, region: Region | None = None, mpp: float | None = None) -> NDArray[np.uint8]:
-        """Pixels of a region at a resolution.
-
-        Args:
-            region: level-0 px, inside the slide; None is the whole slide.
-            mpp: um per px of the answer; None is level 0.
-
-        Returns:
-            uint8 (h, w, 3) RGB: the pixels of the slide's lattice at `mpp` whose centres lie inside `region`
-            (`geometry.lattice`), so that reading by parts equals reading whole up to one grey level of rounding.
-        """
-        region = self.bounds if region is None else region
-        if mpp is None or abs(mpp / self.mpp - 1) < 1e-6:
-            return self.read_l0(region)
-        scale = mpp / self.mpp
-        target = lattice(region, mpp_l0=self.mpp, mpp=mpp)
-        blur = 0.4 * scale if scale > SMOOTH_ABOVE else 0.0
-        margin = 2 + int(np.ceil(scale + 4 * blur))
-        source_region = region.grow(margin).clip(self.bounds)
-        source = self.read_l0(source_region)
-        if blur:
-            source = np.asarray(cv2.GaussianBlur(source, (0, 0), blur, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
-        columns = (np.arange(target.x, target.x + target.w) + 0.5) * scale - 0.5 - source_region.x
-        rows = (np.arange(target.y, target.y + target.h) + 0.5) * scale - 0.5 - source_region.y
-        return _sample(source, columns, rows)
-
-    def __enter__(self) -> "Slide":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _sample(source: NDArray[np.uint8], columns: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Bilinear samples at the crossings of columns and rows; outside the source its edge repeats.
-
-    By bands of rows, because remap is limited to 32,767 px a side and its maps cost eight bytes a pixel.
-    """
-    answer = np.empty((len(rows), len(columns), 3), dtype=np.uint8)
-    for top in range(0, len(rows), 1024):
-        for left in range(0, len(columns), 8192):
-            xs, ys = columns[left : left + 8192], rows[top : top + 1024]
-            x0, y0 = max(0, int(xs[0]) - 2), max(0, int(ys[0]) - 2)
-            piece = source[y0 : int(ys[-1]) + 4, x0 : int(xs[-1]) + 4]
-            map_x, map_y = np.meshgrid((xs - x0).astype(np.float32), (ys - y0).astype(np.float32))
-            answer[top : top + len(ys), left : left + len(xs)] = cv2.remap(
-                piece, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-    return answer
-
-
-def resolve_mpp(stated: float | None, facts: SlideFacts, path: Path) -> float:
-    """The resolution to use: what the user states, else what the file states, else a refusal.
+def facts(path: str | Path) -> SlideFacts:
+    """What a file says of itself; reads its header, not its pixels.
 
     Raises:
-        ResolutionError: neither states one between MIN_MPP and MAX_MPP.
+        SlideError: the file is missing, empty, no image, or an image that cannot be used; says how to convert it.
     """
-    mpp = stated if stated is not None else facts.mpp
-    if mpp is None:
-        raise ResolutionError(
-            "states no resolution (um per px), and none is guessed",
-            where=path,
-            remedy="state it: --mpp 0.25, or --mpp FILE.csv with the columns slide,mpp",
-        )
-    if not MIN_MPP <= mpp <= MAX_MPP:
-        raise ResolutionError(
-            f"has a resolution of {mpp:g} um per px, which is not between {MIN_MPP} and {MAX_MPP}",
-            where=path,
-            remedy="state the true one: --mpp 0.25, or --mpp FILE.csv with the columns slide,mpp",
-        )
-    return mpp
+    path = Path(path)
+    head = _first_bytes(path)
+    for magic, read in _FACTS.items():
+        if head.startswith(magic):
+            return read(path)
+    if head[4:8] == b"ftyp":
+        raise SlideError("is a HEIF picture or a film, which is not read", where=path, remedy=_CONVERT)
+    kind = next((name for magic, name in _STRANGERS.items() if head.startswith(magic)), None)
+    told = f"is {kind}, which is not read" if kind else f"is no image that is known (it begins with {head[:8]!r})"
+    raise SlideError(told, where=path, remedy=_CONVERT)
 
 
 def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | None = None) -> Slide:
     """Open any supported image.
 
+    Pixels are taken as they are stored: an orientation tag (EXIF, TIFF) does not turn them, because marks made in
+    other software refer to the stored pixels. Transparent pixels are laid over white.
+
     Args:
-        path: PNG, JPEG, BMP or TIFF (flat or pyramid).
+        path: PNG, JPEG, BMP (up to 2**29 px) or TIFF (flat or pyramid, also Aperio SVS): 8-bit RGB.
         mpp: um per px of level 0; overrides what the file states.
         slide_id: name in records; by default the file's stem.
 
@@ -158,6 +67,24 @@ def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | No
         SlideError: the file is missing, truncated, of a kind that cannot be used, or too large to decode.
         ResolutionError: no usable resolution is stated by user or file.
     """
-    from mitosieve.slide.plain import PlainSlide
+    path = Path(path)
+    stated = facts(path)
+    used = resolve_mpp(mpp, stated, path)
+    reader = TiffSlide if _first_bytes(path).startswith(_TIFF) else PlainSlide
+    return reader.open(path, stated, mpp=used, slide_id=slide_id or path.stem)
 
-    return PlainSlide.open(Path(path), mpp=mpp, slide_id=slide_id)
+
+def _first_bytes(path: Path) -> bytes:
+    """The 16 bytes that tell the format."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError as error:
+        raise SlideError("is missing", where=path, remedy="check the path") from error
+    except IsADirectoryError as error:
+        raise SlideError("is a folder, not an image", where=path, remedy="name the image file in it") from error
+    except OSError as error:
+        raise SlideError(f"cannot be opened ({error.strerror or error})", where=path) from error
+    if not head:
+        raise SlideError("is empty (0 bytes)", where=path, remedy="copy or download it again")
+    return head
