@@ -3,9 +3,9 @@
 Owns `slides.csv` and `annotations.csv`. Opens slides, but knows nothing of patches, networks or scores.
 """
 
+import contextlib
 import hashlib
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +17,18 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.annotation import Annotations, Label
+from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import CohortError, SlideError
 from mitosieve.geometry import mm2_from_px2
-from mitosieve.runfolder import hash_file, write_atomic
+from mitosieve.runfolder import storage_error, write_atomic
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide, open_slide
 
 SLIDES_FILE = "slides.csv"
 ANNOTATIONS_FILE = "annotations.csv"
-SLIDE_COLUMNS = ("slide_id", "path", "case_id", "domain", "mpp", "labelled", "width", "height", "roi")
-ANNOTATION_COLUMNS = ("slide_id", "x", "y", "label", "score", "votes", "source")
+_SLIDE_REQUIRED = ("slide_id", "path", "case_id", "domain", "mpp", "labelled")
+_SLIDE_OPTIONAL = ("width", "height", "roi")
+_MARK_REQUIRED = ("slide_id", "x", "y", "label")
+_MARK_OPTIONAL = ("score", "votes", "source")
 
 T = TypeVar("T")
 
@@ -114,23 +117,49 @@ class Cohort:
         folder = Path(folder)
         if not folder.is_dir():
             raise CohortError("there is no such cohort folder", where=folder, remedy="make one with: mitosieve import")
-        slides = _read_table(folder / SLIDES_FILE, SLIDE_COLUMNS, ("width", "height", "roi"))
-        marks = _read_table(folder / ANNOTATIONS_FILE, ANNOTATION_COLUMNS, ("score", "votes", "source"))
-        entries = tuple(_rows(folder / SLIDES_FILE, slides, _slide_entry))
-        _rows(folder / ANNOTATIONS_FILE, marks, _check_mark)
+        slides = read_table(folder / SLIDES_FILE, required=_SLIDE_REQUIRED, optional=_SLIDE_OPTIONAL, error=CohortError)
+        marks = read_table(
+            folder / ANNOTATIONS_FILE, required=_MARK_REQUIRED, optional=_MARK_OPTIONAL, error=CohortError
+        )
+        entries = tuple(_parsed(row, _slide_entry) for row in slides)
+        centers = [_parsed(row, _center) for row in marks]
         annotations = Annotations.of(
-            slide_id=marks["slide_id"],
-            center_l0=list(zip(marks["x"].astype(float), marks["y"].astype(float), strict=True)),
-            label=marks["label"],
-            score=[float(value) if value else math.nan for value in marks["score"]],
-            votes=marks["votes"],
-            source=list(marks["source"]),
+            slide_id=[row.values["slide_id"] for row in marks],
+            center_l0=centers,
+            label=[_parsed(row, _label) for row in marks],
+            score=[_parsed(row, _score) for row in marks],
+            votes=[row.values["votes"] for row in marks],
+            source=[row.values["source"] for row in marks],
         )
         return cls(folder, entries, annotations)
 
     def save(self, folder: Path | None = None) -> Path:
-        """Write both files, each whole or not at all."""
+        """Write both files; on any fault, a full disk too, what was there before is still there.
+
+        Both are written whole beside their place before either is moved to it. The marks move first: should the process
+        die between the two moves, the folder is refused by `load` (marks of unknown slides), never read with slides
+        that have lost their marks.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
         target = self.folder if folder is None else folder
+        texts = {ANNOTATIONS_FILE: self._annotations_csv(), SLIDES_FILE: self._slides_csv()}
+        waiting = {name: target / f".{name}.new" for name in texts}
+        try:
+            for name, text in texts.items():
+                write_atomic(waiting[name], text)
+            for name in texts:
+                waiting[name].replace(target / name)
+        except OSError as error:
+            raise storage_error(error, target) from error
+        finally:
+            for path in waiting.values():
+                with contextlib.suppress(OSError):  # what cannot be removed was reported by the write already
+                    path.unlink(missing_ok=True)
+        return target
+
+    def _annotations_csv(self) -> str:
         marks = pd.DataFrame(
             {
                 "slide_id": self.annotations.slide_id,
@@ -141,8 +170,11 @@ class Cohort:
                 "votes": self.annotations.votes,
                 "source": self.annotations.source,
             },
-            columns=list(ANNOTATION_COLUMNS),
+            columns=[*_MARK_REQUIRED, *_MARK_OPTIONAL],
         )
+        return marks.to_csv(index=False, lineterminator="\n")
+
+    def _slides_csv(self) -> str:
         slides = pd.DataFrame(
             [
                 (
@@ -151,11 +183,9 @@ class Cohort:
                 )
                 for e in self.slides
             ],
-            columns=list(SLIDE_COLUMNS),
+            columns=[*_SLIDE_REQUIRED, *_SLIDE_OPTIONAL],
         )  # fmt: skip
-        write_atomic(target / SLIDES_FILE, slides.to_csv(index=False, lineterminator="\n"))
-        write_atomic(target / ANNOTATIONS_FILE, marks.to_csv(index=False, lineterminator="\n"))
-        return target
+        return slides.to_csv(index=False, lineterminator="\n")
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -174,7 +204,14 @@ class Cohort:
 
     def of_cases(self, cases: tuple[str, ...]) -> "Cohort":
         """The part of the cohort that belongs to `cases`, in the cohort's order."""
-        chosen = tuple(entry for entry in self.slides if entry.case_id in set(cases))
+        wanted = set(cases)
+        return self._only(tuple(entry for entry in self.slides if entry.case_id in wanted))
+
+    def of_domain(self, domain: str) -> "Cohort":
+        """The part of the cohort that belongs to one domain, in the cohort's order."""
+        return self._only(tuple(entry for entry in self.slides if entry.domain == domain))
+
+    def _only(self, chosen: tuple[SlideEntry, ...]) -> "Cohort":
         ids = np.array([entry.slide_id for entry in chosen], dtype=np.str_)
         return Cohort(self.folder, chosen, self.annotations[np.isin(self.annotations.slide_id, ids)])
 
@@ -207,7 +244,7 @@ class Cohort:
         if all(stated) and slide.size_l0 != stated:
             slide.close()
             raise SlideError(
-                f"is {slide.size_l0[0]} x {slide.size_l0[1]} px, but {SLIDES_FILE} says {stated[0]} x {stated[1]}",
+                f"is {slide.size_l0[0]} x {slide.size_l0[1]} px, but {SLIDES_FILE} says {stated[0]} x {stated[1]} px",
                 where=path,
                 remedy="the marks belong to another image; import the slide again",
             )
@@ -215,9 +252,8 @@ class Cohort:
 
     def hash(self) -> str:
         """sha256 over both CSV files as they would be written, so that equal content is equal."""
-        with tempfile.TemporaryDirectory() as name:
-            self.save(Path(name))
-            both = hash_file(Path(name) / SLIDES_FILE) + hash_file(Path(name) / ANNOTATIONS_FILE)
+        parts = (self._slides_csv(), self._annotations_csv())
+        both = "".join(hashlib.sha256(text.encode()).hexdigest() for text in parts)
         return hashlib.sha256(both.encode()).hexdigest()
 
     def counts(self) -> dict[str, Any]:
@@ -242,42 +278,16 @@ def relocated(cohort: Cohort, folder: Path) -> Cohort:
     return Cohort(folder, moved.slides, moved.annotations)
 
 
-def _read_table(path: Path, columns: tuple[str, ...], optional: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV as text columns; missing optional columns are empty."""
+def _parsed(row: Row, parse: Callable[[dict[str, str]], T]) -> T:
+    """What a row says; a fault names its file and line."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError as error:
-        raise CohortError("is missing", where=path, remedy="import the cohort again, or restore the file") from error
-    except UnicodeDecodeError as error:
-        raise CohortError(f"is not UTF-8 (byte {error.start})", where=path, remedy="save it as UTF-8 CSV") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise CohortError(
-            f"is not a CSV table ({error})", where=path, remedy=f"expected columns: {','.join(columns)}"
-        ) from error
-    missing = [name for name in columns if name not in table.columns and name not in optional]
-    if missing:
-        raise CohortError(
-            f"lacks the column {', '.join(missing)}", where=path, remedy=f"expected columns: {','.join(columns)}"
-        )
-    for name in optional:
-        if name not in table.columns:
-            table[name] = ""
-    return table.loc[:, list(columns)]
-
-
-def _rows(path: Path, table: pd.DataFrame, parse: Callable[[dict[str, str]], T]) -> list[T]:
-    """Parse each row; a fault names the file and the line (the header is line 1)."""
-    parsed: list[T] = []
-    for number, row in enumerate(table.to_dict("records"), start=2):
-        try:
-            parsed.append(parse({str(key): str(value) for key, value in row.items()}))
-        except (ValueError, shapely.errors.ShapelyError) as error:
-            raise CohortError(str(error), where=f"{path}, line {number}", remedy="mend this row") from error
-    return parsed
+        return parse(row.values)
+    except (ValueError, shapely.errors.ShapelyError) as error:
+        raise CohortError(str(error), where=row.where, remedy="mend this row") from error
 
 
 def _slide_entry(row: dict[str, str]) -> SlideEntry:
-    mpp = float(row["mpp"]) if row["mpp"] else 0.0
+    mpp = float(row["mpp"]) if _is_finite(row["mpp"]) else 0.0
     if not MIN_MPP <= mpp <= MAX_MPP:
         raise ValueError(f"mpp is '{row['mpp']}'; a slide needs um per px between {MIN_MPP} and {MAX_MPP}")
     if row["labelled"] not in {"yes", "no"}:
@@ -296,17 +306,41 @@ def _slide_entry(row: dict[str, str]) -> SlideEntry:
         domain=row["domain"],
         mpp=mpp,
         labelled=row["labelled"] == "yes",
-        width_l0=int(row["width"] or 0),
-        height_l0=int(row["height"] or 0),
+        width_l0=_pixels(row, "width"),
+        height_l0=_pixels(row, "height"),
         roi_wkt=row["roi"],
     )
 
 
-def _check_mark(row: dict[str, str]) -> None:
+def _pixels(row: dict[str, str], name: str) -> int:
+    if row[name] and not row[name].isdecimal():
+        raise ValueError(f"{name} is '{row[name]}'; write whole px, or nothing where unknown")
+    return int(row[name] or 0)
+
+
+def _center(row: dict[str, str]) -> tuple[float, float]:
     for name in ("x", "y"):
-        if not math.isfinite(float(row[name])):
+        if not _is_finite(row[name]):
             raise ValueError(f"{name} is '{row[name]}'; a mark needs a finite position in level-0 px")
+    return float(row["x"]), float(row["y"])
+
+
+def _label(row: dict[str, str]) -> str:
     if row["label"] not in {label.value for label in Label}:
         raise ValueError(f"label is '{row['label']}'; known: {', '.join(label.value for label in Label)}")
-    if row["score"]:
-        float(row["score"])
+    return row["label"]
+
+
+def _score(row: dict[str, str]) -> float:
+    if not row["score"]:
+        return math.nan
+    if not _is_finite(row["score"]) or not 0 <= float(row["score"]) <= 1:
+        raise ValueError(f"score is '{row['score']}'; it is the share of raters, 0..1, or empty")
+    return float(row["score"])
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -4,16 +4,16 @@ Knows cases and nothing finer: a slide can never be on two sides.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.marked import some
+from mitosieve.cohort.table import read_table, read_text
 from mitosieve.errors import SplitError
 from mitosieve.runfolder import write_json
 
@@ -46,20 +46,18 @@ class Split:
         """Read a split file.
 
         Raises:
-            SplitError: missing, not JSON, or a case stands in two parts of a fold.
+            SplitError: missing, not JSON, or a case stands in two parts of a fold or is tested in two folds.
         """
         path = Path(path)
+        if not path.exists():
+            raise SplitError("there is no such split file", where=path, remedy="make one with: mitosieve split")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path, error=SplitError))
             folds = {
-                str(name): Fold(**{part: tuple(sorted(map(str, parts[part]))) for part in PARTS})
+                str(name): Fold(**{part: _names(parts[part]) for part in PARTS})
                 for name, parts in content["folds"].items()
             }
-        except FileNotFoundError as error:
-            raise SplitError(
-                "there is no such split file", where=path, remedy="make one with: mitosieve split"
-            ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise SplitError(
                 f"is not a split file ({type(error).__name__}: {error})",
                 where=path,
@@ -74,30 +72,24 @@ class Split:
         """Read a CSV with the columns fold, case, part; a row is one case's part in one fold.
 
         Raises:
-            SplitError: a column is missing, a part unknown, or a case stands in two parts of a fold.
+            SplitError: a column is missing, a value empty, a part unknown, or a case stands in two parts of a fold
+                or is tested in two folds.
         """
         path = Path(path)
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        except FileNotFoundError as error:
-            raise SplitError("there is no such table", where=path) from error
-        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise SplitError(
-                f"is not a UTF-8 CSV table ({error})", where=path, remedy="columns: fold,case,part"
-            ) from error
-        missing = [name for name in ("fold", "case", "part") if name not in table.columns]
-        if missing:
-            raise SplitError(f"lacks the column {', '.join(missing)}", where=path, remedy="columns: fold,case,part")
-        for number, part in enumerate(table["part"], start=2):
+        dealt: dict[str, dict[str, list[str]]] = {}
+        for row in read_table(path, required=("fold", "case", "part"), error=SplitError):
+            fold, case, part = (row.values[name] for name in ("fold", "case", "part"))
+            if not fold or not case:
+                raise SplitError("has no fold or no case", where=row.where, remedy="give each row fold,case,part")
             if part not in PARTS:
-                raise SplitError(
-                    f"unknown part '{part}'", where=f"{path}, line {number}", remedy=f"choose one of {', '.join(PARTS)}"
-                )
-        folds = {
-            str(name): Fold(**{part: tuple(sorted(rows["case"][rows["part"] == part])) for part in PARTS})
-            for name, rows in table.groupby("fold", sort=True)
-        }
-        split = cls(folds=folds)
+                raise SplitError(f"unknown part '{part}'", where=row.where, remedy=f"choose one of {', '.join(PARTS)}")
+            dealt.setdefault(fold, {name: [] for name in PARTS})[part].append(case)
+        split = cls(
+            folds={
+                name: Fold(**{part: tuple(sorted(cases)) for part, cases in dealt[name].items()})
+                for name in sorted(dealt)
+            }
+        )
         split._check_disjoint(path)
         return split
 
@@ -152,7 +144,7 @@ class Split:
 
     def check(self, cohort: Cohort, *, where: str | Path | None = None) -> None:
         """Refuse a split that does not fit the cohort: an unknown case, a labelled case that a fold misses,
-        an empty part, or a part without a single figure.
+        an unlabelled case outside train, an empty part, or a part without a single figure.
 
         Raises:
             SplitError: naming fold, part and case.
@@ -164,14 +156,14 @@ class Split:
             strangers = sorted(listed - known)
             if strangers:
                 raise SplitError(
-                    f"fold {name} names cases that the cohort has not: {_some(strangers)}",
+                    f"fold {name} names cases that the cohort has not: {some(strangers)}",
                     where=where,
                     remedy="make the split from this cohort",
                 )
             missed = sorted(labelled - listed)
             if missed:
                 raise SplitError(
-                    f"fold {name} misses the labelled cases {_some(missed)}",
+                    f"fold {name} misses the labelled cases {some(missed)}",
                     where=where,
                     remedy="give every labelled case a part in every fold, or make the split anew",
                 )
@@ -182,9 +174,17 @@ class Split:
         cases = self.folds[name].part(part)
         if not cases:
             raise SplitError(f"fold {name} has no {part} case", where=where, remedy="give each part at least one case")
-        some = cohort.of_cases(cases)
-        figures = (some.annotations.label == Label.MITOTIC_FIGURE.value).sum()
-        if figures == 0:
+        part_of = cohort.of_cases(cases)
+        labelled = {entry.slide_id: entry.case_id for entry in part_of.slides if entry.labelled}
+        unlabelled = sorted(set(cases) - set(labelled.values()))
+        if part != "train" and unlabelled:
+            raise SplitError(
+                f"fold {name} has the unlabelled cases {some(unlabelled)} in its {part} part",
+                where=where,
+                remedy="nothing can be scored on them: move them to train",
+            )
+        figures = part_of.annotations.with_label(Label.MITOTIC_FIGURE)
+        if not any(str(slide_id) in labelled for slide_id in figures.slide_id):
             raise SplitError(
                 f"fold {name} has no mitotic figure in its {part} part",
                 where=where,
@@ -199,15 +199,27 @@ class Split:
             twice = sorted({case for case in everything if everything.count(case) > 1})
             if twice:
                 raise SplitError(
-                    f"fold {name} has the case {_some(twice)} in more than one place",
+                    f"fold {name} has the case {some(twice)} in more than one place",
                     where=path,
                     remedy="a case belongs to exactly one part of a fold: remove it from the others",
                 )
+        tested: dict[str, str] = {}
+        for name, fold in self.folds.items():
+            for case in fold.test:
+                if case in tested:
+                    raise SplitError(
+                        f"the folds {tested[case]} and {name} both test the case {case}",
+                        where=path,
+                        remedy="test each case in one fold at most: pooled scores would count it twice",
+                    )
+                tested[case] = name
 
 
-def _some(names: Iterable[str]) -> str:
-    items = list(names)
-    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+def _names(cases: object) -> tuple[str, ...]:
+    """A part as read from JSON, sorted."""
+    if not isinstance(cases, list) or not all(isinstance(case, str) and case for case in cases):
+        raise TypeError("a part is a list of case names")
+    return tuple(sorted(cases))
 
 
 def _deal(cohort: Cohort, cases: list[str], folds: int, generator: np.random.Generator) -> list[list[str]]:

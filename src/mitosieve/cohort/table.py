@@ -1,0 +1,134 @@
+"""Text files made by people, read strictly: every fault names the file, the line and the remedy.
+
+Knows nothing of what the columns mean.
+"""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from mitosieve.errors import FormatError, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a CSV with a header.
+
+    Attributes:
+        path: the file.
+        line: its line in the file; the header is line 1.
+        values: text by column, without surrounding blanks; empty for an optional column that the file has not.
+    """
+
+    path: Path
+    line: int
+    values: dict[str, str]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}, line {self.line}"
+
+
+def read_text(path: Path, *, error: type[InputError] = FormatError) -> str:
+    """A UTF-8 file's text, without a byte-order mark.
+
+    Raises:
+        InputError: of the given kind; the file is missing, is a folder, cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as cause:
+        raise error("is missing", where=path, remedy="check the path, or restore the file") from cause
+    except UnicodeDecodeError as cause:
+        line = path.read_bytes()[: cause.start].count(b"\n") + 1
+        raise error("is not UTF-8 text", where=f"{path}, line {line}", remedy="save the file as UTF-8") from cause
+    except OSError as cause:
+        raise error(f"cannot be read ({cause.strerror})", where=path, remedy="name a readable text file") from cause
+
+
+def read_table(
+    path: Path, *, required: tuple[str, ...], optional: tuple[str, ...] = (), error: type[InputError] = FormatError
+) -> list[Row]:
+    """The rows of a comma-separated file with a header; further columns are ignored, empty lines skipped.
+
+    Raises:
+        InputError: of the given kind; not UTF-8, no header, a column missing or named twice, or a row with another
+            number of values than the header.
+    """
+    remedy = f"expected columns: {','.join(required + optional)}"
+    lines = _csv_lines(path, error)
+    if not lines:
+        raise error("is empty", where=path, remedy=remedy)
+    header = [name.strip() for name in lines[0][1]]
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise error(f"lacks the column {', '.join(missing)}", where=path, remedy=remedy)
+    if len(set(header)) < len(header):
+        raise error("names a column twice", where=f"{path}, line 1", remedy=remedy)
+    rows: list[Row] = []
+    for line, values in lines[1:]:
+        if len(values) != len(header):
+            raise error(
+                f"has {len(values)} values where the header has {len(header)}",
+                where=f"{path}, line {line}",
+                remedy="give each column one value; quote a value that holds a comma",
+            )
+        named = dict.fromkeys(optional, "") | {n: v.strip() for n, v in zip(header, values, strict=True)}
+        rows.append(Row(path=path, line=line, values=named))
+    return rows
+
+
+def read_numbers(path: Path, *, names: tuple[str, ...], extra: int = 0) -> list[tuple[int, tuple[float, ...]]]:
+    """The rows of a comma-separated file of numbers without a header; an empty file has none.
+
+    Args:
+        path: the file.
+        names: what each number of a row is, for messages.
+        extra: how many of the last names a row may leave out.
+
+    Returns:
+        Line and numbers of each row; all numbers finite.
+
+    Raises:
+        FormatError: not UTF-8, another number of values, or a value that is not a finite number.
+    """
+    rows: list[tuple[int, tuple[float, ...]]] = []
+    remedy = f"expected one {','.join(names)} a line, without a header"
+    for line, values in _csv_lines(path, FormatError):
+        where = f"{path}, line {line}"
+        if not len(names) - extra <= len(values) <= len(names):
+            raise FormatError(f"has {len(values)} values in a row", where=where, remedy=remedy)
+        rows.append((line, tuple(finite(text, names[i], where=where) for i, text in enumerate(values))))
+    return rows
+
+
+def finite(text: object, name: str, *, where: str | Path) -> float:
+    """A finite number from text or from JSON.
+
+    Raises:
+        FormatError: it is none.
+    """
+    try:
+        number = math.nan if isinstance(text, bool) else float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise FormatError(f"{name} is '{text}', not a finite number", where=where, remedy=f"mend {name} in this row")
+    return number
+
+
+def _csv_lines(path: Path, error: type[InputError]) -> list[tuple[int, list[str]]]:
+    """Line number and values of every line that is not empty."""
+    reader = csv.reader(io.StringIO(read_text(path, error=error), newline=""), strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        for values in reader:
+            if any(value.strip() for value in values):
+                lines.append((reader.line_num, values))
+    except csv.Error as cause:
+        raise error(
+            f"is not a CSV table ({cause})", where=f"{path}, line {reader.line_num}", remedy="save it as UTF-8 CSV"
+        ) from cause
+    return lines

@@ -1,0 +1,214 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from layouts import text
+
+from build import a_cohort
+from mitosieve.annotation import Annotations, Label
+from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.cohort.split import PARTS, Fold, Split
+from mitosieve.errors import SplitError
+
+
+@st.composite
+def cohorts(draw):
+    """Cohorts without images: some cases unlabelled, some with two slides, figures from none to many."""
+    slides, marks = [], []
+    for case in range(draw(st.integers(4, 14))):
+        labelled = case < 4 or draw(st.booleans())
+        domain = f"d{draw(st.integers(0, 2))}"
+        for number in range(draw(st.integers(1, 2))):
+            name = f"c{case}_{number}"
+            slides.append(
+                SlideEntry(slide_id=name, path=name, case_id=f"c{case}", domain=domain, mpp=0.25, labelled=labelled)
+            )
+            marks += [name] * draw(st.integers(1 if case < 4 else 0, 9)) * labelled
+    annotations = Annotations.of(
+        slide_id=marks,
+        center_l0=[(1.0, float(i)) for i in range(len(marks))],
+        label=[Label.MITOTIC_FIGURE] * len(marks),
+    )
+    return Cohort("built", tuple(slides), annotations)
+
+
+def cases_of(cohort, *, labelled):
+    return {entry.case_id for entry in cohort.slides if entry.labelled == labelled}
+
+
+@given(cohort=cohorts(), folds=st.integers(3, 4), seed=st.integers(0, 99))
+def test_a_made_split_is_disjoint_complete_and_fits_its_cohort(cohort, folds, seed):
+    """Parts share no case, each fold holds all cases, each labelled one is tested once, unlabelled ones only train."""
+    split = Split.by_case(cohort, folds=folds, generator=np.random.default_rng(seed))
+    assert len(split.folds) == folds
+    for fold in split.folds.values():
+        listed = [*fold.train, *fold.validation, *fold.test]
+        assert len(listed) == len(set(listed))
+        assert set(listed) == set(cohort.cases)
+        assert cases_of(cohort, labelled=False) <= set(fold.train)
+    tested = [case for fold in split.folds.values() for case in fold.test]
+    assert sorted(tested) == sorted(cases_of(cohort, labelled=True))
+    split.check(cohort)
+
+
+@given(cohort=cohorts(), seed=st.integers(0, 99))
+def test_one_seed_is_one_split_whatever_the_order_of_slides(cohort, seed):
+    """The generator alone decides ties; the row order of slides.csv does not enter."""
+    one = Split.by_case(cohort, folds=3, generator=np.random.default_rng(seed))
+    two = Split.by_case(cohort, folds=3, generator=np.random.default_rng(seed))
+    turned = Cohort(cohort.folder, cohort.slides[::-1], cohort.annotations)
+    assert one == two == Split.by_case(turned, folds=3, generator=np.random.default_rng(seed))
+
+
+def test_another_seed_deals_equal_cases_otherwise(tmp_path):
+    """Cases that differ in nothing are dealt at random."""
+    cohort = a_cohort(tmp_path, cases=9)
+    dealt = {
+        tuple(Split.by_case(cohort, folds=3, generator=np.random.default_rng(seed)).folds["A"].test)
+        for seed in range(8)
+    }
+    assert len(dealt) > 1
+
+
+def test_domains_and_figures_are_spread_over_the_folds():
+    """Two domains of three cases, three folds: each tests one case of each, and the largest cases lie apart."""
+    figures = {"a1": 30, "a2": 20, "a3": 10, "b1": 30, "b2": 20, "b3": 10}
+    slides = tuple(SlideEntry(slide_id=c, path=c, case_id=c, domain=c[0], mpp=0.25) for c in figures)
+    marks = [c for c, n in figures.items() for _ in range(n)]
+    cohort = Cohort(
+        "built",
+        slides,
+        Annotations.of(slide_id=marks, center_l0=[(0.0, 0.0)] * len(marks), label=[Label.MITOTIC_FIGURE] * len(marks)),
+    )
+    split = Split.by_case(cohort, folds=3, generator=np.random.default_rng(0))
+    for fold in split.folds.values():
+        assert sorted(case[0] for case in fold.test) == ["a", "b"]
+    sums = [sum(figures[case] for case in fold.test) for fold in split.folds.values()]
+    assert max(sums) - min(sums) <= 20
+
+
+@pytest.mark.parametrize(("cases", "folds"), [(9, 2), (2, 3), (9, 0)])
+def test_too_few_folds_or_cases_are_refused(tmp_path, cases, folds):
+    """Train would be empty, or a fold would test nothing."""
+    with pytest.raises(SplitError, match="folds"):
+        Split.by_case(a_cohort(tmp_path, cases=cases), folds=folds, generator=np.random.default_rng(0))
+
+
+def test_a_saved_split_is_loaded_as_it_was_and_equal_splits_are_equal_bytes(tmp_path):
+    """File in, file out."""
+    split = Split.by_case(a_cohort(tmp_path / "c", cases=6), folds=3, generator=np.random.default_rng(5))
+    split.save(tmp_path / "a.json")
+    Split.load(tmp_path / "a.json").save(tmp_path / "b.json")
+    assert Split.load(tmp_path / "a.json") == split
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_table_and_its_json_say_the_same(tmp_path):
+    """fold,case,part: one row a case and fold."""
+    table = text(tmp_path / "t.csv", "fold,case,part\nX,c2,test\nX,c1,validation\nX,c0,train\n")
+    split = Split.from_table(table)
+    assert split.folds == {"X": Fold(train=("c0",), validation=("c1",), test=("c2",))}
+    assert split.fold("X").part("test") == ("c2",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("fold,case\nA,c1\n", "lacks the column part"),
+        ("fold,case,part\nA,c1,test\nA,c2,val\n", "line 3: unknown part 'val'"),
+        ("fold,case,part\nA,c1\n", "line 2: has 2 values"),
+        ("fold,case,part\nA,,test\n", "line 2: has no fold or no case"),
+        ("fold,case,part\n", "holds no fold"),
+        ("fold,case,part\nA,c1,test\nA,c1,train\n", "fold A has the case c1 in more than one place"),
+        ("fold,case,part\nA,c1,test\nA,c1,test\n", "fold A has the case c1 in more than one place"),
+        ("fold,case,part\nA,c1,test\nB,c1,test\n", "the folds A and B both test the case c1"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path, content, message):
+    """With file, line where there is one, and remedy."""
+    path = text(tmp_path / "t.csv", content)
+    with pytest.raises(SplitError, match=message) as caught:
+        Split.from_table(path)
+    assert str(path) in str(caught.value)
+    assert "remedy:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is not a split file"),
+        (b"[]", "is not a split file"),
+        (b"\xff", "is not UTF-8"),
+        (b'{"folds": {}}', "holds no fold"),
+        (b'{"folds": {"A": {"train": [], "validation": []}}}', "is not a split file"),
+        (b'{"folds": {"A": {"train": "abc", "validation": [], "test": []}}}', "a part is a list of case names"),
+        (b'{"folds": {"A": {"train": [3], "validation": [], "test": []}}}', "a part is a list of case names"),
+        (b'{"folds": {"A": {"train": ["c"], "validation": [], "test": ["c"]}}}', "c in more than one place"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path, content, message):
+    """Cut, other, binary, or leaking."""
+    path = tmp_path / "split.json"
+    path.write_bytes(content)
+    with pytest.raises(SplitError, match=message) as caught:
+        Split.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_fold_or_part_is_named(tmp_path):
+    """With what there is instead."""
+    with pytest.raises(SplitError, match="no such split file"):
+        Split.load(tmp_path / "gone.json")
+    with pytest.raises(SplitError, match=r"gone.csv: is missing"):
+        Split.from_table(tmp_path / "gone.csv")
+    fold = Fold(train=("a",), validation=("b",), test=("c",))
+    with pytest.raises(SplitError, match=r"no fold 'B'\nremedy: choose one of A"):
+        Split(folds={"A": fold}).fold("B")
+    with pytest.raises(SplitError, match="train, validation, test"):
+        fold.part("val")
+
+
+def check(cohort, **parts):
+    Split(folds={"A": Fold(**{part: tuple(parts[part]) for part in PARTS})}).check(cohort, where="split.json")
+
+
+def test_a_split_that_does_not_fit_its_cohort_is_refused(tmp_path):
+    """A stranger, a missed case, an empty part: fold, case and part are named."""
+    cohort = a_cohort(tmp_path, cases=4)
+    check(cohort, train=["c0", "c3"], validation=["c1"], test=["c2"])
+    with pytest.raises(SplitError, match="fold A names cases that the cohort has not: zz"):
+        check(cohort, train=["c0", "c3", "zz"], validation=["c1"], test=["c2"])
+    with pytest.raises(SplitError, match=r"split.json: fold A misses the labelled cases c3"):
+        check(cohort, train=["c0"], validation=["c1"], test=["c2"])
+    with pytest.raises(SplitError, match="fold A has no test case"):
+        check(cohort, train=["c0", "c3"], validation=["c1", "c2"], test=[])
+
+
+def test_a_part_without_figures_is_refused(tmp_path):
+    """F1 is undefined there; imposters do not help, nor do marks on slides that were not searched."""
+    cohort = a_cohort(tmp_path, cases=3)
+    kept = (cohort.annotations.slide_id != "c2_s0") | (cohort.annotations.label == Label.IMPOSTER.value)
+    with pytest.raises(SplitError, match="no mitotic figure in its test part"):
+        check(Cohort(tmp_path, cohort.slides, cohort.annotations[kept]), train=["c0"], validation=["c1"], test=["c2"])
+
+
+def test_an_unlabelled_case_may_be_left_out_or_trained_on_but_not_scored(tmp_path):
+    """Nothing is known of it."""
+    cohort = a_cohort(tmp_path, cases=4).with_entries(lambda e: replace(e, labelled=e.case_id != "c3"))
+    check(cohort, train=["c0"], validation=["c1"], test=["c2"])
+    check(cohort, train=["c0", "c3"], validation=["c1"], test=["c2"])
+    with pytest.raises(SplitError, match="fold A has the unlabelled cases c3 in its test part"):
+        check(cohort, train=["c0"], validation=["c1"], test=["c2", "c3"])
+
+
+@pytest.mark.data
+def test_the_real_folds_are_read_and_fit_their_cohort(data_folder):
+    """Fold A of mitos14 tests H04 and validates on H14 and H18; each case is tested once over A, B and C."""
+    split = Split.from_table(data_folder / "mitos14/folds.csv")
+    assert (split.fold("A").test, split.fold("A").validation) == (("H04",), ("H14", "H18"))
+    tested = sorted(case for fold in split.folds.values() for case in fold.test)
+    assert tested == ["H03", "H04", "H07", "H11", "H12", "H14", "H18"]
+    assert json.loads(json.dumps(split.to_json()))["folds"]["C"]["train"] == ["H04"]
