@@ -76,12 +76,10 @@ def near_pairs(figures: Places, detections: Places, *, mpp: NDArray[np.float64],
         radius_um: above zero.
     """
     figure, detection, squared_px2 = _find_pairs(figures, detections, mpp, radius_um)
-    order = np.lexsort((detection, squared_px2, figure))
-    figure, detection = figure[order], detection[order]
     return Pairs(
         figure=figure,
         detection=detection,
-        distance_um=np.sqrt(squared_px2[order]) * mpp[figures.slide[figure]],
+        distance_um=np.sqrt(squared_px2) * mpp[figures.slide[figure]],
         num_figures=len(figures),
         num_detections=len(detections),
     )
@@ -90,7 +88,7 @@ def near_pairs(figures: Places, detections: Places, *, mpp: NDArray[np.float64],
 def _find_pairs(
     figures: Places, detections: Places, mpp: NDArray[np.float64], radius_um: float
 ) -> tuple[Rows, Rows, NDArray[np.float64]]:
-    """Unordered pairs and their squared distances, by looking into the 3 x 3 grid cells around each figure."""
+    """The pairs in order and their squared distances, by looking into the 3 x 3 grid cells around each figure."""
     if radius_um <= 0:
         raise ValueError(f"the matching radius is {radius_um} um; it must be above zero")
     if not len(figures) or not len(detections):
@@ -135,6 +133,7 @@ def _scan_cells(  # noqa: PLR0913 - compiled code takes arrays, not records
     second = np.empty(capacity, np.int64)
     squared = np.empty(capacity, np.float64)
     for i in range(len(figure)):
+        begin = n
         for step in (-columns, 0, columns):
             k = np.searchsorted(detection_key, figure_key[i] + step - 1)
             while k < len(detection_key) and detection_key[k] <= figure_key[i] + step + 1:
@@ -148,6 +147,11 @@ def _scan_cells(  # noqa: PLR0913 - compiled code takes arrays, not records
                     first[n], second[n], squared[n] = i, row[k], d2
                     n += 1
                 k += 1
+        if n - begin > 1:
+            by_row = np.argsort(second[begin:n])
+            preferred = by_row[np.argsort(squared[begin:n][by_row], kind="mergesort")]
+            second[begin:n] = second[begin:n][preferred]
+            squared[begin:n] = squared[begin:n][preferred]
     return first[:n].copy(), second[:n].copy(), squared[:n].copy()
 
 
