@@ -1,0 +1,102 @@
+"""MITOS-ATYPIA-14 in the official layout. Knows this layout and no other.
+
+    <slide>/frames/x40/<frame>.tiff              <slide> is A03, H03, ...: Aperio or Hamamatsu, and the tissue
+    <slide>/mitosis/<frame>_mitosis.csv          x,y[,confidence] a line, no header; may be empty
+    <slide>/mitosis/<frame>_not_mitosis.csv      the same for imposters
+
+The A and the H scan of one number show the same tissue, so they are one case. The resolution is not in the files'
+layout and is not guessed.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from mitosieve.annotation import Label
+from mitosieve.cohort.marked import IMAGE_SUFFIXES, Caution, ImageFolder, Mark, MarkedImage, Reading, share, some
+from mitosieve.cohort.table import read_numbers
+from mitosieve.errors import FormatError
+
+_SLIDE = re.compile(r"([AH])(\d+)")
+_SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}
+_ENDINGS = {"_not_mitosis.csv": Label.IMPOSTER, "_mitosis.csv": Label.MITOTIC_FIGURE}  # the longer ending first
+
+
+def read(source: Path, images: ImageFolder | None) -> Reading:
+    """Read all slides below a folder, or one slide's folder; a slide of the cohort is one x40 frame.
+
+    A frame with a `_mitosis.csv` is labelled, also where that file is empty; a frame without one (the test slides) is
+    kept as unlabelled. The files may lie in `mitosis/` or beside the frames. The confidence becomes the score.
+
+    Args:
+        source: a folder that holds A03, H03, ... at any depth, or one of these.
+        images: a folder of frames, where they do not lie below `source`.
+
+    Raises:
+        FormatError: no such layout, or a line that is not x,y[,confidence].
+    """
+    files: dict[str, dict[Label, Path]] = {}
+    for path in sorted(source.rglob("*_mitosis.csv")):
+        ending, label = next(item for item in _ENDINGS.items() if path.name.endswith(item[0]))
+        frame = path.name.removesuffix(ending)
+        if _SLIDE.fullmatch(frame.split("_")[0]) and not path.name.startswith("."):
+            if label in files.setdefault(frame, {}):
+                raise FormatError(f"the frame {frame} has labels twice", where=path, remedy="keep one of the two files")
+            files[frame][label] = path
+    frames = _frames(source, () if images is None else images.paths)
+    if not files and not frames:
+        raise FormatError(
+            "holds neither frames nor labels of MITOS-ATYPIA-14",
+            where=source,
+            remedy="expected <slide>/frames/x40/*.tiff and <slide>/mitosis/<frame>_mitosis.csv, <slide> as A03",
+        )
+    made = tuple(
+        _image(source, frame, files.get(frame, {}), frames.get(frame)) for frame in sorted(files.keys() | frames.keys())
+    )
+    return Reading(images=made, cautions=_unlabelled(made))
+
+
+def _frames(source: Path, given: Iterable[Path]) -> dict[str, Path]:
+    """The x40 frames by name: those below `source`, then those of a folder of images."""
+    below = (p for p in sorted(source.rglob("x40/*")) if p.suffix.lower() in IMAGE_SUFFIXES)
+    frames: dict[str, Path] = {}
+    for path in (*below, *given):
+        if _SLIDE.fullmatch(path.stem.split("_")[0]) and not {"x10", "x20"} & set(path.parts[-2:-1]):
+            frames.setdefault(path.stem, path)
+    return frames
+
+
+def _image(source: Path, frame: str, files: dict[Label, Path], path: Path | None) -> MarkedImage:
+    slide = frame.split("_")[0]
+    letter, tissue = slide[0], slide[1:]
+    marks = [mark for label in Label if label in files for mark in _marks(source, files[label], label)]
+    return MarkedImage(
+        slide_id=frame,
+        file_name=f"{slide}/frames/x40/{frame}.tiff",
+        case_id=tissue,
+        domain=_SCANNERS[letter],
+        marks=tuple(marks),
+        labelled=Label.MITOTIC_FIGURE in files,
+        path=path,
+    )
+
+
+def _marks(source: Path, path: Path, label: Label) -> Iterable[Mark]:
+    for line, (x, y, *confidence) in read_numbers(path, names=("x", "y", "confidence"), extra=1):
+        where = f"{path}, line {line}"
+        score = share(confidence[0], where=where) if confidence else math.nan
+        yield Mark(x=x, y=y, label=label, where=where, score=score, source=path.relative_to(source).as_posix())
+
+
+def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
+    found: dict[str, list[str]] = {}
+    for image in images:
+        if not image.labelled:
+            found.setdefault(image.domain, []).append(image.slide_id)
+    return tuple(
+        Caution(
+            text=f"{len(names)} frames have no _mitosis.csv and are kept as unlabelled: {some(names)}", domain=domain
+        )
+        for domain, names in found.items()
+    )

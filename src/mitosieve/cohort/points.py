@@ -1,0 +1,107 @@
+"""A plain CSV of points, one marked cell a row. Knows this layout and no other.
+
+    image,x,y,label[,case][,domain][,mpp][,score][,votes][,source]
+
+`image` may also be called patch, slide or file; x and y are level-0 px of it. A row with x, y and label all empty
+states an image that was searched and has no figure.
+"""
+
+import math
+from pathlib import Path
+
+from mitosieve.cohort.marked import (
+    UNKNOWN_DOMAIN,
+    Caution,
+    ImageFolder,
+    Mark,
+    MarkedImage,
+    Reading,
+    case_of,
+    label_of,
+    share,
+    slide_name,
+)
+from mitosieve.cohort.table import Row, finite, read_table
+from mitosieve.errors import FormatError
+
+_IMAGE_NAMES = ("image", "patch", "slide", "file")
+_REQUIRED = ("x", "y", "label")
+_OPTIONAL = (*_IMAGE_NAMES, "case", "domain", "mpp", "score", "votes", "source")
+
+
+def read(source: Path, images: ImageFolder | None) -> Reading:
+    """Read a points CSV; the listed images become labelled slides, others in the folder of images are left out.
+
+    Without a column `case`, the image's name up to its first `_` is the case.
+
+    Args:
+        source: the CSV file.
+        images: not needed to read the marks.
+
+    Raises:
+        FormatError: a column missing, a row of another length, a value that is not a finite number, an unknown label,
+            or rows of one image that disagree on its case, domain or mpp.
+    """
+    rows = read_table(source, required=_REQUIRED, optional=_OPTIONAL)
+    if not rows:
+        raise FormatError("holds no row", where=source, remedy="expected image,x,y,label and at least one row")
+    by_image: dict[str, list[Row]] = {}
+    for row in rows:
+        by_image.setdefault(_image_name(row), []).append(row)
+    cautions: list[Caution] = []
+    if not any(row.values["case"] for row in rows):
+        text = "no column 'case': an image's name up to its first '_' was taken; check case_id in slides.csv"
+        cautions.append(Caution(text=text))
+    return Reading(images=tuple(_image(name, own) for name, own in by_image.items()), cautions=tuple(cautions))
+
+
+def _image_name(row: Row) -> str:
+    name = next((row.values[column] for column in _IMAGE_NAMES if row.values[column]), "")
+    if not name:
+        raise FormatError(
+            "names no image",
+            where=row.where,
+            remedy="expected columns: image,x,y,label (image: also patch, slide, file)",
+        )
+    return name
+
+
+def _image(name: str, rows: list[Row]) -> MarkedImage:
+    mpp = _agreed(rows, "mpp")
+    return MarkedImage(
+        slide_id=slide_name(name),
+        file_name=name,
+        case_id=_agreed(rows, "case") or case_of(name),
+        domain=_agreed(rows, "domain") or UNKNOWN_DOMAIN,
+        marks=tuple(_mark(row) for row in rows if any(row.values[column] for column in _REQUIRED)),
+        mpp=finite(mpp, "mpp", where=rows[0].where) if mpp else None,
+    )
+
+
+def _agreed(rows: list[Row], column: str) -> str:
+    """The one value of a column that all rows of an image share; empty values leave it to the others."""
+    first = ""
+    for row in rows:
+        value = row.values[column]
+        if first and value and value != first:
+            raise FormatError(
+                f"{column} is '{value}', but '{first}' in an earlier row of the same image",
+                where=row.where,
+                remedy=f"give each image one {column}",
+            )
+        first = first or value
+    return first
+
+
+def _mark(row: Row) -> Mark:
+    values = row.values
+    score = share(finite(values["score"], "score", where=row.where), where=row.where) if values["score"] else math.nan
+    return Mark(
+        x=finite(values["x"], "x", where=row.where),
+        y=finite(values["y"], "y", where=row.where),
+        label=label_of(values["label"], where=row.where),
+        where=row.where,
+        score=score,
+        votes=values["votes"],
+        source=values["source"] or row.path.name,
+    )

@@ -1,0 +1,79 @@
+"""What a user states about the resolution of slides, checked. Knows nothing of image files."""
+
+from pathlib import Path
+
+from mitosieve.cohort.marked import Caution, MarkedImage, some
+from mitosieve.cohort.table import read_table
+from mitosieve.errors import ResolutionError
+from mitosieve.slide.slide import MAX_MPP, MIN_MPP
+
+
+class StatedMpp:
+    """What the user states about resolution: nothing, one number, or a table by slide; remembers what was used."""
+
+    def __init__(self, number: float | None, table: dict[str, float], where: str) -> None:
+        self._number = number
+        self._table = table
+        self._where = where
+        self._used: set[str] = set()
+
+    @classmethod
+    def of(cls, mpp: str | float | None) -> "StatedMpp":
+        """From a number, a number as text, or the path of a CSV slide,mpp.
+
+        Raises:
+            ResolutionError: neither, or a resolution out of range.
+        """
+        if mpp is None:
+            return cls(None, {}, "")
+        try:
+            number = float(mpp)
+        except ValueError:
+            return cls(None, _mpp_table(Path(str(mpp))), str(mpp))
+        return cls(usable(number, "--mpp"), {}, "")
+
+    def find(self, image: MarkedImage) -> float | None:
+        """The stated resolution of an image: by its slide_id, its path, or its file name."""
+        if self._number is not None:
+            return self._number
+        for key in (image.slide_id, image.file_name, Path(image.file_name).name):
+            if key in self._table:
+                self._used.add(key)
+                return self._table[key]
+        return None
+
+    def unused(self) -> list[Caution]:
+        left = [key for key in self._table if key not in self._used]
+        return [Caution(text=f"{len(left)} rows of {self._where} name no imported slide: {some(left)}")] if left else []
+
+
+def usable(mpp: float, where: str) -> float:
+    """A resolution in um per px, checked to be one.
+
+    Raises:
+        ResolutionError: zero, negative, not finite, or absurd.
+    """
+    if not MIN_MPP <= mpp <= MAX_MPP:
+        raise ResolutionError(
+            f"{mpp:g} um per px is not between {MIN_MPP} and {MAX_MPP}", where=where, remedy="write um per px, as 0.25"
+        )
+    return mpp
+
+
+def _mpp_table(path: Path) -> dict[str, float]:
+    if not path.exists():
+        raise ResolutionError(
+            f"--mpp '{path}' is neither a number nor a file", remedy="write --mpp 0.25, or --mpp FILE.csv (slide,mpp)"
+        )
+    table: dict[str, float] = {}
+    for row in read_table(path, required=("slide", "mpp"), error=ResolutionError):
+        slide = row.values["slide"]
+        if slide in table:
+            raise ResolutionError(f"names the slide '{slide}' twice", where=row.where, remedy="keep one of the rows")
+        try:
+            table[slide] = usable(float(row.values["mpp"]), row.where)
+        except ValueError as error:
+            raise ResolutionError(
+                f"mpp is '{row.values['mpp']}', not a number", where=row.where, remedy="write um per px, as 0.25"
+            ) from error
+    return table

@@ -1,0 +1,96 @@
+"""TUPAC16 auxiliary set (and AMIDA13, its cases 1-23) in the official layout. Knows this layout and no other.
+
+    mitoses_ground_truth/<case>/<nn>.csv       row,col a line, no header; empty or absent = no figure
+    nonmitoses_ground_truth/<case>/<nn>.csv    the same for imposters; alternative labels only
+
+A trap: each line is row first, that is (y, x). Whether the files count from 1 is not stated; their numbers are taken as
+they stand (first pixel 0), as the authors of the alternative labels do. The other reading is one pixel, 0.25 um, away.
+"""
+
+from pathlib import Path
+
+from mitosieve.annotation import Label
+from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reading, some
+from mitosieve.cohort.table import read_numbers
+from mitosieve.errors import FormatError
+
+_FIGURES, _IMPOSTERS = "mitoses_ground_truth", "nonmitoses_ground_truth"
+
+_CENTRES = ((23, "TUPAC centre 1"), (48, "TUPAC centre 2"), (73, "TUPAC centre 3"), (107, "TUPAC test"))
+"""Last case and domain. Source: TUPAC16 data description (1-23, 24-48 and 49-73 of three centres; test 74-107)."""
+
+
+def read(source: Path, images: ImageFolder | None) -> Reading:
+    """Read original or alternative labels; a case is a folder, a slide `<case>_<nn>` one of its images.
+
+    Without images, the slides are those with a file in either folder of labels. With images, every
+    `<case>/<nn>` among them is a slide: without a file it has no figure if its case has any file, else it is kept as
+    unlabelled (test cases 74-107, or cases whose labels are not at hand).
+
+    Args:
+        source: the folder that holds mitoses_ground_truth, or that folder itself.
+        images: the folder of images, with any folders above `<case>/<nn>.tif`.
+
+    Raises:
+        FormatError: no such layout, or a line that is not two finite numbers.
+    """
+    root = source.parent if source.name == _FIGURES else source
+    if not (root / _FIGURES).is_dir():
+        raise FormatError(
+            f"holds no folder {_FIGURES}", where=source, remedy=f"expected {_FIGURES}/<case>/<nn>.csv (row,col)"
+        )
+    names = _named(root / _FIGURES, ".csv") | _named(root / _IMPOSTERS, ".csv")
+    if not names:
+        raise FormatError("holds no <case>/<nn>.csv", where=root / _FIGURES, remedy="name the unpacked folder")
+    marked_cases = {case for case, _ in names}
+    if images is not None:
+        names |= {(p.parent.name, p.stem) for p in images.paths if p.parent.name.isdigit() and p.stem.isdigit()}
+    made = tuple(_image(root, case, number, labelled=case in marked_cases) for case, number in sorted(names))
+    return Reading(images=made, cautions=_unlabelled(made))
+
+
+def _named(folder: Path, suffix: str) -> set[tuple[str, str]]:
+    """Case and number of each file <case>/<nn> below a folder, which may be absent."""
+    return {(path.parent.name, path.stem) for path in folder.glob(f"*/*{suffix}") if not path.name.startswith(".")}
+
+
+def _image(root: Path, case: str, number: str, *, labelled: bool) -> MarkedImage:
+    marks = _marks(root, f"{_FIGURES}/{case}/{number}.csv", Label.MITOTIC_FIGURE)
+    return MarkedImage(
+        slide_id=f"{case}_{number}",
+        file_name=f"{case}/{number}.tif",
+        case_id=case,
+        domain=_domain(case),
+        marks=marks + _marks(root, f"{_IMPOSTERS}/{case}/{number}.csv", Label.IMPOSTER),
+        labelled=labelled,
+    )
+
+
+def _marks(root: Path, name: str, label: Label) -> tuple[Mark, ...]:
+    path = root / name
+    if not path.exists():
+        return ()
+    return tuple(
+        Mark(x=column, y=row, label=label, where=f"{path}, line {line}", source=name)
+        for line, (row, column) in read_numbers(path, names=("row", "col"))
+    )
+
+
+def _domain(case: str) -> str:
+    return next((name for last, name in _CENTRES if case.isdigit() and 1 <= int(case) <= last), "TUPAC")
+
+
+def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
+    found: dict[str, list[str]] = {}
+    for image in images:
+        if not image.labelled and image.case_id not in found.setdefault(image.domain, []):
+            found[image.domain].append(image.case_id)
+    return tuple(
+        Caution(
+            text=f"{len(cases)} cases have images but no file of labels and are kept as unlabelled: {some(cases)}; "
+            "where a case is known to have no figure, write labelled = yes in slides.csv",
+            domain=domain,
+        )
+        for domain, cases in found.items()
+        if cases
+    )
