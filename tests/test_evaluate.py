@@ -115,6 +115,14 @@ def test_every_cell_has_its_outcome():
     }
 
 
+def test_a_found_figure_does_not_claim_the_detection_below_the_threshold_of_a_missed_one():
+    """The faint detection between two figures belongs to the one that has no other."""
+    cohort = a_bare_cohort(1, [(0, 0, 0), (0, 40, 0)])
+    cells = evaluate(found([(0, 1, 0, 0.9), (0, 20, 0, 0.4)]), cohort, config=FAST).outcomes
+    assert cells.outcome.tolist() == ["found", "missed"]
+    assert cells.score.tolist() == [0.9, 0.4]
+
+
 def test_folds_have_rows_and_a_mean_beside_the_pooled_score():
     """The mean over folds is of the folds' scores, not of their counts."""
     cohort = a_bare_cohort(2, [(0, 0, 0), (0, 300, 0), (0, 600, 0), (1, 0, 0)])
@@ -136,6 +144,8 @@ def test_tables_split_the_same_counts_by_domain_and_case():
     assert [row["domain"] for row in content["per_domain"]] == ["d0", "d1"]
     assert [row["slides"] for row in content["per_case"]] == [2, 2]
     assert content["per_domain"][0]["interval_unit"] == "cases"
+    low, high = content["per_domain"][0]["f1_interval"]
+    assert low <= content["per_domain"][0]["f1"] <= high
     assert content["bootstrap"]["unit"] == "slides within cases"
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scene import MPP, a_scene, greedy_by_hand, places
 from scipy.optimize import linear_sum_assignment
 
 from mitosieve.score.match import count_lenient, match_greedy, match_optimal, near_pairs
+from scene import MPP, a_scene, greedy_by_hand, places
 
 SEEDS = st.integers(0, 100_000)
 
@@ -77,6 +77,21 @@ def test_a_pair_at_exactly_the_radius_counts(mpp, offset_px, is_found):
     """7.5 um is found, a hair more is not, whatever the mpp multiplies to."""
     pairs = near_pairs(places([0], [[0, 0]]), places([0], [[offset_px, 0]]), mpp=np.array([mpp]))
     assert len(pairs.figure) == is_found
+
+
+def test_rounding_of_positions_does_not_push_a_pair_out_of_the_radius():
+    """30 px apart, but the decimal positions differ by a hair more than 30 in floating point: still found."""
+    first, second = 2.2, 32.2
+    assert second - first > 30
+    pairs = near_pairs(places([0], [[first, 0]]), places([0], [[second, 0]]), mpp=MPP)
+    assert len(pairs.figure) == 1
+
+
+def test_many_equally_near_detections_keep_row_order():
+    """A hundred detections on one spot: the figures there take the first rows, in order."""
+    figures, detections = places([0] * 5, [[9, 9]] * 5), places([0] * 100, [[9, 12]] * 100)
+    pairs = near_pairs(figures, detections, mpp=MPP)
+    assert taken(pairs, match_greedy(pairs)) == [0, 1, 2, 3, 4]
 
 
 def test_each_slide_is_matched_at_its_own_mpp_and_never_across_slides():

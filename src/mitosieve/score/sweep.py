@@ -57,8 +57,9 @@ def sweep(pairs: Pairs, score: NDArray[np.float64]) -> Sweep:
     """Score every threshold.
 
     Detections enter by falling score. A detection that enters is offered to the figures near it in file order; one that
-    prefers it to what it holds takes it and hands on what it held, to figures later in the file only. That chain is all
-    that can change in the greedy result, and it ends with at most one more figure found.
+    prefers it to what it holds takes it and hands on what it held, which only figures later in the file can want: the
+    earlier ones could have had it before. That chain is all that can change in the greedy result, and it ends with at
+    most one more figure found.
 
     Args:
         pairs: within the radius, of all detections.
@@ -97,8 +98,6 @@ def _enter(
                 carried = detection[held[holder]]
                 held[holder] = pair
                 place, end = start[carried], start[carried + 1]
-                while place < end and figure[by_detection[place]] <= holder:
-                    place += 1
         found[step] = total
     return found
 
