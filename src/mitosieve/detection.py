@@ -1,7 +1,7 @@
 """What a detector found, in columns, and suppression of repeats by distance in um. Knows nothing of networks."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -98,6 +98,10 @@ class Detections:
 
     def of_slide(self, slide_id: str) -> "Detections":
         return self[self.slide_id == slide_id]
+
+    def at_threshold(self, threshold: float) -> "Detections":
+        """The same rows judged by another operating threshold."""
+        return replace(self, is_figure=self.score >= threshold)
 
     @property
     def figures(self) -> "Detections":

@@ -1,6 +1,6 @@
 """Which rows a batch is made of: pools dealt like decks of cards, in a fixed ratio. Knows rows and numbers only.
 
-What is drawn at a step depends on (seed, purpose, step) alone, so a resumed training draws what an uninterrupted one does.
+What is drawn at a step depends on (seed, purpose, step) alone, so a resumed training draws the same.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""How a patch is varied: where its axes lie and how its stain is scaled. Draws numbers; touches no pixel but by lookup."""
+"""How a patch is varied: where its axes lie and how its stain is scaled. Draws numbers; pixels change by lookup."""
 
 from dataclasses import dataclass
 from typing import Literal

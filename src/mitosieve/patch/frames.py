@@ -4,7 +4,7 @@ Training and detection get their pixels from the same function here, so a networ
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -81,13 +81,18 @@ def sample_pixels(slide: Slide) -> NDArray[np.uint8]:
     return np.concatenate(blocks)
 
 
-def fit_target(slides: Iterable[Slide]) -> StainProfile | None:
+def fit_target(slides: Iterable[Callable[[], Slide]]) -> StainProfile | None:
     """The stain that slides are brought to: the robust mean of the slides' own profiles; None if no slide has one.
 
-    Give it training slides only: fitted on others it would leak them into training.
+    Args:
+        slides: openers of training slides only: fitted on others, the target would leak them into training.
     """
-    profiles = [estimate_profile(sample_pixels(slide), MacenkoConfig()) for slide in slides]
-    found = [profile for profile in profiles if profile is not None]
+    found: list[StainProfile] = []
+    for open_it in slides:
+        with open_it() as slide:
+            profile = estimate_profile(sample_pixels(slide), MacenkoConfig())
+        if profile is not None:
+            found.append(profile)
     return average_profiles(found) if found else None
 
 
@@ -148,14 +153,15 @@ class FrameStore:
         self.margin_px = margin_px
         self._open: dict[str, Frame] = {}
 
-    def add(self, slide: Slide, target: StainProfile | None) -> None:
-        """Render a slide, unless it is there already."""
-        number = self._file(slide.slide_id)
-        if number.exists():
+    def add(self, slide_id: str, open_it: Callable[[], Slide], target: StainProfile | None) -> None:
+        """Render a slide, unless it is there already: then it is not even opened."""
+        path = self._file(slide_id)
+        if path.exists():
             return
-        look = look_at(slide, target)
-        frame = render(slide, slide.bounds, mpp=self.config.mpp, margin_px=self.margin_px, look=look)
-        write_atomic(number, lambda file: np.save(file, frame.pixels))
+        with open_it() as slide:
+            look = look_at(slide, target)
+            frame = render(slide, slide.bounds, mpp=self.config.mpp, margin_px=self.margin_px, look=look)
+        write_atomic(path, lambda file: np.save(file, frame.pixels))
 
     def frame(self, slide_id: str) -> Frame:
         """The frame of a slide that was added."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 
 class WindowConfig(BaseModel):
@@ -69,12 +69,17 @@ def covering_centers(size_px: tuple[int, int], *, stride_px: int) -> NDArray[np.
     Every pixel lies within stride / 2 of a centre in x and in y, those at the border included; windows there reach
     beyond the image and are filled with the slide's background colour.
     """
+    return _cross(*(covering_line(length, stride_px=stride_px) for length in size_px))
 
-    def along(length: int) -> NDArray[np.float64]:
-        count = -(-length // stride_px)
-        return np.arange(count) * stride_px + (length - count * stride_px) / 2 + (stride_px - 1) / 2
 
-    return _cross(along(size_px[0]), along(size_px[1]))
+def covering_line(length: int, *, stride_px: int) -> NDArray[np.float64]:
+    """Middles of consecutive cells of `stride_px` px that cover 0 .. length - 1 and stand out alike at both ends.
+
+    Cells start at whole pixels, so that windows of even side are cut without interpolation.
+    """
+    count = -(-length // stride_px)
+    first = (length - count * stride_px) // 2
+    return np.asarray(first + np.arange(count) * stride_px + (stride_px - 1) / 2, dtype=np.float64)
 
 
 def largest_ioa(
@@ -96,7 +101,7 @@ def largest_ioa(
     if len(figures) == 0 or len(centers) == 0:
         return answer
     reach = (config.patch_px + config.inner_px) / 2
-    near = cKDTree(np.asarray(figures, dtype=np.float64)).query_ball_point(centers, reach, p=np.inf)
+    near = KDTree(np.asarray(figures, dtype=np.float64)).query_ball_point(centers, reach, p=np.inf)
     for row in np.flatnonzero([len(hits) > 0 for hits in near]):
         offset = np.abs(figures[near[row]] - centers[row])
         side = np.clip(reach - offset, 0, min(config.inner_px, config.patch_px))
@@ -104,6 +109,6 @@ def largest_ioa(
     return answer
 
 
-def _cross(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cross(columns: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float64]:
     x, y = np.meshgrid(columns, rows)
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Pixels of places: patches cut from rendered frames, turned and shifted in the frame itself, never padded by mirroring."""
+"""Pixels of places: patches cut from rendered frames, turned and shifted in the frame, never padded by mirroring."""
 
 import cv2
 import numpy as np

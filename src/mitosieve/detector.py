@@ -1,0 +1,243 @@
+"""A trained detector that can be handed over: a proposer, stages, thresholds; a folder of TOML and safetensors.
+
+`detect`, `evaluate`, the report and the exports know nothing of the recipe a detector came from.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import nn
+
+from mitosieve.errors import DetectorError
+from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.patch.frames import FrameConfig
+from mitosieve.runfolder import hash_file, write_atomic
+from mitosieve.stain import StainProfile
+
+DETECTOR_FORMAT = 1
+"""Version of the folder's layout."""
+
+_FILE = "detector.toml"
+_CARD = "CARD.md"
+
+NetworkConfig = ChsNetConfig
+"""The configuration of any network; `kind` tells which. A new network joins this union and `build_network`."""
+
+
+class GridProposer(BaseModel):
+    """Looks at every cell of a stride grid: the sliding window of CHS-NET."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["grid"] = "grid"
+    stride_px: int = Field(default=32, ge=2, le=256, multiple_of=2)
+    """Side of a cell, px at the frame's mpp. A figure lies within half of it from a window's centre; 32 gives 16 px,
+    the largest shift that training has shown to the network."""
+    min_darkness: float = Field(default=0.0, ge=0, le=3)
+    """Cells whose darkest spot is lighter are skipped; 0 skips none. Darkness is the red channel's optical density,
+    -ln(v / 255), smoothed with sigma 1 um."""
+
+
+class Stage(BaseModel):
+    """One network, or several whose logits are averaged, over patches of one size."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    network: NetworkConfig = Field(default_factory=ChsNetConfig)
+    views: Literal["two"] = "two"
+    """How a patch becomes the network's input: "two" is the patch halved, then its centre (CHS-NET)."""
+    patch_px: int = Field(default=128, ge=8, le=1024, multiple_of=4)
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Places with a lower score go no further; for the last stage, the operating threshold."""
+    weights: tuple[str, ...] = ()
+    """safetensors files of the stage's networks, relative to the folder."""
+    sha256: tuple[str, ...] = ()
+    """Hash of each weight file; an altered file is refused."""
+
+
+class DetectorConfig(BaseModel):
+    """All of detector.toml but the weights' bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = DETECTOR_FORMAT
+    made_by: str = ""
+    """Recipe and version that trained it."""
+    frame: FrameConfig = Field(default_factory=FrameConfig)
+    proposer: GridProposer = Field(default_factory=GridProposer)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    merge_um: float = Field(default=12.0, ge=0, le=100)
+    """Windows nearer than this to a stronger one belong to its figure; the figure lies at their weighted mean."""
+    suppress_um: float = Field(default=7.5, ge=0, le=100)
+    """Two figures nearer than this are one: the official matching radius."""
+    keep_above: float = Field(default=0.05, ge=0, le=1)
+    """Detections below the operating threshold but above this are kept for curves."""
+    stain_target: dict[str, Any] | None = None
+    """Macenko profile of the training cases that every slide is brought to."""
+
+    @property
+    def threshold(self) -> float:
+        """The operating threshold: that of the last stage."""
+        return self.stages[-1].threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """A loaded detector.
+
+    Attributes:
+        config: what detector.toml says.
+        networks: for each stage its networks, in evaluation mode.
+    """
+
+    config: DetectorConfig
+    networks: tuple[tuple[nn.Module, ...], ...]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Detector":
+        """Read a detector folder, or the detector of a run folder.
+
+        Raises:
+            DetectorError: missing, of another version, with an unknown key, or with an altered weight file.
+        """
+        folder = Path(folder)
+        if not (folder / _FILE).exists() and (folder / "detector" / _FILE).exists():
+            folder = folder / "detector"
+        config = _read_config(folder / _FILE)
+        networks = tuple(
+            tuple(
+                _load_network(stage, folder / name, digest)
+                for name, digest in zip(stage.weights, stage.sha256, strict=True)
+            )
+            for stage in config.stages
+        )
+        return cls(config=config, networks=networks)
+
+    def save(self, folder: Path) -> Path:
+        """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole."""
+        stages: list[Stage] = []
+        for stage, networks in zip(self.config.stages, self.networks, strict=True):
+            names = tuple(f"{stage.name}{'' if i == 0 else f'_{i + 1}'}.safetensors" for i in range(len(networks)))
+            for name, network in zip(names, networks, strict=True):
+                save_weights(network, folder / name)
+            hashes = tuple(hash_file(folder / name) for name in names)
+            stages.append(stage.model_copy(update={"weights": names, "sha256": hashes}))
+        whole = self.config.model_copy(update={"stages": tuple(stages)})
+        write_atomic(folder / _CARD, _card(whole))
+        write_atomic(folder / _FILE, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
+        return folder
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.config.stages)
+
+    @property
+    def stain_target(self) -> StainProfile | None:
+        return None if self.config.stain_target is None else StainProfile.from_json(self.config.stain_target)
+
+    def with_threshold(self, threshold: float) -> "Detector":
+        """The same detector at another operating threshold."""
+        last = self.config.stages[-1].model_copy(update={"threshold": threshold})
+        config = self.config.model_copy(update={"stages": (*self.config.stages[:-1], last)})
+        return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
+
+    def describe(self) -> str:
+        """One line a part, for people."""
+        config = self.config
+        lines = [f"proposer: {config.proposer.kind}, stride {config.proposer.stride_px * config.frame.mpp:g} um"]
+        lines += [
+            f"stage {stage.name}: {stage.network.kind}, {len(networks)} network(s) of "
+            f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "
+            f"patch {stage.patch_px * config.frame.mpp:g} um at {config.frame.mpp:g} um/px, "
+            f"threshold {stage.threshold:.3f}"
+            for stage, networks in zip(config.stages, self.networks, strict=True)
+        ]
+        return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])
+
+
+def build_network(config: NetworkConfig) -> nn.Module:
+    """A freshly initialised network of this configuration."""
+    return ChsNet(config)
+
+
+def save_weights(network: nn.Module, path: Path) -> Path:
+    """Write a network's state as safetensors; equal weights give equal bytes."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return write_atomic(path, tensors_to_bytes(state))
+
+
+def load_weights(network: nn.Module, path: Path) -> nn.Module:
+    """Read what `save_weights` wrote into a network of the same configuration, and leave it in evaluation mode.
+
+    Raises:
+        DetectorError: the file is not safetensors, or of another network.
+    """
+    try:
+        network.load_state_dict(tensors_from_bytes(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise DetectorError("the weight file is missing", where=path, remedy="copy the whole folder again") from error
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DetectorError(f"does not hold weights of this network ({reason})", where=path) from error
+    return network.eval()
+
+
+def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
+    if not path.exists():
+        raise DetectorError("the weight file is missing", where=path, remedy="copy the whole folder again")
+    if hash_file(path) != digest:
+        raise DetectorError(
+            "was altered: its sha256 is not the one in detector.toml", where=path, remedy="copy the whole folder again"
+        )
+    return load_weights(build_network(stage.network), path)
+
+
+def _read_config(path: Path) -> DetectorConfig:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DetectorError(
+            "there is no detector here", where=path, remedy="name a detector folder, or a run whose training has ended"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DetectorError(f"is not TOML ({error})", where=path) from error
+    if content.get("format") != DETECTOR_FORMAT:
+        raise DetectorError(
+            f"is a detector of format {content.get('format')}; this version reads format {DETECTOR_FORMAT}",
+            where=path,
+            remedy="use the version of mitosieve that made it (made_by), or train again",
+        )
+    try:
+        config = DetectorConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DetectorError(f"{key}: {first['msg']}", where=path) from error
+    if any(len(stage.weights) != len(stage.sha256) or not stage.weights for stage in config.stages):
+        raise DetectorError(
+            "a stage lacks weight files or their hashes", where=path, remedy="copy the whole folder again"
+        )
+    return config
+
+
+def _card(config: DetectorConfig) -> str:
+    stages = "\n".join(
+        f"- {stage.name}: {stage.network.kind}, threshold {stage.threshold:.4f}" for stage in config.stages
+    )
+    return (
+        "# Mitotic figure detector\n\n"
+        f"Made by {config.made_by or 'mitosieve'}. "
+        f"Looks at {config.frame.mpp:g} um/px, stain: {config.frame.stain}.\n\n"
+        f"{stages}\n\n"
+        "Scores are not calibrated probabilities. Trained on the cases that the run's split names; on other tumours,\n"
+        "species, scanners and laboratories expect it to do worse, and measure before use.\n\n"
+        "**Research use only, not for diagnosis.**\n"
+    )

@@ -1,0 +1,49 @@
+"""What every method is given: data, fold, run folder and machine; and a clock for the parts of its work."""
+
+import contextlib
+import json
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.split import Fold
+from mitosieve.network.compute import Compute
+from mitosieve.progress import Progress
+from mitosieve.runfolder import RunFolder, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training to be done.
+
+    Attributes:
+        cohort: all of it; only the fold's train and validation cases may be touched.
+        fold: which cases are for what.
+        run: where everything is written.
+        compute: machine.
+        progress: told how far the work is; None for silence.
+        seconds: wall time of each part, filled by `timed`.
+    """
+
+    cohort: Cohort
+    fold: Fold
+    run: RunFolder
+    compute: Compute
+    progress: Progress | None = None
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    def file(self, name: str) -> Path:
+        return self.run.path / name
+
+    @contextlib.contextmanager
+    def timed(self, part: str) -> Generator[None]:
+        """Add the wall time of the block to timing.json, which is never compared; a resumed part adds to it."""
+        start = time.perf_counter()
+        path = self.file("timing.json")
+        yield
+        known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        known[part] = round(known.get(part, 0.0) + time.perf_counter() - start, 2)
+        self.seconds[part] = known[part]
+        write_json(path, known)

@@ -1,0 +1,78 @@
+"""What a person sees in a terminal: tables, bars, the path of the result. Silent bars where nobody watches."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from mitosieve.progress import Progress as Told
+
+out_console = Console(highlight=False, soft_wrap=True)
+err_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(path: Path) -> None:
+    """Print where the result is, alone on a line, for people and scripts."""
+    out_console.print(str(path), markup=False)
+
+
+def warn(text: str) -> None:
+    """Print a line to the error stream."""
+    err_console.print(text, markup=False)
+
+
+def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
+    """A table in a terminal; tab-separated lines elsewhere."""
+    if not out_console.is_terminal:
+        for row in (columns, *rows):
+            out_console.print("\t".join(str(cell) for cell in row), markup=False)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    out_console.print(table)
+
+
+def figure(value: float | None, interval: dict[str, Any] | None = None) -> str:
+    """A share to three digits, with its 95 % interval where there is one."""
+    if value is None:
+        return "-"
+    if interval is None or interval.get("low") is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+@contextmanager
+def progress_bars() -> Generator[Told]:
+    """A function to tell progress to; draws one bar for each kind of work, and nothing when not in a terminal."""
+    if not err_console.is_terminal:
+        yield lambda what, done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err_console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield tell
