@@ -45,13 +45,13 @@ def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
     out_console.print(table)
 
 
-def figure(value: float | None, interval: dict[str, Any] | None = None) -> str:
+def figure(value: float | None, interval: Sequence[float | None] | None = None) -> str:
     """A share to three digits, with its 95 % interval where there is one."""
     if value is None:
         return "-"
-    if interval is None or interval.get("low") is None:
+    if interval is None or None in interval:
         return f"{value:.3f}"
-    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 @contextmanager

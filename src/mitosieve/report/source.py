@@ -252,7 +252,9 @@ def _scores_in(folder: Path) -> list[ScoreSource]:
 
 def _cohort_of(folder: Path, request: dict[str, Any]) -> Path | None:
     """Where detect found the images; a pooled score has its folds' record."""
-    below = [_json(path, {}) for path in sorted([*folder.glob(f"*/{REQUEST_FILE}"), *folder.glob(f"*/*/{REQUEST_FILE}")])]
+    below = [
+        _json(path, {}) for path in sorted([*folder.glob(f"*/{REQUEST_FILE}"), *folder.glob(f"*/*/{REQUEST_FILE}")])
+    ]
     for record in (request, *below):
         if record.get("cohort"):
             stated = Path(record["cohort"])
