@@ -4,6 +4,7 @@ Called charts because a figure, here, is a cell. No global state of matplotlib i
 """
 
 import base64
+import contextlib
 import io
 import math
 from collections.abc import Sequence
@@ -21,24 +22,6 @@ from mitosieve.score.interval import MIN_CASES
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5b6573"
 """Told apart by all kinds of colour vision. Source: Okabe and Ito, Color Universal Design, 2008."""
 
-_STYLE = {
-    "svg.fonttype": "path",  # the page looks the same where a font is missing
-    "svg.hashsalt": "mitosieve",  # equal content, equal bytes
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": "#1d2733",
-    "axes.axisbelow": True,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "axes.grid": True,
-    "grid.color": "#e3e7ec",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-}
 _SIZE = (4.4, 3.3)
 Numbers = Sequence[float | None]
 
@@ -74,7 +57,7 @@ def precision_recall(metrics: dict[str, Any]) -> Chart | None:
     recall, precision = _pairs(curve["recall"], curve["precision"])
     if not len(recall):
         return None
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _canvas("Recall", "Precision")
         _equal_f1(axes)
         axes.plot(recall, precision, color=BLUE, label=f"every threshold, AP {_told(metrics['ap'])}")
@@ -106,7 +89,7 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
     if not len(alarms):
         return None
     at = pooled["fp"] / pooled["slides"]
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _canvas("False alarms per slide", "Recall")
         area = f"area {_told(curve['area'])} of {curve['max_area']:g}"
         axes.plot(alarms, recall, color=BLUE, label=f"every threshold, {area}")
@@ -144,7 +127,7 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
     told = metrics["count_agreement"][f"per_{unit}"]
     if not len(points):
         return None
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _canvas("Mean of predicted and true, per mm²", "Predicted − true, per mm²")
         axes.scatter(points.mean(axis=1), points[:, 0] - points[:, 1], s=16, color=BLUE, alpha=0.6, linewidths=0)
         lines = {"mean_difference_per_mm2": "-", "lower_limit_per_mm2": "--", "upper_limit_per_mm2": "--"}
@@ -174,7 +157,7 @@ def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
     """Loss and validation average precision of one stage, by step; None without rows."""
     if not history:
         return None
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure = Figure(figsize=(6.4, 2.7), layout="constrained")
         loss, precision = figure.subplots(1, 2)
         for axes, key, label, color in (
@@ -195,6 +178,30 @@ def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
             f"; average precision ends at {last[-1]:.3f}." if last else "."
         )
         return Chart(title=f"Training of {stage}", alt=alt, svg=_svg(figure))
+
+
+def _style() -> contextlib.AbstractContextManager[None]:
+    """The look of all charts, for the length of one drawing."""
+    return mpl.rc_context(
+        {
+            "svg.fonttype": "path",  # the page looks the same where a font is missing
+            "svg.hashsalt": "mitosieve",  # equal content, equal bytes
+            "font.size": 9.0,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": GREY,
+            "axes.labelcolor": "#1d2733",
+            "axes.axisbelow": True,
+            "xtick.color": GREY,
+            "ytick.color": GREY,
+            "axes.grid": True,
+            "grid.color": "#e3e7ec",
+            "grid.linewidth": 0.6,
+            "lines.linewidth": 1.8,
+            "legend.frameon": False,
+            "legend.fontsize": 8.0,
+        }
+    )
 
 
 def _canvas(x_label: str, y_label: str) -> tuple[Figure, Axes]:

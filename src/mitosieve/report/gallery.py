@@ -1,4 +1,4 @@
-"""Pictures of cells by their fate, the hardest first. Chooses by outcome and score; reads through the cohort's slides."""
+"""Pictures of cells by their fate, the hardest first. Chooses by outcome and score; knows nothing of the page."""
 
 import base64
 import io

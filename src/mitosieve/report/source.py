@@ -20,6 +20,9 @@ from mitosieve.score.outcome import OUTCOME_COLUMNS, Outcome, Outcomes
 REQUEST_FILE = "detect.json"
 """What detect was asked: detector, cohort, fold, part, threshold."""
 
+SLIDES_FILE = "slides.csv"
+"""What became of each slide that detect was given."""
+
 _RUN_FILE = "run.json"
 _METRICS_KEYS = {
     "pooled",
@@ -53,6 +56,7 @@ class ScoreSource:
         cells: content of outcomes.csv; None where there is none.
         request: content of detect.json; empty where there is none.
         cohort: folder of the images, as detect recorded it; None where it recorded none.
+        failed: slide_id -> why detect could not read it.
     """
 
     name: str
@@ -61,6 +65,7 @@ class ScoreSource:
     cells: Outcomes | None
     request: dict[str, Any]
     cohort: Path | None
+    failed: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,7 @@ class RunSource:
         recipe: the effective recipe as text.
         versions: package -> version.
         commit: of the code.
+        machine: what it ran on.
         detector: what the detector is, a line a part; or why it cannot be told.
         patches: part -> origin -> number of places.
         history: stage -> rows, in the order of the detector's stages.
@@ -87,6 +93,7 @@ class RunSource:
     recipe: str
     versions: dict[str, str]
     commit: str
+    machine: dict[str, Any]
     detector: str
     patches: dict[str, dict[str, int]]
     history: dict[str, list[dict[str, Any]]]
@@ -135,17 +142,19 @@ def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:
         FormatError: a file is broken, or a folder of `evaluated` has no metrics.json.
     """
     name = run.resolve().name
-    has_score = (run / METRICS_FILE).exists()
-    inside = sorted(path.parent for path in run.glob(f"*/{_RUN_FILE}"))
-    if (run / _RUN_FILE).exists() or not (has_score or inside):
-        runs = [read_run(run)]
-    else:
-        runs = [read_run(folder) for folder in inside]
-    scores = [read_score(run, "pooled over folds" if inside else name)] if has_score else []
+    folds = sorted(path.parent for path in run.glob(f"*/{_RUN_FILE}") if _is_training(path.parent))
+    evaluated_itself = [run] if (run / METRICS_FILE).exists() or (run / REQUEST_FILE).exists() else []
+    if _is_training(run) or not (folds or evaluated_itself):
+        folds = []
+    trainings = folds or ([] if evaluated_itself else [run])
+    runs = tuple(read_run(folder) for folder in trainings)
+    scores = [read_score(folder, "pooled over folds" if folds else name) for folder in evaluated_itself]
     scores += _scores_in(run)
     scores += [read_score(folder, str(folder)) for folder in evaluated]
-    known = {score.folder.resolve(): score for score in reversed(scores)}
-    return Source(name=name, runs=tuple(runs), scores=tuple(reversed(known.values())))
+    known: dict[Path, ScoreSource] = {}
+    for score in scores:
+        known.setdefault(score.folder.resolve(), score)
+    return Source(name=name, runs=runs, scores=tuple(known.values()))
 
 
 def read_run(folder: Path) -> RunSource:
@@ -166,6 +175,7 @@ def read_run(folder: Path) -> RunSource:
         recipe=read_text(recipe_file) if recipe_file.exists() else recipe.strip('"'),
         versions=made_with.get("versions", {}),
         commit=made_with.get("commit", ""),
+        machine=_json(folder / "machine.json", {}),
         detector=detector,
         patches=_json(folder / "patches.json", {}),
         history=_history(folder / "history", stages),
@@ -201,6 +211,7 @@ def read_score(folder: Path, name: str) -> ScoreSource:
         cells=read_outcomes(cells) if cells.exists() else None,
         request=request,
         cohort=_cohort_of(folder, request),
+        failed=_failed(folder / SLIDES_FILE),
     )
 
 
@@ -246,8 +257,20 @@ def _outcome(row: Row) -> str:
 
 def _scores_in(folder: Path) -> list[ScoreSource]:
     """The evaluated folders directly inside, "test" first, then by name; runs of folds are not among them."""
-    found = [path.parent for path in folder.glob(f"*/{METRICS_FILE}") if not (path.parent / _RUN_FILE).exists()]
+    found = [path.parent for path in folder.glob(f"*/{METRICS_FILE}") if not _is_training(path.parent)]
     return [read_score(path, path.name) for path in sorted(found, key=lambda path: (path.name != "test", path.name))]
+
+
+def _is_training(folder: Path) -> bool:
+    """Both train and detect leave a run.json; detect's has detect.json beside it."""
+    return (folder / _RUN_FILE).exists() and not (folder / REQUEST_FILE).exists()
+
+
+def _failed(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    rows = read_table(path, required=("slide_id", "error"))
+    return {row.values["slide_id"]: row.values["error"] for row in rows if row.values["error"]}
 
 
 def _cohort_of(folder: Path, request: dict[str, Any]) -> Path | None:
@@ -288,7 +311,7 @@ def _validation(path: Path) -> tuple[int, int] | None:
 
 
 def _json(path: Path, default: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """The content of a file, or `default` where there is none; another kind of content than the default's is refused."""
+    """The content of a file, or `default` where there is none; content of another kind than the default is refused."""
     if not path.exists():
         return default
     try:

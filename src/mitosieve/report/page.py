@@ -1,0 +1,203 @@
+"""One self-contained HTML page of a run: what was done, how well it does, and pictures of the cells behind the numbers.
+
+All numbers come from the files of the run; the page fetches nothing and runs no script.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.errors import FormatError, MitosieveError
+from mitosieve.report.chart import Chart, score_charts, training
+from mitosieve.report.gallery import CROP_UM, Gallery, make_galleries
+from mitosieve.report.source import RunSource, ScoreSource, Source, read_source
+from mitosieve.runfolder import write_atomic
+
+REPORT_FILE = "report.html"
+
+MOST_CROPS = 48
+"""Pictures in one gallery."""
+
+_ALL_CROPS = 500
+"""Pictures on one page, at some 9 kB each: with its charts a page stays below 6 MB."""
+
+_GALLERIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreView:
+    """One evaluated folder as the page shows it.
+
+    Attributes:
+        source: its numbers.
+        charts: drawn from them.
+        galleries: pictures of its cells; empty where no picture can be shown.
+        faults: why pictures are missing, a sentence each.
+    """
+
+    source: ScoreSource
+    charts: tuple[Chart, ...]
+    galleries: tuple[Gallery, ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One training as the page shows it.
+
+    Attributes:
+        source: its record.
+        charts: training curves, a chart a stage.
+    """
+
+    source: RunSource
+    charts: tuple[Chart, ...]
+
+
+def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None = None) -> Path:
+    """Write the page of a run, of a cross-validation, or of an evaluated folder.
+
+    Args:
+        run: a run folder; its direct subfolders with metrics.json are shown. Or a folder with pooled metrics.json and a
+            run folder per fold. Or an evaluated folder.
+        evaluated: further evaluated folders to show.
+        out: the page; None is report.html in `run`.
+
+    Returns:
+        Path of the page. Where the images are gone the page says so in place of the galleries.
+
+    Raises:
+        RunFolderError: `run` is no such folder, or of another version.
+        FormatError: a file in it is broken, or a folder of `evaluated` was not evaluated.
+        StorageError: the page cannot be written.
+    """
+    source = read_source(run, evaluated)
+    return write_atomic(run / REPORT_FILE if out is None else out, render(source))
+
+
+def render(source: Source) -> str:
+    """The page as HTML text.
+
+    Raises:
+        FormatError: a record of the run lacks a key.
+    """
+    most = min(MOST_CROPS, _ALL_CROPS // (_GALLERIES * max(1, len(source.scores))))
+    template = _environment().get_template("page.html.jinja")
+    scores = [view_score(score, most) for score in source.scores]
+    runs = [view_run(run) for run in source.runs]
+    try:
+        return template.render(source=source, scores=scores, runs=runs, crop_um=CROP_UM)
+    except UndefinedError as error:
+        raise FormatError(
+            f"a JSON file lacks what the report shows ({error.message})",
+            where=source.name,
+            remedy="train, detect and evaluate with this version, then write the report again",
+        ) from error
+
+
+def view_run(run: RunSource) -> RunView:
+    """Training curves of one run."""
+    charts = (training(stage, rows) for stage, rows in run.history.items())
+    return RunView(source=run, charts=tuple(chart for chart in charts if chart is not None))
+
+
+def view_score(score: ScoreSource, most: int) -> ScoreView:
+    """Charts and galleries of one evaluated folder.
+
+    Args:
+        score: its numbers.
+        most: pictures of each gallery.
+    """
+    galleries, faults = _galleries(score, most)
+    return ScoreView(source=score, charts=tuple(score_charts(score.metrics)), galleries=galleries, faults=faults)
+
+
+def _galleries(score: ScoreSource, most: int) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
+    if score.cells is None:
+        return (), ("there is no outcomes.csv beside metrics.json; evaluate the folder again",)
+    if score.cohort is None:
+        return (), ("detect.json beside metrics.json names no cohort, so it is not known where the images are",)
+    try:
+        cohort = Cohort.load(score.cohort)
+    except MitosieveError as error:
+        return (), (f"the cohort of the images cannot be read: {error.what}",)
+    galleries, faults = make_galleries(score.cells, cohort, most)
+    shown = any(crop.jpeg for gallery in galleries for crop in gallery.crops)
+    return (galleries if shown or not len(score.cells) else ()), faults
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mitosieve.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "share": share,
+        "count": count,
+        "decimal": decimal,
+        "interval": interval,
+        "duration": duration,
+        "sentence": sentence,
+        "plain": plain,
+    }
+    return environment
+
+
+_UNKNOWN = "–"
+
+
+def share(value: float | None) -> str:
+    """A number between 0 and 1 with three digits; a dash where it is not defined."""
+    return decimal(value, 3)
+
+
+def decimal(value: float | None, digits: int = 1) -> str:
+    """A number with a fixed number of digits and a true minus sign; a dash where it is not defined."""
+    if value is None or not math.isfinite(value):
+        return _UNKNOWN
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands set apart; a dash where it is not known."""
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def interval(ends: Sequence[float | None] | None) -> str:
+    """Both ends of an interval of shares; a dash where it is not defined."""
+    if ends is None or None in ends:
+        return _UNKNOWN
+    return f"{share(ends[0])} to {share(ends[1])}"
+
+
+def duration(seconds: float) -> str:
+    """Wall time in the two units that tell most."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning and a full stop at its end; nothing of nothing."""
+    return text and text[0].upper() + text[1:].rstrip(".") + "."
+
+
+def plain(value: object) -> str:
+    """A value of a JSON record in words: lists with commas, records as `name: value; ...`."""
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return "; ".join(f"{name}: {plain(item)}" for name, item in items)
+    if isinstance(value, list):
+        return ", ".join(plain(item) for item in cast("list[object]", value))
+    return str(value)

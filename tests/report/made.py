@@ -1,0 +1,127 @@
+"""Small run folders for the tests of the report: a real cohort, true scores, and a record of a training."""
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+
+from build import a_cohort
+from mitosieve.annotation import Label
+from mitosieve.detection import Detections
+from mitosieve.evaluate import EvaluateConfig, evaluate_folder
+from mitosieve.export.table import write_detections
+from mitosieve.runfolder import RunFolder, write_json
+
+ROUND = {
+    "network": "screening",
+    "scores": "in-sample",
+    "threshold": 0.2,
+    "TP": 1234,
+    "FN": 66,
+    "FP": 4321,
+    "TN": 95679,
+    "recall_positive": 0.949231,
+    "recall_negative": 0.95679,
+    "precision": 0.222142,
+    "F1": 0.360029,
+}
+
+
+def some_detections(cohort):
+    """Of each slide the first figure is found, the second seen below the threshold, the imposter a false alarm."""
+    ids, centers, scores = [], [], []
+    for number, entry in enumerate(cohort.slides):
+        marks = cohort.annotations.of_slide(entry.slide_id)
+        figures = marks.with_label(Label.MITOTIC_FIGURE).center_l0
+        places = [(figures[0], 0.95 - 0.01 * number), (figures[1], 0.2 + 0.01 * number)]
+        places.append((marks.with_label(Label.IMPOSTER).center_l0[0], 0.7 + 0.01 * number))
+        for center, score in places:
+            ids.append(entry.slide_id)
+            centers.append(tuple(center))
+            scores.append(score)
+    return Detections.of(slide_id=ids, center_l0=centers, score=scores, threshold=0.5)
+
+
+def a_score(folder, cohort, *, says_cohort=True):
+    """An evaluated folder as detect and evaluate leave it."""
+    RunFolder.create(folder, {"threshold": 0.5}, resume=False)
+    write_detections(folder / "detections.csv", some_detections(cohort))
+    place = str(cohort.folder) if says_cohort else None
+    write_json(folder / "detect.json", {"cohort": place, "fold": "A", "part": "test", "threshold": 0.5})
+    evaluate_folder(folder, cohort, config=EvaluateConfig(resamples=200))
+    return folder
+
+
+def a_run(folder, *, bare=False):
+    """A run folder: with everything but a detector, or with run.json alone."""
+    run = RunFolder.create(
+        folder,
+        {"recipe": {"seed": 5}, "fold": {"name": "A", "test": ["c0", "c1"]}, "cohort_hash": "abc123"},
+        resume=False,
+    )
+    if bare:
+        return run.path
+    (folder / "recipe.toml").write_text('seed = 5\n[network]\nkind = "chsnet"\n')
+    write_json(folder / "patches.json", {"train": {"figure": 42, "background": 9000, "mined": 0}})
+    write_json(folder / "mining.json", {"rounds": [ROUND]})
+    write_json(folder / "machine.json", {"device": "cpu", "torch_threads": 2})
+    write_json(folder / "timing.json", {"patches": 12.34, "screening network": 3723.0})
+    rows = [{"step": 20 * k, "loss": 1 / k, "rate": 0.1, "score_figures": 0.5, "score_others": None} for k in (1, 2, 3)]
+    rows.append({"step": 60, "validation_loss": 0.4, "validation_average_precision": 0.61})
+    for stage in ("screening", "refined"):
+        write_json(folder / "history" / f"{stage}.json", rows)
+    return run.path
+
+
+def a_scored_run(folder, *, cases=3):
+    """A run and its cohort, scored in run/test."""
+    cohort = a_cohort(folder / "cohort", cases=cases)
+    run = a_run(folder / "run")
+    a_score(run / "test", cohort)
+    return run, cohort
+
+
+class Page(HTMLParser):
+    """A page taken apart: tags with their attributes, and the text. Unbalanced tags are an error."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self, path):
+        super().__init__()
+        self.html = path.read_text(encoding="utf-8")
+        self.tags, self.words, self.open = [], [], []
+        self.feed(self.html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        opened = self.open.pop()
+        assert opened == tag, f"</{tag}> closes <{opened}>"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def pictures(self, outcome=None):
+        """(slide, x, y, pixels) of the cells of one outcome, or of all, in their order."""
+        found = []
+        for tag, attrs in self.tags:
+            alt = attrs.get("alt", "")
+            if tag == "img" and alt.startswith("Cell on slide ") and (outcome is None or alt.endswith(f": {outcome}")):
+                words = alt.replace(",", "").split()
+                jpeg = base64.b64decode(attrs["src"].removeprefix("data:image/jpeg;base64,"))
+                found.append(
+                    (words[3], int(words[6]), int(words[8].rstrip(":")), np.asarray(Image.open(io.BytesIO(jpeg))))
+                )
+        return found

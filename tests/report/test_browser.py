@@ -1,0 +1,58 @@
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from made import a_scored_run
+
+from mitosieve.report import write_report
+
+LOOK = """<script>
+window.onload = () => {
+  const seen = [...document.images].map(picture => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 64;
+    const brush = canvas.getContext("2d");
+    brush.drawImage(picture, 0, 0, 64, 64);
+    const values = brush.getImageData(0, 0, 64, 64).data.filter((value, place) => place % 4 === 0);
+    const box = picture.getBoundingClientRect();
+    return [picture.naturalWidth, Math.max(...values) - Math.min(...values), box.width, box.height];
+  });
+  const page = document.documentElement;
+  document.title = JSON.stringify({seen: seen, wide: page.scrollWidth, window: page.clientWidth});
+};
+</script>"""
+"""Looks at every picture from within the page: its width, its range of grey, and the room it takes."""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium: install it to see the report in a real browser")
+    return path
+
+
+def test_a_browser_draws_every_picture_on_a_phone(tmp_path, chromium):
+    """No picture is broken or blank, and nothing but tables is wider than a narrow window."""
+    run, _ = a_scored_run(tmp_path)
+    page = write_report(run)
+    watched = tmp_path / "watched.html"
+    watched.write_text(page.read_text().replace("</body>", LOOK + "</body>"))
+    command = [
+        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,2000", "--dump-dom", watched.as_uri()),
+    ]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
+    assert title is not None
+    told = json.loads(html.unescape(title.group(1)))
+    assert len(told["seen"]) == 3 + 2 + 9, "three charts of the score, two of the training, nine cells"
+    for natural, grey_range, width, height in told["seen"]:
+        assert natural > 0
+        assert grey_range > 50
+        assert min(width, height) > 90
+    assert told["wide"] <= told["window"]
