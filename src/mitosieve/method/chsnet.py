@@ -119,6 +119,9 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
+    done = job.file("detector")
+    if (done / "detector.toml").exists():
+        return Detector.load(done)
     with job.timed("patches"):
         patches = cut_patches_of(recipe, job)
     with job.timed("screening network"):
@@ -305,9 +308,10 @@ def assemble(
 ) -> Detector:
     """Section 4.3: both networks must agree; then the parts alone, if asked for, each with its own threshold."""
     both = _stages(recipe, screening, refined)
-    parts = {"detector": both if recipe.cascade.enabled else both[-1:]}
+    parts: dict[str, list[tuple[Stage, nn.Module]]] = {}
     if recipe.cascade.parts_too:
         parts |= {f"detector-{stage.name}-alone": [(stage, network)] for stage, network in both}
+    parts["detector"] = both if recipe.cascade.enabled else both[-1:]  # last: where it is, the run is done
     made: dict[str, Detector] = {}
     target = store.load_target()
     for folder, stages in parts.items():

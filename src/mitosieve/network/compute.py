@@ -1,5 +1,6 @@
 """Where tensors are computed and how precisely; and a network over many images. Knows no slides and no patches."""
 
+import logging
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,10 +58,17 @@ class Compute:
             raise InputError(f"unknown precision '{precision}'", remedy="choose auto, 32-true or bf16-mixed")
         return cls(device=device, precision="32-true" if precision == "32-true" else "bf16-mixed")
 
+    @property
+    def images_at_once(self) -> int:
+        """Images that go through a network together when nothing is learned. On a CPU so few that the widest layer
+        stays in the cache (16 against 256: three times the speed); on a GPU enough to fill it."""
+        return 16 if self.device == "cpu" else 1024
+
     def fabric(self) -> "Fabric":
         """Lightning Fabric for one device of this kind."""
         from lightning_fabric import Fabric
 
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every start
         return Fabric(accelerator=self.device, devices=1, precision=self.precision)
 
     def place(self, network: nn.Module) -> nn.Module:
@@ -98,7 +106,9 @@ def predict(network: nn.Module, batches: Iterator[NDArray[np.uint8]], compute: C
     found: list[NDArray[np.float32]] = []
     with torch.inference_mode(), torch.autocast(compute.device, torch.bfloat16, enabled=mixed):
         for images in batches:
-            found.append(torch.sigmoid(network(compute.to_tensor(images)).float()).cpu().numpy())
+            for start in range(0, len(images), compute.images_at_once):
+                part = compute.to_tensor(images[start : start + compute.images_at_once])
+                found.append(torch.sigmoid(network(part).float()).cpu().numpy())
     return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
 
