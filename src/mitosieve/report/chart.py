@@ -130,12 +130,13 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
     with _style():
         figure, axes = _canvas("Mean of predicted and true, per mm²", "Predicted − true, per mm²")
         axes.scatter(points.mean(axis=1), points[:, 0] - points[:, 1], s=16, color=BLUE, alpha=0.6, linewidths=0)
-        lines = {"mean_difference_per_mm2": "-", "lower_limit_per_mm2": "--", "upper_limit_per_mm2": "--"}
-        for key, style in lines.items():
+        lines = {"mean_difference": ("mean ", "-"), "lower_limit": ("", "--"), "upper_limit": ("", "--")}
+        for name, (word, style) in lines.items():
+            key = f"{name}_per_mm2"
             if told[key] is not None:
                 axes.axhline(told[key], color=VERMILLION, linewidth=1.2, linestyle=style)
                 axes.annotate(
-                    f"{told[key]:+.1f}",
+                    word + f"{told[key]:+.1f}".replace("-", "−"),
                     (1, told[key]),
                     xycoords=("axes fraction", "data"),
                     xytext=(-2, 3),
@@ -216,7 +217,7 @@ def _equal_f1(axes: Axes) -> None:
     for f1 in (0.2, 0.4, 0.6, 0.8):
         recall = np.linspace(f1 / (2 - f1), 1, 60)
         axes.plot(recall, f1 * recall / (2 * recall - f1), color="#c3cad3", linewidth=0.8, linestyle=":")
-        axes.annotate(f"F1 {f1:g}", (1, f1 / (2 - f1)), ha="right", va="bottom", fontsize=7, color=GREY)
+        axes.annotate(f"F1 {f1:g}", (1, f1 / (2 - f1)), ha="right", va="bottom", fontsize=7.5, color=GREY)
 
 
 def _pairs(x: Numbers, y: Numbers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
