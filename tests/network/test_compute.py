@@ -1,0 +1,88 @@
+"""Laws of the machine: what is chosen, and that predicting by batches is predicting."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mitosieve.errors import InputError
+from mitosieve.network.compute import Compute, predict
+
+CPU = Compute(device="cpu", precision="32-true")
+
+
+class MeanOf(nn.Module):
+    """Logit: the mean of the first channel minus that of the last, times ten."""
+
+    def forward(self, image_BCHW):
+        return 10 * (image_BCHW[:, 0].mean(dim=(1, 2)) - image_BCHW[:, -1].mean(dim=(1, 2)))
+
+
+def images(n=7, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 8, 9, 6), dtype=np.uint8)
+
+
+def test_images_become_channels_first_in_0_to_1():
+    """(B, H, W, C) bytes become (B, C, H, W) in 0..1 with memory left as it lies; the bytes stay unchanged."""
+    some = images()
+    kept = some.copy()
+    tensor = CPU.to_tensor(some)
+    assert tensor.shape == (7, 6, 8, 9)
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    assert np.allclose(tensor.numpy(), np.moveaxis(some, 3, 1) / 255)
+    assert (some == kept).all()
+
+
+@pytest.mark.parametrize("sizes", [(7,), (1, 6), (3, 3, 1)])
+def test_scores_come_in_order_whatever_the_batches(sizes):
+    """Each image's score is the sigmoid of its logit, in the order given, however they are cut into batches."""
+    some = images()
+    parts = np.split(some, np.cumsum(sizes)[:-1])
+    logit = 10 * (some[..., 0].mean(axis=(1, 2)) - some[..., -1].mean(axis=(1, 2))) / 255
+    assert np.allclose(predict(MeanOf(), iter(parts), CPU), 1 / (1 + np.exp(-logit)), atol=1e-6)
+
+
+def test_nothing_to_predict_is_no_error():
+    """No batch gives no score."""
+    assert predict(MeanOf(), iter([]), CPU).shape == (0,)
+
+
+def test_predicting_leaves_training_mode_and_gradients():
+    """Batch norm and dropout do not act, and scores carry no graph."""
+    network = nn.Sequential(nn.Dropout(0.9), MeanOf()).train()
+    some = images()
+    assert (predict(network, iter([some]), CPU) == predict(MeanOf(), iter([some]), CPU)).all()
+    assert not network.training
+
+
+def test_low_precision_is_near():
+    """bfloat16 changes scores by its rounding only."""
+    mixed = Compute(device="cpu", precision="bf16-mixed")
+    network = nn.Sequential(nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 7, 1), nn.Flatten(0))
+    exact, near = (predict(network, iter([images()]), compute) for compute in (CPU, mixed))
+    assert near.dtype == np.float32
+    assert np.abs(near - exact).max() < 0.02
+
+
+def test_choices():
+    """What is asked for is taken; auto is something this machine has; cpu is always there."""
+    assert Compute.choose("cpu", "32-true") == CPU
+    assert Compute.choose("cpu", "bf16-mixed") == Compute(device="cpu", precision="bf16-mixed")
+    assert Compute.choose().device in {"cpu", "cuda", "mps"}
+    assert Compute.choose("cpu").precision in {"32-true", "bf16-mixed"}
+
+
+@pytest.mark.parametrize(("device", "precision"), [("gpu", "auto"), ("cpu", "fp16")])
+def test_unknown_words_are_refused_with_the_known_ones(device, precision):
+    """The message names what can be chosen."""
+    with pytest.raises(InputError, match="choose"):
+        Compute.choose(device, precision)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
+    """A machine without the accelerator says so, and what to do."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match="--device cpu"):
+        Compute.choose(device)

@@ -1,0 +1,51 @@
+"""The house rules that a machine can check."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src" / "mitosieve").rglob("*.py"))
+IDS = [str(path.relative_to(ROOT)) for path in SOURCES]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("importlinter") is None, reason="import-linter is not installed")
+def test_imports_run_one_way():
+    """The layers of pyproject.toml are kept."""
+    command = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    ran = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_files_are_short(path):
+    """A file has fewer than 400 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_modules_are_named_for_what_they_hold(path):
+    """No module is a drawer for everything, and each says in its first line what it is about."""
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "base"}
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "cli.py"], ids=lambda path: path.stem)
+def test_only_the_command_line_prints(path):
+    """Library code returns and raises; it does not write to the terminal."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    assert not [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_bodies_are_short(path):
+    """A function's body, without its docstring, has fewer than 50 lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert length < 50, f"{path.name}: {node.name} has {length} lines"
