@@ -5,9 +5,6 @@ import shutil
 import subprocess
 
 import pytest
-from made import a_scored_run
-
-from mitosieve.report import write_report
 
 LOOK = """<script>
 window.onload = () => {
@@ -35,16 +32,19 @@ def chromium():
     return path
 
 
-def test_a_browser_draws_every_picture_on_a_phone(tmp_path, chromium):
+def test_a_browser_draws_every_picture_on_a_phone(shared, tmp_path, chromium):
     """No picture is broken or blank, and nothing but tables is wider than a narrow window."""
-    run, _ = a_scored_run(tmp_path)
-    page = write_report(run)
     watched = tmp_path / "watched.html"
-    watched.write_text(page.read_text().replace("</body>", LOOK + "</body>"))
+    watched.write_text(shared.path.read_text().replace("</body>", LOOK + "</body>"))
     command = [
         *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,2000", "--dump-dom", watched.as_uri()),
+        *(
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=500,2000",
+            "--dump-dom",
+            watched.as_uri(),
+        ),
     ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)

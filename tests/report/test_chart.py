@@ -10,9 +10,8 @@ from mitosieve.report import chart
 
 
 @pytest.fixture
-def metrics(tmp_path):
-    run, _ = a_scored_run(tmp_path)
-    return json.loads((run / "test" / "metrics.json").read_text())
+def metrics(shared):
+    return json.loads((shared.run / "test" / "metrics.json").read_text())
 
 
 def test_every_chart_is_svg_that_tells_its_numbers(metrics):

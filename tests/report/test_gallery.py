@@ -38,26 +38,23 @@ def test_the_hardest_come_first(outcome, scores, order):
     assert hardest(cells, outcome, 2).tolist() == order[:2]
 
 
-def test_every_cell_has_its_picture_of_the_right_place(tmp_path):
+def test_every_cell_has_its_picture_of_the_right_place(shared):
     """As many pictures as cells; each shows the slide around its cell, up to what JPEG loses."""
-    run, cohort = a_scored_run(tmp_path)
-    page = Page(write_report(run))
     for outcome in Outcome:
-        pictures = page.pictures(outcome.value)
+        pictures = shared.page.pictures(outcome.value)
         assert len(pictures) == 3
         for slide_id, x, y, pixels in pictures:
             assert pixels.shape == (128, 128, 3)
-            with cohort.open(slide_id) as slide:
+            with shared.cohort.open(slide_id) as slide:
                 whole = slide.read()
             near = whole[y - 20 : y + 21, x - 20 : x + 21]
             assert np.abs(pixels[44:85, 44:85].astype(int) - near).mean() < 6
             assert pixels[60:69, 60:69, 0].mean() < 100, "the dark disc is not in the middle"
 
 
-def test_captions_tell_the_score_and_the_imposter(tmp_path):
+def test_captions_tell_the_score_and_the_imposter(shared):
     """Found from 0.93, missed from 0.20, false alarms from 0.72, which lie on imposters."""
-    run, _ = a_scored_run(tmp_path)
-    text = Page(write_report(run)).text
+    text = shared.page.text
     assert "0.93 c2_s0 0.94 c1_s0 0.95 c0_s0" in text
     assert "0.20 c0_s0 0.21 c1_s0 0.22 c2_s0" in text
     assert "0.72 c2_s0 marked imposter 0.71 c1_s0 marked imposter" in text

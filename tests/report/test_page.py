@@ -14,14 +14,12 @@ from mitosieve.report import write_report
 from mitosieve.runfolder import write_json
 
 
-def test_a_page_is_one_file_that_fetches_nothing(tmp_path):
+def test_a_page_is_one_file_that_fetches_nothing(shared, tmp_path):
     """Every picture is in the page; no script, no style sheet, no address of another machine."""
-    run, _ = a_scored_run(tmp_path)
-    before = set(run.rglob("*"))
-    path = write_report(run)
-    assert path == run / "report.html"
-    assert set(run.rglob("*")) - before == {path}
-    page = Page(path)
+    assert shared.path == shared.run / "report.html"
+    assert write_report(shared.run, out=tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+    page = shared.page
     assert ("html", {"lang": "en"}) in page.tags
     for tag, attrs in page.tags:
         assert tag not in {"script", "link", "iframe", "object", "base"}
@@ -32,10 +30,9 @@ def test_a_page_is_one_file_that_fetches_nothing(tmp_path):
     assert not re.search(r"https?://|url\(|@import", page.html)
 
 
-def test_the_page_tells_the_numbers_of_the_files(tmp_path):
+def test_the_page_tells_the_numbers_of_the_files(shared):
     """Score with interval, mining round, curves, wall time, recipe, versions, and the banner."""
-    run, _ = a_scored_run(tmp_path)
-    page = Page(write_report(run))
+    run, page = shared.run, shared.page
     pooled = json.loads((run / "test" / "metrics.json").read_text())["pooled"]
     low, high = pooled["f1_interval"]
     for words in (
@@ -59,10 +56,9 @@ def test_the_page_tells_the_numbers_of_the_files(tmp_path):
         assert f"{row['domain']} {row['f1']:.3f}" in page.text
 
 
-def test_equal_runs_give_equal_pages(tmp_path):
+def test_equal_runs_give_equal_pages(shared, tmp_path):
     """Nothing random, no date: a page can be compared byte for byte."""
-    run, _ = a_scored_run(tmp_path)
-    assert write_report(run).read_bytes() == write_report(run, out=tmp_path / "again.html").read_bytes()
+    assert write_report(shared.run, out=tmp_path / "again.html").read_bytes() == shared.path.read_bytes()
 
 
 def test_parts_that_are_missing_are_left_out(tmp_path):
@@ -122,7 +118,7 @@ def test_a_cross_validation_shows_the_pooled_score_and_a_row_per_fold(tmp_path):
     top = tmp_path / "crossval"
     folds = {"A": ("c0", "c1"), "B": ("c2", "c3")}
     for fold, cases in folds.items():
-        run = a_run(top / fold)
+        run = a_run(top / fold, bare=True)
         a_score(run / "test", cohort.of_cases(cases))
     write_detections(top / "detections.csv", some_detections(cohort))
     pooled = evaluate_folder(top, cohort, config=EvaluateConfig(resamples=50))
@@ -187,7 +183,7 @@ def test_names_are_text_and_never_markup(tmp_path):
         ("test/outcomes.csv", "{head}s,1,2,lost,,,no\n", FormatError, "line 2: outcome is none of found"),
         ("mining.json", '{"rounds": [{"network": "n"}]}', FormatError, "lacks what the report shows"),
         ("history/refined.json", "{}", FormatError, "holds no list"),
-        ("run.json", "{}", RunFolderError, "is a run of format None"),
+        ("run.json", '{"format": 9, "provenance": {}}', RunFolderError, "is a run of format 9"),
     ],
 )
 def test_a_broken_file_is_named_and_no_page_is_written(tmp_path, file, content, error, words):

@@ -159,7 +159,8 @@ def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
     if not history:
         return None
     with _style():
-        figure = Figure(figsize=(6.4, 2.7), layout="constrained")
+        figure = Figure(figsize=(6.4, 2.7))
+        figure.subplots_adjust(left=0.085, right=0.985, bottom=0.17, top=0.97, wspace=0.28)
         loss, precision = figure.subplots(1, 2)
         for axes, key, label, color in (
             (loss, "loss", "training", BLUE),
@@ -206,7 +207,8 @@ def _style() -> contextlib.AbstractContextManager[None]:
 
 
 def _canvas(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = Figure(figsize=_SIZE)
+    figure.subplots_adjust(left=0.125, right=0.985, bottom=0.14, top=0.97)
     axes = figure.add_subplot()
     axes.set(xlabel=x_label, ylabel=y_label)
     return figure, axes
