@@ -125,9 +125,11 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
         center_px (M, 2) and score (M, S).
     """
     config = detector.config
+    by_place = np.lexsort((scored.center_px[:, 0], scored.center_px[:, 1]))  # ties must not depend on the tiles
+    scored = Scored(center_px=scored.center_px[by_place], score=scored.score[by_place])
     last = scored.score[:, -1]
     owner = suppress(scored.center_px * config.frame.mpp, last, radius_um=config.merge_um)
-    weight = np.where(last >= last[owner] / 2, last, 0.0)
+    weight = np.where(last >= last[owner] / 2, np.maximum(last, 1e-12), 0.0)
     kept = np.flatnonzero(owner == np.arange(len(owner)))
     total = np.bincount(owner, weight, minlength=len(owner))[kept]
     place = np.stack(
@@ -135,7 +137,7 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
         axis=1,
     )
     score = scored.score[kept]
-    strong = score[:, -1] >= config.keep_above
+    strong = score[:, -1] >= config.floor
     place, score = place[strong], score[strong]
     alone = suppress(place * config.frame.mpp, score[:, -1], radius_um=config.suppress_um) == np.arange(len(score))
     return place[alone], score[alone]
@@ -188,7 +190,7 @@ def _propose(proposer: GridProposer, frame: Frame, centers: NDArray[np.float64],
     red = cv2.GaussianBlur(frame.pixels[..., 0], (0, 0), 1.0 / mpp)
     side = proposer.stride_px + 2 * (proposer.stride_px // 4) + 1
     darkest = np.asarray(cv2.erode(red, np.ones((side, side), dtype=np.uint8)))
-    local = np.round(centers - np.array(frame.origin_px)).astype(int)
+    local = np.floor(centers - np.array(frame.origin_px)).astype(int)
     value = darkest[local[:, 1], local[:, 0]].astype(np.float64)
     return centers[-np.log((value + 1) / 256) >= proposer.min_darkness]
 
@@ -199,7 +201,7 @@ def _sieve(detector: Detector, frame: Frame, centers: NDArray[np.float64], compu
     for number, (stage, networks) in enumerate(zip(detector.config.stages, detector.networks, strict=True), start=1):
         score = score_places(stage, networks, frame, centers, compute)
         last = number == len(detector.config.stages)
-        passed = score >= (min(stage.threshold, detector.config.keep_above) if last else stage.threshold)
+        passed = score >= (detector.config.floor if last else stage.threshold)
         centers = centers[passed]
         scores = np.concatenate([scores[passed], score[passed, None]], axis=1)
     return Scored(center_px=centers, score=scores)

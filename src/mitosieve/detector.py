@@ -88,6 +88,11 @@ class DetectorConfig(BaseModel):
         """The operating threshold: that of the last stage."""
         return self.stages[-1].threshold
 
+    @property
+    def floor(self) -> float:
+        """Score below which nothing is kept, not even for curves."""
+        return min(self.threshold, self.keep_above)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:

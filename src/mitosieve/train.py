@@ -155,7 +155,7 @@ def train(network: nn.Module, training: Training) -> tuple[nn.Module, list[dict[
     optimizer = torch.optim.Adam(
         network.parameters(), lr=training.config.rate(0), weight_decay=training.config.weight_decay
     )
-    wrapped, fast = fabric.setup(network, optimizer)
+    wrapped, fast = fabric.setup(network.train(), optimizer)
     average = {name: value.detach().clone() for name, value in network.named_parameters()}
     log = _Log()
     start = _restore(network, optimizer, average, log, training)
@@ -216,7 +216,7 @@ def _after(
     """Validation, checkpoint and progress at the end of step number `done`."""
     config = training.config
     last = done == training.steps
-    every = max(1, training.steps // config.validations) if config.validations else 0
+    every = -(-training.steps // config.validations) if config.validations else 0
     if last or done % LOG_EVERY == 0:
         log.close_row(done, config.batch_size)
     if training.validate is not None and every and (last or done % every == 0):
@@ -259,12 +259,17 @@ class _Log:
     def close_row(self, done: int, batch_size: int) -> None:
         if not self.open:
             return
-        values = np.array(self.open)
-        means = [round(float(v), 6) if math.isfinite(v) else None for v in np.nanmean(values[:, :3], axis=0)]
+        means = [_mean(column) for column in np.array(self.open)[:, :3].T]
         names = ("loss", "score_figures", "score_others")
         row = {"step": done, "patches": done * batch_size, "rate": self.open[-1][3]}
         self.rows.append({**row, **dict(zip(names, means, strict=True))})
         self.open = []
+
+
+def _mean(values: NDArray[np.floating]) -> float | None:
+    """Mean of the finite values, to 6 digits; None where there is none (no figure in any batch)."""
+    finite = values[np.isfinite(values)]
+    return round(float(finite.mean()), 6) if len(finite) else None
 
 
 def _save(
@@ -312,7 +317,7 @@ def _restore(
         state = under(f"adam.{number}.")
         if state:
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device).clone(memory_format=torch.preserve_format)
+                key: value if key == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
                 for key, value in state.items()
             }
     log.rows = json.loads(note["history"])

@@ -61,4 +61,5 @@ def semi_focal(logit: Tensor, target: Tensor, *, gamma: float, clamp: float) -> 
     Source: Ma et al. 2018, equations 4 and 6; with clamp = 1 equation 5 (focal loss, Lin et al. 2017).
     """
     loss = cross_entropy(logit, target)
-    return loss * torch.clamp((-torch.expm1(-loss)) ** gamma, max=clamp)
+    missing = torch.clamp(-torch.expm1(-loss), min=1e-12)  # at 0 a power below 1 has an infinite gradient
+    return loss * torch.clamp(missing**gamma, max=clamp)
