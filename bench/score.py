@@ -14,7 +14,7 @@ import numpy as np
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections
-from mitosieve.evaluate import evaluate
+from mitosieve.evaluation import evaluate
 from mitosieve.score.counted import count_in
 from mitosieve.score.interval import resample
 from mitosieve.score.match import match_greedy, match_optimal, near_pairs

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from mitosieve.annotation import Annotations, Label
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.split import Split
-    from mitosieve.detect import detect
     from mitosieve.detection import Detections
     from mitosieve.detector import Detector
     from mitosieve.errors import MitosieveError
-    from mitosieve.evaluate import Evaluation, evaluate
+    from mitosieve.evaluation import Evaluation, evaluate
+    from mitosieve.sieve import detect
     from mitosieve.slide.slide import open_slide
 
 __version__ = "0.1.0"
@@ -39,13 +39,13 @@ _HOME = {
     "Cohort": "cohort.cohort",
     "Split": "cohort.split",
     "Detector": "detector",
-    "detect": "detect",
-    "evaluate": "evaluate",
+    "detect": "sieve",
+    "evaluate": "evaluation",
     "open_slide": "slide.slide",
     "Annotations": "annotation",
     "Label": "annotation",
     "Detections": "detection",
-    "Evaluation": "evaluate",
+    "Evaluation": "evaluation",
     "MitosieveError": "errors",
 }
 

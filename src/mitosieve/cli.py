@@ -1,6 +1,6 @@
 """The command line: loads, calls one job, prints where the result is.
 
-Exit code 0: all done; 1: some slides failed, named; 2: bad input.
+Exit code 0: all done; 1: some slides failed, named, and the others are done; 2: bad input; 130: interrupted.
 
 Heavy imports happen inside the commands, so that --help answers at once.
 """
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mitosieve.errors import InputError, MitosieveError
-from mitosieve.terminal import figure, print_table, progress_bars, say, warn
+from mitosieve.errors import InputError, MitosieveError, SlideError
+from mitosieve.terminal import FIGURES, figure, print_rounds, print_scores, print_table, progress_bars, say, warn
 
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.evaluate import Evaluation
+    from mitosieve.cohort.split import Split
     from mitosieve.network.compute import Compute
 
-FIGURES = ("f1", "precision", "recall")
+SLIDES_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     help="Find mitotic figures in H&E histology, and train the detectors that do. Research use, not for diagnosis.",
@@ -41,15 +41,16 @@ SetOpt = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", 
 
 
 def main() -> None:
-    """Entry point: errors of the package become one message and their exit code."""
+    """Entry point: an error of the package that ends the command becomes one message and exit code 2."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="mitosieve", standalone_mode=True)
     except MitosieveError as error:
         warn(f"mitosieve: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        warn("mitosieve: interrupted; run the same command with --resume to go on")
-        sys.exit(130)
+        sys.exit(BAD_INPUT)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            warn("mitosieve: interrupted; train, detect and crossval go on when repeated with --resume")
+        raise
 
 
 @app.command("import")
@@ -131,7 +132,10 @@ def split(
     made.check(whole, where=table)
     made.save(out)
     print_table(
-        [[name, *(_cases_and_figures(whole, fold.part(part)) for part in PARTS)] for name, fold in made.folds.items()],
+        [
+            [name, *(f"{len(cases)}, {whole.of_cases(cases).counts()['figures']}" for cases in map(fold.part, PARTS))]
+            for name, fold in made.folds.items()
+        ],
         ("fold", *(f"{part}: cases, figures" for part in PARTS)),
     )
     say(out)
@@ -152,19 +156,13 @@ def train(
 ) -> None:
     """Train a recipe on one fold: thresholds from its validation cases, its test cases untouched."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.cohort.split import Split
     from mitosieve.recipe import FoldRun, load_recipe, train_fold
 
-    what = FoldRun(
-        recipe=load_recipe(recipe, settings or ()),
-        cohort=Cohort.load(cohort),
-        split=Split.load(split),
-        fold=fold,
-        out=out,
-    )
+    science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
+    what = FoldRun(recipe=science, cohort=whole, split=_split(split, whole), fold=fold, out=out)
     with progress_bars() as show:
         detector = train_fold(what, compute=_compute(device, precision, threads), resume=resume, progress=show)
-    _print_mining(out)
+    print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
     warn(detector.describe())
     say(out)
 
@@ -201,19 +199,20 @@ def detect(
     detector = detector if threshold is None else detector.with_threshold(threshold)
     whole = None if cohort is None else Cohort.load(cohort)
     if whole is None:
+        if split is not None or fold is not None:
+            raise InputError("--split and --fold choose slides of a cohort", remedy="add --cohort, or leave them out")
         items = items_of_images(images or [], mpp=mpp, roi=None if roi is None else read_roi(roi))
     else:
         if mpp is not None or roi is not None:
             raise InputError("mpp and ROI come from the cohort", remedy="leave out --mpp and --roi, or name images")
         items = items_of_cohort(whole, _cases(split, fold, part, whole))
-    job_origin = origin_of(run, whole, fold, part if whole is not None else None)
     with progress_bars() as show:
         job = Scan(
             detector=detector,
             items=items,
             out=out,
             formats=[name for name in formats.split(",") if name],
-            origin=job_origin,
+            origin=origin_of(run, whole, fold, part if whole is not None else None),
             compute=_compute(device, precision, threads),
             resume=resume,
             progress=show,
@@ -223,7 +222,7 @@ def detect(
     for slide_id, why in failed.items():
         warn(f"failed: {slide_id}: {why}")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(SLIDES_FAILED)
 
 
 @app.command()
@@ -240,12 +239,17 @@ def evaluate(
 ) -> None:
     """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.evaluate import EvaluateConfig, evaluate_folder
+    from mitosieve.cohort.marked import some
+    from mitosieve.evaluation import EvaluateConfig, evaluate_folder
+    from mitosieve.scan import not_looked_at
 
     whole = Cohort.load(cohort)
     cases = _cases(split, fold, part, whole)
     result = evaluate_folder(folder, whole, cases=cases, config=EvaluateConfig(radius_um=radius_um), out=out)
-    _print_scores(result)
+    print_scores(result.to_json())
+    unseen = not_looked_at(folder, whole, cases)
+    if unseen:
+        warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
     say(folder / "metrics.json" if out is None else out)
 
 
@@ -264,22 +268,27 @@ def crossval(
 ) -> None:
     """Train, detect and score every fold, and pool the test cases."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.cohort.split import Split
     from mitosieve.crossval import cross_validate
     from mitosieve.recipe import load_recipe
 
-    with progress_bars() as show:
-        result = cross_validate(
-            load_recipe(recipe, settings or ()),
-            Cohort.load(cohort),
-            Split.load(split),
-            out,
-            folds=[name for name in folds.split(",") if name],
-            compute=_compute(device, precision, threads),
-            resume=resume,
-            progress=show,
-        )
-    _print_scores(result)
+    science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
+    chosen = _split(split, whole)
+    try:
+        with progress_bars() as show:
+            result = cross_validate(
+                science,
+                whole,
+                chosen,
+                out,
+                folds=[name for name in folds.split(",") if name],
+                compute=_compute(device, precision, threads),
+                resume=resume,
+                progress=show,
+            )
+    except SlideError as error:
+        warn(f"mitosieve: {error}")
+        raise typer.Exit(SLIDES_FAILED) from error
+    print_scores(result.to_json())
     say(out / "metrics.json")
 
 
@@ -289,7 +298,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Differences between evaluated detectors, with paired 95 % intervals."""
-    from mitosieve.evaluate import compare_folders
+    from mitosieve.evaluation import compare_folders
     from mitosieve.runfolder import write_json
 
     if len(folders) < 2:
@@ -373,59 +382,22 @@ def _compute(device: str, precision: str, threads: int) -> "Compute":
 
 def _cases(split: Path | None, fold: str | None, part: str, cohort: "Cohort") -> tuple[str, ...] | None:
     """Cases of a part of a fold; None where no split is named."""
-    from mitosieve.cohort.split import Split
-
     if split is None:
         if fold is not None:
             raise InputError("--fold needs --split", remedy="name the split file the fold is in")
         return None
     if fold is None:
         raise InputError("--split needs --fold", remedy="name one of its folds")
-    read = Split.load(split)
-    read.check(cohort, where=split)
-    return read.fold(fold).part(part)
+    return _split(split, cohort).fold(fold).part(part)
 
 
-def _cases_and_figures(cohort: "Cohort", cases: tuple[str, ...]) -> str:
-    return f"{len(cases)}, {cohort.of_cases(cases).counts()['figures']}"
+def _split(path: Path, cohort: "Cohort") -> "Split":
+    """A split file that fits the cohort."""
+    from mitosieve.cohort.split import Split
 
-
-def _print_mining(run: Path) -> None:
-    """What the screening network kept, in the layout of the paper's table 2."""
-    columns = ("FP", "TP", "FN", "recall_positive", "recall_negative", "precision", "F1")
-    rounds = json.loads((run / "mining.json").read_text())["rounds"]
-    rows = [
-        [row["network"], *(f"{row[c]:.4f}" if isinstance(row[c], float) else row[c] for c in columns)] for row in rounds
-    ]
-    print_table(rows, ("kept above the mining threshold", *columns))
-
-
-def _print_scores(result: "Evaluation") -> None:
-    content = result.to_json()
-    pooled = content["pooled"]
-    rows = [
-        (
-            "pooled",
-            pooled["tp"],
-            pooled["fp"],
-            pooled["fn"],
-            *(figure(pooled[k], pooled[f"{k}_interval"]) for k in FIGURES),
-        )
-    ]
-    rows += [
-        (
-            row["domain"],
-            row["tp"],
-            row["fp"],
-            row["fn"],
-            figure(row["f1"], row.get("f1_interval")),
-            *(figure(row[k]) for k in FIGURES[1:]),
-        )
-        for row in content["per_domain"]
-    ]
-    print_table(rows, ("part", "found", "false", "missed", *FIGURES))
-    for note in content["notes"]:
-        warn(f"note: {note}")
+    read = Split.load(path)
+    read.check(cohort, where=path)
+    return read
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from mitosieve.cohort.split import Split
 from mitosieve.detection import Detections
 from mitosieve.detector import Detector
 from mitosieve.errors import SlideError, SplitError
-from mitosieve.evaluate import METRICS_FILE, EvaluateConfig, Evaluation, evaluate, evaluate_folder
+from mitosieve.evaluation import METRICS_FILE, EvaluateConfig, Evaluation, evaluate, evaluate_folder
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
 from mitosieve.progress import Progress

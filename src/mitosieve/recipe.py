@@ -79,12 +79,12 @@ def recipe_to_toml(recipe: Recipe) -> str:
 def _read(name: str) -> tuple[str, str]:
     """Text of a recipe, and what to call it in messages."""
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or path.is_file():
         try:
             return path.read_text(encoding="utf-8"), str(path)
         except FileNotFoundError as error:
             raise RecipeError("there is no such recipe file", where=path) from error
-        except (UnicodeDecodeError, IsADirectoryError) as error:
+        except (UnicodeDecodeError, OSError) as error:
             raise RecipeError(f"cannot be read as text ({error})", where=path) from error
     known = recipe_names()
     if name not in known:

@@ -62,7 +62,7 @@ def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None])
 
 def storage_error(error: OSError, path: Path) -> StorageError:
     """An operating system's refusal to write, in words that help."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy reports a short write without a number
         return StorageError(
             "the disk is full; the file was not written",
             where=path,
@@ -139,22 +139,32 @@ class RunFolder:
             RunFolderError: the folder holds another run, another version, or files that are not a run's.
         """
         run = cls(path)
-        if (path / _MARK).exists():
-            if not resume:
-                raise RunFolderError(
-                    "holds a run already",
-                    where=path,
-                    remedy="add --resume to continue it, or choose another --out",
-                )
+        if (path / _MARK).exists() and resume:
             run.check_same(provenance)
             return run
-        if path.exists() and any(item for item in path.iterdir() if item.name != ".lock"):
-            raise RunFolderError(
-                "is not empty and not a run", where=path, remedy="choose an empty or new folder for --out"
-            )
-        write_json(path / _MARK, {"format": RUN_FORMAT, "provenance": provenance})
-        write_json(path / "versions.json", {"versions": versions(), "commit": git_commit()})
+        run.check_new()
+        with run.lock():
+            run.check_new()  # of two that start at once, one is first
+            write_json(path / _MARK, {"format": RUN_FORMAT, "provenance": provenance})
+            write_json(path / "versions.json", {"versions": versions(), "commit": git_commit()})
         return run
+
+    def check_new(self) -> None:
+        """Refuse to start where something is already.
+
+        Raises:
+            RunFolderError: the folder holds a run or other files, or is a file itself.
+        """
+        if (self.path / _MARK).exists():
+            raise RunFolderError(
+                "holds a run already", where=self.path, remedy="add --resume to continue it, or choose another --out"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError("is a file, not a folder", where=self.path, remedy="choose a new folder for --out")
+        if self.path.exists() and any(item for item in self.path.iterdir() if item.name != ".lock"):
+            raise RunFolderError(
+                "is not empty and not a run", where=self.path, remedy="choose an empty or new folder for --out"
+            )
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -176,17 +186,18 @@ class RunFolder:
             )
         try:
             content: dict[str, Any] = json.loads(mark.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            version, provenance = content["format"], content["provenance"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise RunFolderError(
                 f"cannot be read ({error})", where=mark, remedy="train again into a new folder"
             ) from error
-        if content.get("format") != RUN_FORMAT:
+        if version != RUN_FORMAT:
             raise RunFolderError(
-                f"is a run of format {content.get('format')}; this version reads format {RUN_FORMAT}",
+                f"is a run of format {version}; this version reads format {RUN_FORMAT}",
                 where=self.path,
                 remedy="train again with this version, or use the version that made it (versions.json)",
             )
-        return content["provenance"]
+        return provenance
 
     def check_same(self, provenance: dict[str, Any]) -> None:
         """Refuse to continue a run that was started from something else."""
@@ -204,6 +215,8 @@ class RunFolder:
     def lock(self) -> Generator[None]:
         """Hold the folder for this process; the lock falls with the process, so a killed run leaves none behind.
 
+        What a killed process was writing is removed.
+
         Raises:
             RunFolderError: another process holds it.
         """
@@ -219,4 +232,6 @@ class RunFolder:
                 raise RunFolderError(
                     "is in use by another process", where=self.path, remedy="wait for it, or choose another --out"
                 ) from error
+            for left in self.path.rglob(".*.part"):
+                left.unlink(missing_ok=True)
             yield

@@ -3,6 +3,7 @@
 Knows detectors and slides; knows nothing of marks or scores.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,16 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.marked import MarkedImage
 from mitosieve.cohort.resolution import StatedMpp
-from mitosieve.detect import detect_slide
+from mitosieve.cohort.table import read_table
 from mitosieve.detection import Detections
 from mitosieve.detector import Detector
-from mitosieve.errors import InputError, MitosieveError, SlideError
+from mitosieve.errors import InputError, MitosieveError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
 from mitosieve.progress import Progress
 from mitosieve.runfolder import RunFolder, hash_file, write_atomic, write_json
+from mitosieve.sieve import detect_slide
 from mitosieve.slide.slide import Slide, open_slide
 
 DETECTIONS_FILE, SLIDES_FILE, JOB_FILE = "detections.csv", "slides.csv", "detect.json"
@@ -110,18 +112,21 @@ def scan(job: Scan) -> dict[str, str]:
 
     A slide that fails is named in slides.csv and in the answer; the others finish. Each slide's detections are a file
     in `parts` as soon as they are whole, and detections.csv is made of those files, so a job killed and resumed leaves
-    the same bytes.
+    the same bytes. A part serves only the file, mpp and ROI that it was made of.
 
     Returns:
         slide_id -> why it failed; empty where all is well.
 
     Raises:
         InputError: an unknown format, or a folder that holds something else.
+        MitosieveError: there is one slide only, and it cannot be opened; nothing is written.
         StorageError: the folder cannot be written.
     """
     unknown = sorted(set(job.formats) - set(FORMATS))
     if unknown:
         raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
+    if len(job.items) == 1:
+        job.items[0].open_it().close()
     facts = {
         "detector": job.detector.config.model_dump(mode="json"),
         "slides": [item.slide_id for item in job.items],
@@ -131,43 +136,52 @@ def scan(job: Scan) -> dict[str, str]:
     with run.lock():
         write_json(run / JOB_FILE, {**job.origin, "threshold": job.detector.config.threshold})
         rows: list[dict[str, Any]] = []
+        parts = [Detections.empty(job.detector.stage_names)]
         for number, item in enumerate(job.items, start=1):
-            rows.append(_scan_one(job, item))
+            row, found = _scan_one(job, item)
+            rows.append(row)
+            parts += [] if found is None else [found]
             if job.progress is not None:
                 job.progress("slides", number, len(job.items))
-        failed = {str(row["slide_id"]): str(row["error"]) for row in rows if row["error"]}
-        parts = [read_detections(_part(job, item)) for item in job.items if item.slide_id not in failed]
-        found = Detections.concatenate([Detections.empty(job.detector.stage_names), *parts])
         write_atomic(run / SLIDES_FILE, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-        write_detections(run / DETECTIONS_FILE, found)
-    return failed
+        write_detections(run / DETECTIONS_FILE, Detections.concatenate(parts))
+    return {str(row["slide_id"]): str(row["error"]) for row in rows if row["error"]}
 
 
-def _scan_one(job: Scan, item: ScanItem) -> dict[str, Any]:
-    """One row of slides.csv."""
+def _scan_one(job: Scan, item: ScanItem) -> tuple[dict[str, Any], Detections | None]:
+    """One row of slides.csv, and what was found; None where the slide failed."""
     row: dict[str, Any] = {"slide_id": item.slide_id, "path": str(item.path), "mpp": "", "figures": "", "error": ""}
     try:
         with item.open_it() as slide:
-            part = _part(job, item)
-            if part.exists():
-                found = read_detections(part)
-            else:
-                found = detect_slide(job.detector, slide, compute=job.compute, roi=item.roi)
-                write_detections(part, found)
-                found = read_detections(part)
+            part = _part(job, item, slide)
+            if not part.exists():
+                write_detections(part, detect_slide(job.detector, slide, compute=job.compute, roi=item.roi))
+            found = read_detections(part)
             for name in job.formats:
                 FORMATS[name](job.out / name / f"{item.slide_id}{SUFFIXES[name]}", found, slide.mpp)
-            return {**row, "mpp": slide.mpp, "figures": int(found.is_figure.sum())}
-    except SlideError as error:
-        return {**row, "error": str(error).replace("\n", "; ")}
+            return {**row, "mpp": slide.mpp, "figures": int(found.is_figure.sum())}, found
+    except StorageError:
+        raise
     except MitosieveError as error:
-        if error.exit_code == 2 and len(job.items) == 1:
-            raise
-        return {**row, "error": str(error).replace("\n", "; ")}
+        return {**row, "error": str(error).replace("\n", "; ")}, None
 
 
-def _part(job: Scan, item: ScanItem) -> Path:
-    return job.out / "parts" / f"{item.slide_id}.csv"
+def _part(job: Scan, item: ScanItem, slide: Slide) -> Path:
+    """The file of a slide's detections, named by all that they depend on beside the detector."""
+    state = item.path.stat()
+    made_of = (state.st_size, state.st_mtime_ns, slide.mpp, "" if item.roi is None else item.roi.wkt)
+    digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
+    return job.out / "parts" / f"{item.slide_id}.{digest}.csv"
+
+
+def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -> list[str]:
+    """Labelled slides of the cases that a scan into `folder` failed on or was not given; none where it was no scan."""
+    if not (folder / SLIDES_FILE).exists():
+        return []
+    rows = read_table(folder / SLIDES_FILE, required=("slide_id", "error"))
+    seen = {row.values["slide_id"] for row in rows if not row.values["error"]}
+    part = cohort if cases is None else cohort.of_cases(cases)
+    return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
 
 
 def origin_of(detector: Path, cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:

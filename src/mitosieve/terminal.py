@@ -19,6 +19,8 @@ from rich.table import Table
 
 from mitosieve.progress import Progress as Told
 
+FIGURES = ("f1", "precision", "recall")
+
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -37,7 +39,7 @@ def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
     """A table in a terminal; tab-separated lines elsewhere."""
     if not out_console.is_terminal:
         for row in (columns, *rows):
-            out_console.print("\t".join(str(cell) for cell in row), markup=False)
+            out_console.file.write("\t".join(str(cell) for cell in row) + "\n")  # print would expand the tabs
         return
     table = Table(*columns)
     for row in rows:
@@ -52,6 +54,29 @@ def figure(value: float | None, interval: Sequence[float | None] | None = None) 
     if interval is None or None in interval:
         return f"{value:.3f}"
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
+    """What each screening network kept of its training patches, in the layout of the paper's table 2."""
+    columns = ("FP", "TP", "FN", "recall_positive", "recall_negative", "precision", "F1")
+    rows = [
+        [row["network"], *(f"{row[c]:.4f}" if isinstance(row[c], float) else row[c] for c in columns)] for row in rounds
+    ]
+    print_table(rows, ("kept above the mining threshold", *columns))
+
+
+def print_scores(metrics: dict[str, Any]) -> None:
+    """The content of metrics.json as a table, pooled and by domain; its notes to the error stream."""
+    rows = [("pooled", metrics["pooled"]), *((row["domain"], row) for row in metrics["per_domain"])]
+    print_table(
+        [
+            (name, row["tp"], row["fp"], row["fn"], *(figure(row[k], row.get(f"{k}_interval")) for k in FIGURES))
+            for name, row in rows
+        ],
+        ("part", "found", "false", "missed", *FIGURES),
+    )
+    for note in metrics["notes"]:
+        warn(f"note: {note}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 from build import a_cohort
 from mitosieve.annotation import Label
 from mitosieve.detection import Detections
-from mitosieve.evaluate import EvaluateConfig, evaluate_folder
+from mitosieve.evaluation import EvaluateConfig, evaluate_folder
 from mitosieve.export.table import write_detections
 from mitosieve.runfolder import RunFolder, write_json
 

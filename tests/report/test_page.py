@@ -8,7 +8,7 @@ from made import Page, a_run, a_score, a_scored_run, some_detections
 
 from build import a_cohort
 from mitosieve.errors import FormatError, RunFolderError
-from mitosieve.evaluate import EvaluateConfig, evaluate_folder
+from mitosieve.evaluation import EvaluateConfig, evaluate_folder
 from mitosieve.export.table import write_detections
 from mitosieve.report import write_report
 from mitosieve.runfolder import write_json

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from mitosieve.detect import detect
 from mitosieve.detector import Detector, DetectorConfig, GridProposer, Stage, build_network, load_weights, save_weights
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.difficulty.sampler import RatioSampler, derive_generator
-from mitosieve.evaluate import choose_threshold
+from mitosieve.evaluation import choose_threshold
 from mitosieve.export.table import write_detections
 from mitosieve.method.job import Job
 from mitosieve.method.pool import PatchFeed, PatchPool, make_pool, screening_table, validation_figures
@@ -30,6 +29,7 @@ from mitosieve.patch.frames import FrameConfig, FrameStore, fit_target
 from mitosieve.patch.grid import WindowConfig
 from mitosieve.patch.reader import margin_for
 from mitosieve.runfolder import write_json
+from mitosieve.sieve import detect
 from mitosieve.train import TrainConfig, Training, train
 
 VALIDATION_NEGATIVES = 500

@@ -12,7 +12,7 @@ import numpy as np
 from mitosieve.cohort.table import Row, read_table, read_text
 from mitosieve.detector import Detector
 from mitosieve.errors import DetectorError, FormatError
-from mitosieve.evaluate import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
+from mitosieve.evaluation import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
 from mitosieve.export.table import read_detections
 from mitosieve.runfolder import RunFolder
 from mitosieve.score.outcome import OUTCOME_COLUMNS, Outcome, Outcomes

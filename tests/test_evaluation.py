@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from build import a_cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, FrameError, SplitError
-from mitosieve.evaluate import EvaluateConfig, choose_threshold, compare_folders, evaluate, evaluate_folder
+from mitosieve.evaluation import EvaluateConfig, choose_threshold, compare_folders, evaluate, evaluate_folder
 from mitosieve.export.table import write_detections
 from mitosieve.runfolder import write_json
 from mitosieve.score.outcome import Outcome

@@ -1,0 +1,115 @@
+"""Killed at any moment and resumed: the bytes of a run that nothing disturbed. Real processes, kill -9."""
+
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from mitosieve import Cohort, Split
+from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_split, files_of, images, mitosieve, start, training
+
+MOMENTS = ("patches.json", "checkpoint/screening.safetensors", "mining.json", "checkpoint/refined.safetensors")
+"""Files whose appearance is followed by a kill: while patches are cut, in screening, at mining, in the refined net."""
+
+
+def killed(words, file, *, delay=0.0):
+    """Start a command and kill it once a file is there; whether it was killed, and did not end before."""
+    process = start(*words)
+    try:
+        while not file() and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(delay)
+    finally:
+        process.kill()
+        _, told = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), told
+    return process.returncode == -signal.SIGKILL
+
+
+def test_a_training_killed_again_and_again(tmp_path):
+    """Weights, detectors, ledger, validation and history equal those of a run in one go; nothing else is left."""
+    run = tmp_path / "run"
+    words = training(run, "cascade.parts_too=true")
+    delays = np.random.default_rng().uniform(0, 0.1, len(MOMENTS))
+    deaths = [
+        killed([*words, *(["--resume"] if run.exists() else [])], (run / name).exists, delay=delay)
+        for name, delay in zip(MOMENTS, delays, strict=True)
+    ]
+    assert any(deaths)
+    assert mitosieve(*words, "--resume").code == 0
+    expected = files_of(a_run())
+    assert {"networks/refined.safetensors", "ledger.parquet", "validation/detections.csv"} <= set(expected)
+    assert files_of(run) == expected, f"killed {delays} s after {MOMENTS}"
+
+
+def test_a_scan_killed_and_resumed(tmp_path):
+    """detections.csv, slides.csv and every slide's GeoJSON equal those of a scan in one go."""
+    for number in range(6):
+        shutil.copy2(images()[number % 4], tmp_path / f"s{number}.jpg")
+    words = ["detect", a_run(), *sorted(tmp_path.glob("s?.jpg")), "--mpp", 0.25, *ONE_CORE]
+    assert mitosieve(*words, "--out", tmp_path / "whole").code == 0
+    again = [*words, "--out", tmp_path / "again"]
+    assert killed(again, lambda: any((tmp_path / "again").glob("parts/*.csv")))
+    assert not (tmp_path / "again" / "detections.csv").exists()
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "again" / "parts").glob("*.csv")}
+    assert mitosieve(*again, "--resume").code == 0
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "whole")
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def test_a_finished_run_resumed_stays_as_it_is(tmp_path):
+    """Every file keeps its bytes."""
+    run = tmp_path / "run"
+    shutil.copytree(a_run(), run)
+    assert mitosieve(*training(run, "cascade.parts_too=true"), "--resume").code == 0
+    assert files_of(run) == files_of(a_run())
+
+
+def test_another_recipe_fold_or_cohort_is_not_resumed(tmp_path):
+    """What differs is named, and the run stays as it is."""
+    run = tmp_path / "run"
+    shutil.copytree(a_run(), run)
+    other = shutil.copytree(a_cohort(), tmp_path / "cohort")
+    before = files_of(run)
+    words = training(run, "cascade.parts_too=true")
+    fold_b = ["B" if word == "A" else word for word in words]
+    for changed, what in (
+        ([*words, "--set", "seed=2"], "recipe"),
+        (fold_b, "fold"),
+        (training(run, "cascade.parts_too=true", cohort=other), "cohort"),
+    ):
+        told = mitosieve(*changed, "--resume")
+        assert told.code == 2
+        assert f"was started with another {what}" in told.err
+    assert files_of(run) == before
+
+
+def test_an_interrupted_training_says_how_to_go_on(tmp_path):
+    """Ctrl-C: exit 130, one line, no stack trace; the same command with --resume goes on."""
+    run = tmp_path / "run"
+    process = start(*training(run, "screening.patch_visits=1000000"))
+    while not (run / "checkpoint" / "screening.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert "--resume" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_seed_decides_the_weights(tmp_path, seed):
+    """The same seed gives the same networks although the test cases' images are gone; another gives others."""
+    cohort = shutil.copytree(a_cohort(), tmp_path / "cohort")
+    whole = Cohort.load(cohort)
+    for entry in whole.of_cases(Split.load(a_split()).fold("A").test).slides:
+        whole.path_of(entry.slide_id).unlink()
+    more = () if seed == 1 else SHORTER
+    told = mitosieve(*training(tmp_path / "run", "cascade.parts_too=true", f"seed={seed}", *more, cohort=cohort))
+    assert told.code == 0, told.err
+    for below in ("networks", "detector", "validation"):
+        same = files_of(tmp_path / "run", below=below) == files_of(a_run(), below=below)
+        assert same == (seed == 1)
