@@ -5,7 +5,7 @@ import pytest
 from mitosieve.errors import RecipeError
 from mitosieve.recipe import load_recipe, recipe_names, recipe_to_toml
 
-PAPER = {  # METHODS 3.1, the paper's own numbers
+PAPER = {  # the paper's own numbers, sections 3 and 4
     "frame.mpp": 0.25,
     "frame.stain": "macenko",
     "variants": "paper",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mitosieve.errors import InputError, MitosieveError, SlideError
-from mitosieve.terminal import FIGURES, figure, print_rounds, print_scores, print_table, progress_bars, say, warn
+from mitosieve.terminal import MEASURES, in_digits, print_rounds, print_scores, print_table, progress_bars, say, warn
 
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
@@ -305,12 +305,15 @@ def compare(
         raise InputError("there is nothing to compare with", remedy="name at least two evaluated folders")
     result = compare_folders(folders).to_json()
     print_table(
-        [[row["name"], *(figure(row[key], row[f"{key}_interval"]) for key in FIGURES)] for row in result["methods"]],
-        ("detector", *FIGURES),
+        [
+            [row["name"], *(in_digits(row[key], row[f"{key}_interval"]) for key in MEASURES)]
+            for row in result["methods"]
+        ],
+        ("detector", *MEASURES),
     )
     print_table(
         [
-            [f"{row['second']} - {row['first']}", row["figure"], figure(row["difference"], row["interval"])]
+            [f"{row['second']} - {row['first']}", row["figure"], in_digits(row["difference"], row["interval"])]
             for row in result["differences"]
         ],
         ("difference", "figure", "value [95 % interval]"),
@@ -337,16 +340,7 @@ def info(slide: Annotated[Path, typer.Argument(help="An image.")]) -> None:
     """What a slide says of itself."""
     from mitosieve.slide.slide import facts
 
-    found = facts(slide)
-    stated = "not stated: give --mpp" if found.mpp is None else f"{found.mpp:g} um/px ({found.mpp_source})"
-    levels = ", ".join(f"{w} x {h}" for w, h in found.levels) or "one"
-    rows = [
-        ("format", found.format),
-        ("size", f"{found.size_l0[0]} x {found.size_l0[1]} px"),
-        ("resolution", stated),
-        ("levels", levels),
-    ]
-    print_table([*rows, *(("note", note) for note in found.notes)], (slide.name, ""))
+    print_table(facts(slide).rows(), (slide.name, ""))
 
 
 @app.command()

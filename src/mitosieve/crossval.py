@@ -8,7 +8,7 @@ from mitosieve.cohort.split import Split
 from mitosieve.detection import Detections
 from mitosieve.detector import Detector
 from mitosieve.errors import SlideError, SplitError
-from mitosieve.evaluation import METRICS_FILE, EvaluateConfig, Evaluation, evaluate, evaluate_folder
+from mitosieve.evaluation import METRICS_FILE, OUTCOMES_FILE, EvaluateConfig, Evaluation, evaluate, evaluate_folder
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
 from mitosieve.progress import Progress
@@ -46,7 +46,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
 
     Raises:
         SplitError: a case is tested in two of the folds, so that pooling would count it twice.
-        SlideError: a test slide could not be read; named, after the other slides were done.
+        SlideError: a test slide could not be read; named, after all folds were done and pooled.
     """
     names = list(folds) or list(split.folds)
     tested = {name: split.fold(name).test for name in names}
@@ -58,21 +58,29 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
             remedy="choose folds with different test cases",
         )
     found: list[Detections] = []
+    failed: dict[str, str] = {}
     for name in names:
         run = out / name
         what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=run)
         detector = train_fold(what, compute=compute, resume=resume, progress=progress)
-        found.append(
-            score_test_cases(
-                detector, run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
-            )
+        of_fold, broken = score_test_cases(
+            detector, run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
         )
+        found.append(of_fold)
+        failed |= broken
     pooled = Detections.concatenate(found)
     write_detections(out / DETECTIONS_FILE, pooled)
     write_json(out / JOB_FILE, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
     result = evaluate(pooled, cohort, cases=tuple(cases), folds=tested)
-    write_outcomes(out / "outcomes.csv", result.outcomes)
+    write_outcomes(out / OUTCOMES_FILE, result.outcomes)
     write_json(out / METRICS_FILE, result.to_json())
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise SlideError(
+            f"{len(failed)} test slides could not be read and their figures count as missed; first {name}: {why}",
+            where=out / METRICS_FILE,
+            remedy="mend them, delete the folder `test` of their fold, and repeat the command with --resume",
+        )
     return result
 
 
@@ -86,11 +94,11 @@ def score_test_cases(  # noqa: PLR0913 - one call of one job
     compute: Compute,
     resume: bool,
     progress: Progress | None = None,
-) -> Detections:
+) -> tuple[Detections, dict[str, str]]:
     """Detect on a fold's test cases into `run/test` and score them there.
 
-    Raises:
-        SlideError: some slides could not be read.
+    Returns:
+        The detections, and slide_id -> why for slides that could not be read.
     """
     out = run / "test"
     job = Scan(
@@ -104,8 +112,5 @@ def score_test_cases(  # noqa: PLR0913 - one call of one job
         progress=progress,
     )
     failed = scan(job)
-    if failed:
-        name, why = next(iter(failed.items()))
-        raise SlideError(f"{len(failed)} test slides of fold {fold} failed, first {name}: {why}", where=out)
     evaluate_folder(out, cohort, cases=cases, config=EvaluateConfig())
-    return read_detections(out / DETECTIONS_FILE)
+    return read_detections(out / DETECTIONS_FILE), failed

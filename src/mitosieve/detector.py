@@ -42,7 +42,7 @@ class GridProposer(BaseModel):
     the largest shift that training has shown to the network."""
     min_darkness: float = Field(default=0.0, ge=0, le=3)
     """Cells whose darkest spot is lighter are skipped; 0 skips none. Darkness is the red channel's optical density,
-    -ln(v / 255), smoothed with sigma 1 um."""
+    -ln((v + 1) / 256), smoothed with sigma 1 um."""
 
 
 class Stage(BaseModel):
@@ -154,6 +154,12 @@ class Detector:
         config = self.config.model_copy(update={"stages": (*self.config.stages[:-1], last)})
         return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
 
+    def with_gate(self, threshold: float) -> "Detector":
+        """The same detector with another threshold of its first stage."""
+        first = self.config.stages[0].model_copy(update={"threshold": threshold})
+        config = self.config.model_copy(update={"stages": (first, *self.config.stages[1:])})
+        return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
+
     def describe(self) -> str:
         """One line a part, for people."""
         config = self.config
@@ -208,7 +214,7 @@ def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
 def _read_config(path: Path) -> DetectorConfig:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DetectorError(
             "there is no detector here", where=path, remedy="name a detector folder, or a run whose training has ended"
         ) from error

@@ -1,7 +1,7 @@
 """Every error a user can be shown, as one tree. Knows nothing of the rest of the package.
 
 MitosieveError
-├── InputError            what was asked cannot be done as asked: exit code 2
+├── InputError            what was asked cannot be done as asked
 │   ├── FormatError       a file does not have the layout its format demands
 │   ├── ResolutionError   a slide without a usable um-per-px
 │   ├── CohortError       a cohort folder that is missing, broken or contradicts itself
@@ -10,9 +10,11 @@ MitosieveError
 │   ├── DetectorError     a detector folder that is incomplete or altered
 │   ├── RunFolderError    a run of another version, or in use by another process
 │   └── FrameError        records that speak of different slides or frames
-├── SlideError            one slide cannot be read: named, the others finish, exit code 1
-├── TrainingError         the numbers went wrong (a loss that is not finite): exit code 2
-└── StorageError          the disk is full or not writable: exit code 2
+├── SlideError            one slide cannot be read; where others can, they finish
+├── TrainingError         the numbers went wrong (a loss that is not finite), or there is nothing to learn from
+└── StorageError          the disk is full or not writable
+
+An error that ends a command is exit code 2. Slides that failed while others finished are named and are exit code 1.
 """
 
 from pathlib import Path
@@ -26,8 +28,6 @@ class MitosieveError(Exception):
         where: the file (and row or key) it was found in.
         remedy: what the user can do about it.
     """
-
-    exit_code = 2
 
     def __init__(self, what: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
         self.what = what
@@ -80,8 +80,6 @@ class FrameError(InputError):
 
 class SlideError(MitosieveError):
     """One slide cannot be read; the others can."""
-
-    exit_code = 1
 
 
 class TrainingError(MitosieveError):

@@ -22,11 +22,11 @@ from mitosieve.runfolder import write_json
 from mitosieve.score.boxes import box_average_precision
 from mitosieve.score.compare import Comparison, Scored, compare
 from mitosieve.score.count import Agreement, agree
-from mitosieve.score.counted import Counted, count_in, plural
+from mitosieve.score.counted import Counted, count_in
 from mitosieve.score.froc import Froc, froc
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, resample
 from mitosieve.score.match import RADIUS_UM, count_lenient, match_greedy, match_optimal, near_pairs
-from mitosieve.score.metrics import Score, number
+from mitosieve.score.metrics import Score, number, plural
 from mitosieve.score.outcome import Outcome, Outcomes, outcomes, write_outcomes
 from mitosieve.score.sweep import Sweep, Threshold, average_precision, best_threshold, sweep, thin
 from mitosieve.score.table import SlideScore, counts_of, intervals_of, pool, summary, summary_by
@@ -45,7 +45,7 @@ class EvaluateConfig:
     Attributes:
         radius_um: largest distance of a pair, itself included; 7.5 um is the MIDOG rule.
         resamples: bootstrap draws behind each interval.
-        min_cases: below this many cases the bootstrap draws slides within cases (DESIGN, contract 3).
+        min_cases: below this many cases the bootstrap draws slides within cases.
         seed: of the bootstrap.
     """
 

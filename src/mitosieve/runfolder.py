@@ -116,7 +116,7 @@ def git_commit() -> str:
 class RunFolder:
     """One run on disk. `run.json` is written first and says how the run was made.
 
-    Layout: recipe.toml (effective), split.json, history.jsonl, checkpoint/ (resume), ledger.parquet, mining.json,
+    Layout: recipe.toml (effective), split.json, history/, checkpoint/ (resume), ledger.parquet, mining.json,
     detector/ (what is handed over), timing.json (wall times, never compared), report.html.
     """
 

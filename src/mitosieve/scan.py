@@ -155,7 +155,9 @@ def _scan_one(job: Scan, item: ScanItem) -> tuple[dict[str, Any], Detections | N
         with item.open_it() as slide:
             part = _part(job, item, slide)
             if not part.exists():
-                write_detections(part, detect_slide(job.detector, slide, compute=job.compute, roi=item.roi))
+                write_detections(
+                    part, detect_slide(job.detector, slide, compute=job.compute, roi=item.roi, progress=job.progress)
+                )
             found = read_detections(part)
             for name in job.formats:
                 FORMATS[name](job.out / name / f"{item.slide_id}{SUFFIXES[name]}", found, slide.mpp)

@@ -18,7 +18,7 @@ from torch import nn
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.detector import Detector, GridProposer, Stage
-from mitosieve.geometry import Region, lattice, rescale_points
+from mitosieve.geometry import Region, lattice, rescale_points, tiles_over
 from mitosieve.network.compute import Compute, predict
 from mitosieve.patch.frames import Frame, Look, look_at, render
 from mitosieve.patch.grid import covering_line
@@ -80,7 +80,14 @@ def detect(
     return Detections.concatenate(found)
 
 
-def detect_slide(detector: Detector, slide: Slide, *, compute: Compute, roi: BaseGeometry | None = None) -> Detections:
+def detect_slide(
+    detector: Detector,
+    slide: Slide,
+    *,
+    compute: Compute,
+    roi: BaseGeometry | None = None,
+    progress: Progress | None = None,
+) -> Detections:
     """Detect on one slide.
 
     Args:
@@ -88,12 +95,19 @@ def detect_slide(detector: Detector, slide: Slide, *, compute: Compute, roi: Bas
         slide: opened, with its mpp.
         compute: machine.
         roi: area in level-0 px outside which nothing is reported; None is the whole slide.
+        progress: told after every tile.
 
     Returns:
         Detections with a score of at least `keep_above`, strongest first; equal scores by place (y, then x).
     """
     look = look_at(slide, detector.stain_target)
-    parts = [scored for scored in _scan(detector, slide, look, roi, compute)]
+    whole = lattice(slide.bounds, mpp_l0=slide.mpp, mpp=detector.config.frame.mpp)
+    cores = [tile.core for tile in tiles_over(whole, core=TILE_PX, margin=0)]
+    parts: list[Scored] = []
+    for number, core in enumerate(cores, start=1):
+        parts += _scan_tile(detector, slide, core, look, roi, compute)
+        if progress is not None and len(cores) > 1:
+            progress(f"tiles of {slide.slide_id}", number, len(cores))
     stages = len(detector.config.stages)
     centers = np.concatenate([np.zeros((0, 2)), *(part.center_px for part in parts)])
     scores = np.concatenate([np.zeros((0, stages)), *(part.score for part in parts)])
@@ -118,7 +132,7 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
     """One row a figure: windows join the strongest window near them, the figure lies at their weighted mean.
 
     Windows within `merge_um` of a stronger one join it. The place is the mean of the joined windows whose score is at
-    least half of the strongest, weighted by score (METHODS 3.4: window centres alone are half a stride off); the scores
+    least half of the strongest, weighted by score (a window's centre alone may be half a stride off); the scores
     are those of the strongest window. Then figures within `suppress_um` of a stronger one are dropped.
 
     Returns:
@@ -143,26 +157,24 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
     return place[alone], score[alone]
 
 
-def _scan(detector: Detector, slide: Slide, look: Look, roi: BaseGeometry | None, compute: Compute) -> Iterator[Scored]:
-    """The surviving places of each tile in turn."""
+def _scan_tile(
+    detector: Detector, slide: Slide, core: Region, look: Look, roi: BaseGeometry | None, compute: Compute
+) -> Iterator[Scored]:
+    """The surviving places that a tile's core owns; nothing where it owns none."""
     config = detector.config
     mpp = config.frame.mpp
     whole = lattice(slide.bounds, mpp_l0=slide.mpp, mpp=mpp)
     columns = covering_line(whole.w, stride_px=config.proposer.stride_px)
     rows = covering_line(whole.h, stride_px=config.proposer.stride_px)
-    margin = margin_for(max(stage.patch_px for stage in config.stages), config.proposer.stride_px)
-    for y in range(0, whole.h, TILE_PX):
-        for x in range(0, whole.w, TILE_PX):
-            core = Region(x=x, y=y, w=TILE_PX, h=TILE_PX).clip(whole)
-            centers = _own(core, whole, columns, rows)
-            if roi is not None:
-                places = rescale_points(centers, mpp_from=mpp, mpp_to=slide.mpp)
-                reach = config.proposer.stride_px * mpp / slide.mpp
-                centers = centers[shapely.dwithin(roi, shapely.points(places), reach)]
-            if len(centers) == 0:
-                continue
-            frame = render(slide, _source(core, slide, mpp), mpp=mpp, margin_px=margin, look=look)
-            yield _sieve(detector, frame, _propose(config.proposer, frame, centers, mpp), compute)
+    centers = _own(core, whole, columns, rows)
+    if roi is not None:
+        places = rescale_points(centers, mpp_from=mpp, mpp_to=slide.mpp)
+        reach = (config.proposer.stride_px * mpp + config.merge_um) / slide.mpp  # what may pull a place in
+        centers = centers[shapely.dwithin(roi, shapely.points(places), reach)]
+    if len(centers):
+        margin = margin_for(max(stage.patch_px for stage in config.stages), config.proposer.stride_px)
+        frame = render(slide, _source(core, slide, mpp), mpp=mpp, margin_px=margin, look=look)
+        yield _sieve(detector, frame, _propose(config.proposer, frame, centers, mpp), compute)
 
 
 def _own(core: Region, whole: Region, columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

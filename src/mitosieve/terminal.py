@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mitosieve.progress import Progress as Told
 
-FIGURES = ("f1", "precision", "recall")
+MEASURES = ("f1", "precision", "recall")
 
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -47,7 +47,7 @@ def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
     out_console.print(table)
 
 
-def figure(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+def in_digits(value: float | None, interval: Sequence[float | None] | None = None) -> str:
     """A share to three digits, with its 95 % interval where there is one."""
     if value is None:
         return "-"
@@ -70,10 +70,10 @@ def print_scores(metrics: dict[str, Any]) -> None:
     rows = [("pooled", metrics["pooled"]), *((row["domain"], row) for row in metrics["per_domain"])]
     print_table(
         [
-            (name, row["tp"], row["fp"], row["fn"], *(figure(row[k], row.get(f"{k}_interval")) for k in FIGURES))
+            (name, row["tp"], row["fp"], row["fn"], *(in_digits(row[k], row.get(f"{k}_interval")) for k in MEASURES))
             for name, row in rows
         ],
-        ("part", "found", "false", "missed", *FIGURES),
+        ("part", "found", "false", "missed", *MEASURES),
     )
     for note in metrics["notes"]:
         warn(f"note: {note}")

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor, nn
 
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.difficulty.sampler import derive_generator
-from mitosieve.errors import TrainingError
+from mitosieve.errors import RunFolderError, TrainingError
 from mitosieve.network.compute import Compute
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.progress import Progress
@@ -195,7 +195,7 @@ def _check_finite(loss: Tensor, training: Training, step: int, rate: float) -> N
         raise TrainingError(
             f"the loss of '{training.name}' is not finite at step {step} (learning rate {rate:g})",
             where=training.folder,
-            remedy="lower the learning rates (the 'safe' schedule starts at 1e-3), or set clip_norm",
+            remedy="lower the learning rates (recipe chsnet starts at 1e-3), or set clip_norm",
         )
 
 
@@ -302,9 +302,16 @@ def _restore(
     """Take everything from the checkpoint, if there is one; returns the number of steps that are done."""
     if not training.checkpoint.exists():
         return 0
-    with safe_open(training.checkpoint, framework="pt") as file:
-        note = file.metadata()
-        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    try:
+        with safe_open(training.checkpoint, framework="pt") as file:
+            note = file.metadata()
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(
+            f"the checkpoint is damaged ({error})",
+            where=training.checkpoint,
+            remedy="delete it to begin this network anew, and repeat the command with --resume",
+        ) from error
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

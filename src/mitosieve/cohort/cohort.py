@@ -295,6 +295,8 @@ def _slide_entry(row: dict[str, str]) -> SlideEntry:
     for name in ("slide_id", "path", "case_id"):
         if not row[name]:
             raise ValueError(f"{name} is empty")
+    if row["slide_id"].startswith(".") or set("/\\") & set(row["slide_id"]):
+        raise ValueError(f"slide_id is '{row['slide_id']}'; it names files, so no slash and no leading dot")
     if row["roi"]:
         roi = shapely.from_wkt(row["roi"])
         if roi.is_empty or not roi.is_valid or roi.area <= 0:

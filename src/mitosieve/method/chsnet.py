@@ -7,7 +7,7 @@ their table 4.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from mitosieve.detection import Detections
 from mitosieve.detector import Detector, DetectorConfig, GridProposer, Stage, build_network, load_weights, save_weights
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.difficulty.sampler import RatioSampler, derive_generator
+from mitosieve.errors import TrainingError
 from mitosieve.evaluation import choose_threshold
 from mitosieve.export.table import write_detections
 from mitosieve.method.job import Job
-from mitosieve.method.pool import PatchFeed, PatchPool, make_pool, screening_table, validation_figures
+from mitosieve.method.pool import PatchFeed, PatchPool, make_pool, screening_table, validation_judge
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.loss import LossConfig
 from mitosieve.patch.augment import AugmentConfig, paper_variants
@@ -35,9 +37,16 @@ from mitosieve.train import TrainConfig, Training, train
 VALIDATION_NEGATIVES = 500
 """Background windows of the validation cases that the curves are drawn from, beside all their figures."""
 
+GATES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+"""Gates that are tried on the validation cases, where the recipe asks for it."""
+
 _PAPER_REFINED = TrainConfig(
     epochs=15, rates=((0, 0.1), (2.5 / 15, 0.01), (6 / 15, 1e-3), (9.5 / 15, 1e-4), (13 / 15, 3e-5))
 )
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class MiningConfig(BaseModel):
@@ -63,9 +72,10 @@ class CascadeConfig(BaseModel):
     enabled: bool = True
     """Off: the refined network alone looks at every window."""
     proposer: GridProposer = GridProposer(stride_px=64)
-    screening_threshold: float = Field(default=0.8, ge=0, le=1)
-    """Gate of the screening network. The paper tests with 0.80 (section 4.3) and describes 0.2 (section 3.1.2)."""
-    refined_threshold: float | Literal["validation"] = 0.85
+    screening_threshold: Share | Literal["validation"] = 0.8
+    """Gate of the screening network. The paper tests with 0.80 (section 4.3) and describes 0.2 (section 3.1.2);
+    "validation" takes, of GATES, the one of best F1 on the validation cases."""
+    refined_threshold: Share | Literal["validation"] = 0.85
     """Operating threshold; "validation" takes the one of best F1 on the validation cases."""
     merge_um: float = Field(default=12.0, ge=0, le=100)
     """See `DetectorConfig.merge_um`; the paper's suppression has no numbers."""
@@ -89,10 +99,10 @@ class ChsNetRecipe(BaseModel):
     network: ChsNetConfig = ChsNetConfig()
     loss: LossConfig = LossConfig()
     screening: TrainConfig = TrainConfig()
-    screening_ratio: tuple[float, float] = (1, 3)
+    screening_ratio: tuple[Weight, Weight] = (1, 3)
     """Figures : background in a batch of the screening network (section 4.2.2)."""
     refined: TrainConfig = _PAPER_REFINED
-    refined_ratio: tuple[float, float, float] = (1, 1, 3)
+    refined_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
     """Figures : background : false positives in a batch of the refined network (section 3.2)."""
     refined_start: Literal["fresh", "screening"] = "fresh"
     """Initial weights of the refined network; "the same parameters" in section 4.2.3 can be read both ways."""
@@ -123,7 +133,7 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
     if (done / "detector.toml").exists():
         return Detector.load(done)
     with job.timed("patches"):
-        patches = cut_patches_of(recipe, job)
+        patches = gather_patches(recipe, job)
     with job.timed("screening network"):
         screening = train_screening(recipe, job, patches)
     with job.timed("hard example mining"):
@@ -137,7 +147,7 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
         return assemble(recipe, job, patches.store, screening, refined)
 
 
-def cut_patches_of(recipe: ChsNetRecipe, job: Job) -> _Patches:
+def gather_patches(recipe: ChsNetRecipe, job: Job) -> _Patches:
     """Section 3.4: stain-normalised frames, figures with their variants, windows that may be negative."""
     margin = margin_for(recipe.windows.patch_px, recipe.augment.translate_px)
     store = FrameStore(job.file("frames"), recipe.frame, margin_px=margin)
@@ -191,12 +201,13 @@ def mine_false_positives(recipe: ChsNetRecipe, job: Job, patches: _Patches, scre
         ledger.restore(Ledger.load(saved).arrays())
     else:
         for rows, network in _mining_parts(recipe, job, patches, screening):
-            ledger.record_mined(rows, pool.score(network, rows, job.compute))
+            ledger.record_mined(rows, pool.score(network, rows, job.compute, job.progress))
         ledger.save(job.file("ledger-mining.parquet"))
         kept = screening_table(
             ledger.score_mined[pool.figures], ledger.score_mined[pool.background], recipe.mining.threshold
         )
-        write_json(path, {"rounds": [{"network": "screening", "scores": recipe.mining.scores, **kept}]})
+        network = "screening" if recipe.mining.scores == "in-sample" else "inner screening networks"
+        write_json(path, {"rounds": [{"network": network, "scores": recipe.mining.scores, **kept}]})
     background = pool.background
     return background[ledger.score_mined[background] > recipe.mining.threshold]
 
@@ -265,11 +276,18 @@ def _train_stage(  # noqa: PLR0913 - the parts of one stage, used only here
     start: nn.Module | None,
 ) -> nn.Module:
     """Train one network and keep weights, ledger and history; or take them if they are there."""
+    if len(pools["figures"]) == 0:
+        raise TrainingError(
+            f"'{name}' has no figure to learn from",
+            where=job.run.path,
+            remedy='use fewer mining.folds, or mining.scores = "in-sample"',
+        )
     weights = job.file(f"networks/{name}.safetensors")
     ledger_file = job.file(f"ledger-{name}.parquet")
     torch.manual_seed(int(derive_generator(recipe.seed, f"{name} weights").integers(2**62)))
     network = build_network(recipe.network)
     if weights.exists():
+        job.file(f"checkpoint/{name}.safetensors").unlink(missing_ok=True)  # a kill may have spared it
         patches.ledger.restore(Ledger.load(ledger_file).arrays())
         return load_weights(network, weights)
     if start is not None:
@@ -292,7 +310,7 @@ def _train_stage(  # noqa: PLR0913 - the parts of one stage, used only here
         ledger=patches.ledger,
         seed=recipe.seed,
         compute=job.compute,
-        validate=validation_figures(patches.validation, patches.validation_rows, recipe.loss, job.compute),
+        validate=validation_judge(patches.validation, patches.validation_rows, recipe.loss, job.compute),
         progress=job.progress,
     )
     network, history = train(network, training)
@@ -333,22 +351,40 @@ def _stages(recipe: ChsNetRecipe, screening: nn.Module, refined: nn.Module | Non
     def stage(name: str, threshold: float) -> Stage:
         return Stage(name=name, network=recipe.network, patch_px=recipe.windows.patch_px, threshold=threshold)
 
-    stages = [(stage("screening", recipe.cascade.screening_threshold), screening)]
+    asked = recipe.cascade
+    gate = min(GATES) if asked.screening_threshold == "validation" else asked.screening_threshold
+    stages = [(stage("screening", gate), screening)]
     if refined is not None:
-        value = recipe.cascade.refined_threshold
-        stages.append((stage("refined", 0.5 if value == "validation" else value), refined))
+        last = 0.5 if asked.refined_threshold == "validation" else asked.refined_threshold
+        stages.append((stage("refined", last), refined))
     return stages
 
 
 def _tuned(recipe: ChsNetRecipe, job: Job, folder: str, untuned: Detector) -> Detector:
-    """Detect on the validation cases, keep what was found, set the threshold if it is to come from there, and save."""
+    """Detect on the validation cases, set the thresholds that are to come from there, keep what was found, and save."""
     if job.file(f"{folder}/detector.toml").exists():
         return Detector.load(job.file(folder))
     found = detect(untuned, job.cohort, cases=job.fold.validation, compute=job.compute, progress=job.progress)
     tuned = untuned
+    if recipe.cascade.screening_threshold == "validation" and len(untuned.config.stages) > 1:
+        tuned = untuned.with_gate(_best_gate(job, found))
+        found = detect(tuned, job.cohort, cases=job.fold.validation, compute=job.compute, progress=job.progress)
     if recipe.cascade.refined_threshold == "validation":
-        tuned = untuned.with_threshold(choose_threshold(found, job.cohort, cases=job.fold.validation).threshold)
+        tuned = tuned.with_threshold(choose_threshold(found, job.cohort, cases=job.fold.validation).threshold)
     name = folder.replace("detector", "validation")
     write_detections(job.file(f"{name}/detections.csv"), found.at_threshold(tuned.config.threshold))
     tuned.save(job.file(folder))
     return tuned
+
+
+def _best_gate(job: Job, found: Detections) -> float:
+    """The gate whose survivors reach the best F1 on validation; of equal ones the lowest, which loses least.
+
+    Judged on detections at the lowest gate: their strongest window must pass. The chosen gate is then run for real.
+    """
+
+    def best_f1(gate: float) -> float:
+        survivors = found[found.stage_score[:, 0] >= gate]
+        return choose_threshold(survivors, job.cohort, cases=job.fold.validation).f1
+
+    return max(GATES, key=lambda gate: (best_f1(gate), -gate))

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mitosieve.cohort.cohort import Cohort
@@ -24,7 +24,6 @@ class Job:
         run: where everything is written.
         compute: machine.
         progress: told how far the work is; None for silence.
-        seconds: wall time of each part, filled by `timed`.
     """
 
     cohort: Cohort
@@ -32,18 +31,21 @@ class Job:
     run: RunFolder
     compute: Compute
     progress: Progress | None = None
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     def file(self, name: str) -> Path:
         return self.run.path / name
 
     @contextlib.contextmanager
     def timed(self, part: str) -> Generator[None]:
-        """Add the wall time of the block to timing.json, which is never compared; a resumed part adds to it."""
+        """Add the wall time of the block to timing.json, which is never compared; that of a killed process is lost."""
         start = time.perf_counter()
         path = self.file("timing.json")
-        yield
+        try:
+            yield
+        finally:
+            self._add_time(path, part, time.perf_counter() - start)
+
+    def _add_time(self, path: Path, part: str, seconds: float) -> None:
         known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-        known[part] = round(known.get(part, 0.0) + time.perf_counter() - start, 2)
-        self.seconds[part] = known[part]
+        known[part] = round(known.get(part, 0.0) + seconds, 2)
         write_json(path, known)

@@ -22,6 +22,7 @@ from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.grid import WindowConfig, negative_centers
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader, two_views
+from mitosieve.progress import Progress
 from mitosieve.train import Batch
 
 SCORED_AT_ONCE = 256
@@ -51,12 +52,16 @@ class PatchPool:
     def background(self) -> NDArray[np.intp]:
         return self.index.with_origin(Origin.BACKGROUND)
 
-    def score(self, network: nn.Module, rows: NDArray[np.intp], compute: Compute) -> NDArray[np.float32]:
+    def score(
+        self, network: nn.Module, rows: NDArray[np.intp], compute: Compute, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
         """Probability of "mitotic figure" for rows as they stand in the index, (N,)."""
 
         def batches() -> Iterator[NDArray[np.uint8]]:
             for start in range(0, len(rows), SCORED_AT_ONCE):
                 some = rows[start : start + SCORED_AT_ONCE]
+                if progress is not None:
+                    progress("scored", start + len(some), len(rows))
                 yield two_views(self.reader.read(some, Variant.plain(len(some))))
 
         return predict(network, batches(), compute)
@@ -174,7 +179,7 @@ def screening_table(
     }
 
 
-def validation_figures(
+def validation_judge(
     pool: PatchPool, rows: NDArray[np.intp], loss: LossConfig, compute: Compute
 ) -> Callable[[nn.Module], dict[str, float]]:
     """A function that judges a network on fixed validation patches, for the curves: mean loss and average precision."""

@@ -13,6 +13,10 @@ from torch import Tensor, nn
 VIEW_PX = 64
 """Side of each of the two views (section 3.4.1)."""
 
+SLICED_BELOW = 16
+"""With fewer channels a projection takes every second pixel first and convolves then, which is the same thing: torch
+2.13's own strided 1x1 ends the process in the backward pass there (CPU, float32, channels-last)."""
+
 _STAGES = ((32, 128, 3, 1), (64, 256, 3, 2), (128, 512, 5, 2), (256, 1024, 3, 2), (512, 2048, 3, 2))
 """Table 1, conv2_x to conv6_x: bottleneck channels, output channels, blocks, stride of the first block."""
 
@@ -115,11 +119,12 @@ class _Bottleneck(nn.Module):
         self.norm3 = nn.BatchNorm2d(inner, momentum=momentum)
         self.conv3 = nn.Conv2d(inner, outer, 1, bias=False)
         same = channels == outer and stride == 1
-        self.shortcut = None if same else nn.Conv2d(channels, outer, 1, stride=stride, bias=False)
+        self.step = stride if channels < SLICED_BELOW else 1
+        self.shortcut = None if same else nn.Conv2d(channels, outer, 1, stride=stride // self.step, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         active = torch.relu(self.norm1(x))
-        kept = x if self.shortcut is None else self.shortcut(active)
+        kept = x if self.shortcut is None else self.shortcut(active[:, :, :: self.step, :: self.step])
         y = self.conv2(torch.relu(self.norm2(self.conv1(active))))
         return kept + self.conv3(torch.relu(self.norm3(y)))
 

@@ -18,7 +18,7 @@ class WindowConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["windows"] = "windows"
-    patch_px: int = Field(default=128, ge=8, le=1024)
+    patch_px: int = Field(default=128, ge=8, le=1024, multiple_of=4)
     """Side of a window: what the networks see."""
     inner_px: int = Field(default=64, ge=4, le=1024)
     """Side of the box round a figure that "can contain the whole mitotic cell"."""

@@ -11,7 +11,7 @@ from mitosieve.score.counted import Places
 from mitosieve.score.match import Pairs
 
 HALF_BOX_UM = 11.25
-"""Half a box's side: two boxes 7.5 um apart along one axis then overlap with IoU 0.5. Source: DATASETS section 8."""
+"""Half a box's side: two boxes 7.5 um apart along one axis then overlap with IoU 0.5 (MIDOG 2025)."""
 
 MIN_IOU = 0.5
 _NUM_RECALLS = 101
@@ -33,7 +33,7 @@ def box_average_precision(
         mpp: (S,) um per px.
 
     Source:
-        DATASETS section 8 (torchmetrics map_50 with COCO's 101 recalls).
+        the MIDOG 2025 evaluation container (torchmetrics map_50 with COCO's 101 recalls).
     """
     if not pairs.num_figures:
         return float("nan")

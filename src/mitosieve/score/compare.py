@@ -10,7 +10,7 @@ import numpy as np
 from mitosieve.errors import FrameError
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, interval_of, resample
 from mitosieve.score.metrics import Score, number
-from mitosieve.score.table import FIGURES, SlideScore, counts_of, figures_of, pool
+from mitosieve.score.table import MEASURES, SlideScore, counts_of, figures_of, pool
 
 _REMEDY = "evaluate all of them on the same cohort, split, part and radius"
 
@@ -106,7 +106,7 @@ def compare(
     return Comparison(
         names=tuple(method.name for method in methods),
         scores=tuple(pool(slides) for slides in ordered),
-        intervals=tuple({figure: interval_of(values[figure]) for figure in FIGURES} for values in resampled),
+        intervals=tuple({figure: interval_of(values[figure]) for figure in MEASURES} for values in resampled),
         differences=tuple(
             Difference(
                 first=methods[a].name,
@@ -116,7 +116,7 @@ def compare(
                 interval=interval_of(resampled[b][figure] - resampled[a][figure]),
             )
             for a, b in combinations(range(len(methods)), 2)
-            for figure in FIGURES
+            for figure in MEASURES
         ),
         bootstrap=drawn,
     )

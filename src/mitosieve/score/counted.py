@@ -13,6 +13,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
+from mitosieve.score.metrics import plural
 
 Rows = NDArray[np.intp]
 
@@ -190,8 +191,3 @@ def _notes(*, unlabelled: int, on_unlabelled: int, detections_outside: int, figu
     if figures_outside:
         notes.append(f"{plural(figures_outside, 'mitotic figure')} marked outside the ROI left out")
     return tuple(notes)
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 slide`, `2 slides`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

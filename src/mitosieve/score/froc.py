@@ -48,7 +48,7 @@ def froc(curve: Sweep, *, num_images: int) -> Froc:
         num_images: slides scored, with and without figures or detections.
 
     Source:
-        DATASETS section 8, FIELD (MIDOG 2025 track 1): 40 linear thresholds, 50 points on [0, 8], trapezoids.
+        the MIDOG 2025 challenge, track 1: 40 linear thresholds, 50 points on [0, 8], trapezoids.
         The thresholds' range and the first point are our reading: the sources at hand do not state them.
     """
     grid = np.linspace(0.0, MOST_FP_PER_IMAGE, NUM_POINTS)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.score.metrics import number
+from mitosieve.score.metrics import number, plural
 
 RESAMPLES = 10_000
-"""Draws with replacement. Source: METHODS section 4 (MIDOG 2021 repeated 10,000 times)."""
+"""Draws with replacement. Source: the MIDOG 2021 challenge paper repeats 10,000 times."""
 
 MIN_CASES = 10
-"""Below this many cases, slides within cases are drawn instead of cases. Source: DESIGN, contract 3."""
+"""Below this many cases, slides within cases are drawn instead of cases: our choice."""
 
 COVERAGE = 0.95
 _CHUNK = 1000
@@ -83,7 +83,7 @@ def resample(
     if len(cases) >= min_cases or size.max() == 1:
         by_case = np.zeros((len(cases), table.shape[1]), dtype=np.int64)
         np.add.at(by_case, case, table)
-        few = f"only {len(cases)} cases: the interval is too narrow" if len(cases) < min_cases else ""
+        few = f"only {plural(len(cases), 'case')}: the interval is too narrow" if len(cases) < min_cases else ""
         return Resampled(sums=_draw(by_case, generator, resamples), unit="cases", note=few)
     sums = np.zeros((resamples, table.shape[1]), dtype=np.int64)
     for number_of_case in range(len(cases)):
@@ -91,7 +91,8 @@ def resample(
     return Resampled(
         sums=sums,
         unit="slides within cases",
-        note=f"only {len(cases)} cases: slides were drawn within cases; the interval is too narrow, for it leaves out "
+        note=f"only {plural(len(cases), 'case')}: slides were drawn within cases; the interval is too narrow, "
+        "for it leaves out "
         "how patients differ",
     )
 

@@ -169,7 +169,7 @@ def match_greedy(pairs: Pairs, is_used: NDArray[np.bool_] | None = None) -> Rows
         (F,) int64, for each figure its pair's position in `pairs`; -1 where it is missed.
 
     Source:
-        DATASETS section 8; evalutils `score_detection` as called by the MIDOG containers.
+        evalutils `score_detection` as called by the MIDOG evaluation containers.
         Differs: a slide without detections is not skipped, its figures are missed.
     """
     is_free = np.ones(pairs.num_detections, dtype=np.bool_) if is_used is None else is_used.copy()
@@ -247,7 +247,7 @@ def count_lenient(pairs: Pairs, is_used: NDArray[np.bool_]) -> Score:
         pairs: within the radius.
         is_used: (D,) which detections take part.
 
-    Source: METHODS section 2.7.
+    Source: the evaluation code of UTS (Fernandez-Martin et al.), which DASC shares.
     """
     near = pairs.among(is_used)
     tp = len(np.unique(near.detection))

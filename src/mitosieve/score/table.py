@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mitosieve.score.interval import Interval, Resampled, interval_of
 from mitosieve.score.metrics import Score, f1_of, number, precision_of, recall_of
 
-FIGURES = ("precision", "recall", "f1")
+MEASURES = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True, kw_only=True)

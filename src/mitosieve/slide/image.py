@@ -48,6 +48,17 @@ class SlideFacts:
     levels: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each fact, for people."""
+        stated = "not stated: give --mpp" if self.mpp is None else f"{self.mpp:g} um/px ({self.mpp_source})"
+        return [
+            ("format", self.format),
+            ("size", f"{self.size_l0[0]} x {self.size_l0[1]} px"),
+            ("resolution", stated),
+            ("levels", ", ".join(f"{w} x {h}" for w, h in self.levels) or "one"),
+            *(("note", note) for note in self.notes),
+        ]
+
 
 class Slide(ABC):
     """An opened image.
