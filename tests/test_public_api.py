@@ -1,11 +1,13 @@
 """The names that the README shows."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 import mitosieve
+from conftest import ROOT
 from mitosieve import Cohort, Detections, Detector, Evaluation, Split, detect, evaluate
 from mitosieve.export.table import read_detections
 from tiny import a_cohort, a_run, a_scan, a_split
@@ -27,6 +29,17 @@ def test_importing_the_package_costs_nothing():
     assert told.stdout.strip() == "set()"
 
 
+def test_the_lines_that_the_readme_shows(tmp_path, monkeypatch, capsys):
+    """The README's Python runs as it stands, on a cohort, split and run of those names, and prints an F1."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    for name, target in (("cohort", a_cohort()), ("split.json", a_split()), ("run", a_run())):
+        (tmp_path / name).symlink_to(target)
+    monkeypatch.chdir(tmp_path)
+    exec(code[1], {})
+    assert 0 <= float(capsys.readouterr().out) <= 1
+
+
 def test_five_lines():
     """Load, detect, score: the same detections and the same counts as the command line gives."""
     cohort = Cohort.load(a_cohort())
@@ -37,6 +50,7 @@ def test_five_lines():
 
     assert isinstance(found, Detections)
     assert isinstance(result, Evaluation)
+    assert len(found) > 0
     assert len(found) == len(read_detections(a_scan() / "detections.csv"))
     scored = evaluate(read_detections(a_scan() / "detections.csv"), cohort, cases=cases)
     assert result.pooled == scored.pooled

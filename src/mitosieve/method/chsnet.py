@@ -373,8 +373,7 @@ def _tuned(recipe: ChsNetRecipe, job: Job, folder: str, untuned: Detector) -> De
         tuned = tuned.with_threshold(choose_threshold(found, job.cohort, cases=job.fold.validation).threshold)
     name = folder.replace("detector", "validation")
     write_detections(job.file(f"{name}/detections.csv"), found.at_threshold(tuned.config.threshold))
-    tuned.save(job.file(folder))
-    return tuned
+    return Detector.load(tuned.save(job.file(folder)))
 
 
 def _best_gate(job: Job, found: Detections) -> float:
