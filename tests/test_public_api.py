@@ -3,14 +3,16 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import mitosieve
-from conftest import ROOT
 from mitosieve import Cohort, Detections, Detector, Evaluation, Split, detect, evaluate
 from mitosieve.export.table import read_detections
 from tiny import a_cohort, a_run, a_scan, a_split
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_every_public_name_is_there():

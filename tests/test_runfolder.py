@@ -155,5 +155,6 @@ def test_one_process_at_a_time(tmp_path):
             pass
         holder.kill()
         holder.wait()
+        RunFolder.create(tmp_path, {}, resume=False)
         with RunFolder(tmp_path).lock():
-            RunFolder.create(tmp_path, {}, resume=False)
+            assert (tmp_path / "run.json").exists()

@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_is_told_with_step_and_rate(tmp_path, clip_nor
     ) as told:
         train(Brightness(), training)
     assert told.value.remedy is not None
-    assert "schedule" in told.value.remedy
+    assert "learning rates" in told.value.remedy
 
 
 def test_rates_hold_or_go_straight():

@@ -4,7 +4,6 @@ Knows which methods there are; knows nothing of how they work.
 """
 
 import difflib
-import hashlib
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -167,19 +166,7 @@ class FoldRun:
             "fold": {"name": self.fold, **{part: list(chosen.part(part)) for part in PARTS}},
             "cohort": str(self.cohort.folder.resolve()),
             "cohort_hash": self.cohort.hash(),
-            "images_hash": self._hash_of_images(),
         }
-
-    def _hash_of_images(self) -> str:
-        """sha256 over names and byte sizes of the images that training reads: replaced ones must not mix on resume.
-
-        Sizes, not contents: a public set has tens of gigabytes, and the test cases' images are not opened at all.
-        """
-        chosen = self.split.fold(self.fold)
-        part = self.cohort.of_cases((*chosen.train, *chosen.validation))
-        paths = [(entry.slide_id, self.cohort.path_of(entry.slide_id)) for entry in part.slides]
-        sizes = [f"{name} {path.stat().st_size if path.exists() else 'absent'}" for name, path in paths]
-        return hashlib.sha256("\n".join(sizes).encode()).hexdigest()
 
 
 def train_fold(what: FoldRun, *, compute: Compute, resume: bool, progress: Progress | None = None) -> Detector:

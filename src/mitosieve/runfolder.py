@@ -161,7 +161,9 @@ class RunFolder:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError("is a file, not a folder", where=self.path, remedy="choose a new folder for --out")
-        if self.path.exists() and any(item for item in self.path.iterdir() if item.name != ".lock"):
+        if self.path.exists() and any(
+            item for item in self.path.iterdir() if item.name != ".lock" and item.suffix != ".part"
+        ):
             raise RunFolderError(
                 "is not empty and not a run", where=self.path, remedy="choose an empty or new folder for --out"
             )

@@ -17,10 +17,12 @@ GOOD = SLIDES + "s1,a.png,c1,d,0.25,yes,400,300,\n"
 MARKS = "slide_id,x,y,label,score,votes,source\n"
 names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
 
+ids_of_slides = names.filter(lambda name: not name.startswith(".") and not set("/\\") & set(name))
+
 
 @st.composite
 def cohorts(draw):
-    ids = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    ids = draw(st.lists(ids_of_slides, min_size=1, max_size=5, unique=True))
     slides = tuple(
         SlideEntry(
             slide_id=name,
@@ -145,6 +147,7 @@ def test_columns_of_size_and_roi_may_be_left_out(tmp_path):
         ("s1,a.png,c1,d,nan,yes,,,", "line 2: mpp is 'nan'"),
         ("s1,a.png,c1,d,40x,yes,,,", "line 2: mpp is '40x'"),
         ("s1,a.png,c1,d,0.25,maybe,,,", "line 2: labelled is 'maybe'"),
+        ("../s1,a.png,c1,d,0.25,yes,,,", "line 2: slide_id is '../s1'; it names files"),
         (",a.png,c1,d,0.25,yes,,,", "line 2: slide_id is empty"),
         ("s1,a.png,,d,0.25,yes,,,", "line 2: case_id is empty"),
         ("s1,a.png,c1,d,0.25,yes,1.5,3,", "line 2: width is '1.5'"),
