@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole path on a synthetic cohort: draw it, divide it, train the CHS-NET cascade with hard-example mining on one fold,
 # detect on its held-out cases, score, report. Everything goes into demo/ and is made anew each time.
-# Some 600 steps instead of 1,500: so the running statistics of batch normalisation must follow faster (decay 0.9), or the
+# Some 750 steps instead of 1,500: so the running statistics of batch normalisation must follow faster (decay 0.9), or the
 # network scores with half-forgotten initial ones. The phantom is paler than tissue, so no cell of the grid is skipped.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -15,7 +15,7 @@ mitosieve split demo/cohort --folds 5 --seed 1 --out demo/split.json
 echo "3. train: screening network, hard example mining, refined network"
 mitosieve train chsnet-small demo/cohort --split demo/split.json --fold A --out demo/run \
   --set screening.batch_size=48 --set screening.patch_visits=12000 \
-  --set refined.batch_size=48 --set refined.patch_visits=18000 \
+  --set refined.batch_size=48 --set refined.patch_visits=24000 \
   --set network.batch_norm_decay=0.9 --set cascade.proposer.min_darkness=0
 echo "4. detect on the held-out cases"
 mitosieve detect demo/run --cohort demo/cohort --split demo/split.json --fold A --out demo/run/test
