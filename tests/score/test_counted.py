@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from scene import a_bare_cohort, found
 
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
 from mitosieve.score.counted import count_in
+from scene import a_bare_cohort, found
 
 SQUARE = "POLYGON ((0 0, 100 0, 100 100, 0 100, 0 0))"
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scene import MPP, a_scene, greedy_by_hand, places
 
 from mitosieve.score.boxes import box_average_precision
 from mitosieve.score.froc import froc
 from mitosieve.score.match import near_pairs
 from mitosieve.score.sweep import sweep
+from scene import MPP, a_scene, greedy_by_hand, places
 
 SEEDS = st.integers(0, 100_000)
 
