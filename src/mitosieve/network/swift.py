@@ -1,0 +1,176 @@
+"""The networks of recipe `swift`: small plain convolutions for CPUs, without padding, so that they also run densely.
+
+Letters in shapes: B batch, C channels, H rows, W columns. Knows no patches and no slides.
+"""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+LARGEST_LEFT_PX = 8
+"""Largest map that the last convolution sees whole; a larger one has more weights than a few hundred figures teach."""
+
+Count = Annotated[int, Field(ge=1, le=1024)]
+
+
+class SwiftConfig(BaseModel):
+    """Field and size; the defaults are stage one of the recipe: 32 x 32 px at 0.5 um/px, 3.2 million multiply-adds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["swift"] = "swift"
+    input_px: int = Field(default=32, ge=4, le=512)
+    """Side of a patch, and exactly the field of view of one place of the dense map."""
+    in_channels: int = Field(default=3, ge=1, le=64)
+    widths: tuple[Count, ...] = Field(default=(32, 64), min_length=1, max_length=8)
+    """Channels of each group; every group begins by halving the map."""
+    stem: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Channels of a 3x3 convolution at the patch's own resolution, before anything is halved; 0 has none."""
+    depths: tuple[Annotated[int, Field(ge=0, le=16)], ...] = (1, 1)
+    """3x3 convolutions of each group after the one that halves."""
+    head: Count = 64
+    """Features after the last convolution, which sees all that is left of the patch; the decision is made on them."""
+    residual: bool = False
+    """Add what a group's 3x3 convolutions start from, cut to their size, to what they give (He et al. 2016)."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the head's features dropped in training."""
+    batch_norm_decay: float = Field(default=0.97, ge=0, lt=1)
+    """Share of the running statistics kept at each step; torch's momentum is one minus this."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SwiftConfig":
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths has {len(self.widths)} groups, depths {len(self.depths)}: give as many of each")
+        sizes = self.map_px()
+        if sizes[-1] < 1:
+            shown = ", ".join(str(size) for size in sizes)
+            raise ValueError(
+                f"input_px {self.input_px} is used up before the last group ends (map side {shown}): "
+                "give a larger input_px, or fewer groups or depths"
+            )
+        if sizes[-1] > LARGEST_LEFT_PX:
+            raise ValueError(
+                f"of input_px {self.input_px} a map of {sizes[-1]} px is left for the head, at most {LARGEST_LEFT_PX} "
+                "is sensible: give a smaller input_px, or more groups or depths"
+            )
+        return self
+
+    def map_px(self) -> list[int]:
+        """Side of the map: of the input, then after each convolution but the head's; below 1 where nothing is left."""
+        sizes = [self.input_px, self.input_px - 2] if self.stem else [self.input_px]
+        for depth in self.depths:
+            sizes.append((sizes[-1] - _halving_kernel(sizes[-1])) // 2 + 1)
+            sizes += [sizes[-1] - 2 * (number + 1) for number in range(depth)]
+        return sizes
+
+
+class SwiftNet(nn.Module):
+    """Groups of a halving convolution and 3x3 convolutions, then one convolution over all that is left, then a logit.
+
+    No convolution is padded and nothing is pooled over the whole image, so a place of `dense` is the score of the patch
+    that is its field of view, computed without what neighbours share. A halving kernel has side 4 on an even map and
+    3 on an odd one: no row is left over, so the field's centre is the patch's centre.
+
+    Design: valid convolutions run densely as in Ciresan et al. (MICCAI 2013) and OverFeat (Sermanet et al., ICLR 2014);
+    batch normalisation follows each convolution, so it folds into it when nothing is learned.
+    """
+
+    def __init__(self, config: SwiftConfig) -> None:
+        super().__init__()
+        self.input_px = config.input_px
+        self.stride_px = 2 ** len(config.widths)
+        """px between neighbours of the dense map."""
+        momentum = 1 - config.batch_norm_decay
+        sizes = config.map_px()
+        first = 1 if config.stem else 0
+        entries = [sizes[first + sum(config.depths[:number]) + number] for number in range(len(config.widths))]
+        channels = (config.stem or config.in_channels, *config.widths)
+        self.stem = _convolution(config.in_channels, config.stem, 3, 1, momentum) if config.stem else None
+        self.groups = nn.ModuleList(
+            _Group(before, after, entry, depth, residual=config.residual, momentum=momentum)
+            for (before, after), entry, depth in zip(pairwise(channels), entries, config.depths, strict=True)
+        )
+        self.head = _convolution(config.widths[-1], config.head, sizes[-1], 1, momentum)
+        self.dropout = nn.Dropout(config.dropout)
+        self.decision = nn.Conv2d(config.head, 1, 1)
+        _initialise(self)
+
+    def dense(self, image_BCHW: Tensor) -> Tensor:
+        """Logits of every patch of an image whose corner is a multiple of `stride_px`.
+
+        Args:
+            image_BCHW: float in 0..1; H and W at least `input_px`.
+
+        Returns:
+            (B, (H - input_px) // stride_px + 1, the same of W); the place (i, j) is centred at row
+            stride_px * i + input_px / 2 and column stride_px * j + input_px / 2 of the image, px from its corner.
+        """
+        x = image_BCHW * 2 - 1
+        if self.stem is not None:
+            x = torch.relu(self.stem(x))
+        for group in self.groups:
+            x = group(x)
+        return self.decision(self.dropout(torch.relu(self.head(x)))).squeeze(1)
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """Logit of "mitotic figure".
+
+        Args:
+            image_BCHW: (B, in_channels, input_px, input_px) float in 0..1.
+
+        Returns:
+            (B,) logits.
+        """
+        return self.dense(image_BCHW).squeeze(2).squeeze(1)
+
+    def multiply_adds(self) -> int:
+        """Multiplications of one patch's convolutions; the bench's measure of work."""
+        total = 0
+        size = self.input_px
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                size = (size - module.kernel_size[0]) // module.stride[0] + 1
+                total += size * size * module.weight.numel()
+        return total
+
+
+class _Group(nn.Module):
+    def __init__(self, before: int, after: int, entry_px: int, depth: int, *, residual: bool, momentum: float) -> None:
+        super().__init__()
+        self.halve = _convolution(before, after, _halving_kernel(entry_px), 2, momentum)
+        self.convolutions = nn.ModuleList(_convolution(after, after, 3, 1, momentum) for _ in range(depth))
+        self.kept = depth if residual and depth else 0
+        """px cut from each side of what is added; 0 adds nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.halve(x))
+        start = x
+        for number, convolution in enumerate(self.convolutions, start=1):
+            x = convolution(x)
+            if self.kept and number == len(self.convolutions):
+                x = x + start[:, :, self.kept : -self.kept, self.kept : -self.kept]
+            x = torch.relu(x)
+        return x
+
+
+def _halving_kernel(size_px: int) -> int:
+    return 4 if size_px % 2 == 0 else 3
+
+
+def _convolution(before: int, after: int, kernel: int, stride: int, momentum: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel, stride=stride, bias=False), nn.BatchNorm2d(after, momentum=momentum)
+    )
+
+
+def _initialise(network: nn.Module) -> None:
+    """He normal for what a ReLU follows, Xavier uniform for the decision, zero for its bias."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is None:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
