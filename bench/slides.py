@@ -268,15 +268,14 @@ def make(mm2: float, *, case: str = "H04", folder: Path = FOLDER) -> Drawn:
         middle_l0=(x * CELL_PX, y * CELL_PX),
         size_l0=where.size_l0,
     )
-    frames = frames_of(case)
-    facts = {"version": VERSION, "mm2": mm2, "frames": [frame.name for frame in frames], "quality": QUALITY}
+    facts = {"version": VERSION, "mm2": mm2, "case": case, "quality": QUALITY}
     note = path.with_suffix(".json")
     if path.exists() and note.exists() and json.loads(note.read_text()) == facts:
         return drawn
     folder.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
     start = time.perf_counter()
-    write_slide(path, Mosaic(frames), where)
+    write_slide(path, Mosaic(frames_of(case)), where)
     note.write_text(json.dumps(facts))
     print(f"wrote {path.name} in {time.perf_counter() - start:.0f} s (not counted anywhere)")
     return drawn
