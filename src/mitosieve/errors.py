@@ -17,6 +17,7 @@ MitosieveError
 An error that ends a command is exit code 2. Slides that failed while others finished are named and are exit code 1.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -35,11 +36,19 @@ class MitosieveError(Exception):
         self.remedy = remedy
         super().__init__(what, self.where, remedy)
 
+    def __reduce__(self) -> tuple[Callable[..., "MitosieveError"], tuple[object, ...]]:
+        """Errors travel between processes; keyword arguments are lost by the way of `Exception`."""
+        return _again, (type(self), self.what, self.where, self.remedy)
+
     def __str__(self) -> str:
         lines = [self.what if self.where is None else f"{self.where}: {self.what}"]
         if self.remedy is not None:
             lines.append(f"remedy: {self.remedy}")
         return "\n".join(lines)
+
+
+def _again(kind: type[MitosieveError], what: str, where: str | None, remedy: str | None) -> MitosieveError:
+    return kind(what, where=where, remedy=remedy)
 
 
 class InputError(MitosieveError):
