@@ -19,7 +19,7 @@ from mitosieve.cohort.table import read_table
 from mitosieve.detection import Detections
 from mitosieve.detector import Detector
 from mitosieve.errors import InputError, MitosieveError, StorageError
-from mitosieve.export import FORMATS, SUFFIXES
+from mitosieve.export import FORMATS, SUFFIXES, SlideContext
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
 from mitosieve.progress import Progress
@@ -160,7 +160,7 @@ def _scan_one(job: Scan, item: ScanItem) -> tuple[dict[str, Any], Detections | N
                 )
             found = read_detections(part)
             for name in job.formats:
-                FORMATS[name](job.out / name / f"{item.slide_id}{SUFFIXES[name]}", found, slide.mpp)
+                FORMATS[name](job.out / name / f"{item.slide_id}{SUFFIXES[name]}", found, SlideContext.of(slide))
             return {**row, "mpp": slide.mpp, "figures": int(found.is_figure.sum())}, found
     except StorageError:
         raise

@@ -4,13 +4,46 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mitosieve.detection import Detections
+from mitosieve.export.context import SlideContext
+from mitosieve.export.dicom import write_annotations
 from mitosieve.export.geojson import write_geojson
-from mitosieve.export.grand_challenge import write_points
+from mitosieve.export.grand_challenge import write_points, write_points_2021
+from mitosieve.export.parquet import write_parquet
+from mitosieve.export.table import write_detections
 
-Writer = Callable[[Path, Detections, float], Path]
-"""Writes the detections of one slide, in level-0 px, given its um per px; returns the path."""
+__all__ = ["FORMATS", "SUFFIXES", "SlideContext", "Writer"]
 
-FORMATS: dict[str, Writer] = {"geojson": write_geojson, "midog": write_points}
+Writer = Callable[[Path, Detections, SlideContext], Path]
+"""Writes the detections of one slide, in level-0 px; returns the path. Equal detections of an equal slide give equal
+bytes. A format that cannot say "nothing found" (DICOM) leaves no file there."""
 
-SUFFIXES: dict[str, str] = {"geojson": ".geojson", "midog": ".json"}
+
+def _write_csv(path: Path, detections: Detections, slide: SlideContext) -> Path:
+    slide.check(detections)
+    return write_detections(path, detections)
+
+
+def _write_parquet(path: Path, detections: Detections, slide: SlideContext) -> Path:
+    slide.check(detections)
+    return write_parquet(path, detections)
+
+
+FORMATS: dict[str, Writer] = {
+    "geojson": write_geojson,
+    "midog": write_points,
+    "midog2021": write_points_2021,
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+    "dicom": write_annotations,
+}
+"""`midog` is the layout of 2022 to 2025."""
+
+SUFFIXES: dict[str, str] = {
+    "geojson": ".geojson",
+    "midog": ".json",
+    "midog2021": ".json",
+    "csv": ".csv",
+    "parquet": ".parquet",
+    "dicom": ".dcm",
+}
 """What a format's file is called after the slide's name."""

@@ -5,10 +5,9 @@ is added on the way out and taken off on the way in. Knows nothing of detectors 
 """
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import shapely
@@ -16,8 +15,9 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.detection import Detections
-from mitosieve.errors import FormatError, FrameError
-from mitosieve.runfolder import write_atomic
+from mitosieve.errors import FormatError
+from mitosieve.export.context import SlideContext
+from mitosieve.export.rows import chunks, fill, write_list
 
 QUPATH_SHIFT = 0.5
 """QuPath px minus ours. Source: QuPath ROIs in px cover [0, width] x [0, height] of an image."""
@@ -29,65 +29,50 @@ CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
 _ROI_REMEDY = "in QuPath select the annotation and use File > Export objects as GeoJSON"
 
 
-def write_geojson(path: Path, detections: Detections, mpp: float) -> Path:
+def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Path:
     """Write detections of one slide as a FeatureCollection of points that QuPath loads by drag and drop.
 
     Each is a QuPath `detection` (not an annotation: those become slow by the ten thousand), classified by whether it
     reached the operating threshold, with the score of each stage as a measurement; stages that did not see a cell are
-    left out. Written as a stream: a million points need no memory.
+    left out. Positions are level-0 px (3 digits) whatever the pyramid, scores have 6 digits. Written as a stream: a
+    million points need no memory.
 
     Args:
         path: where to.
         detections: of one slide, level-0 px.
-        mpp: not used; GeoJSON is in px. Here because all writers share one signature.
+        slide: which slide; its mpp is not used, GeoJSON is in px.
 
     Raises:
-        FrameError: the detections are of several slides.
+        FrameError: the detections are of several slides, or of another one.
         StorageError: the file cannot be written.
     """
-    check_one_slide(detections)
-
-    def write(file: IO[bytes]) -> None:
-        file.write(b'{"type":"FeatureCollection","features":[')
-        for number, feature in enumerate(_features(detections)):
-            file.write((",\n" if number else "\n").encode() + feature.encode())
-        file.write(b"\n]}\n")
-
-    return write_atomic(path, write)
+    slide.check(detections)
+    return write_list(path, head='{"type":"FeatureCollection","features":[', rows=_features(detections), tail="]}\n")
 
 
 def _features(detections: Detections) -> Iterator[str]:
-    head = '{"type":"Feature","geometry":{"type":"Point","coordinates":['
-    classes = [_compact(CANDIDATE_CLASS), _compact(FIGURE_CLASS)]
-    keys = [_compact(f"{name} score") for name in detections.stage_names]
-    rows = zip(
-        (detections.center_l0 + QUPATH_SHIFT).tolist(),
-        detections.score.tolist(),
-        detections.is_figure.tolist(),
-        detections.stage_score.tolist(),
-        strict=True,
-    )
-    for (x, y), score, is_figure, stages in rows:
-        measured = "".join(f",{k}:{v:.6f}" for k, v in zip(keys, stages, strict=True) if not math.isnan(v))
-        yield (
-            f'{head}{x:.3f},{y:.3f}]}},"properties":{{"objectType":"detection","classification":{classes[is_figure]},'
-            f'"measurements":{{"score":{score:.6f}{measured}}}}}}}'
+    head = '{"type":"Feature","geometry":{"type":"Point","coordinates":[%.3f,%.3f]},"properties":{'
+    classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS)]
+    fields = [f",{_escaped(f'{name} score')}:%.6f" for name in detections.stage_names]
+    bits = 2 << np.arange(len(fields))
+
+    def template(kind: int) -> str:
+        """Of rows of one class that the same stages saw: the lowest bit is the class, the others the stages."""
+        seen = "".join(field for number, field in enumerate(fields) if kind & (2 << number))
+        return (
+            f'{head}"objectType":"detection","classification":{classes[kind & 1]},'
+            f'"measurements":{{"score":%.6f{seen}}}}}}}'
         )
 
+    for rows in chunks(len(detections)):
+        part = detections[rows]
+        values = np.column_stack([part.center_l0 + QUPATH_SHIFT, part.score, part.stage_score])
+        yield fill(template, part.is_figure + (~np.isnan(part.stage_score)) @ bits, values)
 
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
 
-
-def check_one_slide(detections: Detections) -> None:
-    """Refuse rows of several slides, whose positions have nothing to do with each other.
-
-    Raises:
-        FrameError: there is more than one slide_id.
-    """
-    if len(detections) and (detections.slide_id != detections.slide_id[0]).any():
-        names = sorted(set(detections.slide_id.tolist()))
-        raise FrameError(f"one file takes the detections of one slide, not of {len(names)}", where=", ".join(names[:3]))
+def _escaped(value: object) -> str:
+    """Compact JSON for a %-template."""
+    return json.dumps(value, separators=(",", ":")).replace("%", "%%")
 
 
 def read_roi(path: Path) -> BaseGeometry:

@@ -21,7 +21,7 @@ from mitosieve.errors import FormatError
 from mitosieve.runfolder import write_atomic
 
 _NEEDED = ("slide_id", "x", "y", "score")
-_STAGE = "_score"
+STAGE_SUFFIX = "_score"
 _CHUNK = 100_000
 _REMEDY = "expected columns: slide_id,x,y,score[,is_figure][,<stage>_score ...]"
 
@@ -34,7 +34,7 @@ def write_detections(path: Path, detections: Detections) -> Path:
     Raises:
         StorageError: the file cannot be written; nothing is left behind.
     """
-    header = [*_NEEDED, "is_figure", *(name + _STAGE for name in detections.stage_names)]
+    header = [*_NEEDED, "is_figure", *(name + STAGE_SUFFIX for name in detections.stage_names)]
 
     def write(file: IO[bytes]) -> None:
         file.write((",".join(map(_quote, header)) + "\n").encode())
@@ -100,7 +100,9 @@ class _Layout:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise FormatError(f"has the column {', '.join(twice)} more than once", where=path, remedy=_REMEDY)
-        stages = tuple(name.removesuffix(_STAGE) for name in names if name.endswith(_STAGE) and name != _STAGE)
+        stages = tuple(
+            name.removesuffix(STAGE_SUFFIX) for name in names if name.endswith(STAGE_SUFFIX) and name != STAGE_SUFFIX
+        )
         return cls(len(names), {name: place for place, name in enumerate(names)}, stages)
 
 
@@ -130,7 +132,7 @@ def _parse(chunk: list[tuple[int, list[str]]], layout: _Layout, path: Path) -> D
         raise FormatError(
             "slide_id is empty", where=f"{path}, line {lines[int(np.argmax(ids == ''))]}", remedy="name the slide"
         )
-    stages = [column(name + _STAGE, _STAGE_SCORE) for name in layout.stage_names]
+    stages = [column(name + STAGE_SUFFIX, _STAGE_SCORE) for name in layout.stage_names]
     figures = column("is_figure", _YES_NO) if "is_figure" in columns else np.ones(len(ids))
     return Detections(
         slide_id=ids,

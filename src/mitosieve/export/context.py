@@ -1,0 +1,56 @@
+"""What a writer needs to know of the slide beside its detections. Knows nothing of detectors and reads no pixels."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.detection import Detections
+from mitosieve.errors import FrameError
+from mitosieve.slide.slide import Slide
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideContext:
+    """One slide as its exports speak of it.
+
+    Attributes:
+        slide_id: its name in the detections.
+        path: the image file or folder; only the DICOM writer looks into it, and only for identifiers.
+        size_l0: width, height in level-0 px.
+        mpp_xy: um per level-0 px along a row and along a column; they differ where pixels are oblong.
+    """
+
+    slide_id: str
+    path: Path
+    size_l0: tuple[int, int]
+    mpp_xy: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(mpp) and mpp > 0 for mpp in self.mpp_xy):
+            raise ValueError(f"mpp must be above 0, not {self.mpp_xy}")
+
+    @classmethod
+    def of(cls, slide: Slide) -> "SlideContext":
+        """The facts of an opened slide."""
+        return cls(slide_id=slide.slide_id, path=slide.path, size_l0=slide.size_l0, mpp_xy=(slide.mpp, slide.mpp))
+
+    def mm(self, center_l0: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 2) level-0 px in mm, each axis by its own mpp; the centre of the pixel (0, 0) is at 0 mm."""
+        return center_l0 * (np.array(self.mpp_xy) / 1000)
+
+    def check(self, detections: Detections) -> None:
+        """Refuse rows of another slide or of several: their positions have nothing to do with each other.
+
+        Raises:
+            FrameError: a row's slide_id is not this slide's.
+        """
+        names = sorted(set(np.unique(detections.slide_id).tolist()))
+        if len(names) > 1:
+            raise FrameError(
+                f"one file takes the detections of one slide, not of {len(names)}", where=", ".join(names[:3])
+            )
+        if names and names[0] != self.slide_id:
+            raise FrameError(f"the detections are of the slide '{names[0]}', not of '{self.slide_id}'", where=self.path)
