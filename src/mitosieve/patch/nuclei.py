@@ -1,0 +1,226 @@
+"""Where a cell may be: spots darker than their surroundings. Pixels in, places and strengths out.
+
+Knows nothing of slides, tiles, labels or networks. All arithmetic up to the last subtraction is on integers, so a spot
+has the same place and the same contrast, bit for bit, in whichever plane it is looked at.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mitosieve.slide.slide import MAX_MPP, MIN_MPP
+from mitosieve.stain import EOSIN_OD, HAEMATOXYLIN_OD, OD_OF_VALUE
+
+GRID_PX = 2
+"""Spots are sought among 2 x 2 blocks of the plane's pixels, so all of them lie at half-integers."""
+
+COARSE_PX = 8
+"""Surroundings are blurred on 8 x 8 blocks: a plane must start at a multiple of this on the slide's lattice."""
+
+TOP_OD = 4.0
+"""Optical density from which a pixel is black (5 of 255 grey levels)."""
+
+MAX_REACH_PX = 1024
+"""Scales that would need a larger margin are refused: they are no scales of cells."""
+
+_LEVELS, _STEP = 1023, COARSE_PX * COARSE_PX
+"""Table values are multiples of 64, so means of 2 x 2 and of 8 x 8 pixels are whole numbers and nothing is rounded."""
+
+_FINE = 4096
+"""Steps per unit of OD in which the haematoxylin's share is summed."""
+
+_EXACT_BITS = 18
+"""Bits of a coarse value: interpolating between four of them in eighths then is exact in single precision."""
+
+
+class ContrastConfig(BaseModel):
+    """How dark spots are found.
+
+    The defaults were chosen by recall alone on the 512 figures of all seven cases of MITOS-ATYPIA-14's training set
+    (one scanner, breast); see `bench/proposer.py`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mpp: float = Field(default=0.5, ge=MIN_MPP, le=MAX_MPP)
+    """um per px of the plane that spots are sought in."""
+    small_um: float = Field(default=2.0, gt=0, le=50)
+    """Standard deviation of the blur that stands for a cell; two box filters come nearest to it."""
+    large_um: float = Field(default=11.0, gt=0, le=200)
+    """Standard deviation of the blur that stands for its surroundings."""
+    surround: float = Field(default=0.7, ge=0, le=1)
+    """Share of the surroundings that is subtracted: below 1, a dark cell among dark cells is still found."""
+    emphasis: float = Field(default=1.5, ge=1, le=3)
+    """Power of the optical density: above 1, a small dark spot counts for more than a large pale one."""
+    spacing_um: float = Field(default=4.0, gt=0, le=50)
+    """No two spots are nearer than this: the stronger one stays."""
+    channel: Literal["red", "haematoxylin"] = "red"
+    """What is dark: the red channel's OD, or haematoxylin's share of it by the fixed matrix of Ruifrok & Johnston."""
+    per_mm2: float = Field(default=1600.0, gt=0, le=1e5)
+    """Spots per mm2 of tissue that a slide's cut aims at."""
+
+    @model_validator(mode="after")
+    def _scales_are_of_cells(self) -> "ContrastConfig":
+        if self.small_um >= self.large_um:
+            raise ValueError("large_um must be larger than small_um: a cell is smaller than its surroundings")
+        if reach_px(self) > MAX_REACH_PX:
+            raise ValueError(f"large_um and spacing_um need a margin of over {MAX_REACH_PX} px at mpp {self.mpp:g}")
+        return self
+
+
+def reach_px(config: ContrastConfig) -> int:
+    """Margin that a plane needs round its core so that what is found in the core is what any other plane finds there.
+
+    The plane must also start at a multiple of COARSE_PX on the slide's lattice.
+    """
+    small = GRID_PX * sum(width // 2 for width in _small_boxes(config))
+    large = COARSE_PX * (sum(width // 2 for width in _large_boxes(config)) + 2)
+    return GRID_PX * (_spacing(config) + 1) + max(small, large)
+
+
+def contrast_maxima(
+    pixels: NDArray[np.uint8], config: ContrastConfig
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Spots that are darker than what lies within `spacing_um` of them and than their surroundings.
+
+    A spot's contrast is the blurred power of its optical density less a share of the same in its surroundings.
+    Multiplying a slide's optical density multiplies all contrasts alike, so their order is no matter of stain strength.
+    Of equal spots within `spacing_um` the first by y, then x, is taken.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB at `config.mpp`, its origin at a multiple of COARSE_PX on the slide's lattice.
+        config: scales.
+
+    Returns:
+        (N, 2) float64 x, y in px of the plane, pixel centres at integers, both half-integer, so an even-sided patch
+        needs no interpolation; (N,) float32 contrast, all positive. Strongest first; ties by y, then x.
+    """
+    height, width = pixels.shape[:2]
+    if height == 0 or width == 0:
+        return np.zeros((0, 2)), np.zeros(0, dtype=np.float32)
+    contrast = _contrast(pixels, config)
+    before, after = _halves_of_disc(config)
+    peak = (contrast > cv2.dilate(contrast, before)) & (contrast >= cv2.dilate(contrast, after)) & (contrast > 0)
+    row, column = np.nonzero(peak[: height // GRID_PX, : width // GRID_PX])
+    value = contrast[row, column]
+    order = np.argsort(-value, kind="stable")
+    center = np.stack([column, row], axis=1)[order].astype(np.float64) * GRID_PX + (GRID_PX - 1) / 2
+    return center, value[order]
+
+
+def contrast_cut(values: Sequence[NDArray[np.floating]], area_mm2: float, config: ContrastConfig) -> float:
+    """The contrast from which on a slide's spots are `per_mm2` per mm2 of tissue: one threshold for all of it.
+
+    Args:
+        values: contrasts of all spots in parts of the slide's tissue.
+        area_mm2: tissue area of those parts together.
+        config: the density aimed at.
+
+    Returns:
+        Spots with a contrast of this or more are proposed; 0 where there are too few to choose from. Of spots that are
+        equal at the cut all are proposed.
+    """
+    pooled = np.concatenate([np.zeros(0, dtype=np.float32), *values])
+    wanted = math.ceil(config.per_mm2 * max(0.0, area_mm2))
+    if wanted == 0 or wanted >= len(pooled):
+        return 0.0
+    return float(np.partition(pooled, len(pooled) - wanted)[len(pooled) - wanted])
+
+
+def _contrast(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.float32]:
+    """Contrast of each 2 x 2 block, in units of OD ** emphasis; what is missing to whole coarse blocks repeats."""
+    fine = _mean_of_blocks(_whole_blocks(_density(pixels, config)), GRID_PX)
+    small, small_weight = _blurred(fine, _small_boxes(config))
+    large, large_weight = _blurred(_mean_of_blocks(fine, COARSE_PX // GRID_PX), _large_boxes(config))
+    shift = max(0, (_STEP * _LEVELS * large_weight).bit_length() - _EXACT_BITS)
+    coarse = np.floor(large / float(2**shift)).astype(np.float32)
+    around = cv2.resize(coarse, (fine.shape[1], fine.shape[0]), interpolation=cv2.INTER_LINEAR)
+    unit = TOP_OD**config.emphasis / (_STEP * _LEVELS)
+    cell = small.astype(np.float32) * np.float32(unit / small_weight)
+    around *= np.float32(unit * config.surround * 2**shift / large_weight)
+    return np.asarray(cell - around, dtype=np.float32)
+
+
+def _whole_blocks(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """With the last row and column repeated until coarse blocks are whole."""
+    bottom, right = (-side % COARSE_PX for side in values.shape)
+    return np.pad(values, ((0, bottom), (0, right)), mode="edge") if bottom or right else values
+
+
+def _density(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.uint16]:
+    """OD ** emphasis of each pixel, in units of TOP_OD ** emphasis / (64 * 1023), as multiples of 64."""
+    if config.channel == "red":
+        table = _table(np.minimum(OD_OF_VALUE, TOP_OD), config)
+        return np.asarray(cv2.LUT(cv2.extractChannel(pixels, 0), table), dtype=np.uint16)
+    steps = [np.rint(OD_OF_VALUE * weight * _FINE).astype(np.int32) for weight in _HAEMATOXYLIN_SHARE]
+    share = sum(table[pixels[..., channel]] for channel, table in enumerate(steps))
+    table = _table(np.arange(int(TOP_OD * _FINE) + 1) / _FINE, config)
+    return table[np.clip(share, 0, len(table) - 1)]
+
+
+def _table(od: NDArray[np.float64], config: ContrastConfig) -> NDArray[np.uint16]:
+    return (_STEP * np.rint(_LEVELS * (od / TOP_OD) ** config.emphasis)).astype(np.uint16)
+
+
+def _haematoxylin_share() -> NDArray[np.float64]:
+    """Weights (3,) of the OD of red, green, blue whose sum is haematoxylin's part of the red OD.
+
+    The third colour of the matrix is at right angles to both stains. Source: Ruifrok & Johnston 2001.
+    """
+    stains = np.array([HAEMATOXYLIN_OD, EOSIN_OD, np.cross(HAEMATOXYLIN_OD, EOSIN_OD)])
+    return np.linalg.inv(stains)[:, 0] * HAEMATOXYLIN_OD[0]
+
+
+_HAEMATOXYLIN_SHARE = _haematoxylin_share()
+
+
+def _mean_of_blocks(values: NDArray[np.uint16], side: int) -> NDArray[np.uint16]:
+    shape = (values.shape[1] // side, values.shape[0] // side)
+    return np.asarray(cv2.resize(values, shape, interpolation=cv2.INTER_AREA), dtype=np.uint16)
+
+
+def _blurred(values: NDArray[np.uint16], widths: tuple[int, int]) -> tuple[NDArray[np.int32 | np.float64], int]:
+    """Sums of box filters of odd widths, one after the other, and the total weight; exact whole numbers."""
+    weight = math.prod(widths) ** 2
+    depth = cv2.CV_32S if _STEP * _LEVELS * weight < 2**31 else cv2.CV_64F
+    first, second = (2 * (width,) for width in widths)
+    sums = cv2.boxFilter(values, depth, first, normalize=False, borderType=cv2.BORDER_REPLICATE)
+    sums = cv2.boxFilter(sums, depth, second, normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(sums, dtype=np.int32 if depth == cv2.CV_32S else np.float64), weight
+
+
+def _small_boxes(config: ContrastConfig) -> tuple[int, int]:
+    return _boxes(config.small_um / (config.mpp * GRID_PX))
+
+
+def _large_boxes(config: ContrastConfig) -> tuple[int, int]:
+    return _boxes(config.large_um / (config.mpp * COARSE_PX))
+
+
+def _boxes(sigma: float) -> tuple[int, int]:
+    """Odd widths, equal or two apart, of the two box filters whose variance together is nearest to sigma squared.
+
+    A box of width w has the variance (w * w - 1) / 12.
+    """
+    low = max(1, 2 * int((math.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1)
+    pairs = [(low, low), (low, low + 2), (low + 2, low + 2)]
+    return min(pairs, key=lambda pair: abs((pair[0] ** 2 + pair[1] ** 2 - 2) / 12 - sigma**2))
+
+
+def _spacing(config: ContrastConfig) -> int:
+    """Blocks within which a spot must be the strongest: those nearer than `spacing_um`, and at least its neighbours."""
+    return max(1, math.ceil(config.spacing_um / (config.mpp * GRID_PX) - 1e-9) - 1)
+
+
+def _halves_of_disc(config: ContrastConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What comes before a block and what comes after it, by y, then x, within `spacing_um`, as masks."""
+    radius = _spacing(config)
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    near = (x**2 + y**2 < (config.spacing_um / (config.mpp * GRID_PX)) ** 2 - 1e-9) | (np.maximum(abs(x), abs(y)) <= 1)
+    before = near & ((y < 0) | ((y == 0) & (x < 0)))
+    return before.astype(np.uint8), before[::-1, ::-1].astype(np.uint8)
