@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitosieve.annotation import Annotations
-from mitosieve.cohort import atypia14, midog, points, tupac, voc
+from mitosieve.cohort import atypia14, coco, midog, points, slide_runner, tupac, voc
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reader, some
 from mitosieve.cohort.resolution import StatedMpp, usable
@@ -23,6 +23,8 @@ FORMATS: Mapping[str, Reader] = {
     "tupac": tupac.read,
     "voc": voc.read,
     "points": points.read,
+    "coco": coco.read,
+    "slide_runner": slide_runner.read,
 }
 """Every format by the name used on the command line. To add one, write a `Reader` and name it here."""
 

@@ -3,12 +3,12 @@
 A trap: `bbox` is [x1, y1, x2, y2] (two corners), not [x, y, width, height] as in COCO. One slide is one case.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from mitosieve.annotation import Label
+from mitosieve.cohort.jsonfile import read_items, read_object
 from mitosieve.cohort.marked import (
     UNKNOWN_DOMAIN,
     Caution,
@@ -20,7 +20,7 @@ from mitosieve.cohort.marked import (
     slide_name,
     some,
 )
-from mitosieve.cohort.table import finite, read_text
+from mitosieve.cohort.table import finite
 from mitosieve.errors import FormatError
 
 _REMEDY = "expected a MIDOG file: images, categories and annotations with bbox [x1, y1, x2, y2]"
@@ -47,16 +47,16 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     Raises:
         FormatError: not JSON, a key missing, a box that is not two corners, or a mark of an unknown image or category.
     """
-    content = _load(source)
-    records = [_image_record(item, source) for item in _items(content, "images", source)]
+    content = read_object(source, what="a MIDOG file", remedy=_REMEDY)
+    records = [_image_record(item, source) for item in read_items(content, "images", source=source, remedy=_REMEDY)]
     labels = {
         item.get("id"): label_of(str(item.get("name")), where=f"{source}, category {item.get('id')}")
-        for item in _items(content, "categories", source)
+        for item in read_items(content, "categories", source=source, remedy=_REMEDY)
     }
     marks: dict[Any, list[Mark]] = {record["id"]: [] for record in records}
     if len(marks) < len(records):
         raise FormatError("two images share an id", where=source, remedy=_REMEDY)
-    for item in _items(content, "annotations", source):
+    for item in read_items(content, "annotations", source=source, remedy=_REMEDY):
         where = f"{source}, annotation {item.get('id')}"
         if item.get("image_id") not in marks:
             raise FormatError(f"names the unknown image {item.get('image_id')}", where=where, remedy=_REMEDY)
@@ -64,25 +64,6 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     is_2021 = "midog" in str(content.get("info")).lower() and "2021" in str(content.get("info"))
     made = tuple(_image(record, tuple(marks[record["id"]]), is_2021=is_2021) for record in records)
     return Reading(images=made, cautions=_unlabelled(made))
-
-
-def _load(source: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(source))
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"is not JSON ({error.msg})", where=f"{source}, line {error.lineno}", remedy=_REMEDY
-        ) from error
-    if not isinstance(content, dict):
-        raise FormatError("is not a MIDOG file", where=source, remedy=_REMEDY)
-    return content
-
-
-def _items(content: dict[str, Any], key: str, source: Path) -> list[dict[str, Any]]:
-    items = content.get(key)
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise FormatError(f"has no list of {key}", where=source, remedy=_REMEDY)
-    return items
 
 
 def _image_record(item: dict[str, Any], source: Path) -> dict[str, Any]:
