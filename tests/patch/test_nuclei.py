@@ -15,7 +15,7 @@ SIDE_PX = 448
 CONFIGS = [
     ContrastConfig(),
     ContrastConfig(channel="haematoxylin"),
-    ContrastConfig(small_um=1.3, large_um=9.0, spacing_um=2.5, surround=1.0, emphasis=1.0),
+    ContrastConfig(small_um=1.3, large_um=9.0, spacing_um=2.5, emphasis=1.0),
     ContrastConfig(small_um=8.0, large_um=20.0, spacing_um=7.0, emphasis=2.0),
 ]
 """The third has boxes of unequal width; the fourth needs more than 32 bits."""
@@ -82,15 +82,15 @@ def test_spots_keep_their_distance_and_lie_between_pixels(config):
     np.testing.assert_array_equal(order, np.arange(len(value)))
 
 
-def test_contrast_is_the_blurred_power_of_density_less_a_share_of_its_surroundings():
+def test_contrast_is_the_blurred_power_of_density_less_that_of_its_surroundings():
     """Against floating-point blurs without tables, whole numbers or grids."""
     config = ContrastConfig()
     pixels = tissue(2)
     density = np.minimum(OD_OF_VALUE, 4.0)[pixels[..., 0]] ** config.emphasis
     fine = cv2.blur(cv2.blur(cv2.resize(density, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), (5, 5)), (5, 5))
     coarse = cv2.resize(density, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
-    coarse = cv2.blur(cv2.blur(coarse, (7, 7)), (7, 7))
-    expected = fine - config.surround * cv2.resize(coarse, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    coarse = cv2.blur(cv2.blur(coarse, (5, 5)), (5, 5))
+    expected = fine - cv2.resize(coarse, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
     center, value = inside(contrast_maxima(pixels, config), 80, 80, SIDE_PX - 80, SIDE_PX - 80)
     x, y = ((center - 0.5) / 2).astype(int).T
     assert len(value) > 20

@@ -28,8 +28,8 @@ TOP_OD = 4.0
 MAX_REACH_PX = 1024
 """Scales that would need a larger margin are refused: they are no scales of cells."""
 
-_LEVELS, _STEP = 1023, COARSE_PX * COARSE_PX
-"""Table values are multiples of 64, so means of 2 x 2 and of 8 x 8 pixels are whole numbers and nothing is rounded."""
+_LEVELS, _STEP = 16368, GRID_PX * GRID_PX
+"""Table values are multiples of 4 below 2 ** 16, so means of 2 x 2 pixels are whole numbers and nothing is rounded."""
 
 _FINE = 4096
 """Steps per unit of OD in which the haematoxylin's share is summed."""
@@ -51,11 +51,9 @@ class ContrastConfig(BaseModel):
     """um per px of the plane that spots are sought in."""
     small_um: float = Field(default=2.0, gt=0, le=50)
     """Standard deviation of the blur that stands for a cell; two box filters come nearest to it."""
-    large_um: float = Field(default=11.0, gt=0, le=200)
+    large_um: float = Field(default=8.0, gt=0, le=200)
     """Standard deviation of the blur that stands for its surroundings."""
-    surround: float = Field(default=0.7, ge=0, le=1)
-    """Share of the surroundings that is subtracted: below 1, a dark cell among dark cells is still found."""
-    emphasis: float = Field(default=1.5, ge=1, le=3)
+    emphasis: float = Field(default=2.5, ge=1, le=4)
     """Power of the optical density: above 1, a small dark spot counts for more than a large pale one."""
     spacing_um: float = Field(default=4.0, gt=0, le=50)
     """No two spots are nearer than this: the stronger one stays."""
@@ -88,8 +86,8 @@ def contrast_maxima(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Spots that are darker than what lies within `spacing_um` of them and than their surroundings.
 
-    A spot's contrast is the blurred power of its optical density less a share of the same in its surroundings.
-    Multiplying a slide's optical density multiplies all contrasts alike, so their order is no matter of stain strength.
+    A spot's contrast is the blurred power of its optical density less the same of its surroundings. A stain of twice
+    the density multiplies all contrasts of a slide alike, so their order is no matter of stain strength.
     Of equal spots within `spacing_um` the first by y, then x, is taken.
 
     Args:
@@ -136,13 +134,13 @@ def _contrast(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.f
     """Contrast of each 2 x 2 block, in units of OD ** emphasis; what is missing to whole coarse blocks repeats."""
     fine = _mean_of_blocks(_whole_blocks(_density(pixels, config)), GRID_PX)
     small, small_weight = _blurred(fine, _small_boxes(config))
-    large, large_weight = _blurred(_mean_of_blocks(fine, COARSE_PX // GRID_PX), _large_boxes(config))
+    large, large_weight = _blurred(_coarse(fine), _large_boxes(config))
     shift = max(0, (_STEP * _LEVELS * large_weight).bit_length() - _EXACT_BITS)
     coarse = np.floor(large / float(2**shift)).astype(np.float32)
     around = cv2.resize(coarse, (fine.shape[1], fine.shape[0]), interpolation=cv2.INTER_LINEAR)
     unit = TOP_OD**config.emphasis / (_STEP * _LEVELS)
     cell = small.astype(np.float32) * np.float32(unit / small_weight)
-    around *= np.float32(unit * config.surround * 2**shift / large_weight)
+    around *= np.float32(unit * 2**shift / large_weight)
     return np.asarray(cell - around, dtype=np.float32)
 
 
@@ -153,7 +151,7 @@ def _whole_blocks(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
 
 
 def _density(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.uint16]:
-    """OD ** emphasis of each pixel, in units of TOP_OD ** emphasis / (64 * 1023), as multiples of 64."""
+    """OD ** emphasis of each pixel, in units of TOP_OD ** emphasis / (4 * 16368), as multiples of 4."""
     if config.channel == "red":
         table = _table(np.minimum(OD_OF_VALUE, TOP_OD), config)
         return np.asarray(cv2.LUT(cv2.extractChannel(pixels, 0), table), dtype=np.uint16)
@@ -182,6 +180,11 @@ _HAEMATOXYLIN_SHARE = _haematoxylin_share()
 def _mean_of_blocks(values: NDArray[np.uint16], side: int) -> NDArray[np.uint16]:
     shape = (values.shape[1] // side, values.shape[0] // side)
     return np.asarray(cv2.resize(values, shape, interpolation=cv2.INTER_AREA), dtype=np.uint16)
+
+
+def _coarse(fine: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Means of 4 x 4 blocks, each rounded to a multiple of 16 first, so their mean is a whole number."""
+    return _mean_of_blocks((fine + np.uint16(8)) & np.uint16(0xFFF0), COARSE_PX // GRID_PX)
 
 
 def _blurred(values: NDArray[np.uint16], widths: tuple[int, int]) -> tuple[NDArray[np.int32 | np.float64], int]:
