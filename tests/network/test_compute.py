@@ -9,6 +9,7 @@ from mitosieve.errors import InputError
 from mitosieve.network.compute import Compute, predict
 
 CPU = Compute(device="cpu", precision="32-true")
+COMPILED = Compute(device="cpu", precision="32-true", engine="onnxruntime")
 
 
 class MeanOf(nn.Module):
@@ -33,25 +34,28 @@ def test_images_become_channels_first_in_0_to_1():
     assert (some == kept).all()
 
 
+@pytest.mark.parametrize("compute", [CPU, COMPILED])
 @pytest.mark.parametrize("sizes", [(7,), (1, 6), (3, 3, 1)])
-def test_scores_come_in_order_whatever_the_batches(sizes):
+def test_scores_come_in_order_whatever_the_batches(sizes, compute):
     """Each image's score is the sigmoid of its logit, in the order given, however they are cut into batches."""
     some = images()
     parts = np.split(some, np.cumsum(sizes)[:-1])
     logit = 10 * (some[..., 0].mean(axis=(1, 2)) - some[..., -1].mean(axis=(1, 2))) / 255
-    assert np.allclose(predict(MeanOf(), iter(parts), CPU), 1 / (1 + np.exp(-logit)), atol=1e-6)
+    assert np.allclose(predict(MeanOf(), iter(parts), compute), 1 / (1 + np.exp(-logit)), atol=1e-6)
 
 
-def test_nothing_to_predict_is_no_error():
+@pytest.mark.parametrize("compute", [CPU, COMPILED])
+def test_nothing_to_predict_is_no_error(compute):
     """No batch gives no score."""
-    assert predict(MeanOf(), iter([]), CPU).shape == (0,)
+    assert predict(MeanOf(), iter([]), compute).shape == (0,)
 
 
-def test_predicting_leaves_training_mode_and_gradients():
+@pytest.mark.parametrize("compute", [CPU, COMPILED])
+def test_predicting_leaves_training_mode_and_gradients(compute):
     """Batch norm and dropout do not act, and scores carry no graph."""
     network = nn.Sequential(nn.Dropout(0.9), MeanOf()).train()
     some = images()
-    assert (predict(network, iter([some]), CPU) == predict(MeanOf(), iter([some]), CPU)).all()
+    assert (predict(network, iter([some]), compute) == predict(MeanOf(), iter([some]), compute)).all()
     assert not network.training
 
 
@@ -66,17 +70,30 @@ def test_low_precision_is_near():
 
 def test_choices():
     """What is asked for is taken; auto is something this machine has; cpu is always there."""
-    assert Compute.choose("cpu", "32-true") == CPU
-    assert Compute.choose("cpu", "bf16-mixed") == Compute(device="cpu", precision="bf16-mixed")
+    assert Compute.choose("cpu", "32-true", "torch") == CPU
+    assert Compute.choose("cpu", "bf16-mixed", "torch") == Compute(device="cpu", precision="bf16-mixed")
+    assert Compute.choose("cpu", "32-true", "onnxruntime").engine == "onnxruntime"
+    assert Compute.choose("cpu").engine == "onnxruntime"
     assert Compute.choose().device in {"cpu", "cuda", "mps"}
     assert Compute.choose("cpu").precision in {"32-true", "bf16-mixed"}
 
 
-@pytest.mark.parametrize(("device", "precision"), [("gpu", "auto"), ("cpu", "fp16")])
-def test_unknown_words_are_refused_with_the_known_ones(device, precision):
+@pytest.mark.parametrize("words", [("gpu",), ("cpu", "fp16"), ("cpu", "auto", "tensorrt")])
+def test_unknown_words_are_refused_with_the_known_ones(words):
     """The message names what can be chosen."""
-    with pytest.raises(InputError, match="choose"):
-        Compute.choose(device, precision)
+    with pytest.raises(InputError, match="choose auto"):
+        Compute.choose(*words)
+
+
+def test_onnx_runtime_is_for_cpus(monkeypatch):
+    """On a GPU the engine is torch, and asking for the other one is refused."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert Compute.choose("cuda") == Compute(device="cuda", precision="32-true", engine="torch")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert Compute.choose("cuda") == Compute(device="cuda", precision="bf16-mixed", engine="torch")
+    with pytest.raises(InputError, match="--engine torch"):
+        Compute.choose("cuda", engine="onnxruntime")
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

@@ -4,8 +4,9 @@ import logging
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mitosieve.errors import InputError
+from mitosieve.network.engine import Engine, EngineChoice, EngineKind, engine_of, place
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -25,45 +27,64 @@ _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """A device and a precision. A choice of the machine, not of the science; recorded with every run.
+    """A device, a precision and an engine. A choice of the machine, not of the science; recorded with every run.
 
     Attributes:
         device: "cpu", "cuda" or "mps".
-        precision: "bf16-mixed" computes convolutions in bfloat16 and keeps weights and losses in float32.
+        precision: of training, and of scoring by torch: "bf16-mixed" computes convolutions in bfloat16 and keeps
+            weights and losses in float32.
+        engine: what scores images when nothing is learned; "onnxruntime" does so in float32 whatever `precision` says.
     """
 
     device: str
     precision: Precision
+    engine: EngineKind = "torch"
 
     @classmethod
-    def choose(cls, device: str = "auto", precision: str = "auto") -> "Compute":
-        """What is asked for, or the best the machine has.
+    def choose(cls, device: str = "auto", precision: str = "auto", engine: str = "auto") -> "Compute":
+        """What is asked for, or the best the machine has; for the engine: ONNX Runtime on a CPU, torch elsewhere.
 
         Raises:
-            InputError: a device that the machine has not, or an unknown word.
+            InputError: a device that the machine has not, an engine that the device has not, or an unknown word.
         """
-        if device not in {"auto", "cpu", "cuda", "mps"}:
-            raise InputError(f"unknown device '{device}'", remedy="choose auto, cpu, cuda or mps")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise InputError(
-                "this machine has no usable CUDA device", remedy="use --device cpu, or see: mitosieve doctor"
-            )
-        if device == "mps" and not torch.backends.mps.is_available():
-            raise InputError("this machine has no MPS device", remedy="use --device cpu")
+        device = _device(device)
         if precision == "auto":
-            return cls(device=device, precision="bf16-mixed" if _has_fast_bfloat16(device) else "32-true")
-        if precision not in {"32-true", "bf16-mixed"}:
+            precision = "bf16-mixed" if _has_fast_bfloat16(device) else "32-true"
+        if engine == "auto":
+            engine = "onnxruntime" if device == "cpu" else "torch"
+        if precision not in get_args(Precision):
             raise InputError(f"unknown precision '{precision}'", remedy="choose auto, 32-true or bf16-mixed")
-        return cls(device=device, precision="32-true" if precision == "32-true" else "bf16-mixed")
+        if engine not in get_args(EngineKind):
+            raise InputError(f"unknown engine '{engine}'", remedy="choose auto, torch or onnxruntime")
+        if engine == "onnxruntime" and device != "cpu":
+            raise InputError(f"ONNX Runtime is used on CPUs, not on '{device}'", remedy="choose --engine torch")
+        return cls(device=device, precision=cast("Precision", precision), engine=cast("EngineKind", engine))
 
     @property
     def images_at_once(self) -> int:
         """Images that go through a network together when nothing is learned. On a CPU so few that the widest layer
-        stays in the cache (64 against 256: twice the speed); on a GPU enough to fill it.
+        stays in the cache; on a GPU enough to fill it.
         """
-        return 64 if self.device == "cpu" else 1024
+        if self.device != "cpu":
+            return 1024
+        return 16 if self.engine == "onnxruntime" else 64
+
+    def engine_of(self, network: nn.Module, example: NDArray[np.uint8], *, dense: bool = False) -> Engine:
+        """What scores images by this network (see `engine.engine_of`); for loops that score many batches.
+
+        Args:
+            network: maps (B, C, H, W) to (B,) logits.
+            example: (B, H, W, C) images of a size that the network takes, at least one.
+            dense: score by the network's `dense`.
+        """
+        choice = EngineChoice(
+            kind=self.engine,
+            device=self.device,
+            half=self.precision == "bf16-mixed",
+            threads=torch.get_num_threads(),
+            images_at_once=self.images_at_once,
+        )
+        return engine_of(network, choice, example, dense=dense)
 
     def fabric(self) -> "Fabric":
         """Lightning Fabric for one device of this kind."""
@@ -73,18 +94,29 @@ class Compute:
         return Fabric(accelerator=self.device, devices=1, precision=self.precision)
 
     def place(self, network: nn.Module) -> nn.Module:
-        """The network on the device, its kernels channels-last as the images are: twice the speed on a CPU."""
-        placed: nn.Module = network.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stub lacks this form
-        return placed
+        """The network on the device, its kernels channels-last as the images are."""
+        return place(network, self.device)
 
     def to_tensor(self, images: NDArray[np.uint8]) -> Tensor:
         """Images (B, H, W, C) uint8 as (B, C, H, W) float 0..1 on the device; memory stays channels-last."""
         return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
+def _device(asked: str) -> str:
+    if asked not in {"auto", "cpu", "cuda", "mps"}:
+        raise InputError(f"unknown device '{asked}'", remedy="choose auto, cpu, cuda or mps")
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise InputError("this machine has no usable CUDA device", remedy="use --device cpu, or see: mitosieve doctor")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this machine has no MPS device", remedy="use --device cpu")
+    return asked
+
+
 def _has_fast_bfloat16(device: str) -> bool:
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.get_device_capability() >= (8, 0)  # torch calls it supported on older ones, which emulate it
     if device != "cpu" or platform.system() != "Linux":
         return False
     flags = Path("/proc/cpuinfo").read_text(errors="replace")
@@ -102,19 +134,17 @@ def predict(network: nn.Module, batches: Iterator[NDArray[np.uint8]], compute: C
     Returns:
         (N,) in 0..1.
     """
-    network = compute.place(network).eval()
-    mixed = compute.precision == "bf16-mixed"
+    network.eval()
+    engine: Engine | None = None
     found: list[NDArray[np.float32]] = []
-    with torch.inference_mode(), torch.autocast(compute.device, torch.bfloat16, enabled=mixed):
-        for images in batches:
-            for start in range(0, len(images), compute.images_at_once):
-                part = compute.to_tensor(images[start : start + compute.images_at_once])
-                found.append(torch.sigmoid(network(part).float()).cpu().numpy())
+    for images in batches:
+        engine = compute.engine_of(network, images) if engine is None else engine
+        found.append(engine.scores(images))
     return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
 
 def machine(compute: Compute) -> dict[str, str | int]:
-    """What computed the numbers: device, precision, threads, processor. The same machine gives the same bytes."""
+    """What computed the numbers: device, precision, engine, threads, processor. Equal machines, equal bytes."""
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -127,6 +157,7 @@ def machine(compute: Compute) -> dict[str, str | int]:
     return {
         "device": compute.device,
         "precision": compute.precision,
+        "engine": f"{compute.engine} {version(compute.engine)}",
         "torch_threads": torch.get_num_threads(),
         "processor": processor,
     }
