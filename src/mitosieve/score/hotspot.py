@@ -204,12 +204,13 @@ def _most(
     """
     sides = np.array(sides_nm, dtype=np.int64)
     room = np.array(slide_nm, dtype=np.int64) - sides
-    low = np.maximum(point_nm - sides, 0)
-    high = np.minimum(point_nm, room)
+    points = point_nm[np.argsort(point_nm[:, 0])]  # by x, so that the look-ups below run through the slots in order
+    low = np.maximum(points - sides, 0)
+    high = np.minimum(points, room)
     slots = np.unique(low[:, 0])
     span = np.column_stack([np.searchsorted(slots, low[:, 0], "left"), np.searchsorted(slots, high[:, 0], "right")])
-    order = np.column_stack([np.argsort(low[:, 1], kind="stable"), np.argsort(high[:, 1], kind="stable")])
-    count, slot, y = _sweep(span, np.column_stack([low[:, 1], high[:, 1]]), order, len(slots))
+    down = np.argsort(points[:, 1])  # both ends of a point's reach rise with its y
+    count, slot, y = _sweep(span[down], np.column_stack([low[down, 1], high[down, 1]]), len(slots))
     corner = np.array([slots[slot], y], dtype=np.int64)
     held = point_nm[((point_nm >= corner) & (point_nm <= corner + sides)).all(axis=1)]
     centred = np.clip((held.min(axis=0) + held.max(axis=0) - sides) // 2, 0, room)
@@ -218,30 +219,27 @@ def _most(
 
 @numba.njit(cache=True)
 def _sweep(
-    span: NDArray[np.int64], reach: NDArray[np.int64], order: NDArray[np.int64], num_slots: int
+    span: NDArray[np.int64], reach: NDArray[np.int64], num_slots: int
 ) -> tuple[int, int, int]:  # pragma: no cover - compiled
     """Depth, slot and y of the deepest place: the topmost, then the leftmost.
 
-    `span` (N, 2) are the slots of a point, half-open; `reach` (N, 2) its first and last y; `order` (N, 2) the rows by
-    first and by last y. `top[p]` is the largest depth below node p of a segment tree over the slots, `own[p]` what was
-    added to all of p.
+    `span` (N, 2) are the slots of a point, half-open; `reach` (N, 2) its first and last y, both rising from row to row.
+    `top[p]` is the largest depth below node p of a segment tree over the slots, `own[p]` what was added to all of p.
     """
     leaves = 1
     while leaves < num_slots:
         leaves *= 2
-    top = np.zeros(2 * leaves, dtype=np.int64)
-    own = np.zeros(2 * leaves, dtype=np.int64)
+    top = np.zeros(2 * leaves, dtype=np.int32)
+    own = np.zeros(2 * leaves, dtype=np.int32)
     best, best_slot, best_y = 0, 0, 0
     come, gone = 0, 0
-    while come < len(order):
-        y = reach[order[come, 0], 0]
-        while reach[order[gone, 1], 1] < y:
-            row = order[gone, 1]
-            _add(top, own, span[row, 0], span[row, 1], -1)
+    while come < len(reach):
+        y = reach[come, 0]
+        while reach[gone, 1] < y:
+            _add(top, own, span[gone, 0], span[gone, 1], -1)
             gone += 1
-        while come < len(order) and reach[order[come, 0], 0] == y:
-            row = order[come, 0]
-            _add(top, own, span[row, 0], span[row, 1], 1)
+        while come < len(reach) and reach[come, 0] == y:
+            _add(top, own, span[come, 0], span[come, 1], 1)
             come += 1
         if top[1] > best:
             best, best_y = top[1], y
@@ -256,7 +254,7 @@ def _sweep(
 
 @numba.njit(cache=True)
 def _add(
-    top: NDArray[np.int64], own: NDArray[np.int64], first: int, last: int, value: int
+    top: NDArray[np.int32], own: NDArray[np.int32], first: int, last: int, value: int
 ) -> None:  # pragma: no cover - compiled
     """Add `value` to the slots first..last-1: to O(log n) nodes, then set right the maxima above both ends."""
     leaves = len(top) // 2
