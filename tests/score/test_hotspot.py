@@ -124,6 +124,8 @@ def test_of_equal_squares_the_topmost_then_leftmost_is_centred_on_its_points(row
 
 
 @given(POINTS, SIZES, AREAS)
+@example([(5.2, 0.0)], (6.0, 4.0), 2.37)
+@example([(0.0, 0.0)], (6.0, 4.0), 2.0)
 def test_a_circle_holds_what_brute_force_finds(rows, size, area):
     """Count, place inside the slide; where no circle fits it is the square's answer."""
     points = points_of(rows)

@@ -35,7 +35,8 @@ def deepest_disc(
     """The largest number of points in a closed disc that lies inside [0, width] x [0, height], and its centre.
 
     Ties: the topmost centre, then the leftmost, compared in whole nm. It is then moved towards the mean of its points:
-    all the way if the disc still holds them all and lies inside, else half as far as it does.
+    all the way if the disc still holds them all and lies inside, else half as far as it does. A count of 0 has the
+    middle.
 
     Args:
         point_nm: (N, 2), N at least 1.
@@ -48,6 +49,8 @@ def deepest_disc(
     room = np.array([[radius, radius], [size_nm[0] - radius, size_nm[1] - radius]])
     grid = _Grid(points, room, radius)
     best = _search(grid.points, grid.start, grid.cell, grid.bound, (grid.columns, grid.pad, grid.side, radius), room)
+    if best[0] == 0:  # all points lie in corners, where no disc reaches
+        return 0, (size_nm[0] / 2, size_nm[1] / 2)
     return round(best[0]), _centred(points[:, :2], best[1:], room, radius)
 
 

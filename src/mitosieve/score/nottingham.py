@@ -4,11 +4,12 @@ Knows a count and an area. It does not know whether the tissue is an invasive br
 score is defined, nor whether a pathologist would have counted there. It is one of three parts of the grade.
 
 Source of every row: College of American Pathologists, Protocol for the Examination of Resection Specimens from
-Patients with Invasive Carcinoma of the Breast, version 4.10.0.0, note on the Nottingham histologic score, table 1 (score
-categories according to field diameter and mitotic count), which takes it from Pathology Reporting of Breast Disease,
-NHS Cancer Screening Programmes and Royal College of Pathologists, NHSBSP publication 58, 2005. The score goes back to
-C. W. Elston and I. O. Ellis, Histopathology 19:403-410, 1991. A second witness for one row: the HL7 guide Breast Cancer
-Data, 2018, gives for a field of 0.274 mm2 (0.59 mm) below 10, 10 to 19, 20 or more.
+Patients with Invasive Carcinoma of the Breast, version 4.10.0.0, table 1 (score categories according to field diameter
+and mitotic count), which takes it from Pathology Reporting of Breast Disease, NHS Cancer Screening Programmes and Royal
+College of Pathologists, NHSBSP publication 58, 2005. The score goes back to C. W. Elston and I. O. Ellis,
+Histopathology 19:403-410, 1991. A second witness of one row: the HL7 guide Breast Cancer Data, 2018, gives for a field
+of 0.274 mm2 (0.59 mm) below 10, 10 to 19, 20 or more. The rows were read in a transcription of the CAP table and agree
+with that witness; the protocol itself was not at hand.
 
 The table is for ten fields. Ten fields of diameter d have 10 pi (d / 2)^2. So 2.37 mm2 is the row 0.55 mm. 2 mm2 has
 no row of its own: its diameter, 0.505 mm, lies between the rows 0.50 and 0.51, and these have the same cut-offs.
