@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mitosieve.detection import Detections
@@ -41,12 +41,26 @@ def test_what_is_written_is_read(tmp_path, stages, count):
     check_close(read_detections(write_detections(tmp_path / "d.csv", detections)), detections)
 
 
+@example("100 %s")
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), min_size=1, max_size=12))
 def test_any_slide_name_survives(tmp_path_factory, name):
     """Quotes, commas, line breaks and other scripts in a slide's name come back as they were."""
     path = tmp_path_factory.getbasetemp() / "name.csv"
     detections = Detections.of(slide_id=[name], center_l0=[(1, 2)], score=[0.5])
     assert read_detections(write_detections(path, detections)).slide_id.tolist() == [str(np.str_(name))]
+
+
+def test_a_row_is_written_as_plain_formatting_writes_it(tmp_path):
+    """Each line is its fields, positions to 3 digits and scores to 6, joined by commas."""
+    detections = some_detections(200)
+    lines = write_detections(tmp_path / "d.csv", detections).read_text().splitlines()[1:]
+    for line, row in zip(lines, range(200), strict=True):
+        one = detections[row : row + 1]
+        scores = [f"{value:.6f}" if value == value else "" for value in (*one.score, *one.stage_score[0])]
+        x, y = (f"{value:.3f}" for value in one.center_l0[0])
+        fields = [x, y, scores[0], "yes" if one.is_figure[0] else "no", *scores[1:]]
+        assert line.endswith("," + ",".join(fields))
+        assert str(one.slide_id[0]).replace('"', '""') in line
 
 
 def test_equal_detections_are_equal_bytes(tmp_path):
@@ -60,6 +74,7 @@ def test_chunks_do_not_show(tmp_path, monkeypatch):
     """A file written and read in small chunks is the one written whole."""
     whole = write_detections(tmp_path / "1.csv", some_detections()).read_bytes()
     monkeypatch.setattr("mitosieve.export.table._CHUNK", 7)
+    monkeypatch.setattr("mitosieve.export.rows.CHUNK", 7)
     assert write_detections(tmp_path / "2.csv", some_detections()).read_bytes() == whole
     check_close(read_detections(tmp_path / "2.csv"), some_detections())
 

@@ -69,24 +69,24 @@ def write_points_2021(path: Path, detections: Detections, slide: SlideContext) -
     Args, limits and errors as `write_points`.
     """
     slide.check(detections)
-    figures = detections.figures
-    _warn_of_far_points(path, figures, slide)
+    _warn_of_far_points(path, detections, slide, figures_only=True)
 
     def rows() -> Iterator[str]:
-        for rows in chunks(len(figures)):
-            values = slide.mm(figures.center_l0[rows])
+        for rows in chunks(len(detections)):
+            values = slide.mm(detections[rows].figures.center_l0)
             yield fill(lambda _: '{"point":[%.6f,%.6f,0]}', np.zeros(len(values), dtype=np.intp), values)
 
     return write_list(path, head='{"type":"Multiple points","points":[', rows=rows(), tail=_VERSION)
 
 
-def _warn_of_far_points(path: Path, detections: Detections, slide: SlideContext) -> None:
-    far = int((slide.mm(detections.center_l0) > REACH_MM).any(axis=1).sum())
-    if far:
+def _warn_of_far_points(path: Path, detections: Detections, slide: SlideContext, *, figures_only: bool = False) -> None:
+    far = (detections.center_l0 > REACH_MM * 1000 / np.array(slide.mpp_xy)).any(axis=1)
+    written = detections.is_figure if figures_only else np.ones(len(detections), dtype=np.bool_)
+    if (far & written).any():
         _log.warning(
             "%s: %d of %d points lie beyond %g mm; the MIDOG 2025 evaluation refuses such a file, which is made for "
             "regions of some 2 mm2 (for whole slides: geojson, parquet, csv or dicom)",
-            path, far, len(detections), REACH_MM,
+            path, (far & written).sum(), written.sum(), REACH_MM,
         )  # fmt: skip
 
 

@@ -19,18 +19,21 @@ def chunks(count: int) -> Iterator[slice]:
         yield slice(start, min(start + CHUNK, count))
 
 
-def fill(template: Callable[[int], str], kind: NDArray[np.integer], values: NDArray[np.float64]) -> str:
-    """Rows joined by commas and line breaks, each its kind's %-template filled with the row's numbers.
+def fill(
+    template: Callable[[int], str], kind: NDArray[np.integer], values: NDArray[np.float64], *, between: str = ",\n"
+) -> str:
+    """Rows as text, each its kind's %-template filled with the row's numbers.
 
-    One formatting call for all rows is three times as fast as one a row.
+    One formatting call for all rows is faster than one a row.
 
     Args:
         template: of a kind, with one %-field for each number that rows of this kind have.
         kind: (N,).
         values: (N, V); NaN where a row has no such number.
+        between: what stands between two rows.
     """
     texts = {number: template(number) for number in np.unique(kind).tolist()}
-    return ",\n".join([texts[number] for number in kind.tolist()]) % tuple(values[~np.isnan(values)].tolist())
+    return between.join([texts[number] for number in kind.tolist()]) % tuple(values[~np.isnan(values)].tolist())
 
 
 def write_list(path: Path, *, head: str, rows: Iterable[str], tail: str) -> Path:

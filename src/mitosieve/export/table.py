@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
+from mitosieve.export.rows import chunks, fill
 from mitosieve.runfolder import write_atomic
 
 _NEEDED = ("slide_id", "x", "y", "score")
@@ -38,19 +39,26 @@ def write_detections(path: Path, detections: Detections) -> Path:
 
     def write(file: IO[bytes]) -> None:
         file.write((",".join(map(_quote, header)) + "\n").encode())
-        for start in range(0, len(detections), _CHUNK):
-            file.write("".join(_lines(detections[start : start + _CHUNK])).encode())
+        for rows in chunks(len(detections)):
+            file.write((_lines(detections[rows]) + "\n").encode())
 
     return write_atomic(path, write)
 
 
-def _lines(part: Detections) -> Iterator[str]:
-    quoted = {name: _quote(name) for name in np.unique(part.slide_id).tolist()}
-    columns = (part.slide_id, *part.center_l0.T, part.score, part.is_figure)
-    rows = zip(*(column.tolist() for column in columns), part.stage_score.tolist(), strict=True)
-    for slide_id, x, y, score, is_figure, stages in rows:
-        rest = "".join("," if math.isnan(value) else f",{value:.6f}" for value in stages)
-        yield f"{quoted[slide_id]},{x:.3f},{y:.3f},{score:.6f},{'yes' if is_figure else 'no'}{rest}\n"
+def _lines(part: Detections) -> str:
+    """The rows of a chunk; a kind is a slide's name, whether it is a figure, and which stages saw it."""
+    names, name = np.unique(part.slide_id, return_inverse=True)
+    quoted = [_quote(text).replace("%", "%%") for text in names.tolist()]
+    stages = range(len(part.stage_names))
+    seen = ~np.isnan(part.stage_score) @ (2 << np.arange(len(stages)))
+    step = 2 << len(stages)
+
+    def template(kind: int) -> str:
+        fields = "".join(",%.6f" if kind & (2 << stage) else "," for stage in stages)
+        return f"{quoted[kind // step]},%.3f,%.3f,%.6f,{('no', 'yes')[kind & 1]}{fields}"
+
+    values = np.column_stack([part.center_l0, part.score, part.stage_score])
+    return fill(template, name * step + part.is_figure + seen, values, between="\n")
 
 
 def _quote(text: str) -> str:
