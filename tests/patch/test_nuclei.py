@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mitosieve.patch.nuclei import COARSE_PX, ContrastConfig, contrast_cut, contrast_maxima, reach_px
+from mitosieve.patch.nuclei import COARSE_PX, MOVE_UM, ContrastConfig, contrast_cut, contrast_maxima, reach_px, recentre
 from mitosieve.stain import OD_OF_VALUE
 
 SIDE_PX = 448
@@ -158,3 +158,45 @@ def test_scales_that_are_not_of_cells_are_refused():
     with pytest.raises(ValidationError, match="margin"):
         ContrastConfig(mpp=0.05, large_um=200)
     assert reach_px(ContrastConfig()) * 0.5 <= 40
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), config=st.sampled_from(CONFIGS), seed=st.integers(0, 3))
+def test_a_spot_moves_alike_in_every_plane(data, config, seed):
+    whole, reach = tissue(seed), reach_px(config)
+    x, y = (data.draw(st.integers(0, SIDE_PX - 8)) for _ in "xy")
+    left, top = (max(0, (edge - reach) // COARSE_PX * COARSE_PX) for edge in (x, y))
+    spots, _ = inside(contrast_maxima(whole, config), x, y, x + 150, y + 150)
+    part = whole[top : y + 150 + reach, left : x + 150 + reach]
+    origin = np.array([left, top])
+    np.testing.assert_array_equal(recentre(part, spots - origin, config) + origin, recentre(whole, spots, config))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_spot_moves_little_to_where_it_is_darker(config):
+    """Against a search of every block within reach, in the blurred plane."""
+    pixels = tissue(4)
+    spots, _ = inside(contrast_maxima(pixels, config), 40, 40, SIDE_PX - 40, SIDE_PX - 40)
+    moved = recentre(pixels, spots, config)
+    assert (np.hypot(*(moved - spots).T) * config.mpp <= MOVE_UM).all()
+    np.testing.assert_array_equal(moved % 1, 0.5)
+    if config.channel == "red":
+        density = cv2.resize(np.minimum(OD_OF_VALUE, 4)[pixels[..., 0]], None, fx=0.5, fy=0.5, interpolation=3)
+        dark = cv2.blur(cv2.blur(density, (5, 5)), (7, 7))
+        y, x = np.mgrid[: SIDE_PX // 2, : SIDE_PX // 2]
+        for before, after in zip((spots - 0.5) / 2, (moved - 0.5) / 2, strict=True):
+            near = np.hypot(x - before[0], y - before[1]) <= 3
+            assert dark[int(after[1]), int(after[0])] >= dark[near].max() - 1e-4
+
+
+def test_a_spot_on_one_plate_of_two_moves_to_between_them():
+    y, x = np.mgrid[:160, :160]
+    shade = np.full((160, 160), 220, dtype=np.uint8)
+    shade[(abs(y - 80.5) < 9) & (abs(abs(x - 80.5) - 5) < 2.5)] = 60
+    pixels = np.repeat(shade[..., None], 3, axis=2)
+    moved = recentre(pixels, np.array([[76.5, 80.5]]), ContrastConfig())
+    assert (abs(moved - 80.5) <= 2).all()
+
+
+def test_no_spots_stay_none():
+    assert recentre(tissue(0, 64, 64), np.zeros((0, 2)), ContrastConfig()).shape == (0, 2)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mitosieve.patch.haematoxylin import STEPS_PER_OD, haematoxylin_steps
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP
-from mitosieve.stain import EOSIN_OD, HAEMATOXYLIN_OD, OD_OF_VALUE
+from mitosieve.stain import OD_OF_VALUE
 
 GRID_PX = 2
 """Spots are sought among 2 x 2 blocks of the plane's pixels, so all of them lie at half-integers."""
@@ -25,14 +26,14 @@ COARSE_PX = 8
 TOP_OD = 4.0
 """Optical density from which a pixel is black (5 of 255 grey levels)."""
 
+CELL_UM, MOVE_UM = 2.5, 3.0
+"""Standard deviation of the blur that centres a spot on its cell, and how far a spot may move."""
+
 MAX_REACH_PX = 1024
 """Scales that would need a larger margin are refused: they are no scales of cells."""
 
 _LEVELS, _STEP = 16368, GRID_PX * GRID_PX
 """Table values are multiples of 4 below 2 ** 16, so means of 2 x 2 pixels are whole numbers and nothing is rounded."""
-
-_FINE = 4096
-"""Steps per unit of OD in which the haematoxylin's share is summed."""
 
 _EXACT_BITS = 18
 """Bits of a coarse value: interpolating between four of them in eighths then is exact in single precision."""
@@ -78,7 +79,8 @@ def reach_px(config: ContrastConfig) -> int:
     """
     small = GRID_PX * sum(width // 2 for width in _small_boxes(config))
     large = COARSE_PX * (sum(width // 2 for width in _large_boxes(config)) + 2)
-    return GRID_PX * (_spacing(config) + 1) + max(small, large)
+    centring = GRID_PX * (_move(config) + 1 + sum(width // 2 for width in _center_boxes(config)))
+    return max(GRID_PX * (_spacing(config) + 1) + max(small, large), centring)
 
 
 def contrast_maxima(
@@ -130,9 +132,37 @@ def contrast_cut(values: Sequence[NDArray[np.floating]], area_mm2: float, config
     return float(np.partition(pooled, len(pooled) - wanted)[len(pooled) - wanted])
 
 
+def recentre(pixels: NDArray[np.uint8], center_px: NDArray[np.floating], config: ContrastConfig) -> NDArray[np.float64]:
+    """Move spots to where their cell as a whole is: the darkest place nearby after a blur as wide as a nucleus.
+
+    A spot sits on the darkest chromatin, a mark on the middle of the cell. Here all of the density counts alike,
+    without `emphasis`. What is beyond the plane's edge repeats it; a margin of `reach_px` is enough.
+
+    Args:
+        pixels: the plane that the spots were found in.
+        center_px: (N, 2) from `contrast_maxima`.
+        config: the same.
+
+    Returns:
+        (N, 2) float64, at half-integers again, each at most MOVE_UM from its spot; of equally dark places the nearest,
+        then the first by y, then x. Two spots may come to lie at one place.
+    """
+    radius = _move(config)
+    fine = _mean_of_blocks(_whole_blocks(_density(pixels, config.channel, 1.0)), GRID_PX)
+    dark, _ = _blurred(fine, _center_boxes(config))
+    dark = np.pad(dark, radius, constant_values=-1)
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    near = np.lexsort((x.ravel(), y.ravel(), (x**2 + y**2).ravel()))
+    near = near[(x**2 + y**2).ravel()[near] <= radius**2]
+    step = np.stack([x.ravel()[near], y.ravel()[near]], axis=1)
+    block = np.rint((np.asarray(center_px, dtype=np.float64) - 0.5) / GRID_PX).astype(np.intp)
+    seen = dark[block[:, 1, None] + radius + step[:, 1], block[:, 0, None] + radius + step[:, 0]]
+    return (block + step[seen.argmax(axis=1)]).astype(np.float64) * GRID_PX + (GRID_PX - 1) / 2
+
+
 def _contrast(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.float32]:
     """Contrast of each 2 x 2 block, in units of OD ** emphasis; what is missing to whole coarse blocks repeats."""
-    fine = _mean_of_blocks(_whole_blocks(_density(pixels, config)), GRID_PX)
+    fine = _mean_of_blocks(_whole_blocks(_density(pixels, config.channel, config.emphasis)), GRID_PX)
     small, small_weight = _blurred(fine, _small_boxes(config))
     large, large_weight = _blurred(_coarse(fine), _large_boxes(config))
     shift = max(0, (_STEP * _LEVELS * large_weight).bit_length() - _EXACT_BITS)
@@ -150,31 +180,17 @@ def _whole_blocks(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return np.pad(values, ((0, bottom), (0, right)), mode="edge") if bottom or right else values
 
 
-def _density(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.uint16]:
-    """OD ** emphasis of each pixel, in units of TOP_OD ** emphasis / (4 * 16368), as multiples of 4."""
-    if config.channel == "red":
-        table = _table(np.minimum(OD_OF_VALUE, TOP_OD), config)
+def _density(pixels: NDArray[np.uint8], channel: str, power: float) -> NDArray[np.uint16]:
+    """OD ** power of each pixel, in units of TOP_OD ** power / (4 * 16368), as multiples of 4."""
+    if channel == "red":
+        table = _table(np.minimum(OD_OF_VALUE, TOP_OD), power)
         return np.asarray(cv2.LUT(cv2.extractChannel(pixels, 0), table), dtype=np.uint16)
-    steps = [np.rint(OD_OF_VALUE * weight * _FINE).astype(np.int32) for weight in _HAEMATOXYLIN_SHARE]
-    share = sum(table[pixels[..., channel]] for channel, table in enumerate(steps))
-    table = _table(np.arange(int(TOP_OD * _FINE) + 1) / _FINE, config)
-    return table[np.clip(share, 0, len(table) - 1)]
+    table = _table(np.arange(int(TOP_OD * STEPS_PER_OD) + 1) / STEPS_PER_OD, power)
+    return table[np.minimum(haematoxylin_steps(pixels), len(table) - 1)]
 
 
-def _table(od: NDArray[np.float64], config: ContrastConfig) -> NDArray[np.uint16]:
-    return (_STEP * np.rint(_LEVELS * (od / TOP_OD) ** config.emphasis)).astype(np.uint16)
-
-
-def _haematoxylin_share() -> NDArray[np.float64]:
-    """Weights (3,) of the OD of red, green, blue whose sum is haematoxylin's part of the red OD.
-
-    The third colour of the matrix is at right angles to both stains. Source: Ruifrok & Johnston 2001.
-    """
-    stains = np.array([HAEMATOXYLIN_OD, EOSIN_OD, np.cross(HAEMATOXYLIN_OD, EOSIN_OD)])
-    return np.linalg.inv(stains)[:, 0] * HAEMATOXYLIN_OD[0]
-
-
-_HAEMATOXYLIN_SHARE = _haematoxylin_share()
+def _table(od: NDArray[np.float64], power: float) -> NDArray[np.uint16]:
+    return (_STEP * np.rint(_LEVELS * (od / TOP_OD) ** power)).astype(np.uint16)
 
 
 def _mean_of_blocks(values: NDArray[np.uint16], side: int) -> NDArray[np.uint16]:
@@ -203,6 +219,15 @@ def _small_boxes(config: ContrastConfig) -> tuple[int, int]:
 
 def _large_boxes(config: ContrastConfig) -> tuple[int, int]:
     return _boxes(config.large_um / (config.mpp * COARSE_PX))
+
+
+def _center_boxes(config: ContrastConfig) -> tuple[int, int]:
+    return _boxes(CELL_UM / (config.mpp * GRID_PX))
+
+
+def _move(config: ContrastConfig) -> int:
+    """Blocks that a spot may move by."""
+    return int(MOVE_UM / (config.mpp * GRID_PX) + 1e-9)
 
 
 def _boxes(sigma: float) -> tuple[int, int]:

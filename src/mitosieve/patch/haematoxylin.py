@@ -1,0 +1,187 @@
+"""Nuclei as blobs of haematoxylin: what an H&E pixel has of it, its connected components, and which may be negatives.
+
+Knows nothing of slides, tiles or networks. The numbers are those of DASC's public code, which counts in pixels, taken
+here as 0.25 um.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.spatial import KDTree
+
+from mitosieve.slide.slide import MAX_MPP, MIN_MPP
+from mitosieve.stain import EOSIN_OD, HAEMATOXYLIN_OD, OD_OF_VALUE
+
+STEPS_PER_OD = 4096
+"""Haematoxylin is counted in whole steps, so a pixel has the same amount wherever it is looked at."""
+
+MIN_NUCLEUS_OD = 0.15
+"""Least threshold: below it, the noise of glass and eosin would be nuclei on a slide that has none."""
+
+_OTSU_STEPS = 64
+_OTSU_TOP = 255
+
+
+class ComponentConfig(BaseModel):
+    """Candidates as DASC takes them for training; for inference its `min_area_um2` is 0.4375 and its `merge_um` 2.5.
+
+    Source: the public code of DASC (antifen/DASC): 20, 55, 80 and 80 px; for inference 7 and 10 px.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mpp: float = Field(default=0.25, ge=MIN_MPP, le=MAX_MPP)
+    """um per px of the plane."""
+    min_area_um2: float = Field(default=1.25, ge=0, le=1000)
+    """Smaller components are no candidates."""
+    merge_um: float = Field(default=13.75, ge=0, le=200)
+    """Components whose centres are nearer than this are one candidate."""
+    exclusion_um: float = Field(default=20.0, ge=0, le=500)
+    """Radius of the disc round a figure that no negative's window may touch."""
+    window_um: float = Field(default=20.0, gt=0, le=500)
+    """Side of a negative's window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """Candidates of a plane, by y, then x.
+
+    Attributes:
+        center_px: (N, 2) float64 x, y in px of the plane, pixel centres at integers.
+        area_um2: (N,) float64 haematoxylin area; of merged components the sum.
+    """
+
+    center_px: NDArray[np.float64]
+    area_um2: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.center_px)
+
+
+def haematoxylin_steps(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Haematoxylin's part of the red channel's OD of each pixel, in whole steps of 1 / STEPS_PER_OD, at least 0.
+
+    The stain matrix is fixed; its third colour is at right angles to both stains.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+
+    Source: Ruifrok & Johnston 2001, Anal Quant Cytol Histol 23:291.
+    """
+    red, green, blue = (table[pixels[..., channel]] for channel, table in enumerate(_STEPS_OF_VALUE))
+    return np.maximum(red + green + blue, 0)
+
+
+def nucleus_threshold(planes: Sequence[NDArray[np.uint8]]) -> float:
+    """One threshold for a slide: Otsu's on the haematoxylin OD of a fixed sample of it, at least MIN_NUCLEUS_OD.
+
+    Args:
+        planes: (h, w, 3) uint8 RGB each; black pixels (padding) are left out.
+    """
+    counts = np.zeros(_OTSU_TOP + 1, dtype=np.int64)
+    for plane in planes:
+        level = np.minimum(haematoxylin_steps(plane) // (STEPS_PER_OD // _OTSU_STEPS), _OTSU_TOP)
+        counts += np.bincount(level[plane.any(axis=2)], minlength=_OTSU_TOP + 1)
+    return max(MIN_NUCLEUS_OD, _otsu(counts) / _OTSU_STEPS)
+
+
+def find_components(pixels: NDArray[np.uint8], threshold_od: float, config: ComponentConfig) -> Components:
+    """Connected areas of haematoxylin: 8-connected, large enough, and those near each other merged.
+
+    Black pixels (0, 0, 0) are padding and belong to none.
+
+    Components are taken largest first (ties by y, then x); each takes in all that are left nearer than `merge_um`, and
+    the candidate lies at the plain mean of their centres. Means are not merged again, so two may be nearer than that.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB at `config.mpp`.
+        threshold_od: haematoxylin OD of a nucleus's pixel, or more; `nucleus_threshold` of the slide.
+        config: sizes.
+    """
+    mask = (haematoxylin_steps(pixels) >= threshold_od * STEPS_PER_OD) & pixels.any(axis=2)
+    count, _, stats, centers = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    area = stats[1:count, cv2.CC_STAT_AREA].astype(np.float64) * config.mpp**2
+    kept = area >= config.min_area_um2 - 1e-9
+    return _merged(np.asarray(centers[1:count][kept], dtype=np.float64), area[kept], config.merge_um / config.mpp)
+
+
+def may_be_negative(
+    pixels: NDArray[np.uint8],
+    center_px: NDArray[np.floating],
+    figure_px: NDArray[np.floating],
+    config: ComponentConfig,
+) -> NDArray[np.bool_]:
+    """Which candidates (N, 2) are surely no figure: their window holds no pixel near a figure and no black one.
+
+    A window of w px holds the w columns from ceil(x - w / 2) on, and rows alike; what leaves the plane does not count.
+    Near is at most `exclusion_um` from a figure (M, 2), pixel centre to figure. Black is (0, 0, 0): padding.
+    """
+    masked = (pixels == 0).all(axis=2)
+    radius = config.exclusion_um / config.mpp
+    for x, y in figure_px:
+        _add_disc(masked, float(x), float(y), radius)
+    table = np.pad(masked.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    side = max(1, round(config.window_um / config.mpp))
+    first = np.ceil(np.asarray(center_px, dtype=np.float64) - side / 2).astype(np.intp)
+    limit = np.array(masked.shape[::-1])
+    low, high = np.clip(first, 0, limit), np.clip(first + side, 0, limit)
+    corners = table[high[:, 1], high[:, 0]] + table[low[:, 1], low[:, 0]]
+    return corners == table[high[:, 1], low[:, 0]] + table[low[:, 1], high[:, 0]]
+
+
+def _merged(center: NDArray[np.float64], area: NDArray[np.float64], distance_px: float) -> Components:
+    order = np.lexsort((center[:, 0], center[:, 1], -area))
+    center, area = center[order], area[order]
+    group = np.full(len(center), -1, dtype=np.intp)
+    tree = KDTree(center) if len(center) else None
+    for seed in range(len(center)):
+        if group[seed] < 0 and tree is not None:
+            near = np.array(tree.query_ball_point(center[seed], distance_px), dtype=np.intp)
+            near = near[np.linalg.norm(center[near] - center[seed], axis=1) < distance_px]
+            group[near[group[near] < 0]] = seed
+            group[seed] = seed
+    _, group = np.unique(group, return_inverse=True)
+    size = np.bincount(group)
+    mean = np.stack([np.bincount(group, weights=center[:, axis]) / size for axis in (0, 1)], axis=1)
+    total = np.bincount(group, weights=area).astype(np.float64)
+    order = np.lexsort((mean[:, 0], mean[:, 1]))
+    return Components(center_px=mean[order], area_um2=total[order])
+
+
+def _otsu(counts: NDArray[np.int64]) -> int:
+    """First level of the upper of two classes whose means differ most for their sizes; 0 where there is one level.
+
+    Source: Otsu 1979, IEEE Trans Syst Man Cybern 9:62.
+    """
+    level = np.arange(len(counts))
+    below = np.cumsum(counts)[:-1].astype(np.float64)
+    moment = np.cumsum(counts * level).astype(np.float64)
+    above = counts.sum() - below
+    both = (below > 0) & (above > 0)
+    if not both.any():
+        return 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (moment[:-1] / below - (moment[-1] - moment[:-1]) / above) ** 2
+    return int(np.argmax(np.where(both, between, -1.0))) + 1
+
+
+def _add_disc(mask: NDArray[np.bool_], x: float, y: float, radius: float) -> None:
+    left, top = max(0, int(np.ceil(x - radius))), max(0, int(np.ceil(y - radius)))
+    right, bottom = max(0, int(np.floor(x + radius)) + 1), max(0, int(np.floor(y + radius)) + 1)
+    part = mask[top:bottom, left:right]
+    row, column = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
+    part |= (column - x) ** 2 + (row - y) ** 2 <= radius**2
+
+
+def _steps_of_value() -> list[NDArray[np.int32]]:
+    """For each channel, the steps that a pixel's value adds."""
+    stains = np.array([HAEMATOXYLIN_OD, EOSIN_OD, np.cross(HAEMATOXYLIN_OD, EOSIN_OD)])
+    weights = np.linalg.inv(stains)[:, 0] * HAEMATOXYLIN_OD[0]
+    return [np.rint(OD_OF_VALUE * weight * STEPS_PER_OD).astype(np.int32) for weight in weights]
+
+
+_STEPS_OF_VALUE = _steps_of_value()
