@@ -237,6 +237,15 @@ def test_an_inputs_file_of_another_contract_is_refused(tmp_path, detector, listi
         find_image(case)
 
 
+@pytest.mark.data
+def test_the_published_inputs_file_is_understood(data_folder, tmp_path, detector):
+    """The inputs.json of the MIDOG 2025 reference leads to the image."""
+    case = a_case(tmp_path / "in", detector[1], name="350.tiff")
+    published = data_folder / "formats/reference/midog25_track1/interf0_inputs.json"
+    (case / "inputs.json").write_bytes(published.read_bytes())
+    assert find_image(case) == case / IMAGES / "350.tiff"
+
+
 def test_an_inputs_file_that_is_not_json_is_refused(tmp_path, detector):
     """Cut off, or of another encoding."""
     case = a_case(tmp_path / "in", detector[1])

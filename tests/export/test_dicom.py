@@ -5,6 +5,7 @@ import pytest
 from highdicom.ann import annread
 from pydicom import Dataset, FileMetaDataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, VLWholeSlideMicroscopyImageStorage, generate_uid
+from wsidicom.graphical_annotations import AnnotationInstance
 
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
@@ -66,6 +67,19 @@ def test_each_class_is_a_group_with_its_points_and_scores(tmp_path):
         assert [name.meaning for name in names[1:]] == ["Score of stage screen", "Score of stage refined"]
         np.testing.assert_allclose(values, np.column_stack([part.score, part.stage_score]), rtol=1e-6)
         assert {unit.value for unit in units} == {"1"}
+
+
+def test_another_reader_sees_the_same(tmp_path):
+    """wsidicom, which shares no code with the writer, reads the groups, places and scores."""
+    detections = some_detections()
+    path = write_annotations(tmp_path / "s.dcm", detections, a_slide(tmp_path / "s.tif"))
+    (made,) = AnnotationInstance.open([path])
+    assert made.coordinate_type == "image"
+    assert [group.label for group in made.groups] == ["Mitotic figure", "Mitotic figure candidate"]
+    for group, part in zip(made.groups, (detections.figures, detections[~detections.is_figure]), strict=True):
+        points = [(cell.geometry.x, cell.geometry.y) for cell in group.annotations]
+        np.testing.assert_allclose(points, part.center_l0 + 0.5, atol=0.01)
+        np.testing.assert_allclose([cell.measurements[0].value for cell in group.annotations], part.score, rtol=1e-6)
 
 
 def test_a_group_or_a_measurement_without_a_value_is_left_out(tmp_path):
