@@ -1,18 +1,24 @@
-"""Patches per second of CHS-NET: training steps, and scoring by number of patches at once (why a CPU takes 16)."""
+"""Patches per second of each network: training steps, and scoring by the engine that this machine takes.
+
+`bench/engine.py` compares engines and parts of different sizes.
+"""
 
 import argparse
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from mitosieve.network.chsnet import VIEW_PX, ChsNet, ChsNetConfig
-from mitosieve.network.compute import Compute
+from mitosieve.network.compute import Compute, predict
+from mitosieve.network.swift import SwiftConfig, SwiftNet
 
 
-def seconds_of(call: object, repeats: int) -> float:
+def seconds_of(call: Callable[[], object], repeats: int) -> float:
     """Mean seconds of a call after one to warm up."""
-    assert callable(call)
     call()
     start = time.perf_counter()
     for _ in range(repeats):
@@ -20,36 +26,50 @@ def seconds_of(call: object, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--width", type=float, default=0.125)
-    parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--device", default="auto")
-    asked = parser.parse_args()
-    compute = Compute.choose(asked.device)
-    network = compute.place(ChsNet(ChsNetConfig(width=asked.width)))
-    images = np.random.default_rng(0).integers(0, 255, (512, VIEW_PX, VIEW_PX, 6), dtype=np.uint8)
+def measure(network: nn.Module, images: NDArray[np.uint8], batch: int, compute: Compute) -> None:
+    """Print both rates of one network."""
+    network = compute.place(network)
     mixed = compute.precision == "bf16-mixed"
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-9)
-    print(f"width {asked.width:g}, {compute.device}, {compute.precision}, {torch.get_num_threads()} threads")
 
     def step() -> None:
         with torch.autocast(compute.device, torch.bfloat16, enabled=mixed):
-            loss = network(compute.to_tensor(images[: asked.batch])).float().mean()
+            loss = network(compute.to_tensor(images[:batch])).float().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    print(f"training, batch {asked.batch}: {asked.batch / seconds_of(step, 3):.0f} patches/s")
-    network.eval()
-    for at_once in (8, 16, 32, 64, 256):
+    network.train()
+    print(f"  training, batch {batch}, {compute.precision}: {batch / seconds_of(step, 3):.0f} patches/s")
+    start = time.perf_counter()
+    predict(network, iter([images[:1]]), compute)
+    print(f"  {compute.engine}: ready and first score in {time.perf_counter() - start:.2f} s")
+    rate = len(images) / seconds_of(lambda: predict(network, iter([images]), compute), 5)
+    print(f"  scoring by {compute.engine}, {compute.images_at_once} at once: {rate:.0f} patches/s", flush=True)
 
-        def score(count: int = at_once) -> None:
-            with torch.inference_mode(), torch.autocast(compute.device, torch.bfloat16, enabled=mixed):
-                for start in range(0, 512, count):
-                    network(compute.to_tensor(images[start : start + count])).cpu()
 
-        print(f"scoring, {at_once} at once: {512 / seconds_of(score, 2):.0f} patches/s")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--width", type=float, default=0.125, help="of CHS-NET")
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    compute = Compute.choose(asked.device, engine=asked.engine)
+    print(f"{compute.device}, {torch.get_num_threads()} threads")
+    two = SwiftConfig(input_px=64, widths=(32, 64, 128), depths=(1, 2, 1), head=128)
+    networks = {
+        "swift, stage one": (SwiftNet(SwiftConfig()), 32, 3),
+        "swift, stage two": (SwiftNet(two), 64, 3),
+        f"CHS-NET, width {asked.width:g}": (ChsNet(ChsNetConfig(width=asked.width)), VIEW_PX, 6),
+    }
+    for name, (network, side, channels) in networks.items():
+        print(name)
+        images = np.random.default_rng(0).integers(0, 255, (512, side, side, channels), dtype=np.uint8)
+        measure(network, images, asked.batch, compute)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,16 @@ def test_no_images_have_no_scores():
         assert (found.shape, found.dtype) == ((0,), np.float32)
 
 
+def test_images_may_be_locked_and_lie_anyhow():
+    """Memory-mapped frames are read-only and a mirrored patch runs backwards: both are scored, and left alone."""
+    network = a_network("swift, stage one")
+    some = images(network)
+    wanted = engine_of(network, CHOICE, some).scores(some)
+    mirrored = np.ascontiguousarray(some[:, :, ::-1])[:, :, ::-1]
+    mirrored.flags.writeable = False
+    assert (OnnxEngine(network, CHOICE, mirrored).scores(mirrored) == wanted).all()
+
+
 @pytest.mark.parametrize("name", ["swift, stage one", "swift, stage two"])
 @pytest.mark.parametrize("compute", [EAGER, COMPILED])
 def test_a_dense_map_is_the_scores_of_its_patches(name, compute):
