@@ -90,3 +90,15 @@ def test_impossible_regions_and_tiles_are_refused():
         Region(x=0, y=0, w=-1, h=2)
     with pytest.raises(ValueError, match="core"):
         next(tiles_over(Region(x=0, y=0, w=5, h=5), core=0, margin=0))
+
+
+@given(REGIONS, st.floats(0.1, 0.6), st.floats(0.1, 0.6), st.floats(0.1, 2.0))
+def test_axes_are_independent(region, mpp_x, mpp_y, mpp):
+    """With a resolution of its own, each axis has the lattice and the points that square pixels of it would have."""
+    block = lattice(region, mpp_l0=(mpp_x, mpp_y), mpp=mpp)
+    along_x, along_y = lattice(region, mpp_l0=mpp_x, mpp=mpp), lattice(region, mpp_l0=mpp_y, mpp=mpp)
+    assert (block.x, block.w, block.y, block.h) == (along_x.x, along_x.w, along_y.y, along_y.h)
+    points = np.array([[3.0, 7.5], [-2.0, 100.0]])
+    moved = rescale_points(points, mpp_from=mpp, mpp_to=(mpp_x, mpp_y))
+    assert np.allclose(moved[:, 0], rescale_points(points, mpp_from=mpp, mpp_to=mpp_x)[:, 0])
+    assert np.allclose(moved[:, 1], rescale_points(points, mpp_from=mpp, mpp_to=mpp_y)[:, 1])

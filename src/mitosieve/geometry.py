@@ -12,6 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Mpp = float | tuple[float, float]
+"""um per px: one number for square pixels, else of x and y."""
+
+
+def xy(mpp: Mpp) -> tuple[float, float]:
+    """The resolution of x and y, um per px."""
+    return mpp if isinstance(mpp, tuple) else (float(mpp), float(mpp))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
@@ -85,30 +93,30 @@ def mm2_from_px2(area_px2: float, mpp: float) -> float:
     return area_px2 * mpp * mpp / 1e6
 
 
-def rescale_points(points: NDArray[np.floating], *, mpp_from: float, mpp_to: float) -> NDArray[np.float64]:
+def rescale_points(points: NDArray[np.floating], *, mpp_from: Mpp, mpp_to: Mpp) -> NDArray[np.float64]:
     """Points (N, 2) of an image at `mpp_from` in the pixel frame of the same image at `mpp_to`.
 
-    Pixel centres lie at integers, so the shared corner of both frames is (-0.5, -0.5):
+    Pixel centres lie at integers, so the shared corner of both frames is (-0.5, -0.5), and along each axis:
     x_to = (x_from + 0.5) * mpp_from / mpp_to - 0.5.
     """
-    scale = mpp_from / mpp_to
+    scale = np.array(xy(mpp_from)) / np.array(xy(mpp_to))
     return (np.asarray(points, dtype=np.float64) + 0.5) * scale - 0.5
 
 
-def lattice(region: Region, *, mpp_l0: float, mpp: float) -> Region:
+def lattice(region: Region, *, mpp_l0: Mpp, mpp: float) -> Region:
     """Which pixels of the whole slide rendered at `mpp` have their centre inside `region`.
 
-    The slide at `mpp` is one fixed lattice: its pixel j sits at level-0 (j + 0.5) * s - 0.5, s = mpp / mpp_l0.
-    Regions that partition a slide so get lattice pixels that partition its rendering, and reading by parts equals
-    reading whole.
+    The slide at `mpp` is one fixed lattice of square pixels: its pixel j sits at level-0 (j + 0.5) * s - 0.5,
+    s = mpp / mpp_l0, along each axis. Regions that partition a slide so get lattice pixels that partition its
+    rendering, and reading by parts equals reading whole.
 
     Returns:
         The block of lattice pixels, as a region in px at `mpp`.
     """
-    s = mpp / mpp_l0
+    across, down = (mpp / side for side in xy(mpp_l0))
 
-    def first(edge: int) -> int:
+    def first(edge: int, s: float) -> int:
         return math.ceil(edge / s - 0.5 - 1e-9)
 
-    x, y = first(region.x), first(region.y)
-    return Region(x=x, y=y, w=first(region.x + region.w) - x, h=first(region.y + region.h) - y)
+    x, y = first(region.x, across), first(region.y, down)
+    return Region(x=x, y=y, w=first(region.x + region.w, across) - x, h=first(region.y + region.h, down) - y)

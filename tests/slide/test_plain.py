@@ -87,10 +87,10 @@ def test_plausible_density_is_a_resolution(tmp_path, kind, dpi, mpp):
     assert open_slide(tmp_path / "a", mpp=0.3).mpp == 0.3
 
 
-@pytest.mark.parametrize("dpi", [None, (72, 72), (96, 96), (300, 300), (100_000, 50_000)])
+@pytest.mark.parametrize("dpi", [None, (72, 72), (96, 96), (300, 300), (100_000, 500)])
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
 def test_no_resolution_is_refused(tmp_path, kind, dpi):
-    """Print densities and oblong pixels are no resolution, and none is guessed."""
+    """Print densities are no resolution, not even on one axis, and none is guessed."""
     (tmp_path / "a").write_bytes(with_pillow(a_picture(), kind, **({"dpi": dpi} if dpi else {})))
     with pytest.raises(ResolutionError, match="--mpp"):
         open_slide(tmp_path / "a")

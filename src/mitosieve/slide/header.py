@@ -48,7 +48,9 @@ def _checked(
             remedy=_TO_TIFF,
         )
     mpp, notes = (None, ()) if density is None else believed_mpp(*density, largest=MAX_DENSITY_MPP)
-    return SlideFacts(format=kind, size_l0=size, mpp=mpp, mpp_source=source if mpp else "", levels=(size,), notes=notes)
+    return SlideFacts(
+        format=kind, size_l0=size, mpp_xy=mpp, mpp_source=source if mpp else "", levels=(size,), notes=notes
+    )
 
 
 def png_chunks(file: IO[bytes], path: Path) -> Iterator[tuple[bytes, bytes]]:

@@ -3,17 +3,19 @@
 Knows nothing of file formats, cohorts, patches or networks.
 """
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.errors import ResolutionError
-from mitosieve.geometry import Region, lattice
+from mitosieve.geometry import Mpp, Region, lattice, xy
+from mitosieve.slide.rendering import NEAR, Axis, render, source_of
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 """um per px outside which a stated resolution is taken for a mistake (no scanner in use is near either end)."""
@@ -21,11 +23,14 @@ MIN_MPP, MAX_MPP = 0.05, 20.0
 MAX_DENSITY_MPP = 2.0
 """A resolution from a picture's print density (dpi) is believed from MIN_MPP to this: 72 dpi would be 353 um per px."""
 
-MAX_READ_PX = 2**26
-"""Level-0 px that are held at once; a larger region is rendered by parts, with the same result."""
+SQUARE_TO = 0.01
+"""Pixels whose sides differ by at most this fraction are square."""
 
-SMOOTH_ABOVE = 1.5
-"""Shrinking by more than this blurs first; below it, bilinear sampling alone keeps chromatin texture best."""
+CACHE_BYTES = 128 * 2**20
+"""Decoded tiles kept per slide, so that overlapping reads decode each tile once."""
+
+MAX_READ_PX = 2**24
+"""px of a level that are held at once; a larger region is rendered by parts, with the same result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,7 @@ class SlideFacts:
     Attributes:
         format: e.g. "JPEG", "TIFF, tiled, JPEG".
         size_l0: width, height in px.
-        mpp: um per px as the file states it; None where it states none, or an absurd one.
+        mpp_xy: um per px in x and y as the file states it; None where it states none, or an absurd one.
         mpp_source: where the resolution stands, e.g. "TIFF resolution tag"; empty where none.
         levels: (width, height) of each pyramid level, largest first.
         notes: anything a user should know, one sentence each.
@@ -43,14 +48,22 @@ class SlideFacts:
 
     format: str
     size_l0: tuple[int, int]
-    mpp: float | None = None
+    mpp_xy: tuple[float, float] | None = None
     mpp_source: str = ""
     levels: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def mpp(self) -> float | None:
+        """The mean of x and y, um per px; None where none is stated."""
+        return None if self.mpp_xy is None else sum(self.mpp_xy) / 2
+
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each fact, for people."""
-        stated = "not stated: give --mpp" if self.mpp is None else f"{self.mpp:g} um/px ({self.mpp_source})"
+        stated = "not stated: give --mpp"
+        if self.mpp_xy is not None:
+            x, y = self.mpp_xy
+            stated = f"{x:g} um/px ({self.mpp_source})" if x == y else f"{x:g} x {y:g} um/px ({self.mpp_source})"
         return [
             ("format", self.format),
             ("size", f"{self.size_l0[0]} x {self.size_l0[1]} px"),
@@ -66,23 +79,33 @@ class Slide(ABC):
     Args:
         slide_id: name in records; by default the file's stem.
         path: the file.
-        size_l0: width, height of level 0.
-        mpp: um per px of level 0.
+        mpp: um per px of level 0, one number or (x, y).
+        levels: (width, height) of each level in px, level 0 first, each smaller than the one before.
     """
 
-    def __init__(self, *, slide_id: str, path: Path, size_l0: tuple[int, int], mpp: float) -> None:
+    def __init__(self, *, slide_id: str, path: Path, mpp: Mpp, levels: tuple[tuple[int, int], ...]) -> None:
         self.slide_id = slide_id
         self.path = path
-        self.size_l0 = size_l0
-        self.mpp = mpp
+        self.levels = levels
+        self.size_l0 = levels[0]
+        self.mpp_xy = xy(mpp)
+        self.mpp = sum(self.mpp_xy) / 2
 
     @abstractmethod
-    def read_l0(self, region: Region) -> NDArray[np.uint8]:
-        """Pixels (h, w, 3) RGB of a region that lies inside the slide.
+    def read_level(self, level: int, region: Region) -> NDArray[np.uint8]:
+        """Pixels (h, w, 3) RGB as stored, of a region in px of that level, inside it.
 
         Raises:
             SlideError: the pixels cannot be read.
         """
+
+    def read_l0(self, region: Region) -> NDArray[np.uint8]:
+        """Pixels (h, w, 3) RGB of a region that lies inside the slide, as stored.
+
+        Raises:
+            SlideError: the pixels cannot be read.
+        """
+        return self.read_level(0, region)
 
     def close(self) -> None:  # noqa: B027 - most images hold nothing open
         """Release the file; reading afterwards is an error."""
@@ -91,12 +114,29 @@ class Slide(ABC):
     def bounds(self) -> Region:
         return Region(x=0, y=0, w=self.size_l0[0], h=self.size_l0[1])
 
+    def downsample(self, level: int) -> tuple[float, float]:
+        """Level-0 px per px of a level, in x and y: the whole number that explains its size, else the exact ratio."""
+        return _downsample(self.size_l0, self.levels[level])
+
+    def level_for(self, mpp: float) -> int:
+        """The coarsest level that is not coarser than `mpp` by over 1 %."""
+        fine = [
+            number
+            for number in range(len(self.levels))
+            if all(d * side <= mpp * (1 + NEAR) for d, side in zip(self.downsample(number), self.mpp_xy, strict=True))
+        ]
+        return max(fine, default=0)
+
     def read(self, region: Region | None = None, mpp: float | None = None) -> NDArray[np.uint8]:
         """Pixels of a region at a resolution.
 
+        From the coarsest level that is fine enough: averaged over 2 x 2 px as long as at least a factor of 2 is left,
+        then sampled. Where less than a factor of 1.5 lies between level 0 and `mpp`, level 0 is sampled bilinearly and
+        nothing else.
+
         Args:
             region: level-0 px, inside the slide; None is the whole slide.
-            mpp: um per px of the answer; None is level 0.
+            mpp: um per px of the answer, whose pixels are square; None is level 0 as stored.
 
         Returns:
             uint8 (h, w, 3) RGB: the pixels of the slide's lattice at `mpp` whose centres lie inside `region`
@@ -109,27 +149,53 @@ class Slide(ABC):
         region = self.bounds if region is None else region
         if region.clip(self.bounds) != region:
             raise ValueError(f"{region} is not inside the slide {self.slide_id} of {self.size_l0} px")
-        if mpp is None or abs(mpp / self.mpp - 1) < 1e-6:
+        if mpp is None or all(abs(mpp / side - 1) < 1e-6 for side in self.mpp_xy):
             return self.read_l0(region)
-        if region.area_px2 > MAX_READ_PX and region.h > 1:
-            top = Region(x=region.x, y=region.y, w=region.w, h=region.h // 2)
-            rest = Region(x=region.x, y=region.y + top.h, w=region.w, h=region.h - top.h)
-            return np.concatenate([self.read(top, mpp), self.read(rest, mpp)])
-        return self._render(region, mpp)
+        wanted = lattice(region, mpp_l0=self.mpp_xy, mpp=mpp)
+        answer = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
+        level = self.level_for(mpp)
+        x, y = (
+            Axis(scale=mpp / side / down, size=size)
+            for side, down, size in zip(self.mpp_xy, self.downsample(level), self.levels[level], strict=True)
+        )
+        for block in self._blocks(wanted, source_of(wanted, x, y), level):
+            source = source_of(block, x, y)
+            pixels = render(self.read_level(level, source), source, block, x, y)
+            top, left = block.y - wanted.y, block.x - wanted.x
+            answer[top : top + block.h, left : left + block.w] = pixels
+        return answer
 
-    def _render(self, region: Region, mpp: float) -> NDArray[np.uint8]:
-        """Blur against aliasing where pixels get larger, then sample at the lattice's pixel centres."""
-        scale = mpp / self.mpp
-        target = lattice(region, mpp_l0=self.mpp, mpp=mpp)
-        blur = 0.4 * scale if scale > SMOOTH_ABOVE else 0.0
-        margin = 2 + int(np.ceil(scale + 4 * blur))
-        source_region = region.grow(margin).clip(self.bounds)
-        source = self.read_l0(source_region)
-        if blur:
-            source = np.asarray(cv2.GaussianBlur(source, (0, 0), blur, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
-        columns = (np.arange(target.x, target.x + target.w) + 0.5) * scale - 0.5 - source_region.x
-        rows = (np.arange(target.y, target.y + target.h) + 0.5) * scale - 0.5 - source_region.y
-        return _sample(source, columns, rows)
+    def thumbnail(self, mpp: float) -> NDArray[np.uint8]:
+        """The whole slide at a coarse resolution, by parts: uint8 (h, w, 3) RGB, the same as `read(None, mpp)`.
+
+        Memory is that of the answer and of MAX_READ_PX px, also where the slide has no level but its first.
+
+        Raises:
+            SlideError: the pixels cannot be read.
+        """
+        return self.read(None, mpp)
+
+    def piece_px(self, level: int) -> tuple[int, int]:
+        """Width and height of the pieces in which a level is stored and decoded."""
+        return self.levels[level]
+
+    def _blocks(self, wanted: Region, source: Region, level: int) -> Iterator[Region]:
+        """Parts of a block of the lattice of which each needs about MAX_READ_PX px of the level, or less.
+
+        Squares, but whole rows where the level is stored in whole rows, so that few pieces are decoded twice.
+        """
+        if wanted.area_px2 == 0:
+            return
+        if source.area_px2 <= MAX_READ_PX:
+            yield wanted
+            return
+        rows_only = self.piece_px(level)[0] >= source.w
+        wide = source.w if rows_only else min(source.w, math.isqrt(MAX_READ_PX))
+        w = max(1, wanted.w * wide // source.w)
+        h = max(1, wanted.h * (MAX_READ_PX // wide) // source.h)
+        for y in range(wanted.y, wanted.y + wanted.h, h):
+            for x in range(wanted.x, wanted.x + wanted.w, w):
+                yield Region(x=x, y=y, w=w, h=h).clip(wanted)
 
     def __enter__(self) -> "Slide":
         return self
@@ -140,47 +206,58 @@ class Slide(ABC):
         self.close()
 
 
-def _sample(source: NDArray[np.uint8], columns: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Bilinear samples at the crossings of columns and rows; outside the source its edge repeats.
+def _downsample(size_l0: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """Level-0 px per px of a level.
 
-    By bands of rows, because remap is limited to 32,767 px a side and its maps cost eight bytes a pixel.
+    A writer that halves again and again drops or adds a part of a pixel each time; its pixels still cover a whole
+    number of level-0 px, and the ratio of the sizes would move the far edge by up to a pixel of the level.
     """
-    answer = np.empty((len(rows), len(columns), 3), dtype=np.uint8)
-    for top in range(0, len(rows), 1024):
-        for left in range(0, len(columns), 8192):
-            xs, ys = columns[left : left + 8192], rows[top : top + 1024]
-            x0, y0 = max(0, int(xs[0]) - 2), max(0, int(ys[0]) - 2)
-            piece = source[y0 : int(ys[-1]) + 4, x0 : int(xs[-1]) + 4]
-            map_x, map_y = np.meshgrid((xs - x0).astype(np.float32), (ys - y0).astype(np.float32))
-            answer[top : top + len(ys), left : left + len(xs)] = cv2.remap(
-                piece, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-    return answer
+    ratio = (size_l0[0] / size[0], size_l0[1] / size[1])
+    whole = round(math.sqrt(ratio[0] * ratio[1]))
+    if all(abs(long / whole - short) < 1 for long, short in zip(size_l0, size, strict=True)):
+        return float(whole), float(whole)
+    return ratio
 
 
 def resolve_mpp(stated: float | None, facts: SlideFacts, path: Path) -> float:
     """The resolution to use: what the user states, else what the file states, else a refusal.
 
+    Returns:
+        um per px; the mean of x and y where the file states different ones.
+
     Raises:
         ResolutionError: neither states one between MIN_MPP and MAX_MPP.
     """
-    mpp = stated if stated is not None else facts.mpp
-    if mpp is None:
-        raise ResolutionError(
-            "states no resolution (um per px), and none is guessed",
-            where=path,
-            remedy="state it: --mpp 0.25, or --mpp FILE.csv with the columns slide,mpp",
-        )
-    if not MIN_MPP <= mpp <= MAX_MPP:
-        raise ResolutionError(
-            f"has a resolution of {mpp:g} um per px, which is not between {MIN_MPP} and {MAX_MPP}",
-            where=path,
-            remedy="state the true one: --mpp 0.25, or --mpp FILE.csv with the columns slide,mpp",
-        )
-    return mpp
+    return sum(resolve_mpp_xy(stated, facts, path)) / 2
 
 
-def believed_mpp(x_um: float, y_um: float, *, largest: float) -> tuple[float | None, tuple[str, ...]]:
+def resolve_mpp_xy(stated: Mpp | None, facts: SlideFacts, path: Path) -> tuple[float, float]:
+    """The resolution to use in x and y: what the user states, else what the file states, else a refusal.
+
+    One stated number means square pixels, except where it is the mean of what the file states for x and y (to 0.1 %),
+    as a cohort records it: then the file's two are used.
+
+    Raises:
+        ResolutionError: neither states one between MIN_MPP and MAX_MPP.
+    """
+    remedy = "state it: --mpp 0.25, or --mpp FILE.csv with the columns slide,mpp"
+    if stated is None and facts.mpp_xy is None:
+        raise ResolutionError("states no resolution (um per px), and none is guessed", where=path, remedy=remedy)
+    used = facts.mpp_xy if stated is None else xy(stated)
+    assert used is not None
+    if not all(MIN_MPP <= mpp <= MAX_MPP for mpp in used):
+        raise ResolutionError(
+            f"has a resolution of {sum(used) / 2:g} um per px, which is not between {MIN_MPP} and {MAX_MPP}",
+            where=path,
+            remedy=remedy.replace("state it", "state the true one"),
+        )
+    told = facts.mpp_xy
+    if told is None or told[0] == told[1] or isinstance(stated, tuple):
+        return used
+    return told if abs(sum(used) / sum(told) - 1) < 1e-3 else used
+
+
+def believed_mpp(x_um: float, y_um: float, *, largest: float) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
     """What to make of a resolution that a file states for x and y.
 
     Args:
@@ -189,10 +266,12 @@ def believed_mpp(x_um: float, y_um: float, *, largest: float) -> tuple[float | N
         largest: above this it is taken for a print size or a placeholder.
 
     Returns:
-        The mean of both, or None with a note that says why it is not believed: absurd, or differing by over 1 %.
+        um per px of x and y, the mean for both where they differ by at most 1 %; or None with a note that says why it
+        is not believed.
     """
     if not (MIN_MPP <= x_um <= largest and MIN_MPP <= y_um <= largest):
         return None, (f"a stated resolution of {x_um:.4g} um per px is no scanner's and is ignored",)
-    if abs(x_um / y_um - 1) > 0.01:
-        return None, (f"pixels are stated to be {x_um:.4g} x {y_um:.4g} um; a resolution needs square pixels",)
-    return (x_um + y_um) / 2, ()
+    if abs(x_um / y_um - 1) > SQUARE_TO:
+        return (x_um, y_um), (f"pixels are oblong, {x_um:.4g} x {y_um:.4g} um; they are read as square ones",)
+    mean = (x_um + y_um) / 2
+    return (mean, mean), ()

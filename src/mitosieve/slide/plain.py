@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.errors import SlideError
-from mitosieve.geometry import Region
+from mitosieve.geometry import Mpp, Region
 from mitosieve.slide.header import jpeg_segments, truncated
 from mitosieve.slide.image import Slide, SlideFacts
 
@@ -17,23 +17,24 @@ _BAND = 1024
 class PlainSlide(Slide):
     """An image held in memory."""
 
-    def __init__(self, *, slide_id: str, path: Path, mpp: float, pixels: NDArray[np.uint8]) -> None:
-        super().__init__(slide_id=slide_id, path=path, size_l0=(pixels.shape[1], pixels.shape[0]), mpp=mpp)
+    def __init__(self, *, slide_id: str, path: Path, mpp: Mpp, pixels: NDArray[np.uint8]) -> None:
+        super().__init__(slide_id=slide_id, path=path, mpp=mpp, levels=((pixels.shape[1], pixels.shape[0]),))
         self._pixels = pixels
 
     @classmethod
-    def open(cls, path: Path, facts: SlideFacts, *, mpp: float, slide_id: str) -> "PlainSlide":
-        """Decode a file whose header was found usable.
+    def open(cls, path: Path, facts: SlideFacts, *, mpp: Mpp, slide_id: str, cache_bytes: int = 0) -> "PlainSlide":
+        """Decode a file whose header was found usable; all its pixels are held, whatever `cache_bytes`.
 
         Raises:
             SlideError: it is truncated or damaged.
         """
+        del cache_bytes
         if facts.format == "JPEG":
             _check_jpeg_end(path)
         pixels = _decode(path, facts)
         return cls(slide_id=slide_id, path=path, mpp=mpp, pixels=pixels)
 
-    def read_l0(self, region: Region) -> NDArray[np.uint8]:
+    def read_level(self, level: int, region: Region) -> NDArray[np.uint8]:
         return np.ascontiguousarray(self._pixels[region.y : region.y + region.h, region.x : region.x + region.w])
 
 

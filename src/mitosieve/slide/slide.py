@@ -6,12 +6,14 @@ Knows nothing of cohorts, patches or networks. To add a format: write its reader
 from pathlib import Path
 
 from mitosieve.errors import SlideError
+from mitosieve.geometry import Mpp
 from mitosieve.slide.header import bmp_facts, jpeg_facts, png_facts
-from mitosieve.slide.image import MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp
+from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp, resolve_mpp_xy
 from mitosieve.slide.plain import PlainSlide
-from mitosieve.slide.tiff import TiffSlide, tiff_facts
+from mitosieve.slide.tiff import TiffSlide
+from mitosieve.slide.tiffheader import tiff_facts
 
-__all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "MIN_MPP", "MAX_MPP"]
+__all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "CACHE_BYTES", "MIN_MPP", "MAX_MPP"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FACTS = {
@@ -52,7 +54,13 @@ def facts(path: str | Path) -> SlideFacts:
     raise SlideError(told, where=path, remedy=_CONVERT)
 
 
-def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | None = None) -> Slide:
+def open_slide(
+    path: str | Path,
+    *,
+    mpp: Mpp | None = None,
+    slide_id: str | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Slide:
     """Open any supported image.
 
     Pixels are taken as they are stored: an orientation tag (EXIF, TIFF) does not turn them, because marks made in
@@ -60,8 +68,9 @@ def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | No
 
     Args:
         path: PNG, JPEG, BMP (up to 2**29 px) or TIFF (flat or pyramid, also Aperio SVS): 8-bit RGB.
-        mpp: um per px of level 0; overrides what the file states.
+        mpp: um per px of level 0, one number or (x, y); overrides what the file states.
         slide_id: name in records; by default the file's stem.
+        cache_bytes: decoded pixels that are kept for reads that overlap.
 
     Raises:
         SlideError: the file is missing, truncated, of a kind that cannot be used, or too large to decode.
@@ -69,9 +78,9 @@ def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | No
     """
     path = Path(path)
     stated = facts(path)
-    used = resolve_mpp(mpp, stated, path)
+    used = resolve_mpp_xy(mpp, stated, path)
     reader = TiffSlide if _first_bytes(path).startswith(_TIFF) else PlainSlide
-    return reader.open(path, stated, mpp=used, slide_id=slide_id or path.stem)
+    return reader.open(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
 
 
 def _first_bytes(path: Path) -> bytes:
