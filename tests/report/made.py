@@ -11,6 +11,8 @@ from build import a_cohort
 from mitosieve.annotation import Label
 from mitosieve.detection import Detections
 from mitosieve.evaluation import EvaluateConfig, evaluate_folder
+from mitosieve.export.heatmap import Overview, write_heatmap
+from mitosieve.export.summary import SlideFailure, SlideFindings, summarize, write_summary, write_timing
 from mitosieve.export.table import write_detections
 from mitosieve.runfolder import RunFolder, write_json
 
@@ -81,6 +83,45 @@ def a_scored_run(folder, *, cases=3):
     run = a_run(folder / "run")
     a_score(run / "test", cohort)
     return run, cohort
+
+
+def a_scan(folder, *, slides=3, failed=("broken",), timed=True, heatmaps=True, summary=True):
+    """A folder as detect leaves it: slide k has 10 k figures in a spot, the last ones failed; nothing evaluated."""
+    RunFolder.create(folder, {"threshold": 0.5}, resume=False)
+    proposer = "nuclei, 1600 per mm2 of tissue"
+    request = {"detector": "runs/swift", "cohort": None, "threshold": 0.5, "proposer": proposer}
+    write_json(folder / "detect.json", request)
+    counted, parts, rows = [], [], ["slide_id,path,mpp,figures,error"]
+    for number in range(slides):
+        name = f"s{number}"
+        center = np.random.default_rng(number).normal(20_000, 600, (10 * number, 2))
+        found = Detections.of(slide_id=[name] * len(center), center_l0=center, score=np.full(len(center), 0.9))
+        findings = SlideFindings(
+            slide_id=name,
+            mpp_xy=(0.25, 0.25),
+            size_l0=(48_000, 32_000),
+            tissue_mm2=20.0,
+            detections=found,
+            proposer=proposer,
+            threshold=0.5,
+            seconds=8.0 if timed else None,
+            engine="onnxruntime on cpu" if timed else "",
+        )
+        counted.append(summarize(findings))
+        parts.append(found)
+        rows.append(f"{name},{name}.svs,0.25,{len(center)},")
+        if heatmaps:
+            overview = Overview(rgb=np.full((200, 300, 3), 240, np.uint8), mpp_xy=(40.0, 40.0))
+            place = folder / "heatmaps" / f"{name}.png"
+            write_heatmap(place, overview, (center + 0.5) * 0.25, hotspot=counted[-1].hotspot)
+    failures = [SlideFailure(slide_id=name, error="is truncated") for name in failed]
+    rows += [f"{failure.slide_id},{failure.slide_id}.svs,,,{failure.error}" for failure in failures]
+    write_detections(folder / "detections.csv", Detections.concatenate(parts))
+    (folder / "slides.csv").write_text("\n".join(rows) + "\n")
+    if summary:
+        write_summary(folder / "summary.csv", [*counted, *failures])
+        write_timing(folder / "timing.csv", counted)
+    return folder
 
 
 class Page(HTMLParser):

@@ -5,6 +5,9 @@ import shutil
 import subprocess
 
 import pytest
+from made import a_scan
+
+from mitosieve.report import write_report
 
 LOOK = """<script>
 window.onload = () => {
@@ -32,10 +35,10 @@ def chromium():
     return path
 
 
-def test_a_browser_draws_every_picture_on_a_phone(shared, tmp_path, chromium):
-    """No picture is broken or blank, and nothing but tables is wider than a narrow window."""
+def look(page, tmp_path, chromium):
+    """What a narrow window shows: each picture's width, range of grey, box; the page's and the window's width."""
     watched = tmp_path / "watched.html"
-    watched.write_text(shared.path.read_text().replace("</body>", LOOK + "</body>"))
+    watched.write_text(page.read_text().replace("</body>", LOOK + "</body>"))
     command = [
         *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -49,10 +52,24 @@ def test_a_browser_draws_every_picture_on_a_phone(shared, tmp_path, chromium):
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
     assert title is not None
-    told = json.loads(html.unescape(title.group(1)))
-    assert len(told["seen"]) == 3 + 2 + 9, "three charts of the score, two of the training, nine cells"
+    return json.loads(html.unescape(title.group(1)))
+
+
+def check_seen(told, pictures):
+    """As many pictures, none broken, blank or tiny; nothing but tables is wider than the window."""
+    assert len(told["seen"]) == pictures
     for natural, grey_range, width, height in told["seen"]:
         assert natural > 0
         assert grey_range > 50
         assert min(width, height) > 90
     assert told["wide"] <= told["window"]
+
+
+def test_a_browser_draws_every_picture_on_a_phone(shared, tmp_path, chromium):
+    """Three charts of the score, two of the training, nine cells."""
+    check_seen(look(shared.path, tmp_path, chromium), 3 + 2 + 9)
+
+
+def test_a_browser_draws_the_heat_maps_on_a_phone(tmp_path, chromium):
+    """One a slide."""
+    check_seen(look(write_report(a_scan(tmp_path / "scan")), tmp_path, chromium), 3)

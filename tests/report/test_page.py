@@ -143,7 +143,7 @@ def test_an_evaluated_folder_without_a_run_has_a_page(tmp_path):
 
 
 def test_detections_that_were_not_evaluated_are_refused(tmp_path):
-    """A folder of detect is not taken for a training; the message says what to run."""
+    """A folder of detect without a table of slides is not taken for a training; the message says what to run."""
     cohort = a_cohort(tmp_path / "cohort", cases=1)
     folder = a_score(tmp_path / "found", cohort)
     (folder / "metrics.json").unlink()

@@ -1,4 +1,5 @@
-"""One self-contained HTML page of a run: what was done, how well it does, and pictures of the cells behind the numbers.
+"""One self-contained HTML page of a run or of a folder of detect: what was done, what was found, how well it does, and
+pictures of the cells behind the numbers.
 
 All numbers come from the files of the run; the page fetches nothing and runs no script.
 """
@@ -15,8 +16,10 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError, MitosieveError
 from mitosieve.report.chart import Chart, score_charts, training
 from mitosieve.report.gallery import CROP_UM, Gallery, make_galleries
+from mitosieve.report.scanned import view_scan
 from mitosieve.report.source import RunSource, ScoreSource, Source, read_source
 from mitosieve.runfolder import write_atomic
+from mitosieve.score.nottingham import SOURCE
 
 REPORT_FILE = "report.html"
 
@@ -27,6 +30,9 @@ _ALL_CROPS = 500
 """Pictures on one page, at some 9 kB each: with its charts a page stays below 6 MB."""
 
 _GALLERIES = 3
+
+MOST_HEATMAPS = 30
+"""Heat maps on one page, at some 150 kB each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +66,11 @@ class RunView:
 
 
 def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None = None) -> Path:
-    """Write the page of a run, of a cross-validation, or of an evaluated folder.
+    """Write the page of a run, of a cross-validation, or of a folder that detect made, evaluated or not.
 
     Args:
         run: a run folder; its direct subfolders with metrics.json are shown. Or a folder with pooled metrics.json and a
-            run folder per fold. Or an evaluated folder.
+            run folder per fold. Or a folder of detect or evaluate.
         evaluated: further evaluated folders to show.
         out: the page; None is report.html in `run`.
 
@@ -90,8 +96,9 @@ def render(source: Source) -> str:
     template = _environment().get_template("page.html.jinja")
     scores = [view_score(score, most) for score in source.scores]
     runs = [view_run(run) for run in source.runs]
+    scan = None if source.scan is None else view_scan(source.scan, MOST_HEATMAPS)
     try:
-        return template.render(source=source, scores=scores, runs=runs, crop_um=CROP_UM)
+        return template.render(source=source, scores=scores, runs=runs, scan=scan, crop_um=CROP_UM, cut_offs=SOURCE)
     except UndefinedError as error:
         raise FormatError(
             f"a JSON file lacks what the report shows ({error.message})",

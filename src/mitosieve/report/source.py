@@ -14,6 +14,7 @@ from mitosieve.detector import Detector
 from mitosieve.errors import DetectorError, FormatError
 from mitosieve.evaluation import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
 from mitosieve.export.table import read_detections
+from mitosieve.report.scanned import ScanSource, read_scan
 from mitosieve.runfolder import RunFolder
 from mitosieve.score.outcome import OUTCOME_COLUMNS, Outcome, Outcomes
 
@@ -111,11 +112,13 @@ class Source:
         name: of the folder that was asked for.
         runs: one, or one per fold.
         scores: what is shown in full; the first is the result.
+        scan: what detect left there; None where it left nothing to show beside the scores.
     """
 
     name: str
     runs: tuple[RunSource, ...]
     scores: tuple[ScoreSource, ...]
+    scan: ScanSource | None = None
 
     @property
     def is_crossval(self) -> bool:
@@ -131,7 +134,9 @@ class Source:
 
 
 def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:
-    """Read a run folder, a cross-validation (a pooled score and a run per fold), or an evaluated folder.
+    """Read a run folder, a cross-validation (a pooled score and a run per fold), or a folder of detect.
+
+    A folder of detect shows its slides (summary.csv, or slides.csv where it was not evaluated), its scores, or both.
 
     Args:
         run: the folder.
@@ -139,22 +144,25 @@ def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:
 
     Raises:
         RunFolderError: `run` is none of these, or of another version.
-        FormatError: a file is broken, or a folder of `evaluated` has no metrics.json.
+        FormatError: a file is broken, a folder of `evaluated` has no metrics.json, or a folder of detect has neither
+            scores nor a table of slides.
     """
     name = run.resolve().name
     folds = sorted(path.parent for path in run.glob(f"*/{_RUN_FILE}") if _is_training(path.parent))
-    evaluated_itself = [run] if (run / METRICS_FILE).exists() or (run / REQUEST_FILE).exists() else []
-    if _is_training(run) or not (folds or evaluated_itself):
+    detected = (run / METRICS_FILE).exists() or (run / REQUEST_FILE).exists()
+    if _is_training(run) or not (folds or detected):
         folds = []
-    trainings = folds or ([] if evaluated_itself else [run])
+    scan = _scan(run) if detected else None
+    trainings = folds or ([] if detected else [run])
     runs = tuple(read_run(folder) for folder in trainings)
+    evaluated_itself = [run] if detected and (scan is None or (run / METRICS_FILE).exists()) else []
     scores = [read_score(folder, "pooled over folds" if folds else name) for folder in evaluated_itself]
     scores += _scores_in(run)
     scores += [read_score(folder, str(folder)) for folder in evaluated]
     known: dict[Path, ScoreSource] = {}
     for score in scores:
         known.setdefault(score.folder.resolve(), score)
-    return Source(name=name, runs=runs, scores=tuple(known.values()))
+    return Source(name=name, runs=runs, scores=tuple(known.values()), scan=scan)
 
 
 def read_run(folder: Path) -> RunSource:
@@ -259,6 +267,13 @@ def _scores_in(folder: Path) -> list[ScoreSource]:
     """The evaluated folders directly inside, "test" first, then by name; runs of folds are not among them."""
     found = [path.parent for path in folder.glob(f"*/{METRICS_FILE}") if not _is_training(path.parent)]
     return [read_score(path, path.name) for path in sorted(found, key=lambda path: (path.name != "test", path.name))]
+
+
+def _scan(folder: Path) -> ScanSource | None:
+    """What detect left; None where it is no more than the scores tell."""
+    scan = read_scan(folder, _json(folder / REQUEST_FILE, {}), SLIDES_FILE)
+    known = scan is not None and (scan.has_summary or not (folder / METRICS_FILE).exists())
+    return scan if known else None
 
 
 def _is_training(folder: Path) -> bool:

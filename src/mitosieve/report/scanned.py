@@ -1,0 +1,207 @@
+"""What detect left on disk for each slide, read for the report: counts, hotspots, heat maps. Knows no pages."""
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from mitosieve.cohort.table import Row, finite, read_table
+from mitosieve.export.heatmap import HEATMAPS
+from mitosieve.export.summary import SUMMARY_FILE, TIMING_FILE
+
+_NEEDED = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
+_OPTIONAL = (
+    "mpp_x",
+    "mpp_y",
+    "width",
+    "height",
+    "figures_per_mm2",
+    "hotspot_shape",
+    "hotspot_x",
+    "hotspot_y",
+    "hotspot_width",
+    "hotspot_height",
+    "hotspot_figures_per_mm2",
+    "nottingham_mitotic_score",
+    "proposer",
+    "threshold",
+)
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannedSlide:
+    """One row of summary.csv, or of slides.csv where there is no summary.
+
+    Attributes:
+        slide_id: its name.
+        error: why it could not be done; empty where it was.
+        numbers: column -> value; None where the field is empty or the column is not there.
+        words: hotspot_shape and proposer; empty where they are not there.
+        seconds: wall time; None where it is not known.
+        engine: what ran the networks; empty where it is not known.
+        heatmap: its picture; None where there is none.
+    """
+
+    slide_id: str
+    error: str
+    numbers: dict[str, float | None]
+    words: dict[str, str]
+    seconds: float | None
+    engine: str
+    heatmap: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSource:
+    """A folder of detect.
+
+    Attributes:
+        folder: where it is.
+        request: content of detect.json.
+        slides: all that were asked for, in their order.
+        has_summary: whether there are hotspots.
+    """
+
+    folder: Path
+    request: dict[str, Any]
+    slides: tuple[ScannedSlide, ...]
+    has_summary: bool
+
+    @property
+    def done(self) -> list[ScannedSlide]:
+        return [slide for slide in self.slides if not slide.error]
+
+    @property
+    def failed(self) -> list[ScannedSlide]:
+        return [slide for slide in self.slides if slide.error]
+
+    @property
+    def proposers(self) -> list[str]:
+        """Which proposer was used; several only where folders were put together."""
+        used = dict.fromkeys(slide.words["proposer"] for slide in self.done if slide.words["proposer"])
+        return list(used) or [str(self.request[key]) for key in ("proposer",) if self.request.get(key)]
+
+    @property
+    def engines(self) -> list[str]:
+        used = dict.fromkeys(slide.engine for slide in self.done if slide.engine)
+        return list(used) or [str(self.request[key]) for key in ("engine",) if self.request.get(key)]
+
+    def total(self, column: str) -> float | None:
+        """Sum over the slides that were done; None where it is not known of one, or there is none."""
+        values = [slide.numbers[column] for slide in self.done]
+        known = [value for value in values if value is not None]
+        return math.fsum(known) if known and len(known) == len(values) else None
+
+    @property
+    def density_per_mm2(self) -> float | None:
+        figures, tissue = self.total("figures"), self.total("tissue_mm2")
+        return figures / tissue if figures is not None and tissue else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of the slides; None where it is not known of one of them."""
+        known = [slide.seconds for slide in self.done if slide.seconds is not None]
+        return math.fsum(known) if known and len(known) == len(self.done) else None
+
+
+def read_scan(folder: Path, request: dict[str, Any], slides_file: str) -> ScanSource | None:
+    """Read a folder of detect; None where it has neither summary.csv nor `slides_file`.
+
+    Raises:
+        FormatError: a file of it is broken; the line is named.
+    """
+    summary = folder / SUMMARY_FILE
+    if summary.exists():
+        rows = read_table(summary, required=_NEEDED, optional=_OPTIONAL)
+    elif (folder / slides_file).exists():
+        rows = read_table(folder / slides_file, required=("slide_id", "error"), optional=(*_NEEDED, *_OPTIONAL))
+    else:
+        return None
+    timing = folder / TIMING_FILE
+    timed = read_table(timing, required=("slide_id", "seconds"), optional=("engine",)) if timing.exists() else []
+    by_slide = {row.values["slide_id"]: row for row in timed}
+    slides = tuple(_slide(folder, row, by_slide.get(row.values["slide_id"])) for row in rows)
+    return ScanSource(folder=folder, request=request, slides=slides, has_summary=summary.exists())
+
+
+def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
+    name = row.values["slide_id"]
+    picture = folder / HEATMAPS / f"{name}.png"
+    inside = picture.parent == folder / HEATMAPS and picture.is_file()  # a name is not trusted to be one
+    numeric = {*_NEEDED, *_OPTIONAL} - {"slide_id", "error", "hotspot_shape", "proposer"}
+    return ScannedSlide(
+        slide_id=name,
+        error=row.values["error"],
+        numbers={column: _number(row, column) for column in sorted(numeric)},
+        words={column: row.values.get(column, "") for column in ("hotspot_shape", "proposer")},
+        seconds=None if timed is None else _number(timed, "seconds"),
+        engine="" if timed is None else timed.values["engine"],
+        heatmap=picture if inside else None,
+    )
+
+
+def _number(row: Row, column: str) -> float | None:
+    text = row.values.get(column, "")
+    return finite(text, column, where=row.where) if text else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatView:
+    """A heat map as the page shows it.
+
+    Attributes:
+        slide: whose.
+        uri: the picture in the page.
+        width, height: in px.
+    """
+
+    slide: ScannedSlide
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanView:
+    """A folder of detect as the page shows it.
+
+    Attributes:
+        source: its numbers.
+        heatmaps: of the slides with most figures in their hotspot, the most first.
+        num_heatmaps: how many there are in the folder.
+        faults: pictures that cannot be read, a sentence each.
+    """
+
+    source: ScanSource
+    heatmaps: tuple[HeatView, ...]
+    num_heatmaps: int
+    faults: tuple[str, ...]
+
+
+def view_scan(source: ScanSource, most: int) -> ScanView:
+    """The page's part of a scan, with at most `most` heat maps; one that cannot be read is named."""
+    there = [slide for slide in source.done if slide.heatmap is not None]
+    hottest = sorted(there, key=lambda slide: -(slide.numbers["hotspot_figures"] or 0.0))  # ties by row
+    views: list[HeatView] = []
+    faults: list[str] = []
+    for slide in hottest[:most]:
+        try:
+            views.append(_view(slide))
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            faults.append(f"{slide.slide_id}: the heat map is no picture that can be read ({type(error).__name__})")
+    return ScanView(source=source, heatmaps=tuple(views), num_heatmaps=len(there), faults=tuple(faults))
+
+
+def _view(slide: ScannedSlide) -> HeatView:
+    """As JPEG, a third of the PNG's bytes; the PNG stays beside the page."""
+    with Image.open(str(slide.heatmap)) as image:
+        rgb = image.convert("RGB")
+    file = io.BytesIO()
+    rgb.save(file, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return HeatView(slide=slide, uri=uri, width=rgb.width, height=rgb.height)
