@@ -107,7 +107,7 @@ def look_for_components(slide: Slide, figures_l0: NDArray[np.float64], tally: Ta
         plane = slide.read(slide.bounds, config.mpp)
         figures = rescale_points(figures_l0, mpp_from=slide.mpp, mpp_to=config.mpp)
         start = time.process_time()
-        found = find_components(plane, nucleus_threshold([plane]), config)
+        found = find_components(plane, nucleus_threshold([plane], config), config)
         tally.add_time(f"components, {name}", start)
         near = int((nearest_um(found.center_px, figures, config.mpp) <= 7.5).sum())
         count, hit = tally.components.get(name, (0, 0))

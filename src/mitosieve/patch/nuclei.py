@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mitosieve.patch.blur import box_sums, box_widths
 from mitosieve.patch.haematoxylin import STEPS_PER_OD, haematoxylin_steps
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP
 from mitosieve.stain import OD_OF_VALUE
@@ -33,6 +34,7 @@ MAX_REACH_PX = 1024
 """Scales that would need a larger margin are refused: they are no scales of cells."""
 
 _LEVELS, _STEP = 16368, GRID_PX * GRID_PX
+_TOP = _LEVELS * _STEP
 """Table values are multiples of 4 below 2 ** 16, so means of 2 x 2 pixels are whole numbers and nothing is rounded."""
 
 _EXACT_BITS = 18
@@ -149,7 +151,7 @@ def recentre(pixels: NDArray[np.uint8], center_px: NDArray[np.floating], config:
     """
     radius = _move(config)
     fine = _mean_of_blocks(_whole_blocks(_density(pixels, config.channel, 1.0)), GRID_PX)
-    dark, _ = _blurred(fine, _center_boxes(config))
+    dark, _ = box_sums(fine, _center_boxes(config), top=_TOP)
     dark = np.pad(dark, radius, constant_values=-1)
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     near = np.lexsort((x.ravel(), y.ravel(), (x**2 + y**2).ravel()))
@@ -163,12 +165,12 @@ def recentre(pixels: NDArray[np.uint8], center_px: NDArray[np.floating], config:
 def _contrast(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.float32]:
     """Contrast of each 2 x 2 block, in units of OD ** emphasis; what is missing to whole coarse blocks repeats."""
     fine = _mean_of_blocks(_whole_blocks(_density(pixels, config.channel, config.emphasis)), GRID_PX)
-    small, small_weight = _blurred(fine, _small_boxes(config))
-    large, large_weight = _blurred(_coarse(fine), _large_boxes(config))
-    shift = max(0, (_STEP * _LEVELS * large_weight).bit_length() - _EXACT_BITS)
+    small, small_weight = box_sums(fine, _small_boxes(config), top=_TOP)
+    large, large_weight = box_sums(_coarse(fine), _large_boxes(config), top=_TOP)
+    shift = max(0, (_TOP * large_weight).bit_length() - _EXACT_BITS)
     coarse = np.floor(large / float(2**shift)).astype(np.float32)
     around = cv2.resize(coarse, (fine.shape[1], fine.shape[0]), interpolation=cv2.INTER_LINEAR)
-    unit = TOP_OD**config.emphasis / (_STEP * _LEVELS)
+    unit = TOP_OD**config.emphasis / _TOP
     cell = small.astype(np.float32) * np.float32(unit / small_weight)
     around *= np.float32(unit * 2**shift / large_weight)
     return np.asarray(cell - around, dtype=np.float32)
@@ -203,41 +205,21 @@ def _coarse(fine: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return _mean_of_blocks((fine + np.uint16(8)) & np.uint16(0xFFF0), COARSE_PX // GRID_PX)
 
 
-def _blurred(values: NDArray[np.uint16], widths: tuple[int, int]) -> tuple[NDArray[np.int32 | np.float64], int]:
-    """Sums of box filters of odd widths, one after the other, and the total weight; exact whole numbers."""
-    weight = math.prod(widths) ** 2
-    depth = cv2.CV_32S if _STEP * _LEVELS * weight < 2**31 else cv2.CV_64F
-    first, second = (2 * (width,) for width in widths)
-    sums = cv2.boxFilter(values, depth, first, normalize=False, borderType=cv2.BORDER_REPLICATE)
-    sums = cv2.boxFilter(sums, depth, second, normalize=False, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(sums, dtype=np.int32 if depth == cv2.CV_32S else np.float64), weight
-
-
 def _small_boxes(config: ContrastConfig) -> tuple[int, int]:
-    return _boxes(config.small_um / (config.mpp * GRID_PX))
+    return box_widths(config.small_um / (config.mpp * GRID_PX))
 
 
 def _large_boxes(config: ContrastConfig) -> tuple[int, int]:
-    return _boxes(config.large_um / (config.mpp * COARSE_PX))
+    return box_widths(config.large_um / (config.mpp * COARSE_PX))
 
 
 def _center_boxes(config: ContrastConfig) -> tuple[int, int]:
-    return _boxes(CELL_UM / (config.mpp * GRID_PX))
+    return box_widths(CELL_UM / (config.mpp * GRID_PX))
 
 
 def _move(config: ContrastConfig) -> int:
     """Blocks that a spot may move by."""
     return int(MOVE_UM / (config.mpp * GRID_PX) + 1e-9)
-
-
-def _boxes(sigma: float) -> tuple[int, int]:
-    """Odd widths, equal or two apart, of the two box filters whose variance together is nearest to sigma squared.
-
-    A box of width w has the variance (w * w - 1) / 12.
-    """
-    low = max(1, 2 * int((math.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1)
-    pairs = [(low, low), (low, low + 2), (low + 2, low + 2)]
-    return min(pairs, key=lambda pair: abs((pair[0] ** 2 + pair[1] ** 2 - 2) / 12 - sigma**2))
 
 
 def _spacing(config: ContrastConfig) -> int:
