@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mitosieve.export.heatmap import Overview, density_per_mm2, write_heatmap
+from mitosieve.export.heatmap import Thumbnail, density_per_mm2, write_heatmap
 from mitosieve.score.hotspot import find_hotspot
 
 GLASS = 240
 
 
-def an_overview(width=600, height=400, *, mpp_xy=(20.0, 20.0)):
+def a_thumbnail(width=600, height=400, *, mpp_xy=(20.0, 20.0)):
     """Glass with a pale patch of tissue; 12 x 8 mm."""
     rgb = np.full((height, width, 3), GLASS, dtype=np.uint8)
     rgb[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = (214, 160, 196)
-    return Overview(rgb=rgb, mpp_xy=mpp_xy)
+    return Thumbnail(rgb=rgb, mpp_xy=mpp_xy)
 
 
 def drawn(path):
@@ -72,7 +72,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
     points = np.random.default_rng(0).uniform(0, 8000, (50, 2))
     hotspot = find_hotspot(points / 1000, size_mm=(12, 8))
     one, two = (
-        write_heatmap(tmp_path / name, an_overview(), points, hotspot=hotspot).read_bytes() for name in ("a", "b")
+        write_heatmap(tmp_path / name, a_thumbnail(), points, hotspot=hotspot).read_bytes() for name in ("a", "b")
     )
     assert one == two
     assert b"matplotlib" not in one.lower()
@@ -81,7 +81,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 def test_colour_is_where_the_figures_are(tmp_path):
     """A spot at the left is coloured, the right is not; the picture begins 12 px from the left."""
     points = np.random.default_rng(0).normal((3000, 4000), 150, (40, 2))
-    pixels = drawn(write_heatmap(tmp_path / "h.png", an_overview(), points))
+    pixels = drawn(write_heatmap(tmp_path / "h.png", a_thumbnail(), points))
     rows, columns = np.nonzero(colored(pixels))
     assert columns.mean() == pytest.approx(12 + 150, abs=5)
     assert rows.mean() == pytest.approx(12 + 200, abs=5)
@@ -93,8 +93,8 @@ def test_the_hotspot_is_outlined_at_its_place(tmp_path, shape):
     """The picture changes along the region's edge, and nowhere far from it but in the caption below."""
     points = np.random.default_rng(0).normal((7000, 3000), 300, (40, 2))
     hotspot = find_hotspot(points / 1000, size_mm=(12, 8), shape=shape)
-    bare = drawn(write_heatmap(tmp_path / "bare.png", an_overview(), points))
-    pixels = drawn(write_heatmap(tmp_path / "with.png", an_overview(), points, hotspot=hotspot))
+    bare = drawn(write_heatmap(tmp_path / "bare.png", a_thumbnail(), points))
+    pixels = drawn(write_heatmap(tmp_path / "with.png", a_thumbnail(), points, hotspot=hotspot))
     rows, columns = np.nonzero((pixels != bare).any(axis=2)[:410])
     x, y = (12 + value * 50 for value in hotspot.center_mm)
     half = np.array(hotspot.size_mm) * 25
@@ -106,19 +106,19 @@ def test_the_hotspot_is_outlined_at_its_place(tmp_path, shape):
 
 
 def test_a_slide_without_figures_is_a_picture_without_colour(tmp_path):
-    """The overview, and words below it; a hotspot that holds nothing is not outlined."""
+    """The thumbnail, and words below it; a hotspot that holds nothing is not outlined."""
     none = np.zeros((0, 2))
     empty = find_hotspot(none, size_mm=(12, 8))
-    bytes_of = [write_heatmap(tmp_path / "h.png", an_overview(), none, hotspot=h).read_bytes() for h in (None, empty)]
+    bytes_of = [write_heatmap(tmp_path / "h.png", a_thumbnail(), none, hotspot=h).read_bytes() for h in (None, empty)]
     assert bytes_of[0] == bytes_of[1]
     pixels = drawn(tmp_path / "h.png")
     assert not colored(pixels).any()
-    assert (pixels[414:430, 500:612] < 100).any()
+    assert (pixels[414:440, 500:612] < 100).any()
 
 
 def test_the_scale_bar_is_as_long_as_it_says(tmp_path):
     """At most a quarter of 12 mm, so 2 mm; 100 px at 20 um."""
-    pixels = drawn(write_heatmap(tmp_path / "h.png", an_overview(), np.zeros((0, 2))))
+    pixels = drawn(write_heatmap(tmp_path / "h.png", a_thumbnail(), np.zeros((0, 2))))
     black = (pixels[418:430, :300] < 60).all(axis=2).sum(axis=1)
     assert black.max() == pytest.approx(100, abs=2)
 
@@ -138,23 +138,23 @@ def test_any_overview_is_drawn_at_a_useful_size(tmp_path, width, height, mpp_xy)
     points = np.array([(0.1, 0.1)])
     size_mm = (width * mpp_xy[0] / 1000, height * mpp_xy[1] / 1000)
     hotspot = find_hotspot(points / 1000, size_mm=size_mm)
-    path = write_heatmap(tmp_path / "h.png", an_overview(width, height, mpp_xy=mpp_xy), points, hotspot=hotspot)
+    path = write_heatmap(tmp_path / "h.png", a_thumbnail(width, height, mpp_xy=mpp_xy), points, hotspot=hotspot)
     shape = drawn(path).shape
     assert 300 <= max(shape[:2]) <= 1050
     assert path.stat().st_size < 2e6
 
 
 @pytest.mark.parametrize(
-    ("overview", "bandwidth"),
+    ("thumbnail", "bandwidth"),
     [
-        (Overview(rgb=np.zeros((0, 4, 3), np.uint8), mpp_xy=(1, 1)), 300),
-        (an_overview(mpp_xy=(0.0, 1.0)), 300),
-        (an_overview(), 0),
-        (an_overview(), math.nan),
+        (Thumbnail(rgb=np.zeros((0, 4, 3), np.uint8), mpp_xy=(1, 1)), 300),
+        (a_thumbnail(mpp_xy=(0.0, 1.0)), 300),
+        (a_thumbnail(), 0),
+        (a_thumbnail(), math.nan),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(tmp_path, overview, bandwidth):
+def test_what_cannot_be_drawn_is_refused(tmp_path, thumbnail, bandwidth):
     """Before anything is written."""
     with pytest.raises(ValueError, match="no heat map"):
-        write_heatmap(tmp_path / "h.png", overview, np.zeros((0, 2)), bandwidth_um=bandwidth)
+        write_heatmap(tmp_path / "h.png", thumbnail, np.zeros((0, 2)), bandwidth_um=bandwidth)
     assert not list(tmp_path.iterdir())

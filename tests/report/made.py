@@ -11,7 +11,7 @@ from build import a_cohort
 from mitosieve.annotation import Label
 from mitosieve.detection import Detections
 from mitosieve.evaluation import EvaluateConfig, evaluate_folder
-from mitosieve.export.heatmap import Overview, write_heatmap
+from mitosieve.export.heatmap import Thumbnail, write_heatmap
 from mitosieve.export.summary import SlideFailure, SlideFindings, summarize, write_summary, write_timing
 from mitosieve.export.table import write_detections
 from mitosieve.runfolder import RunFolder, write_json
@@ -111,9 +111,9 @@ def a_scan(folder, *, slides=3, failed=("broken",), timed=True, heatmaps=True, s
         parts.append(found)
         rows.append(f"{name},{name}.svs,0.25,{len(center)},")
         if heatmaps:
-            overview = Overview(rgb=np.full((200, 300, 3), 240, np.uint8), mpp_xy=(40.0, 40.0))
+            thumbnail = Thumbnail(rgb=np.full((200, 300, 3), 240, np.uint8), mpp_xy=(40.0, 40.0))
             place = folder / "heatmaps" / f"{name}.png"
-            write_heatmap(place, overview, (center + 0.5) * 0.25, hotspot=counted[-1].hotspot)
+            write_heatmap(place, thumbnail, (center + 0.5) * 0.25, hotspot=counted[-1].hotspot)
     failures = [SlideFailure(slide_id=name, error="is truncated") for name in failed]
     rows += [f"{failure.slide_id},{failure.slide_id}.svs,,,{failure.error}" for failure in failures]
     write_detections(folder / "detections.csv", Detections.concatenate(parts))

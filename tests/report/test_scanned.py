@@ -23,7 +23,7 @@ def test_the_page_tells_counts_hotspots_and_what_was_used(scanned):
     """Totals, a row a slide, proposer, engine, failed slides, the disclaimer; all as in summary.csv."""
     _, page = scanned
     for words in (
-        "Mitotic figures found on 3 of 4 slides; 1 could not be done",
+        "Searched for mitotic figures: 3 of 4 slides; 1 could not be done",
         "Figures 30 at threshold 0.500",
         "Tissue, mm² 60.0",
         "Figures per mm² 0.50",
@@ -69,7 +69,7 @@ def test_a_folder_without_pictures_times_or_summary_has_a_page(tmp_path):
 def test_a_job_where_all_failed_has_a_page(tmp_path):
     """No slide is done; both are named."""
     text = Page(write_report(a_scan(tmp_path / "scan", slides=0, failed=("a", "b")))).text
-    assert "found on 0 of 2 slides; 2 could not be done" in text
+    assert "Searched for mitotic figures: 0 of 2 slides; 2 could not be done" in text
     assert "a: is truncated" in text
     assert "Figures –" in text
 

@@ -34,20 +34,23 @@ BANDWIDTH_UM = 300.0
 _COLORS = "viridis"
 _LONGEST_PX = (480, 900)
 _DPI = 100
-_MARGIN_IN = (0.12, 1.05, 0.12, 0.42)
+_FONT = 11.0
+"""Still legible where a page shows the picture at half its size."""
+
+_MARGIN_IN = (0.12, 1.15, 0.12, 0.46)
 """Left, right (with the colour bar), above and below the picture, in inches."""
 
 _SHORTEST_IN = 2.4
 _GREY = 0.85
 _OPAQUE = 0.8
-_CAPTION: dict[str, Any] = {"loc": "right", "y": 0, "pad": -13, "fontsize": 9}
+_CAPTION: dict[str, Any] = {"loc": "right", "y": 0, "pad": -15, "fontsize": _FONT}
 """Below the picture at the right."""
 
 _SCALES_MM = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overview:
+class Thumbnail:
     """A small picture of a whole slide.
 
     Attributes:
@@ -98,17 +101,17 @@ def _spread(length: int, sigma_px: float) -> NDArray[np.float64]:
 
 def write_heatmap(
     path: Path,
-    overview: Overview,
+    thumbnail: Thumbnail,
     point_um: NDArray[np.floating],
     *,
     hotspot: Hotspot | None = None,
     bandwidth_um: float = BANDWIDTH_UM,
 ) -> Path:
-    """Draw the density of points over the overview, with its colour bar, the hotspot's outline and a scale bar.
+    """Draw the density of points over the thumbnail, with its colour bar, the hotspot's outline and a scale bar.
 
     Args:
         path: the PNG.
-        overview: of the whole slide; drawn with square pixels, its longer side 480 to 900 of them.
+        thumbnail: of the whole slide; drawn with square pixels, its longer side 480 to 900 of them.
         point_um: (N, 2) x, y of the figures from the slide's upper left corner; none is a picture that says so.
         hotspot: outlined where it holds a figure.
         bandwidth_um: sigma of the density.
@@ -117,13 +120,13 @@ def write_heatmap(
         ValueError: no pixels, or a resolution or bandwidth that is not above 0.
         StorageError: the file cannot be written; nothing is left behind.
     """
-    measures = (*overview.mpp_xy, bandwidth_um)
-    if 0 in overview.rgb.shape or not all(math.isfinite(value) and value > 0 for value in measures):
-        raise ValueError(f"no heat map of {overview.rgb.shape} at {overview.mpp_xy} um, bandwidth {bandwidth_um} um")
-    picture, mpp = _resized(overview)
+    measures = (*thumbnail.mpp_xy, bandwidth_um)
+    if 0 in thumbnail.rgb.shape or not all(math.isfinite(value) and value > 0 for value in measures):
+        raise ValueError(f"no heat map of {thumbnail.rgb.shape} at {thumbnail.mpp_xy} um, bandwidth {bandwidth_um} um")
+    picture, mpp = _resized(thumbnail)
     density = density_per_mm2(point_um, shape=picture.shape[:2], mpp_xy=(mpp, mpp), bandwidth_um=bandwidth_um)
     scale = Normalize(0, max(float(density.max()), 1.0))
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9.0, "axes.linewidth": 0.6}):
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": _FONT, "axes.linewidth": 0.6}):
         figure, axes, bar = _canvas(picture.shape[1], picture.shape[0])
         axes.imshow(_blended(picture, density, scale), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
@@ -138,15 +141,15 @@ def write_heatmap(
     return write_atomic(path, file.getvalue())
 
 
-def _resized(overview: Overview) -> tuple[NDArray[np.uint8], float]:
+def _resized(thumbnail: Thumbnail) -> tuple[NDArray[np.uint8], float]:
     """The picture with square pixels and a longer side within bounds, and the um of its pixels."""
-    width_um, height_um = overview.size_um
+    width_um, height_um = thumbnail.size_um
     least, most = (max(width_um, height_um) / longest for longest in reversed(_LONGEST_PX))
-    mpp = min(max(min(overview.mpp_xy), least), most)
+    mpp = min(max(min(thumbnail.mpp_xy), least), most)
     size = max(1, round(width_um / mpp)), max(1, round(height_um / mpp))
-    small = size[0] < overview.rgb.shape[1] or size[1] < overview.rgb.shape[0]
+    small = size[0] < thumbnail.rgb.shape[1] or size[1] < thumbnail.rgb.shape[0]
     how = cv2.INTER_AREA if small else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(overview.rgb, size, interpolation=how), dtype=np.uint8), mpp
+    return np.asarray(cv2.resize(thumbnail.rgb, size, interpolation=how), dtype=np.uint8), mpp
 
 
 def _canvas(width_px: int, height_px: int) -> tuple[Figure, Axes, Axes]:
@@ -195,4 +198,4 @@ def _scale_bar(figure: Figure, axes: Axes, width_px: int, mpp: float) -> None:
     length = length_mm * 1000 / mpp / width_px * box.width
     y = box.y0 - 0.12 / figure.get_figheight()
     figure.add_artist(Rectangle((box.x0, y), length, 0.04 / figure.get_figheight(), color="black", linewidth=0))
-    figure.text(box.x0, y - 0.05 / figure.get_figheight(), f"{length_mm:g} mm", va="top", fontsize=9)
+    figure.text(box.x0, y - 0.05 / figure.get_figheight(), f"{length_mm:g} mm", va="top", fontsize=_FONT)

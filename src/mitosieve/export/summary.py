@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
@@ -83,9 +84,15 @@ class SlideFindings:
     engine: str = ""
 
     def __post_init__(self) -> None:
-        strangers = sorted(set(np.unique(self.detections.slide_id).tolist()) - {self.slide_id})
-        if strangers:
-            raise FrameError(f"detections are of the slide '{strangers[0]}', not of '{self.slide_id}'")
+        strange = self.detections.slide_id != self.slide_id
+        if strange.any():
+            other = self.detections.slide_id[strange][0]
+            raise FrameError(f"detections are of the slide '{other}', not of '{self.slide_id}'")
+
+    @property
+    def figure_mm(self) -> NDArray[np.float64]:
+        """(N, 2) x, y of the figures in mm from the slide's upper left corner."""
+        return mm_from_l0(self.detections.figures.center_l0, self.mpp_xy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +196,10 @@ def summarize(findings: SlideFindings, *, area_mm2: float = AREA_MM2, shape: Sha
         area_mm2: of the hotspot.
         shape: of the hotspot.
     """
-    center_mm = mm_from_l0(findings.detections.figures.center_l0, findings.mpp_xy)
+    figure_mm = findings.figure_mm
     size_mm = slide_mm(findings.size_l0, findings.mpp_xy)
-    hotspot = find_hotspot(center_mm, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
-    return SlideSummary(findings=findings, figures=len(center_mm), hotspot=hotspot, score=_score(findings, hotspot))
+    hotspot = find_hotspot(figure_mm, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
+    return SlideSummary(findings=findings, figures=len(figure_mm), hotspot=hotspot, score=_score(findings, hotspot))
 
 
 def _score(findings: SlideFindings, hotspot: Hotspot) -> MitoticScore:
