@@ -4,8 +4,12 @@ import cv2
 import numpy as np
 import pytest
 from build_files import a_picture
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mitosieve.slide.tissue import DEFAULT_BACKGROUND, background_color, tissue_mask
+from mitosieve.geometry import Region
+from mitosieve.slide.plain import PlainSlide
+from mitosieve.slide.tissue import DEFAULT_BACKGROUND, Tissue, _ink, background_color, find_tissue, tissue_mask
 
 
 def glass(height=120, width=160, value=(236, 238, 240), noise=3.0):
@@ -32,7 +36,8 @@ def test_empty_glass_has_no_tissue(value):
 
 def test_full_frame_is_all_tissue():
     """A frame without glass is tissue everywhere."""
-    pixels = np.clip(a_picture() * np.array([0.8, 0.6, 0.75]), 0, 255).astype(np.uint8)
+    amount = 1.3 - a_picture()[..., :1] / 255
+    pixels = (240 * np.exp(-amount * np.array([0.4, 0.9, 0.35]))).astype(np.uint8)
     assert tissue_mask(pixels).mean() > 0.95
 
 
@@ -75,3 +80,95 @@ def test_real_frames_are_mostly_tissue(data_folder):
         color = background_color(pixels).astype(int)
         assert color.min() > 200
         assert color.max() - color.min() <= 25
+
+
+INKS = {
+    "blue": (30, 60, 180),
+    "navy": (20, 30, 90),
+    "green": (20, 130, 70),
+    "red": (205, 25, 35),
+    "black": (30, 28, 33),
+}
+
+
+@pytest.mark.parametrize("ink", INKS)
+def test_ink_is_no_tissue_and_hides_none(ink):
+    """A pen's stroke on glass is left out with its rim, and pale tissue beside it is still found."""
+    pixels = glass(240, 320)
+    pixels[60:180, 20:120] = np.clip(np.random.default_rng(0).normal((222, 190, 212), 4, (120, 100, 3)), 0, 255)
+    stroke = np.zeros(pixels.shape[:2], dtype=np.uint8)
+    cv2.line(stroke, (160, 20), (300, 220), 1, 9)
+    pixels[stroke == 1] = INKS[ink]
+    pixels = cv2.GaussianBlur(pixels, (0, 0), 0.8)
+    found = tissue_mask(pixels)
+    assert not found[:, 130:].any()
+    assert found[65:175, 25:115].mean() > 0.99
+
+
+def test_folds_are_tissue():
+    """Tissue that lies double is darker than any ink, in the colours of its stains."""
+    pixels = np.clip(np.random.default_rng(0).normal((205, 130, 185), 8, (120, 160, 3)), 0, 255).astype(np.uint8)
+    fold = np.clip(np.random.default_rng(1).normal((70, 22, 95), 8, (120, 12, 3)), 0, 255).astype(np.uint8)
+    pixels[:, 70:82] = fold
+    assert tissue_mask(pixels)[:, 70:82].mean() > 0.99
+
+
+def a_tissue(seed=0, mpp=8.0):
+    return Tissue(mask=np.random.default_rng(seed).random((30, 40)) < 0.4, mpp=mpp)
+
+
+@given(
+    st.integers(-30, 400),
+    st.integers(-30, 300),
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.sampled_from([0.7, 2.0, 16]),
+)
+def test_fraction_is_the_share_of_the_area(x, y, w, h, mpp):
+    """The part of a region that is tissue: counted on a grid of points ten times as fine as both lattices."""
+    tissue = a_tissue()
+    columns, rows = (x + (np.arange(400) + 0.5) * w / 400) * mpp, (y + (np.arange(400) + 0.5) * h / 400) * mpp
+    points = np.stack([np.repeat(columns[None], 400, 0).ravel(), np.repeat(rows[:, None], 400, 1).ravel()], axis=1)
+    found = tissue.fraction(Region(x=x, y=y, w=w, h=h), mpp)
+    assert found == pytest.approx(tissue.holds(points).mean(), abs=0.02)
+
+
+def test_a_pixel_of_the_mask_is_all_or_nothing():
+    """At the mask's own resolution a pixel's fraction is the mask; all of it together is the area."""
+    tissue = a_tissue()
+    found = [[tissue.fraction(Region(x=x, y=y, w=1, h=1), 8.0) for x in range(40)] for y in range(30)]
+    assert np.allclose(found, tissue.mask)
+    whole = tissue.fraction(Region(x=0, y=0, w=40, h=30), 8.0)
+    assert whole * 40 * 30 * 64 / 1e6 == pytest.approx(tissue.area_mm2)
+
+
+def test_points_beyond_the_mask_are_on_no_tissue():
+    """Points left, right, above and below the slide are not on tissue; the far edge belongs to nothing."""
+    tissue = Tissue(mask=np.ones((2, 3), dtype=bool), mpp=8.0)
+    points = np.array([[0.0, 0.0], [23.9, 15.9], [24.0, 1.0], [1.0, 16.0], [-0.1, 1.0], [1.0, -0.1]])
+    assert tissue.holds(points).tolist() == [True, True, False, False, False, False]
+    assert tissue.holds(np.zeros((0, 2))).tolist() == []
+    assert tissue.fraction(Region(x=0, y=0, w=0, h=4), 1.0) == 0
+
+
+def test_tissue_of_a_slide_is_found(tmp_path):
+    """The area found on a slide is that of what was drawn, at any resolution of the look."""
+    pixels = glass(900, 1200)
+    cv2.circle(pixels, (500, 450), 300, (200, 130, 180), -1)
+    slide = PlainSlide(slide_id="s", path=tmp_path / "s.png", mpp=2.0, pixels=pixels)
+    for mpp in (4.0, 8.0):
+        assert find_tissue(slide, mpp).area_mm2 == pytest.approx(np.pi * 0.6**2, rel=0.05)
+    assert find_tissue(PlainSlide(slide_id="e", path=tmp_path / "e", mpp=2.0, pixels=glass(900, 900))).area_mm2 < 0.01
+
+
+@pytest.mark.data
+def test_real_tissue_is_not_taken_for_ink(data_folder):
+    """On frames of two scanners and slides of many laboratories hardly a pixel of tissue looks like ink."""
+    paths = sorted((data_folder / "mitos14" / "frames").glob("*.jpg"))[::40]
+    shares = []
+    for path in paths + sorted((data_folder / "unlabelled").glob("*.jpg"))[::6]:
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        small = cv2.resize(pixels, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA)
+        shares.append(_ink(small, background_color(small)).mean())
+    assert np.mean(shares) < 0.002
+    assert max(shares) < 0.02

@@ -1,8 +1,14 @@
 """Where tissue is on an overview, and the colour of the glass around it. Pixels in, pixels out; knows no files."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mitosieve.geometry import Region, mm2_from_px2
+from mitosieve.slide.image import Slide
 
 DEFAULT_BACKGROUND = (242, 242, 242)
 """Glass of a slide that shows none: near the median glass of common scanners, which is not quite white."""
@@ -20,6 +26,8 @@ full one. In natural-log OD of the green channel, which both stains absorb, rela
 
 _PADDING_VALUE = 20
 _SAMPLE_PX = 250_000
+_MAX_OD = 3.0
+_RIM_PX = 3
 
 
 def background_color(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -47,7 +55,7 @@ def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which pixels of an overview are tissue: Otsu's threshold on the green channel's OD, within fixed bounds.
 
     An empty slide has no tissue and a full one no glass, because the threshold cannot leave its bounds. Black padding
-    and ink are not tissue.
+    and ink (blue, green, red, black) with its rim are not tissue; folds are, for they are dark in the stains' colours.
 
     Args:
         rgb: uint8 (h, w, 3), best at 4 to 16 um per px; finer only costs time.
@@ -57,11 +65,115 @@ def tissue_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """
     if rgb.shape[0] == 0 or rgb.shape[1] == 0:
         return np.zeros(rgb.shape[:2], dtype=np.bool_)
-    glass = float(background_color(rgb)[1])
-    green = np.asarray(cv2.GaussianBlur(rgb[..., 1], (0, 0), 1.0), dtype=np.uint8)
-    od_of_value = np.clip(np.log((glass + 1) / (np.arange(256) + 1.0)), 0.0, 2.0)
-    od = od_of_value[green]
-    scaled = np.rint(od * (255 / 2.0)).astype(np.uint8)
-    otsu = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] * (2.0 / 255)
+    glass = background_color(rgb)
+    other = _ink(rgb, glass)
+    green = np.where(other, glass[1], rgb[..., 1])
+    green = np.asarray(cv2.GaussianBlur(green, (0, 0), 1.0), dtype=np.uint8)
+    od = _od_of_value(glass[1])[green]
+    scaled = np.rint(od * (255 / _MAX_OD)).astype(np.uint8)[~other]
+    if len(scaled) == 0:
+        return ~other
+    otsu = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] * (_MAX_OD / 255)
     threshold = min(max(float(otsu), MIN_TISSUE_OD), MAX_TISSUE_OD)
-    return (od > threshold) & (rgb.max(axis=2) > _PADDING_VALUE)
+    return (od > threshold) & ~other
+
+
+def _od_of_value(glass: np.uint8) -> NDArray[np.float32]:
+    """Natural-log OD of each of the 256 values of a channel, relative to its glass, from 0 to _MAX_OD."""
+    return np.clip(np.log((float(glass) + 1) / (np.arange(256) + 1.0)), 0.0, _MAX_OD).astype(np.float32)
+
+
+def _ink(rgb: NDArray[np.uint8], glass: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels of pens and of black padding, with _RIM_PX around strokes, where ink and glass mix.
+
+    Both stains absorb green most. Blue and green ink absorb more red than green; black ink absorbs all alike; red ink
+    absorbs green and blue alike and hardly any red. Bounds: of 0.6 million tissue pixels of 83 pictures (two scanners'
+    MITOS-ATYPIA-14 frames and 62 slides of TCGA) fewer than 2 in 10,000 are beyond them, most of them blood.
+    """
+    red, green, blue = (_od_of_value(glass[channel])[rgb[..., channel]] for channel in range(3))
+    cold = ((red > 1.1 * green) & (red > 0.9)) | ((red > 1.3 * green) & (red > 0.3))
+    black = (red > 0.85 * green) & (blue > 0.8 * green) & (green > 0.7)
+    warm = (red < 0.35 * green) & (blue > 0.85 * green) & (green > 1.2)
+    marks = (cold | black | warm).astype(np.uint8)
+    strokes = cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((2, 2), dtype=np.uint8))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _RIM_PX + 1, 2 * _RIM_PX + 1))
+    return (cv2.dilate(strokes, disc) > 0) | (rgb.max(axis=2) <= _PADDING_VALUE)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tissue:
+    """Where a slide has tissue.
+
+    Attributes:
+        mask: bool (h, w): the pixels of the slide's lattice at `mpp` that are tissue.
+        mpp: um per px of the mask, whose pixels are square.
+    """
+
+    mask: NDArray[np.bool_]
+    mpp: float
+
+    @property
+    def area_mm2(self) -> float:
+        return mm2_from_px2(int(np.count_nonzero(self.mask)), self.mpp)
+
+    def fraction(self, region_px: Region, mpp: float) -> float:
+        """Which part of a region's area is tissue, exactly; what lies beyond the mask is none.
+
+        Args:
+            region_px: px of the slide's lattice at `mpp`.
+            mpp: um per px of the region.
+
+        Returns:
+            0 to 1; 0 for a region without area.
+        """
+        if region_px.area_px2 == 0:
+            return 0.0
+        scale = mpp / self.mpp
+        edges_x = np.array([region_px.x, region_px.x + region_px.w]) * scale
+        edges_y = np.array([region_px.y, region_px.y + region_px.h]) * scale
+        area = self._area_before(edges_x, edges_y)
+        inside = area[1, 1] - area[0, 1] - area[1, 0] + area[0, 0]
+        return float(np.clip(inside / (region_px.area_px2 * scale**2), 0.0, 1.0))
+
+    def holds(self, points_um: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which points (N, 2) lie on tissue; x and y in um from the slide's top left corner."""
+        columns, rows = np.floor(np.asarray(points_um, dtype=np.float64).T / self.mpp).astype(np.int64)
+        h, w = self.mask.shape
+        inside = (columns >= 0) & (columns < w) & (rows >= 0) & (rows < h)
+        answer = np.zeros(len(columns), dtype=np.bool_)
+        answer[inside] = self.mask[rows[inside], columns[inside]]
+        return answer
+
+    @cached_property
+    def _sums(self) -> NDArray[np.float64]:
+        """(h + 1, w + 1): tissue px above and left of each corner."""
+        sums = np.zeros((self.mask.shape[0] + 1, self.mask.shape[1] + 1))
+        np.cumsum(np.cumsum(self.mask, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
+        return sums
+
+    def _area_before(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Tissue area in px2 above and left of the crossings of rows `y` and columns `x`, in px from the corner.
+
+        Between corners the area is bilinear, because the mask is constant on each pixel.
+        """
+        h, w = self.mask.shape
+        x, y = np.clip(x, 0, w), np.clip(y, 0, h)
+        left, top = np.minimum(x.astype(np.int64), max(0, w - 1)), np.minimum(y.astype(np.int64), max(0, h - 1))
+        right, bottom = np.minimum(left + 1, w), np.minimum(top + 1, h)
+        p, q = x - left, (y - top)[:, None]
+        upper = self._sums[np.ix_(top, left)] * (1 - p) + self._sums[np.ix_(top, right)] * p
+        lower = self._sums[np.ix_(bottom, left)] * (1 - p) + self._sums[np.ix_(bottom, right)] * p
+        return upper * (1 - q) + lower * q
+
+
+def find_tissue(slide: Slide, mpp: float = 8.0) -> Tissue:
+    """Look at the whole slide and tell where its tissue is.
+
+    Args:
+        slide: opened.
+        mpp: um per px of the look.
+
+    Raises:
+        SlideError: the slide cannot be read.
+    """
+    return Tissue(mask=tissue_mask(slide.thumbnail(mpp)), mpp=mpp)
