@@ -158,8 +158,14 @@ def test_time_and_engine_are_in_no_file_that_promises_equal_bytes(tmp_path):
     ]
 
 
+def test_a_summary_holds_no_detections():
+    """A job keeps the summaries of all its slides, so they must be small."""
+    summary = summarize(some_findings(centers=CLUSTER))
+    assert (summary.figures, len(summary.findings.detections)) == (9, 0)
+
+
 def test_rows_of_another_slide_are_refused():
     """A count of them would be of nothing."""
     other = Detections.of(slide_id=["t"], center_l0=[(1, 1)], score=[0.9])
     with pytest.raises(FrameError, match="of the slide 't', not of 's'"):
-        some_findings("s").__class__(**{**vars(some_findings("s")), "detections": other})
+        SlideFindings(**{**vars(some_findings("s")), "detections": other})

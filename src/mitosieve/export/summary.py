@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class SlideSummary:
     """The counts of one slide.
 
     Attributes:
-        findings: what they are made of.
+        findings: what they are made of, with no detections left: the summaries of a thousand slides stay small.
         figures: how many.
         hotspot: the region with most of them.
         score: Nottingham mitotic score of the hotspot, or why there is none.
@@ -199,7 +199,12 @@ def summarize(findings: SlideFindings, *, area_mm2: float = AREA_MM2, shape: Sha
     figure_mm = findings.figure_mm
     size_mm = slide_mm(findings.size_l0, findings.mpp_xy)
     hotspot = find_hotspot(figure_mm, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
-    return SlideSummary(findings=findings, figures=len(figure_mm), hotspot=hotspot, score=_score(findings, hotspot))
+    return SlideSummary(
+        findings=replace(findings, detections=Detections.empty(findings.detections.stage_names)),
+        figures=len(figure_mm),
+        hotspot=hotspot,
+        score=_score(findings, hotspot),
+    )
 
 
 def _score(findings: SlideFindings, hotspot: Hotspot) -> MitoticScore:

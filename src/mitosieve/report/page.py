@@ -32,7 +32,7 @@ _ALL_CROPS = 500
 _GALLERIES = 3
 
 MOST_HEATMAPS = 30
-"""Heat maps on one page, at some 150 kB each."""
+"""Heat maps on one page, at some 100 to 200 kB each."""
 
 
 @dataclass(frozen=True, kw_only=True)

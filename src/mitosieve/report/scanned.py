@@ -30,7 +30,7 @@ _OPTIONAL = (
     "proposer",
     "threshold",
 )
-_JPEG_QUALITY = 85
+_JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +198,10 @@ def view_scan(source: ScanSource, most: int) -> ScanView:
 
 
 def _view(slide: ScannedSlide) -> HeatView:
-    """As JPEG, a third of the PNG's bytes; the PNG stays beside the page."""
+    """As JPEG, a fraction of the PNG's bytes; the PNG stays beside the page."""
     with Image.open(str(slide.heatmap)) as image:
         rgb = image.convert("RGB")
     file = io.BytesIO()
-    rgb.save(file, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    rgb.save(file, format="JPEG", quality=_JPEG_QUALITY)
     uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
     return HeatView(slide=slide, uri=uri, width=rgb.width, height=rgb.height)
