@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import shapely
+import tifffile
 from highdicom.ann import annread
 
-from build import an_image
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, FrameError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES, SlideContext
@@ -180,12 +180,16 @@ def test_a_slide_without_a_resolution_has_no_mm(mpp):
         a_slide(mpp_xy=(0.25, mpp))
 
 
-def test_an_opened_slide_tells_its_facts(tmp_path):
-    """Name, file, size and resolution of the slide that was read."""
-    an_image(tmp_path / "a.png", width=40, height=30)
-    with open_slide(tmp_path / "a.png", mpp=0.5) as slide:
+@pytest.mark.parametrize("mpp_xy", [(0.5, 0.5), (0.25, 0.5)])
+def test_an_opened_slide_tells_its_facts(tmp_path, mpp_xy):
+    """Name, file, size and resolution of the slide that was read, also where its pixels are oblong."""
+    stated = tuple(1e4 / mpp for mpp in mpp_xy)
+    pixels = np.full((30, 40, 3), 200, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", resolution=stated, resolutionunit="CENTIMETER")
+    with open_slide(tmp_path / "a.tif") as slide:
         told = SlideContext.of(slide)
-    assert (told.slide_id, told.path, told.size_l0, told.mpp_xy) == ("a", tmp_path / "a.png", (40, 30), (0.5, 0.5))
+    assert (told.slide_id, told.path, told.size_l0) == ("a", tmp_path / "a.tif", (40, 30))
+    assert told.mpp_xy == pytest.approx(mpp_xy)
 
 
 @pytest.mark.data

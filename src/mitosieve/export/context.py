@@ -35,7 +35,7 @@ class SlideContext:
     @classmethod
     def of(cls, slide: Slide) -> "SlideContext":
         """The facts of an opened slide."""
-        return cls(slide_id=slide.slide_id, path=slide.path, size_l0=slide.size_l0, mpp_xy=(slide.mpp, slide.mpp))
+        return cls(slide_id=slide.slide_id, path=slide.path, size_l0=slide.size_l0, mpp_xy=slide.mpp_xy)
 
     def mm(self, center_l0: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 2) level-0 px in mm, each axis by its own mpp; the centre of the pixel (0, 0) is at 0 mm."""
