@@ -101,7 +101,7 @@ def nucleus_threshold(planes: Sequence[NDArray[np.uint8]], config: ComponentConf
     counts = np.zeros(_OTSU_TOP + 1, dtype=np.int64)
     for plane in planes:
         level = np.minimum(blurred_steps(plane, config) // (STEPS_PER_OD // _OTSU_STEPS), _OTSU_TOP)
-        counts += np.bincount(level[plane.any(axis=2)], minlength=_OTSU_TOP + 1)
+        counts += np.bincount(level[_not_black(plane)], minlength=_OTSU_TOP + 1)
     return max(MIN_NUCLEUS_OD, _otsu(counts) / _OTSU_STEPS)
 
 
@@ -118,7 +118,7 @@ def find_components(pixels: NDArray[np.uint8], threshold_od: float, config: Comp
         threshold_od: haematoxylin OD of a nucleus's pixel, or more; `nucleus_threshold` of the slide.
         config: sizes.
     """
-    mask = (blurred_steps(pixels, config) >= threshold_od * STEPS_PER_OD) & pixels.any(axis=2)
+    mask = (blurred_steps(pixels, config) >= threshold_od * STEPS_PER_OD) & _not_black(pixels)
     if mask.size == 0:
         return Components(center_px=np.zeros((0, 2)), area_um2=np.zeros(0))
     count, _, stats, centers = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
@@ -138,7 +138,7 @@ def may_be_negative(
     A window of w px holds the w columns from ceil(x - w / 2) on, and rows alike; what leaves the plane does not count.
     Near is at most `exclusion_um` from a figure (M, 2), pixel centre to figure. Black is (0, 0, 0): padding.
     """
-    masked = (pixels == 0).all(axis=2)
+    masked = ~_not_black(pixels)
     radius = config.exclusion_um / config.mpp
     for x, y in figure_px:
         _add_disc(masked, float(x), float(y), radius)
@@ -149,6 +149,11 @@ def may_be_negative(
     low, high = np.clip(first, 0, limit), np.clip(first + side, 0, limit)
     corners = table[high[:, 1], high[:, 0]] + table[low[:, 1], low[:, 0]]
     return corners == table[high[:, 1], low[:, 0]] + table[low[:, 1], high[:, 0]]
+
+
+def _not_black(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pixels are not padding; by channels, since reducing over an axis of three is slow."""
+    return (pixels[..., 0] | pixels[..., 1] | pixels[..., 2]) != 0
 
 
 def _merged(center: NDArray[np.float64], area: NDArray[np.float64], distance_px: float) -> Components:
