@@ -18,10 +18,21 @@ MAX_PLAIN_PX = 2**29
 MAX_PLAIN_SIDE = 65_500
 """Longest side of a plain image in px, the limit of libjpeg."""
 
+DICOM_MARK, DICOM_HEAD = b"DICM", 132
+"""The four bytes that end the first 132 of a DICOM file."""
+
 _TRUNCATED = "copy or download it again: it ends before its last pixel"
 _TO_TIFF = "convert it to a tiled TIFF, which is read by parts: vips tiffsave IN OUT.tif --tile --pyramid --bigtiff"
 _TO_RGB = "convert it to 8-bit RGB: magick IN -depth 8 -colorspace sRGB -type TrueColor OUT.png"
 _GREY = "is a grey image; stains cannot be told apart without colour"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a file that begins as DICOM files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(DICOM_HEAD)[-4:] == DICOM_MARK
 
 
 def truncated(path: Path) -> SlideError:

@@ -116,7 +116,7 @@ class Slide(ABC):
 
     def downsample(self, level: int) -> tuple[float, float]:
         """Level-0 px per px of a level, in x and y: the whole number that explains its size, else the exact ratio."""
-        return _downsample(self.size_l0, self.levels[level])
+        return whole_ratio(self.size_l0, self.levels[level])
 
     def level_for(self, mpp: float) -> int:
         """The coarsest level that is not coarser than `mpp` by over 1 %."""
@@ -206,8 +206,8 @@ class Slide(ABC):
         self.close()
 
 
-def _downsample(size_l0: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
-    """Level-0 px per px of a level.
+def whole_ratio(size_l0: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """Level-0 px per px of a level in x and y: the whole number that explains its size, else the exact ratio.
 
     A writer that halves again and again drops or adds a part of a pixel each time; its pixels still cover a whole
     number of level-0 px, and the ratio of the sizes would move the far edge by up to a pixel of the level.

@@ -3,24 +3,24 @@
 Knows nothing of cohorts, patches or networks. To add a format: write its reader, name its first bytes here.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Mpp
-from mitosieve.slide.header import bmp_facts, jpeg_facts, png_facts
+from mitosieve.slide.header import DICOM_HEAD, DICOM_MARK, bmp_facts, is_dicom, jpeg_facts, png_facts
 from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp, resolve_mpp_xy
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.tiff import TiffSlide
-from mitosieve.slide.tiffheader import tiff_facts
+from mitosieve.slide.tiffheader import has_vendor_marks, tiff_facts
 
 __all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "CACHE_BYTES", "MIN_MPP", "MAX_MPP"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_FACTS = {
+_PLAIN = {
     b"\x89PNG\r\n\x1a\n": png_facts,
     b"\xff\xd8\xff": jpeg_facts,
     b"BM": bmp_facts,
-    **dict.fromkeys(_TIFF, tiff_facts),
 }
 _STRANGERS = {
     b"GIF8": "a GIF",
@@ -43,10 +43,33 @@ def facts(path: str | Path) -> SlideFacts:
         SlideError: the file is missing, empty, no image, or an image that cannot be used; says how to convert it.
     """
     path = Path(path)
+    return _kind_of(path)[0](path)
+
+
+def _kind_of(path: Path) -> tuple[Callable[[Path], SlideFacts], Callable[..., Slide]]:
+    """How to tell the facts of a file, and what opens it.
+
+    The readers of scanners' formats are imported when a file needs them: they take a second to load.
+
+    Raises:
+        SlideError: the file is missing, empty or of no known kind.
+    """
     head = _first_bytes(path)
-    for magic, read in _FACTS.items():
-        if head.startswith(magic):
-            return read(path)
+    plain = next((read for magic, read in _PLAIN.items() if head.startswith(magic)), None)
+    if plain is not None and not (path.with_suffix("") / "Slidedat.ini").is_file():  # a MIRAX slide begins as a JPEG
+        return plain, PlainSlide.open
+    if not head or head[-4:] == DICOM_MARK:
+        from mitosieve.slide.dicom import DicomSlide, dicom_facts
+
+        return dicom_facts, DicomSlide.open
+    is_tiff = head.startswith(_TIFF)
+    if not is_tiff or has_vendor_marks(path):
+        from mitosieve.slide.vendor import VendorSlide, vendor_facts, vendor_of
+
+        if vendor_of(path) is not None:
+            return vendor_facts, VendorSlide.open
+    if is_tiff:
+        return tiff_facts, TiffSlide.open
     if head[4:8] == b"ftyp":
         raise SlideError("is a HEIF picture or a film, which is not read", where=path, remedy=_CONVERT)
     kind = next((name for magic, name in _STRANGERS.items() if head.startswith(magic)), None)
@@ -67,7 +90,8 @@ def open_slide(
     other software refer to the stored pixels. Transparent pixels are laid over white.
 
     Args:
-        path: PNG, JPEG, BMP (up to 2**29 px) or TIFF (flat or pyramid, also Aperio SVS): 8-bit RGB.
+        path: PNG, JPEG, BMP (up to 2**29 px), TIFF (flat or pyramid, also Aperio SVS and OME-TIFF), a scanner's format
+            that OpenSlide reads, or a DICOM slide (its folder or one of its files): 8-bit RGB.
         mpp: um per px of level 0, one number or (x, y); overrides what the file states.
         slide_id: name in records; by default the file's stem.
         cache_bytes: decoded pixels that are kept for reads that overlap.
@@ -77,17 +101,23 @@ def open_slide(
         ResolutionError: no usable resolution is stated by user or file.
     """
     path = Path(path)
-    stated = facts(path)
+    read_facts, open_file = _kind_of(path)
+    stated = read_facts(path)
     used = resolve_mpp_xy(mpp, stated, path)
-    reader = TiffSlide if _first_bytes(path).startswith(_TIFF) else PlainSlide
-    return reader.open(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
+    return open_file(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
 
 
 def _first_bytes(path: Path) -> bytes:
-    """The 16 bytes that tell the format."""
+    """The bytes that tell the format; none of a folder with DICOM files.
+
+    Raises:
+        SlideError: the file is missing, empty, or a folder of other things.
+    """
+    if path.is_dir() and any(is_dicom(item) for item in path.iterdir()):
+        return b""
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(DICOM_HEAD)
     except FileNotFoundError as error:
         raise SlideError("is missing", where=path, remedy="check the path") from error
     except IsADirectoryError as error:

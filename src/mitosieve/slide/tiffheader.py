@@ -85,6 +85,17 @@ def tiff_facts(path: Path) -> SlideFacts:
         return _facts(file, tiff_levels(file, path), path)
 
 
+def has_vendor_marks(path: Path) -> bool:
+    """Whether a TIFF may be a scanner's that stores its slide in a way of its own; OpenSlide then has the last word."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            if file.is_ndpi or file.is_scn or file.is_bif or file.is_philips:
+                return True
+            return bool(re.match(r"MedScan|Philips|Leica|ScanOutput", str(file.pages[0].aspage().software)))
+    except _BROKEN:
+        return False
+
+
 def tiff_levels(file: tifffile.TiffFile, path: Path) -> TiffLevels:
     """The largest page, the first of equals, and the smaller ones that show the same.
 
