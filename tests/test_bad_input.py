@@ -354,7 +354,6 @@ def _named(told, path):
         (("IMAGE", "--split", "SPLIT", "--fold", "A"), "--cohort"),
         (("IMAGE", "--format", "geojson,xml"), "unknown format 'xml'"),
         (("IMAGE", "--roi", "gone.geojson"), "gone.geojson"),
-        (("IMAGE", "IMAGE"), "two images are called"),
         (("IMAGE", "--device", "tpu"), "unknown device 'tpu'"),
     ],
 )

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from build import an_image
-from mitosieve import sieve
 from mitosieve.detector import Detector, DetectorConfig, GridProposer, Stage
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
+from mitosieve.patch import scout
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.sieve import Scored, detect_slide, merge
 from mitosieve.slide.slide import open_slide
@@ -75,7 +75,7 @@ def partners(found, dots, reach):
 @pytest.mark.parametrize("tile_px", [256, 2048])
 def test_every_figure_is_found_once(dotted, monkeypatch, tile_px):
     """Dots on seams, at the corner of four tiles and at the border are found once, within the matching radius."""
-    monkeypatch.setattr(sieve, "TILE_PX", tile_px)
+    monkeypatch.setattr(scout, "TILE_PX", tile_px)
     found = run(dotted)
     assert len(found.figures) == len(DOTS)
     assert partners(found, DOTS, reach=16) == [1] * len(DOTS)
@@ -86,7 +86,7 @@ def test_every_figure_is_found_once(dotted, monkeypatch, tile_px):
 def test_the_result_does_not_depend_on_the_tiles(dotted, monkeypatch, mpp):
     """Cut into small tiles or not at all: the same figures, places within half a pixel, scores alike."""
     whole = run(dotted, mpp=mpp)
-    monkeypatch.setattr(sieve, "TILE_PX", 256)
+    monkeypatch.setattr(scout, "TILE_PX", 256)
     parts = run(dotted, mpp=mpp)
     assert len(parts) == len(whole) > 0
     distance = np.linalg.norm(parts.center_l0[:, None] - whole.center_l0[None], axis=2)

@@ -6,7 +6,6 @@ from pathlib import Path
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
 from mitosieve.detection import Detections
-from mitosieve.detector import Detector
 from mitosieve.errors import SlideError, SplitError
 from mitosieve.evaluation import METRICS_FILE, OUTCOMES_FILE, EvaluateConfig, Evaluation, evaluate, evaluate_folder
 from mitosieve.export.table import read_detections, write_detections
@@ -62,9 +61,9 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     for name in names:
         run = out / name
         what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=run)
-        detector = train_fold(what, compute=compute, resume=resume, progress=progress)
+        train_fold(what, compute=compute, resume=resume, progress=progress)
         of_fold, broken = score_test_cases(
-            detector, run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
+            run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
         )
         found.append(of_fold)
         failed |= broken
@@ -85,7 +84,6 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
 
 
 def score_test_cases(  # noqa: PLR0913 - one call of one job
-    detector: Detector,
     run: Path,
     cohort: Cohort,
     fold: str,
@@ -102,15 +100,14 @@ def score_test_cases(  # noqa: PLR0913 - one call of one job
     """
     out = run / "test"
     job = Scan(
-        detector=detector,
+        detector=run,
         items=items_of_cohort(cohort, cases),
         out=out,
-        formats=(),
         origin=origin_of(run, cohort, fold, "test"),
         compute=compute,
         resume=resume,
         progress=progress,
     )
-    failed = scan(job)
+    failed = scan(job).failed
     evaluate_folder(out, cohort, cases=cases, config=EvaluateConfig())
     return read_detections(out / DETECTIONS_FILE), failed

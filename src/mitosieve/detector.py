@@ -6,10 +6,10 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
@@ -17,7 +17,11 @@ from torch import nn
 
 from mitosieve.errors import DetectorError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig
+from mitosieve.patch.proposer import DenseProposer, GridProposer, Proposer, describe
+from mitosieve.patch.scout import ALIGN_PX
+from mitosieve.patch.view import View
 from mitosieve.runfolder import hash_file, write_atomic
 from mitosieve.stain import StainProfile
 
@@ -27,40 +31,26 @@ DETECTOR_FORMAT = 1
 _FILE = "detector.toml"
 _CARD = "CARD.md"
 
-NetworkConfig = ChsNetConfig
+NetworkConfig = ChsNetConfig | SwiftConfig
 """The configuration of any network; `kind` tells which. A new network joins this union and `build_network`."""
 
 
-class GridProposer(BaseModel):
-    """Looks at every cell of a stride grid: the sliding window of CHS-NET."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["grid"] = "grid"
-    stride_px: int = Field(default=32, ge=2, le=256, multiple_of=2)
-    """Side of a cell, px at the frame's mpp. A figure lies within half of it from a window's centre; 32 gives 16 px,
-    the largest shift that training has shown to the network."""
-    min_darkness: float = Field(default=0.0, ge=0, le=3)
-    """Cells whose darkest spot is lighter are skipped; 0 skips none. Darkness is the red channel's optical density,
-    -ln((v + 1) / 256), smoothed with sigma 1 um."""
-
-
-class Stage(BaseModel):
+class Stage(View):
     """One network, or several whose logits are averaged, over patches of one size."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    network: NetworkConfig = Field(default_factory=ChsNetConfig)
-    views: Literal["two"] = "two"
-    """How a patch becomes the network's input: "two" is the patch halved, then its centre (CHS-NET)."""
-    patch_px: int = Field(default=128, ge=8, le=1024, multiple_of=4)
+    network: NetworkConfig = Field(default_factory=ChsNetConfig, discriminator="kind")
     threshold: float = Field(default=0.5, ge=0, le=1)
     """Places with a lower score go no further; for the last stage, the operating threshold."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
     """Hash of each weight file; an altered file is refused."""
+
+    @property
+    def view(self) -> View:
+        """What the stage's networks see of a place."""
+        return View(mpp=self.mpp, views=self.views, patch_px=self.patch_px)
 
 
 class DetectorConfig(BaseModel):
@@ -72,7 +62,7 @@ class DetectorConfig(BaseModel):
     made_by: str = ""
     """Recipe and version that trained it."""
     frame: FrameConfig = Field(default_factory=FrameConfig)
-    proposer: GridProposer = Field(default_factory=GridProposer)
+    proposer: Proposer = Field(default_factory=GridProposer)
     stages: tuple[Stage, ...] = Field(min_length=1)
     merge_um: float = Field(default=12.0, ge=0, le=100)
     """Windows nearer than this to a stronger one belong to its figure; the figure lies at their weighted mean."""
@@ -82,6 +72,18 @@ class DetectorConfig(BaseModel):
     """Detections below the operating threshold but above this are kept for curves."""
     stain_target: dict[str, Any] | None = None
     """Macenko profile of the training cases that every slide is brought to."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DetectorConfig":
+        first = self.stages[0]
+        if isinstance(self.proposer, DenseProposer):
+            network = first.network
+            if not isinstance(network, SwiftConfig) or ALIGN_PX % 2 ** len(network.widths) or len(first.weights) > 1:
+                raise ValueError(
+                    "a dense proposer runs the first stage's network as a map: "
+                    f"one network of kind swift whose stride divides {ALIGN_PX}"
+                )
+        return self
 
     @property
     def threshold(self) -> float:
@@ -163,11 +165,12 @@ class Detector:
     def describe(self) -> str:
         """One line a part, for people."""
         config = self.config
-        lines = [f"proposer: {config.proposer.kind}, stride {config.proposer.stride_px * config.frame.mpp:g} um"]
+        lines = [f"proposer: {describe(config.proposer, config.frame.mpp)}"]
         lines += [
             f"stage {stage.name}: {stage.network.kind}, {len(networks)} network(s) of "
             f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "
-            f"patch {stage.patch_px * config.frame.mpp:g} um at {config.frame.mpp:g} um/px, "
+            f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
+            f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
             f"threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
@@ -176,7 +179,7 @@ class Detector:
 
 def build_network(config: NetworkConfig) -> nn.Module:
     """A freshly initialised network of this configuration."""
-    return ChsNet(config)
+    return SwiftNet(config) if isinstance(config, SwiftConfig) else ChsNet(config)
 
 
 def save_weights(network: nn.Module, path: Path) -> Path:

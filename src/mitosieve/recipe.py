@@ -21,14 +21,15 @@ from mitosieve.detector import Detector
 from mitosieve.errors import RecipeError
 from mitosieve.method.chsnet import ChsNetRecipe, run_chsnet
 from mitosieve.method.job import Job
+from mitosieve.method.swift import SwiftRecipe, run_swift
 from mitosieve.network.compute import Compute, machine
 from mitosieve.progress import Progress
 from mitosieve.runfolder import RunFolder, write_atomic, write_json
 
-Recipe = ChsNetRecipe
+Recipe = ChsNetRecipe | SwiftRecipe
 """Any method's recipe. A new method joins this union, `METHODS` and `run_recipe`."""
 
-METHODS: dict[str, type[Recipe]] = {"chsnet": ChsNetRecipe}
+METHODS: dict[str, type[Recipe]] = {"chsnet": ChsNetRecipe, "swift": SwiftRecipe}
 
 
 def recipe_names() -> list[str]:
@@ -68,7 +69,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def run_recipe(recipe: Recipe, job: Job) -> Detector:
     """Train what the recipe says, in the job's run folder."""
-    return run_chsnet(recipe, job)
+    return run_swift(recipe, job) if isinstance(recipe, SwiftRecipe) else run_chsnet(recipe, job)
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

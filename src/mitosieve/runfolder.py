@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +23,23 @@ from mitosieve.errors import RunFolderError, StorageError
 RUN_FORMAT = 1
 """Version of the run folder's layout; raised when an older run could be misread."""
 
+JOIN_WITHIN_S = 5.0
+"""How long a part of a job waits for the part that is just starting the folder."""
+
 _MARK = "run.json"
-_RECORDED = ("mitosieve", "torch", "numpy", "numba", "opencv-python-headless", "scipy", "pandas", "pillow", "tifffile")
+_RECORDED = (
+    "mitosieve",
+    "torch",
+    "numpy",
+    "numba",
+    "opencv-python-headless",
+    "scipy",
+    "pandas",
+    "pillow",
+    "tifffile",
+    "imagecodecs",
+    "onnxruntime",
+)
 
 
 def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None]) -> Path:
@@ -149,6 +165,22 @@ class RunFolder:
             write_json(path / "versions.json", {"versions": versions(), "commit": git_commit()})
         return run
 
+    @classmethod
+    def join(cls, path: Path, provenance: dict[str, Any]) -> "RunFolder":
+        """Start a run, or take part in one that another process has started from the same; for parts of a job.
+
+        Raises:
+            RunFolderError: the folder holds another run, or stays in use by one that is no part of this.
+        """
+        until = time.monotonic() + JOIN_WITHIN_S
+        while True:
+            try:
+                return cls.create(path, provenance, resume=True)
+            except RunFolderError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.1)  # another part is just starting it
+
     def check_new(self) -> None:
         """Refuse to start where something is already.
 
@@ -214,26 +246,34 @@ class RunFolder:
             )
 
     @contextlib.contextmanager
-    def lock(self) -> Generator[None]:
+    def lock(self, part: str = "") -> Generator[None]:
         """Hold the folder for this process; the lock falls with the process, so a killed run leaves none behind.
 
         What a killed process was writing is removed.
 
+        Args:
+            part: name of a part of the job that may run beside other parts, but not beside the whole; then nothing is
+                removed, for another part may be writing it.
+
         Raises:
-            RunFolderError: another process holds it.
+            RunFolderError: another process holds it, or the whole of it, or a part of it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
+            names = {".lock", f".lock-{part}"} if part else {".lock", *(p.name for p in self.path.glob(".lock-*"))}
+            files = {name: (self.path / name).open("w") for name in sorted(names)}
         except OSError as error:
             raise storage_error(error, self.path) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunFolderError(
-                    "is in use by another process", where=self.path, remedy="wait for it, or choose another --out"
-                ) from error
-            for left in self.path.rglob(".*.part"):
-                left.unlink(missing_ok=True)
+        with contextlib.ExitStack() as held:
+            for name, file in files.items():
+                held.enter_context(file)
+                try:  # the whole is shared by its parts, and held alone by nobody but itself
+                    fcntl.flock(file, (fcntl.LOCK_SH if part and name == ".lock" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise RunFolderError(
+                        "is in use by another process", where=self.path, remedy="wait for it, or choose another --out"
+                    ) from error
+            if not part:
+                for left in self.path.rglob(".*.part"):
+                    left.unlink(missing_ok=True)
             yield

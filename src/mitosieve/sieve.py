@@ -1,11 +1,13 @@
 """From a slide to detections: propose places, let each stage throw away what is easy, merge, re-centre, suppress.
 
-Works through own-once tiles: every place of the grid belongs to exactly one tile, whose halo shows all it needs, so no
-figure is lost or doubled at a seam. Knows no recipe and no marks.
+Works through own-once tiles: every place belongs to exactly one tile, whose halo shows all it needs, so no figure is
+lost or doubled at a seam. What is to be read is asked for (`Find`, `Cut`) and answered by whoever drives: here the
+same process, in `pipeline` reader processes. Knows no recipe and no marks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,22 +17,19 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from torch import nn
 
+from mitosieve.clock import Clock
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
-from mitosieve.detector import Detector, GridProposer, Stage
-from mitosieve.geometry import Region, lattice, rescale_points, tiles_over
+from mitosieve.detector import Detector, Stage
+from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute, predict
-from mitosieve.patch.frames import Frame, Look, look_at, render
-from mitosieve.patch.grid import covering_line
-from mitosieve.patch.reader import cut_patches, margin_for, two_views
+from mitosieve.network.swift import SwiftNet
+from mitosieve.patch.frames import Frame
+from mitosieve.patch.proposer import DenseProposer
+from mitosieve.patch.reader import cut_patches
+from mitosieve.patch.scout import CHUNK, Answer, Cut, Find, Found, Plan, Scout, survey
 from mitosieve.progress import Progress
 from mitosieve.slide.slide import Slide
-
-TILE_PX = 2048
-"""Side of a tile's core, px at the detector's mpp: some 50 MB with its halo."""
-
-BATCH = 256
-"""Patches that go through a network at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +43,31 @@ class Scored:
 
     center_px: NDArray[np.float64]
     score: NDArray[np.float64]
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Scored"], stages: int) -> "Scored":
+        """All rows of all parts."""
+        items = list(parts)
+        return cls(
+            center_px=np.concatenate([np.zeros((0, 2)), *(part.center_px for part in items)]),
+            score=np.concatenate([np.zeros((0, stages)), *(part.score for part in items)]),
+        )
+
+
+Asking = Generator[Find | Cut, Any, Scored]
+"""A tile being sieved: yields what it needs read, is sent the answer, returns what came through."""
+
+
+def plan_of(detector: Detector) -> Plan:
+    """What reading needs to know of a detector."""
+    config = detector.config
+    return Plan(
+        frame=config.frame,
+        proposer=config.proposer,
+        views=tuple(stage.view for stage in config.stages),
+        reach_um=config.merge_um,
+        stain_target=detector.stain_target,
+    )
 
 
 def detect(
@@ -100,20 +124,92 @@ def detect_slide(
     Returns:
         Detections with a score of at least `keep_above`, strongest first; equal scores by place (y, then x).
     """
-    look = look_at(slide, detector.stain_target)
-    whole = lattice(slide.bounds, mpp_l0=slide.mpp, mpp=detector.config.frame.mpp)
-    cores = [tile.core for tile in tiles_over(whole, core=TILE_PX, margin=0)]
+    plan = plan_of(detector)
+    scout = Scout(slide, plan, survey(slide, plan), roi)
+    tiles = [core for band in scout.bands() for core in band]
     parts: list[Scored] = []
-    for number, core in enumerate(cores, start=1):
-        parts += _scan_tile(detector, slide, core, look, roi, compute)
-        if progress is not None and len(cores) > 1:
-            progress(f"tiles of {slide.slide_id}", number, len(cores))
-    stages = len(detector.config.stages)
-    centers = np.concatenate([np.zeros((0, 2)), *(part.center_px for part in parts)])
-    scores = np.concatenate([np.zeros((0, stages)), *(part.score for part in parts)])
-    center_px, score = merge(Scored(center_px=centers, score=scores), detector)
-    mpp = detector.config.frame.mpp
-    center_l0 = rescale_points(center_px, mpp_from=mpp, mpp_to=slide.mpp)
+    clock = Clock()
+    for number, core in enumerate(tiles, start=1):
+        parts.append(answered(sieve_tile(detector, core, compute, clock), scout))
+        if progress is not None and len(tiles) > 1:
+            progress(f"tiles of {slide.slide_id}", number, len(tiles))
+    return finish(Scored.concatenate(parts, len(plan.views)), detector, slide, roi)
+
+
+def answered(asking: Asking, scout: Scout) -> Scored:
+    """Drive a tile with a scout of this process."""
+    reply: Answer | None = None
+    while True:
+        try:
+            request = asking.send(reply)
+        except StopIteration as end:
+            return end.value
+        reply = scout.answer(request)
+
+
+def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock) -> Asking:
+    """Propose in one tile, then let each stage see only what the last one left.
+
+    Args:
+        detector: any.
+        core: a tile of `Scout.bands`.
+        compute: machine.
+        clock: gets the seconds of each stage.
+    """
+    found: Found = yield Find(core=core)
+    config, networks = detector.config, detector.networks
+    center, score = found.center_px, np.zeros((len(found.center_px), 0))
+    ready = {0: found.images}
+    first = 0
+    if found.plane is not None:
+        with clock.part(f"stage {config.stages[0].name}"):
+            center, score = _dense(detector, found.plane, core, compute)
+        ready, first = {}, 1
+    for number in range(first, len(config.stages)):
+        scores: list[NDArray[np.float64]] = []
+        for start in range(0, len(center), CHUNK):
+            images = ready.pop(start, None) if number == 0 else None
+            if images is None:
+                images = yield Cut(core=core, stage=number, center_px=center[start : start + CHUNK])
+            with clock.part(f"stage {config.stages[number].name}"):
+                scores.append(_score(networks[number], iter([images]), compute))
+        column = np.concatenate([np.zeros(0), *scores])
+        score = np.concatenate([score, column[:, None]], axis=1)
+        passed = column >= _gate(detector, number)
+        center, score = center[passed], score[passed]
+    return Scored(center_px=center, score=score)
+
+
+def _gate(detector: Detector, number: int) -> float:
+    """Score that a place needs to come through a stage."""
+    stages = detector.config.stages
+    return detector.config.floor if number == len(stages) - 1 else stages[number].threshold
+
+
+def _dense(
+    detector: Detector, plane: Frame, core: Region, compute: Compute
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Maxima of the first network's map over a tile: places that the core owns, at the frame's mpp, and their score."""
+    proposer, network = detector.config.proposer, detector.networks[0][0]
+    assert isinstance(proposer, DenseProposer)
+    assert isinstance(network, SwiftNet)
+    stride = network.stride_px
+    image = plane.pixels[None]
+    score = compute.engine_of(network, image, dense=True).scores(image)[0]
+    mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
+    steps = max(1, int(proposer.spacing_um / mpp / stride))
+    peak = np.asarray(cv2.dilate(score, np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)))
+    rows, columns = np.nonzero((score == peak) & (score >= _gate(detector, 0)))
+    center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
+    mine = core.holds(center)
+    places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)
+    return places, score[rows, columns][mine, None].astype(np.float64)
+
+
+def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
+    """Merge what came through on a slide into detections in level-0 px, strongest first, equal ones by y, then x."""
+    center_px, score = merge(scored, detector)
+    center_l0 = rescale_points(center_px, mpp_from=detector.config.frame.mpp, mpp_to=slide.mpp_xy)
     if roi is not None:
         inside = shapely.contains_xy(roi, center_l0[:, 0], center_l0[:, 1])
         center_l0, score = center_l0[inside], score[inside]
@@ -157,68 +253,6 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
     return place[alone], score[alone]
 
 
-def _scan_tile(
-    detector: Detector, slide: Slide, core: Region, look: Look, roi: BaseGeometry | None, compute: Compute
-) -> Iterator[Scored]:
-    """The surviving places that a tile's core owns; nothing where it owns none."""
-    config = detector.config
-    mpp = config.frame.mpp
-    whole = lattice(slide.bounds, mpp_l0=slide.mpp, mpp=mpp)
-    columns = covering_line(whole.w, stride_px=config.proposer.stride_px)
-    rows = covering_line(whole.h, stride_px=config.proposer.stride_px)
-    centers = _own(core, whole, columns, rows)
-    if roi is not None:
-        places = rescale_points(centers, mpp_from=mpp, mpp_to=slide.mpp)
-        reach = (config.proposer.stride_px * mpp + config.merge_um) / slide.mpp  # what may pull a place in
-        centers = centers[shapely.dwithin(roi, shapely.points(places), reach)]
-    if len(centers):
-        margin = margin_for(max(stage.patch_px for stage in config.stages), config.proposer.stride_px)
-        frame = render(slide, _source(core, slide, mpp), mpp=mpp, margin_px=margin, look=look)
-        yield _sieve(detector, frame, _propose(config.proposer, frame, centers, mpp), compute)
-
-
-def _own(core: Region, whole: Region, columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Grid centres that a core owns; centres beyond the slide's edge belong to the tile at that edge."""
-    x = np.clip(columns, 0, whole.w - 1)
-    y = np.clip(rows, 0, whole.h - 1)
-    own_x = columns[(x >= core.x) & (x < core.x + core.w)]
-    own_y = rows[(y >= core.y) & (y < core.y + core.h)]
-    grid_x, grid_y = np.meshgrid(own_x, own_y)
-    return np.stack([grid_x.ravel(), grid_y.ravel()], axis=1).astype(np.float64)
-
-
-def _source(core: Region, slide: Slide, mpp: float) -> Region:
-    """Level-0 region whose lattice pixels include those of `core`."""
-    scale = mpp / slide.mpp
-    x, y = int(core.x * scale), int(core.y * scale)
-    right, bottom = int(np.ceil((core.x + core.w) * scale)) + 1, int(np.ceil((core.y + core.h) * scale)) + 1
-    return Region(x=x, y=y, w=right - x, h=bottom - y).clip(slide.bounds)
-
-
-def _propose(proposer: GridProposer, frame: Frame, centers: NDArray[np.float64], mpp: float) -> NDArray[np.float64]:
-    """The centres whose cell holds something dark enough to be a figure."""
-    if proposer.min_darkness == 0:
-        return centers
-    red = cv2.GaussianBlur(frame.pixels[..., 0], (0, 0), 1.0 / mpp)
-    side = proposer.stride_px + 2 * (proposer.stride_px // 4) + 1
-    darkest = np.asarray(cv2.erode(red, np.ones((side, side), dtype=np.uint8)))
-    local = np.floor(centers - np.array(frame.origin_px)).astype(int)
-    value = darkest[local[:, 1], local[:, 0]].astype(np.float64)
-    return centers[-np.log((value + 1) / 256) >= proposer.min_darkness]
-
-
-def _sieve(detector: Detector, frame: Frame, centers: NDArray[np.float64], compute: Compute) -> Scored:
-    """Each stage sees only what the last one left."""
-    scores = np.zeros((len(centers), 0))
-    for number, (stage, networks) in enumerate(zip(detector.config.stages, detector.networks, strict=True), start=1):
-        score = score_places(stage, networks, frame, centers, compute)
-        last = number == len(detector.config.stages)
-        passed = score >= (detector.config.floor if last else stage.threshold)
-        centers = centers[passed]
-        scores = np.concatenate([scores[passed], score[passed, None]], axis=1)
-    return Scored(center_px=centers, score=scores)
-
-
 def score_places(
     stage: Stage,
     networks: tuple[nn.Module, ...],
@@ -229,11 +263,19 @@ def score_places(
     """Score of one stage at places of a frame, (N,): the sigmoid of the networks' mean logit."""
 
     def batches() -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(centers), BATCH):
-            yield two_views(cut_patches(frame, centers[start : start + BATCH], patch_px=stage.patch_px))
+        for start in range(0, len(centers), CHUNK):
+            yield stage.view.images(cut_patches(frame, centers[start : start + CHUNK], patch_px=stage.patch_px))
 
+    return _score(networks, batches(), compute)
+
+
+def _score(
+    networks: tuple[nn.Module, ...], batches: Iterator[NDArray[np.uint8]], compute: Compute
+) -> NDArray[np.float64]:
+    """Score of one stage for images: the sigmoid of its networks' mean logit."""
     if len(networks) == 1:
-        return predict(networks[0], batches(), compute).astype(np.float64)
-    found = [predict(network, batches(), compute).astype(np.float64) for network in networks]
+        return predict(networks[0], batches, compute).astype(np.float64)
+    images = list(batches)
+    found = [predict(network, iter(images), compute).astype(np.float64) for network in networks]
     logit = np.mean([np.log(np.clip(p, 1e-9, 1)) - np.log(np.clip(1 - p, 1e-9, 1)) for p in found], axis=0)
     return torch.sigmoid(torch.from_numpy(logit)).numpy()

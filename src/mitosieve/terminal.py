@@ -79,6 +79,26 @@ def print_scores(metrics: dict[str, Any]) -> None:
         warn(f"note: {note}")
 
 
+def print_counts(rows: Sequence[dict[str, str]]) -> None:
+    """The counts of slides as a table; only the first hundred, and what was seen without tissue to the error stream."""
+    columns = {
+        "slide_id": "slide",
+        "tissue_mm2": "tissue mm2",
+        "figures": "figures",
+        "figures_per_mm2": "per mm2",
+        "hotspot_area_mm2": "hotspot mm2",
+        "hotspot_figures": "in hotspot",
+        "nottingham_mitotic_score": "mitotic score",
+    }
+    if out_console.is_terminal:
+        print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
+        if len(rows) > 100:
+            warn(f"... and {len(rows) - 100} more slides, see summary.csv")
+    bare = [row["slide_id"] for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
+    if bare:
+        warn(f"note: no tissue was found on {len(bare)} slides, so no figure: {', '.join(bare[:5])}")
+
+
 @contextmanager
 def progress_bars() -> Generator[Told]:
     """A function to tell progress to; draws one bar for each kind of work, and nothing when not in a terminal."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from mitosieve.cohort.split import Fold
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.evaluation import choose_threshold
 from mitosieve.export.table import read_detections
-from mitosieve.method.chsnet import _inner_folds, _mining_parts, gather_patches
+from mitosieve.method.chsnet import gather_patches, train_apart
 from mitosieve.method.job import Job
+from mitosieve.method.mining import _inner_folds, _parts
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin
 from mitosieve.recipe import load_recipe
@@ -89,11 +91,12 @@ def test_out_of_fold_scores_come_from_networks_that_have_not_seen_the_case(tmp_p
         compute=CPU,
     )
     patches = gather_patches(recipe, job)
-    part = _inner_folds(recipe, job, patches)
+    part = _inner_folds(2, job, patches.train, recipe.seed)
     cases = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
     case = np.array([cases[str(name)] for name in patches.train.index.slide_id])
     assert all(len(set(part[case == name])) == 1 for name in set(case))
-    parts = _mining_parts(recipe, job, patches, None)
+    apart = partial(train_apart, recipe, job, patches)
+    parts = _parts(recipe.mining, job, patches.train, None, apart, recipe.seed)
     scored = np.concatenate([rows for rows, _ in parts])
     assert sorted(scored) == list(range(len(patches.train.index)))
     for number, (rows, network) in enumerate(parts):

@@ -15,7 +15,7 @@ from mitosieve.slide.slide import open_slide
 from mitosieve.stain import apply_transform, reference_profile
 
 GLASS = np.array((240, 241, 239), dtype=np.uint8)
-BARE = Look(transform=None, background=GLASS)
+BARE = Look(transform=None, background=GLASS, glass=GLASS)
 
 
 def a_slide(pixels, mpp=0.2273):
@@ -174,11 +174,14 @@ def test_the_background_is_seen_through_the_same_transform():
     assert look.background.min() > 240
 
 
-def test_a_large_slide_is_judged_by_blocks(monkeypatch):
-    """Above the limit only blocks are read, none of them twice the same, and all inside; below it, every pixel."""
+def test_a_large_slide_is_judged_by_its_tissue(monkeypatch):
+    """Above the limit a fixed sample of blocks with tissue stands for the slide, glass left out; below it, every pixel."""
     pixels = textured(150, 130)
     assert (sample_pixels(a_slide(pixels)) == pixels).all()
-    monkeypatch.setattr(frames, "SAMPLE_BLOCK_PX", 25)
-    monkeypatch.setattr(frames, "SAMPLE_BLOCKS", 4)
-    assert sample_pixels(a_slide(pixels)).shape == (16 * 25, 25, 3)
-    assert sample_pixels(a_slide(textured(2000, 10))).shape == (16 * 10, 25, 3)
+    glass = np.full((4096, 1024, 3), 245, dtype=np.uint8)
+    glass[1024:2048, :512] = np.tile(stained(seed=3), (9, 5, 1))[:1024, :512]
+    monkeypatch.setattr(frames, "SMALL_PX", 1000)
+    shown = sample_pixels(a_slide(glass, mpp=0.5))
+    assert shown.shape == (1, 1024 * 512, 3)
+    assert (shown.max(axis=2) < 245).mean() > 0.6
+    assert sample_pixels(a_slide(glass[2048:], mpp=0.5)).shape == (1, 0, 3)

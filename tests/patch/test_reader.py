@@ -102,7 +102,7 @@ def test_beyond_the_image_there_is_glass_and_no_mirror(tmp_path, mpp_l0, mpp, an
     """Patches over the border show the background's colour there, never the image reflected."""
     pixels = np.zeros((60, 70, 3), dtype=np.uint8) + np.arange(70, dtype=np.uint8)[None, :, None]
     slide = PlainSlide(slide_id="s", path=tmp_path / "s.png", mpp=mpp_l0, pixels=pixels)
-    look = Look(transform=None, background=np.array(GLASS, dtype=np.uint8))
+    look = Look(transform=None, background=np.array(GLASS, dtype=np.uint8), glass=np.array(GLASS, dtype=np.uint8))
     frame = render(slide, slide.bounds, mpp=mpp, margin_px=margin_for(SIDE), look=look)
     height, width = (side - 2 * margin_for(SIDE) for side in frame.pixels.shape[:2])
     for x, y in ((-0.5, 20), (width - 0.5, 20), (20, -0.5), (20, height - 0.5), (-0.5, -0.5)):

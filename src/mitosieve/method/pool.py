@@ -1,7 +1,8 @@
 """The patches a method learns from: frames, index and reader of a set of cases, and the batches made of them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.difficulty.sampler import RatioSampler, derive_generator
 from mitosieve.errors import CohortError
 from mitosieve.geometry import px_from_um, rescale_points, um_from_px
+from mitosieve.method.job import Job
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.patch.augment import AugmentConfig, Variant, draw_variants
-from mitosieve.patch.frames import FrameStore
+from mitosieve.patch.frames import FrameStore, fit_target
 from mitosieve.patch.grid import WindowConfig, negative_centers
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import PatchReader, two_views
+from mitosieve.patch.reader import PatchReader
+from mitosieve.patch.view import View
 from mitosieve.progress import Progress
 from mitosieve.train import Batch
 
@@ -39,10 +42,12 @@ class PatchPool:
     Attributes:
         index: the places.
         reader: their pixels.
+        view: how a network sees them.
     """
 
     index: PatchIndex
     reader: PatchReader
+    view: View = field(default_factory=View)
 
     @property
     def figures(self) -> NDArray[np.intp]:
@@ -51,6 +56,10 @@ class PatchPool:
     @property
     def background(self) -> NDArray[np.intp]:
         return self.index.with_origin(Origin.BACKGROUND)
+
+    def images(self, rows: NDArray[np.intp], variant: Variant) -> NDArray[np.uint8]:
+        """A network's input for rows, each under its own variant, uint8 (B, s, s, C)."""
+        return self.view.images(self.reader.read(rows, variant))
 
     def score(
         self, network: nn.Module, rows: NDArray[np.intp], compute: Compute, progress: Progress | None = None
@@ -62,7 +71,7 @@ class PatchPool:
                 some = rows[start : start + SCORED_AT_ONCE]
                 if progress is not None:
                     progress("scored", start + len(some), len(rows))
-                yield two_views(self.reader.read(some, Variant.plain(len(some))))
+                yield self.images(some, Variant.plain(len(some)))
 
         return predict(network, batches(), compute)
 
@@ -98,7 +107,32 @@ def make_pool(
     _, first = np.unique(index.patch_id, return_index=True)
     index = index[np.sort(first)]
     mpp_l0 = {entry.slide_id: entry.mpp for entry in part.slides}
-    return PatchPool(index=index, reader=PatchReader(index, store, mpp_l0, patch_px=windows.patch_px))
+    reader = PatchReader(index, store, mpp_l0, patch_px=windows.patch_px)
+    return PatchPool(index=index, reader=reader, view=View(patch_px=windows.patch_px))
+
+
+def render_frames(job: Job, *stores: FrameStore) -> None:
+    """Fit the stain on training slides and render the slides of train and validation; test slides are not opened.
+
+    Args:
+        job: of the run.
+        stores: one for each resolution that a network sees; they must agree about the stain.
+    """
+    train_slides = [entry.slide_id for entry in job.cohort.of_cases(job.fold.train).slides if entry.labelled]
+    held_out = [entry.slide_id for entry in job.cohort.of_cases(job.fold.validation).slides if entry.labelled]
+    first = stores[0]
+    try:
+        target = first.load_target()
+    except FileNotFoundError:
+        openers = [partial(job.cohort.open, slide_id) for slide_id in train_slides]
+        target = fit_target(openers) if first.config.stain == "macenko" else None
+        first.save_target(target)
+    everything = [*train_slides, *held_out]
+    for number, slide_id in enumerate(everything, start=1):
+        for store in stores:
+            store.add(slide_id, partial(job.cohort.open, slide_id), target)
+        if job.progress is not None:
+            job.progress("frames", number, len(everything))
 
 
 def _places_of(
@@ -153,8 +187,7 @@ class PatchFeed:
         generator = derive_generator(self.seed, f"{self.name} variants", step)
         variant = draw_variants(len(rows), self.augment, generator)
         varied = np.where(label == 1, not self.fixed_figures, self.augment.negatives)
-        images = two_views(self.pool.reader.read(rows, variant.only(varied)))
-        return Batch(image=images, target=label.astype(np.float32), row=rows)
+        return Batch(image=self.pool.images(rows, variant.only(varied)), target=label.astype(np.float32), row=rows)
 
 
 def screening_table(

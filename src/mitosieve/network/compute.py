@@ -34,14 +34,18 @@ class Compute:
         precision: of training, and of scoring by torch: "bf16-mixed" computes convolutions in bfloat16 and keeps
             weights and losses in float32.
         engine: what scores images when nothing is learned; "onnxruntime" does so in float32 whatever `precision` says.
+        batch_size: images that go through a network together when nothing is learned; None is what was measured best.
     """
 
     device: str
     precision: Precision
     engine: EngineKind = "torch"
+    batch_size: int | None = None
 
     @classmethod
-    def choose(cls, device: str = "auto", precision: str = "auto", engine: str = "auto") -> "Compute":
+    def choose(
+        cls, device: str = "auto", precision: str = "auto", engine: str = "auto", batch_size: int | None = None
+    ) -> "Compute":
         """What is asked for, or the best the machine has; for the engine: ONNX Runtime on a CPU, torch elsewhere.
 
         Raises:
@@ -58,13 +62,20 @@ class Compute:
             raise InputError(f"unknown engine '{engine}'", remedy="choose auto, torch or onnxruntime")
         if engine == "onnxruntime" and device != "cpu":
             raise InputError(f"ONNX Runtime is used on CPUs, not on '{device}'", remedy="choose --engine torch")
-        return cls(device=device, precision=cast("Precision", precision), engine=cast("EngineKind", engine))
+        return cls(
+            device=device,
+            precision=cast("Precision", precision),
+            engine=cast("EngineKind", engine),
+            batch_size=batch_size,
+        )
 
     @property
     def images_at_once(self) -> int:
         """Images that go through a network together when nothing is learned. On a CPU so few that the widest layer
         stays in the cache; on a GPU enough to fill it.
         """
+        if self.batch_size is not None:
+            return self.batch_size
         if self.device != "cpu":
             return 1024
         return 16 if self.engine == "onnxruntime" else 64

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitosieve.geometry import Region, lattice
+from mitosieve.patch.sample import Overview, look_over, sample_blocks
 from mitosieve.runfolder import write_atomic, write_json
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide
-from mitosieve.slide.tissue import background_color
+from mitosieve.slide.tissue import DEFAULT_BACKGROUND, background_color
 from mitosieve.stain import (
     MacenkoConfig,
     StainProfile,
@@ -26,8 +27,10 @@ from mitosieve.stain import (
     od_transform,
 )
 
-SAMPLE_BLOCKS, SAMPLE_BLOCK_PX = 4, 1024
-"""A slide too large to look at whole is judged (stain, background) by 4 x 4 blocks of 1024 px on a regular grid."""
+SMALL_PX = 2**24
+"""A slide of at most so many level-0 px is judged (stain, background) by all its pixels; a larger one by a sample."""
+
+SAMPLE_MPP = 0.5
 
 
 class FrameConfig(BaseModel):
@@ -48,10 +51,23 @@ class Look:
     Attributes:
         transform: (3, 3) matrix in optical-density space, or None for pixels as they are.
         background: (3,) uint8, the slide's glass after `transform`; fills patches that reach beyond the image.
+        glass: (3,) uint8, the slide's glass as it is.
     """
 
     transform: NDArray[np.float64] | None
     background: NDArray[np.uint8]
+    glass: NDArray[np.uint8]
+
+    @property
+    def raw(self) -> "Look":
+        """The slide's own colours."""
+        return Look(transform=None, background=self.glass, glass=self.glass)
+
+    def apply(self, frame: "Frame") -> "Frame":
+        """A frame that was rendered in the slide's own colours, as this look has it."""
+        if self.transform is None:
+            return frame
+        return Frame(pixels=apply_transform(frame.pixels, self.transform), origin_px=frame.origin_px)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +83,21 @@ class Frame:
     origin_px: tuple[int, int]
 
 
-def sample_pixels(slide: Slide) -> NDArray[np.uint8]:
-    """Pixels (h, w, 3) that stand for a slide: all of a small one, a fixed set of blocks of a large one."""
-    width, height = slide.size_l0
-    if width * height <= (SAMPLE_BLOCKS * SAMPLE_BLOCK_PX) ** 2:
+def sample_pixels(slide: Slide, overview: Overview | None = None) -> NDArray[np.uint8]:
+    """Pixels (h, w, 3) that stand for a slide's stain: all of a small one, a fixed sample of a large one's tissue.
+
+    Args:
+        slide: opened.
+        overview: of the slide, where it is at hand.
+    """
+    if slide.bounds.area_px2 <= SMALL_PX:
         return slide.read_l0(slide.bounds)
-    side = SAMPLE_BLOCK_PX
-    blocks = [
-        slide.read_l0(Region(x=int(x), y=int(y), w=min(side, width), h=min(side, height)))
-        for y in np.linspace(0, max(0, height - side), SAMPLE_BLOCKS)
-        for x in np.linspace(0, max(0, width - side), SAMPLE_BLOCKS)
-    ]
-    return np.concatenate(blocks)
+    bare = np.array(DEFAULT_BACKGROUND, dtype=np.uint8)
+    look = Look(transform=None, background=bare, glass=bare)
+    tissue = (look_over(slide) if overview is None else overview).tissue
+    blocks = sample_blocks(slide, tissue, SAMPLE_MPP)
+    pixels = [render_block(slide, block, mpp=SAMPLE_MPP, look=look).pixels.reshape(1, -1, 3) for block in blocks]
+    return np.concatenate([np.zeros((1, 0, 3), dtype=np.uint8), *pixels], axis=1)
 
 
 def fit_target(slides: Iterable[Callable[[], Slide]]) -> StainProfile | None:
@@ -96,18 +115,27 @@ def fit_target(slides: Iterable[Callable[[], Slide]]) -> StainProfile | None:
     return average_profiles(found) if found else None
 
 
-def look_at(slide: Slide, target: StainProfile | None) -> Look:
+def look_at(slide: Slide, target: StainProfile | None, overview: Overview | None = None) -> Look:
     """Fix a slide's transform and background from its own pixels, without any label.
 
     A slide with too little tissue to tell its stain is left as it is.
+
+    Args:
+        slide: opened.
+        target: what its stain is brought to; None leaves colours as they are.
+        overview: of the slide, where it is at hand.
     """
-    pixels = sample_pixels(slide)
-    background = background_color(pixels)
-    source = None if target is None else estimate_profile(pixels, MacenkoConfig())
+    small = slide.bounds.area_px2 <= SMALL_PX
+    overview = look_over(slide) if overview is None and not small else overview
+    pixels = sample_pixels(slide, overview) if small or target is not None else None
+    shown = pixels if small or overview is None else overview.pixels
+    assert shown is not None
+    glass = background_color(shown)
+    source = None if target is None or pixels is None else estimate_profile(pixels, MacenkoConfig())
     if target is None or source is None:
-        return Look(transform=None, background=background)
+        return Look(transform=None, background=glass, glass=glass)
     transform = od_transform(source, target)
-    return Look(transform=transform, background=apply_transform(background[None, None], transform)[0, 0])
+    return Look(transform=transform, background=apply_transform(glass[None, None], transform)[0, 0], glass=glass)
 
 
 def render(slide: Slide, region: Region, *, mpp: float, margin_px: int, look: Look) -> Frame:
@@ -122,20 +150,39 @@ def render(slide: Slide, region: Region, *, mpp: float, margin_px: int, look: Lo
         margin_px: px at `mpp`.
         look: from `look_at`.
     """
-    wanted = lattice(region, mpp_l0=slide.mpp, mpp=mpp).grow(margin_px)
-    reach = int(np.ceil((margin_px + 1) * mpp / slide.mpp))
-    source = region.grow(reach).clip(slide.bounds)
-    have = lattice(source, mpp_l0=slide.mpp, mpp=mpp)
-    shared = have.clip(wanted)
-    pixels = slide.read(source, mpp)
-    if look.transform is not None:
-        pixels = apply_transform(pixels, look.transform)
+    return render_block(slide, lattice(region, mpp_l0=slide.mpp_xy, mpp=mpp).grow(margin_px), mpp=mpp, look=look)
+
+
+def render_block(slide: Slide, wanted: Region, *, mpp: float, look: Look) -> Frame:
+    """Render a block of a slide's lattice; what lies beyond the slide has the background colour.
+
+    Args:
+        slide: the opened slide.
+        wanted: pixels of the slide's lattice at `mpp` (`geometry.lattice`); may leave the slide.
+        mpp: um per px of the answer.
+        look: from `look_at`.
+    """
+    inside = wanted.clip(lattice(slide.bounds, mpp_l0=slide.mpp_xy, mpp=mpp))
     canvas = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
     canvas[:] = look.background
-    rows = slice(shared.y - wanted.y, shared.y - wanted.y + shared.h)
-    columns = slice(shared.x - wanted.x, shared.x - wanted.x + shared.w)
-    canvas[rows, columns] = pixels[shared.y - have.y :, shared.x - have.x :][: shared.h, : shared.w]
+    if inside.area_px2:
+        source = _source(inside, slide, mpp)
+        have = lattice(source, mpp_l0=slide.mpp_xy, mpp=mpp)
+        y, x = inside.y - have.y, inside.x - have.x
+        pixels = slide.read(source, mpp)[y : y + inside.h, x : x + inside.w]
+        if look.transform is not None:
+            pixels = apply_transform(pixels, look.transform)
+        y, x = inside.y - wanted.y, inside.x - wanted.x
+        canvas[y : y + inside.h, x : x + inside.w] = pixels
     return Frame(pixels=canvas, origin_px=(wanted.x, wanted.y))
+
+
+def _source(block: Region, slide: Slide, mpp: float) -> Region:
+    """Level-0 region whose lattice pixels include those of `block`."""
+    wide, tall = (mpp / side for side in slide.mpp_xy)
+    x, y = int(block.x * wide), int(block.y * tall)
+    right, bottom = int(np.ceil((block.x + block.w) * wide)) + 1, int(np.ceil((block.y + block.h) * tall)) + 1
+    return Region(x=x, y=y, w=right - x, h=bottom - y).clip(slide.bounds)
 
 
 class FrameStore:

@@ -113,7 +113,7 @@ class PatchReader:
 
     Args:
         index: the places.
-        store: rendered frames of all their slides, at the index's mpp.
+        store: rendered frames of all their slides; patches have its mpp.
         mpp_l0: level-0 um per px of each slide.
         patch_px: side of a patch.
     """
@@ -126,7 +126,7 @@ class PatchReader:
         self.center_px = np.empty_like(index.center_l0)
         for scale in np.unique(scales):
             rows = scales == scale
-            self.center_px[rows] = rescale_points(index.center_l0[rows], mpp_from=float(scale), mpp_to=index.mpp)
+            self.center_px[rows] = rescale_points(index.center_l0[rows], mpp_from=float(scale), mpp_to=store.config.mpp)
 
     def read(self, rows: NDArray[np.intp], variant: Variant) -> NDArray[np.uint8]:
         """Patches (B, side, side, 3) of the given rows, each under its own variant, in the order asked for."""

@@ -1,0 +1,26 @@
+"""The command line: loads, calls one job, prints where the result is.
+
+Exit code 0: all done; 1: some slides failed, named, and the others are done; 2: bad input; 130: interrupted.
+"""
+
+import sys
+
+from mitosieve.cli import data, detecting, scoring, training
+from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, app
+from mitosieve.errors import MitosieveError
+from mitosieve.terminal import warn
+
+__all__ = ["app", "data", "detecting", "main", "scoring", "training"]
+
+
+def main() -> None:
+    """Entry point: an error of the package that ends the command becomes one message and exit code 2."""
+    try:
+        app(prog_name="mitosieve", standalone_mode=True)
+    except MitosieveError as error:
+        warn(f"mitosieve: {error}")
+        sys.exit(BAD_INPUT)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            warn("mitosieve: interrupted; train, detect and crossval go on when repeated with --resume")
+        raise

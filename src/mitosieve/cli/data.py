@@ -1,0 +1,116 @@
+"""Commands about data: cohorts, splits, slides, and this machine."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mitosieve.cli.app import CohortArg, app
+from mitosieve.terminal import print_table, progress_bars, say, warn
+
+
+@app.command("import")
+def import_command(
+    name: Annotated[str, typer.Argument(metavar="FORMAT", help="atypia14, midog, tupac, voc or points.")],
+    source: Annotated[Path, typer.Argument(help="Label file or folder of the format.")],
+    cohort: CohortArg,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
+    mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
+) -> None:
+    """Read a public annotation format into a cohort; into an existing one: adds."""
+    from mitosieve.cohort.importing import import_cohort
+
+    report = import_cohort(name, source, cohort, images=images, mpp=mpp)
+    columns = ("domain", "cases", "slides", "labelled", "figures", "imposters", "warnings")
+    print_table([[getattr(row, column) for column in columns] for row in (*report.rows, report.total)], columns)
+    for warning in report.warnings:
+        warn(f"warning: {warning}")
+    say(cohort)
+
+
+@app.command()
+def phantom(
+    cohort: CohortArg,
+    cases: Annotated[int, typer.Option(help="Number of cases.")] = 12,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.", min=0)] = 7,
+    slides_per_case: Annotated[int, typer.Option(help="Slides of each case.")] = 2,
+    size: Annotated[int, typer.Option(help="Side of a slide, px at 0.25 um/px.")] = 1024,
+    difficulty: Annotated[float | None, typer.Option(help="0 easy to 1 hard.")] = None,
+    flipped: Annotated[float, typer.Option(help="Share of labels planted wrong.")] = 0.0,
+    missed: Annotated[float, typer.Option(help="Share of figures left unmarked.")] = 0.0,
+    added: Annotated[float, typer.Option(help="Background marked as figures, as a share of figures.")] = 0.0,
+    unlabelled_cases: Annotated[int, typer.Option(help="Cases without any mark.")] = 0,
+) -> None:
+    """Draw a synthetic cohort whose truth is known. Its scores say nothing of accuracy on tissue."""
+    import numpy as np
+
+    from mitosieve.phantom import PhantomConfig, make_phantom
+
+    choices: dict[str, Any] = {} if difficulty is None else {"difficulty": difficulty}
+    config = PhantomConfig(
+        cases=cases,
+        slides_per_case=slides_per_case,
+        size_px=(size, size),
+        flipped=flipped,
+        missed=missed,
+        added=added,
+        unlabelled_cases=unlabelled_cases,
+        **choices,
+    )
+    with progress_bars() as show:
+        made = make_phantom(
+            cohort, config, np.random.default_rng(seed), progress=lambda done, total: show("slides", done, total)
+        )
+    print_table([list(made.counts().values())], tuple(made.counts()))
+    say(cohort)
+
+
+@app.command()
+def split(
+    cohort: CohortArg,
+    out: Annotated[Path, typer.Option("--out", help="Split file to write.")],
+    folds: Annotated[int, typer.Option(help="Number of folds, at least 3.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of ties between equal cases.", min=0)] = 1,
+    table: Annotated[Path | None, typer.Option("--table", help="CSV with fold,case,part instead.")] = None,
+) -> None:
+    """Divide a cohort into folds, by case."""
+    import numpy as np
+
+    from mitosieve.cohort.cohort import Cohort
+    from mitosieve.cohort.split import PARTS, Split
+
+    whole = Cohort.load(cohort)
+    made = (
+        Split.by_case(whole, folds=folds, generator=np.random.default_rng(seed))
+        if table is None
+        else Split.from_table(table)
+    )
+    made.check(whole, where=table)
+    made.save(out)
+    print_table(
+        [
+            [name, *(f"{len(cases)}, {whole.of_cases(cases).counts()['figures']}" for cases in map(fold.part, PARTS))]
+            for name, fold in made.folds.items()
+        ],
+        ("fold", *(f"{part}: cases, figures" for part in PARTS)),
+    )
+    say(out)
+
+
+@app.command()
+def info(slide: Annotated[Path, typer.Argument(help="An image.")]) -> None:
+    """What a slide says of itself."""
+    from mitosieve.slide.slide import facts
+
+    print_table(facts(slide).rows(), (slide.name, ""))
+
+
+@app.command()
+def doctor() -> None:
+    """What works on this machine; exit 1 where something needed does not."""
+    from mitosieve.doctor import examine
+
+    findings = examine()
+    print_table([(f.status, f.name, f.detail, f.remedy) for f in findings], ("status", "tried", "found", "remedy"))
+    if any(f.status == "fail" for f in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,163 @@
+"""Commands that detect."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mitosieve.cli.app import (
+    SLIDES_FAILED,
+    BatchOpt,
+    DeviceOpt,
+    EngineOpt,
+    FoldOpt,
+    PartOpt,
+    PrecisionOpt,
+    ResumeOpt,
+    SplitOpt,
+    ThreadsOpt,
+    app,
+    cases_of,
+    compute_of,
+)
+from mitosieve.errors import InputError
+from mitosieve.terminal import print_counts, progress_bars, say, warn
+
+if TYPE_CHECKING:
+    from mitosieve.cohort.cohort import Cohort
+    from mitosieve.progress import Progress
+    from mitosieve.scan import Mapper, ScanItem
+
+
+@app.command()
+def detect(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or detector folder.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the result.")],
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="SLIDE...", help="Slides, folders, patterns, or @list.txt.")
+    ] = None,
+    mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", min=0, max=1, help="Instead of the detector's.")
+    ] = None,
+    roi: Annotated[Path | None, typer.Option("--roi", help="GeoJSON area to look in, level-0 px.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Extra files a slide: geojson,midog,midog2021,csv,parquet,dicom.")
+    ] = "geojson",
+    cohort: Annotated[Path | None, typer.Option("--cohort", help="Slides of a cohort instead of images.")] = None,
+    split: SplitOpt = None,
+    fold: FoldOpt = None,
+    part: PartOpt = "test",
+    hotspot_mm2: Annotated[float, typer.Option("--hotspot-mm2", min=0.01, max=100, help="Area of the hotspot.")] = 2.0,
+    hotspot_shape: Annotated[
+        str, typer.Option("--hotspot-shape", help="square, rectangle (4:3 either way) or circle.")
+    ] = "square",
+    resume: ResumeOpt = False,
+    shard: Annotated[str | None, typer.Option("--shard", metavar="i/n", help="Only the i-th of n parts.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", metavar="auto|HOST:PORT", help="Do the slides on a Ray cluster.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=-1, help="Processes that read large slides; -1 chooses, 0 has none.")
+    ] = -1,
+    batch_size: BatchOpt = 0,
+    engine: EngineOpt = "auto",
+    device: DeviceOpt = "auto",
+    precision: PrecisionOpt = "auto",
+    threads: ThreadsOpt = 0,
+) -> None:
+    """Find mitotic figures in slides and count them, or in the slides of a cohort."""
+    from mitosieve.cohort.cohort import Cohort
+    from mitosieve.scan import CountConfig, Scan, origin_of, parse_shard, scan
+
+    if (cohort is None) == (not images):
+        raise InputError("name either images or --cohort, not both", remedy="see: mitosieve detect --help")
+    if cluster is not None and shard is not None:
+        raise InputError("--cluster and --shard both divide the slides", remedy="use one of them")
+    whole = None if cohort is None else Cohort.load(cohort)
+    if whole is None:
+        if split is not None or fold is not None:
+            raise InputError("--split and --fold choose slides of a cohort", remedy="add --cohort, or leave them out")
+        items = _items(images or [], mpp, roi)
+    else:
+        if mpp is not None or roi is not None:
+            raise InputError("mpp and ROI come from the cohort", remedy="leave out --mpp and --roi, or name images")
+        items = _items_of(whole, split, fold, part)
+    compute = compute_of(device, precision, threads, engine=engine, batch_size=batch_size)
+    with progress_bars() as show:
+        job = Scan(
+            detector=run,
+            threshold=threshold,
+            items=items,
+            out=out,
+            formats=tuple(name for name in formats.split(",") if name),
+            counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape),
+            origin=origin_of(run, whole, fold, part if whole is not None else None),
+            compute=compute,
+            resume=resume,
+            workers=workers_for(compute.device) if workers < 0 else workers,
+            shard=None if shard is None else parse_shard(shard),
+            mapper=None if cluster is None else _on_cluster(cluster, out, run, compute.device, show),
+            progress=show,
+        )
+        done = scan(job)
+    print_counts(done.rows)
+    say(out / done.result)
+    for slide_id, why in done.failed.items():
+        warn(f"failed: {slide_id}: {why}")
+    if done.failed:
+        raise typer.Exit(SLIDES_FAILED)
+
+
+def workers_for(device: str) -> int:
+    """Reader processes that keep a device busy: on a CPU the networks need most of the cores themselves."""
+    cores = os.cpu_count() or 1
+    return max(1, cores // 2) if device == "cpu" else max(1, min(16, cores - 1))
+
+
+def _items(words: list[str], mpp: str | None, roi: Path | None) -> "list[ScanItem]":
+    from mitosieve.export.geojson import read_roi
+    from mitosieve.scan import items_of_images, paths_of
+
+    return items_of_images(paths_of(words), mpp=mpp, roi=None if roi is None else read_roi(roi))
+
+
+def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str) -> "list[ScanItem]":
+    from mitosieve.scan import items_of_cohort
+
+    return items_of_cohort(cohort, cases_of(split, fold, part, cohort))
+
+
+def _on_cluster(address: str, out: Path, run: Path, device: str, show: "Progress") -> "Mapper":
+    """A map over slides that runs on a Ray cluster: one task a slide, a GPU each where there is one."""
+    from mitosieve.cluster import ClusterConfig, ClusterMap, Task
+    from mitosieve.scan import SlideResult, SlideTask
+
+    def task(given: SlideTask) -> Task[SlideTask]:
+        return Task(name=given.source.slide_id, given=given, needs=(given.source.path, run.resolve()))
+
+    def failed(given: SlideTask, error: Exception) -> SlideResult:
+        return SlideResult(slide_id=given.source.slide_id, path=given.source.path, error=str(error).replace("\n", "; "))
+
+    out.mkdir(parents=True, exist_ok=True)
+    config = ClusterConfig(address=address, num_gpus=1.0 if device == "cuda" else 0.0)
+    return ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show)
+
+
+@app.command()
+def container(
+    detector: Annotated[Path, typer.Option("--detector", help="Run or detector folder.")] = Path("/opt/ml/model"),
+    source: Annotated[Path, typer.Option("--input", help="The case.")] = Path("/input"),
+    output: Annotated[Path, typer.Option("--output", help="Gets mitotic-figures.json.")] = Path("/output"),
+    mpp: Annotated[float | None, typer.Option("--mpp", help="um per px, instead of the image's own.")] = None,
+    device: DeviceOpt = "auto",
+    engine: EngineOpt = "auto",
+    threads: ThreadsOpt = 0,
+) -> None:
+    """Do one case by the grand-challenge contract: an image in, figures in mm out."""
+    from mitosieve.container import run_container
+
+    compute = compute_of(device, threads=threads, engine=engine)
+    with progress_bars() as show:
+        say(run_container(detector, source, output, mpp=mpp, compute=compute, progress=show))

@@ -1,0 +1,81 @@
+"""Commands that score, compare and report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mitosieve.cli.app import CohortArg, FoldOpt, PartOpt, SplitOpt, app, cases_of
+from mitosieve.errors import InputError
+from mitosieve.terminal import MEASURES, in_digits, print_scores, print_table, say, warn
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with detections.csv.")],
+    cohort: CohortArg,
+    split: SplitOpt = None,
+    fold: FoldOpt = None,
+    part: PartOpt = "test",
+    radius_um: Annotated[
+        float, typer.Option("--radius-um", min=0.1, max=100, help="Largest distance of a pair.")
+    ] = 7.5,
+    out: Annotated[Path | None, typer.Option("--out", help="File for the figures; DIR/metrics.json.")] = None,
+) -> None:
+    """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
+    from mitosieve.cohort.cohort import Cohort
+    from mitosieve.cohort.marked import some
+    from mitosieve.evaluation import EvaluateConfig, evaluate_folder
+    from mitosieve.scan import not_looked_at
+
+    whole = Cohort.load(cohort)
+    cases = cases_of(split, fold, part, whole)
+    result = evaluate_folder(folder, whole, cases=cases, config=EvaluateConfig(radius_um=radius_um), out=out)
+    print_scores(result.to_json())
+    unseen = not_looked_at(folder, whole, cases)
+    if unseen:
+        warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
+    say(folder / "metrics.json" if out is None else out)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Evaluated folders, at least two.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Differences between evaluated detectors, with paired 95 % intervals."""
+    from mitosieve.evaluation import compare_folders
+    from mitosieve.runfolder import write_json
+
+    if len(folders) < 2:
+        raise InputError("there is nothing to compare with", remedy="name at least two evaluated folders")
+    result = compare_folders(folders).to_json()
+    print_table(
+        [
+            [row["name"], *(in_digits(row[key], row[f"{key}_interval"]) for key in MEASURES)]
+            for row in result["methods"]
+        ],
+        ("detector", *MEASURES),
+    )
+    print_table(
+        [
+            [f"{row['second']} - {row['first']}", row["figure"], in_digits(row["difference"], row["interval"])]
+            for row in result["differences"]
+        ],
+        ("difference", "figure", "value [95 % interval]"),
+    )
+    if out is not None:
+        write_json(out, result)
+        say(out)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or crossval folder.")],
+    evaluated: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="More evaluated folders.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The page; RUN/report.html.")] = None,
+) -> None:
+    """One self-contained HTML page: score, curves, galleries."""
+    from mitosieve.report.page import write_report
+
+    say(write_report(run, evaluated or (), out=out))

@@ -1,0 +1,237 @@
+"""The job: every slide through one detector, then the tables of all of them.
+
+Knows detectors and slides; knows nothing of marks or scores, nor of the machines that do the slides.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.table import read_table
+from mitosieve.detection import Detections
+from mitosieve.detector import Detector
+from mitosieve.errors import InputError
+from mitosieve.export import FORMATS
+from mitosieve.export.summary import (
+    SLIDE_SUMMARIES,
+    SUMMARY_FILE,
+    TIMING_FILE,
+    SlideFailure,
+    SlideSummary,
+    write_slide_summary,
+    write_summary,
+    write_timing,
+)
+from mitosieve.export.table import write_detections
+from mitosieve.network.compute import Compute, machine
+from mitosieve.patch.proposer import describe
+from mitosieve.pipeline import Readers
+from mitosieve.progress import Progress
+from mitosieve.runfolder import RunFolder, hash_file, write_atomic, write_json
+from mitosieve.scan.items import ScanItem
+from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
+from mitosieve.scan.shard import Shard, name_of, of_shard
+from mitosieve.slide.slide import Slide
+
+DETECTIONS_FILE, SLIDES_FILE, JOB_FILE, PARTS_TIMING_FILE = "detections.csv", "slides.csv", "detect.json", "timing.json"
+SHARDS = "shards"
+
+Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
+"""Does a function for many tasks somewhere, and gives the results in the tasks' order: a cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What to do with which detector.
+
+    Attributes:
+        detector: run or detector folder.
+        items: the slides, in the order of the result.
+        out: folder of the result.
+        origin: JSON facts for detect.json: where detector, cohort and slides come from.
+        compute: machine.
+        threshold: operating threshold instead of the detector's own.
+        formats: extra files a slide, names of `export.FORMATS`.
+        resume: whether finished slides of an earlier try are kept.
+        workers: reader processes for large slides.
+        counts: how slides are counted.
+        shard: a part of the slides, whose result is `shards/i-of-n.csv`; None does all and collects.
+        mapper: does the slides elsewhere; None does them here.
+        progress: told after every slide.
+    """
+
+    detector: Path
+    items: Sequence[ScanItem]
+    out: Path
+    origin: dict[str, Any]
+    compute: Compute
+    threshold: float | None = None
+    formats: Sequence[str] = ()
+    resume: bool = False
+    workers: int = 0
+    counts: CountConfig = field(default_factory=CountConfig)
+    shard: Shard | None = None
+    mapper: Mapper | None = None
+    progress: Progress | None = None
+
+    def tasks(self) -> list[SlideTask]:
+        """One for each slide."""
+        return [
+            SlideTask(
+                source=item,
+                out=self.out,
+                formats=tuple(self.formats),
+                detector=self.detector,
+                threshold=self.threshold,
+                compute=self.compute,
+                counts=self.counts,
+                workers=self.workers,
+            )
+            for item in of_shard(self.items, self.shard)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """What a job left.
+
+    Attributes:
+        result: name of its main file, relative to its folder.
+        failed: slide_id -> why; empty where all is well.
+        rows: of summary.csv, in the order of the slides.
+    """
+
+    result: str
+    failed: dict[str, str]
+    rows: list[dict[str, str]]
+
+
+def scan(job: Scan) -> Scanned:
+    """Detect on every slide; write detections, counts and tables, and one file a slide and format.
+
+    A slide that fails is named in slides.csv and in the answer; the others finish. Each slide's detections are a file
+    in `parts` as soon as they are whole, and detections.csv is made of those files, so a job killed and resumed leaves
+    the same bytes, and so does one done in shards or on a cluster. A part serves only the file, mpp and ROI that it was
+    made of. A slide half done goes on after its last finished band.
+
+    Raises:
+        InputError: an unknown format, or a folder that holds something else.
+        MitosieveError: there is one slide only, and it cannot be opened; nothing is written.
+        StorageError: the folder cannot be written.
+    """
+    unknown = sorted(set(job.formats) - set(FORMATS))
+    if unknown:
+        raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
+    if len(job.items) == 1:
+        job.items[0].open().close()
+    detector = load_detector(job.detector, job.threshold)
+    facts = {
+        "detector": detector.config.model_dump(mode="json"),
+        "slides": [item.slide_id for item in job.items],
+        "threshold": detector.config.threshold,
+        "counts": {"area_mm2": job.counts.area_mm2, "shape": job.counts.shape},
+    }
+    if job.shard is not None:
+        run, part = RunFolder.join(job.out, facts), name_of(job.shard)
+    else:
+        run, part = RunFolder.create(job.out, facts, resume=job.resume), ""
+    with run.lock(part):
+        tasks = job.tasks()
+        results = list(_results(job, detector, tasks))
+        summaries = _write_tables(job, results, f"{SHARDS}/{part}" if part else "")
+        if not part:
+            write_json(job.out / JOB_FILE, _job_facts(job, detector))
+            found = (result.detections for result in results)
+            every = [Detections.empty(detector.stage_names), *(item for item in found if item is not None)]
+            write_detections(job.out / DETECTIONS_FILE, Detections.concatenate(every))
+    failed = {result.slide_id: result.error for result in results if result.error}
+    rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
+    return Scanned(result=f"{SHARDS}/{part}/{SUMMARY_FILE}" if part else DETECTIONS_FILE, failed=failed, rows=rows)
+
+
+def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
+    config = detector.config
+    proposer = describe(config.proposer, config.frame.mpp)
+    return {**job.origin, "threshold": config.threshold, "proposer": proposer}
+
+
+def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:
+    """Results of the tasks, in their order, as they are done."""
+    if job.mapper is not None:
+        yield from job.mapper(do_slide_alone, tasks)
+        return
+    with contextlib.ExitStack() as ending:
+        started: list[Readers] = []
+
+        def readers_for(slide: Slide) -> Readers | None:
+            if job.workers == 0 or slide.bounds.area_px2 <= LARGE_PX:
+                return None
+            if not started:
+                started.append(ending.enter_context(Readers(job.workers)))
+            return started[0]
+
+        for number, task in enumerate(tasks, start=1):
+            yield do_slide(task, detector, readers_for, job.progress)
+            if job.progress is not None:
+                job.progress("slides", number, len(tasks))
+
+
+def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> list[SlideSummary | SlideFailure]:
+    """slides.csv, summary.csv, a JSON a slide, and the times, from the slides' own files."""
+    made = machine(job.compute)
+    engine = f"{made['engine']}, {made['device']}"
+    summaries = [result.summary(job.counts, engine) for result in results]
+    rows: list[dict[str, Any]] = []
+    for result, summary in zip(results, summaries, strict=True):
+        row: dict[str, Any] = {"slide_id": result.slide_id, "path": str(result.path), "error": result.error}
+        if isinstance(summary, SlideSummary):
+            row |= {"mpp": sum(result.facts["mpp_xy"]) / 2, "figures": summary.figures}
+            row |= {"tissue_mm2": result.facts["tissue_mm2"]}
+            write_slide_summary(job.out / SLIDE_SUMMARIES / f"{result.slide_id}.json", summary)
+        rows.append(row)
+    columns = ["slide_id", "path", "mpp", "tissue_mm2", "figures", "error"]
+    table = pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False, lineterminator="\n")
+    write_atomic(job.out / folder / SLIDES_FILE, table)
+    write_summary(job.out / folder / SUMMARY_FILE, summaries)
+    timed = {result.slide_id: _rounded(result.seconds) for result in results if result.seconds}
+    if timed:
+        done = [item for item in summaries if isinstance(item, SlideSummary) and item.findings.seconds is not None]
+        write_timing(job.out / folder / TIMING_FILE, done)
+        write_json(job.out / folder / PARTS_TIMING_FILE, {"parts_s": timed, "machine": made})
+    return summaries
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}
+
+
+def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -> list[str]:
+    """Labelled slides of the cases that a scan into `folder` failed on or was not given; none where it was no scan."""
+    if not (folder / SLIDES_FILE).exists():
+        return []
+    rows = read_table(folder / SLIDES_FILE, required=("slide_id", "error"))
+    seen = {row.values["slide_id"] for row in rows if not row.values["error"]}
+    part = cohort if cases is None else cohort.of_cases(cases)
+    return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
+
+
+def origin_of(detector: Path, cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
+    """Where a scan's inputs come from, for detect.json.
+
+    Raises:
+        DetectorError: there is no whole detector.
+    """
+    Detector.load(detector)
+    folder = detector if (detector / "detector.toml").exists() else detector / "detector"
+    return {
+        "detector": str(detector.resolve()),
+        "detector_hash": hash_file(folder / "detector.toml"),
+        "cohort": None if cohort is None else str(cohort.folder.resolve()),
+        "fold": fold,
+        "part": part,
+    }

@@ -1,0 +1,297 @@
+"""One slide of a job: through the detector into its files. Done once, it is not looked at again."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from mitosieve.clock import Clock
+from mitosieve.detection import Detections
+from mitosieve.detector import Detector
+from mitosieve.errors import InputError, MitosieveError, StorageError
+from mitosieve.export import FORMATS, SUFFIXES, SlideContext
+from mitosieve.export.heatmap import HEATMAPS, Thumbnail, write_heatmap
+from mitosieve.export.summary import SlideFailure, SlideFindings, SlideSummary, summarize
+from mitosieve.export.table import read_detections, write_detections
+from mitosieve.network.compute import Compute
+from mitosieve.patch.proposer import describe
+from mitosieve.patch.sample import OVERVIEW_MPP
+from mitosieve.patch.serving import Opened, SlideSource
+from mitosieve.pipeline import Readers, Sieving
+from mitosieve.progress import Progress
+from mitosieve.runfolder import write_atomic, write_json
+from mitosieve.score.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
+from mitosieve.sieve import Scored, finish
+from mitosieve.slide.slide import Slide
+
+LARGE_PX = 2**26
+"""A slide of more level-0 px is read by reader processes; for a smaller one they would not pay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountConfig:
+    """How a slide is counted.
+
+    Attributes:
+        area_mm2: of the hotspot.
+        shape: of the hotspot.
+    """
+
+    area_mm2: float = AREA_MM2
+    shape: Shape = "square"
+
+    @classmethod
+    def of(cls, *, area_mm2: float, shape: str) -> "CountConfig":
+        """From a user's words.
+
+        Raises:
+            InputError: an unknown shape, or an area that is none.
+        """
+        if shape not in get_args(Shape):
+            raise InputError(f"unknown hotspot shape '{shape}'", remedy=f"choose {', '.join(get_args(Shape))}")
+        if not 0 < area_mm2 < float("inf"):
+            raise InputError(f"a hotspot cannot have {area_mm2} mm2", remedy="give an area above 0, as 2 or 2.37")
+        return cls(area_mm2=area_mm2, shape=cast("Shape", shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideTask:
+    """What one slide's files are made of. Small and picklable: it may travel to another machine.
+
+    Attributes:
+        source: the slide.
+        out: folder of the job.
+        formats: extra files, names of `export.FORMATS`.
+        detector: folder of the detector.
+        threshold: instead of the detector's own; None leaves it.
+        compute: machine.
+        counts: how it is counted.
+        workers: reader processes where the task runs alone.
+    """
+
+    source: SlideSource
+    out: Path
+    formats: tuple[str, ...]
+    detector: Path
+    threshold: float | None
+    compute: Compute
+    counts: CountConfig = field(default_factory=CountConfig)
+    workers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideResult:
+    """What became of a slide.
+
+    Attributes:
+        slide_id: of the slide.
+        path: its file.
+        error: why it failed; empty where it did not.
+        part: file of its detections; None where it failed.
+        facts: what is known of it beside its detections: mpp_xy, size_l0, tissue_mm2.
+        seconds: by part of the work, and "all"; empty where it had been done before.
+    """
+
+    slide_id: str
+    path: Path
+    error: str = ""
+    part: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def detections(self) -> Detections | None:
+        """Read from its file; None where the slide failed."""
+        return None if self.part is None else read_detections(self.part)
+
+    def summary(self, counts: CountConfig, engine: str = "") -> SlideSummary | SlideFailure:
+        """The slide's row of summary.csv."""
+        found = self.detections
+        if found is None:
+            return SlideFailure(slide_id=self.slide_id, error=self.error)
+        facts = self.facts
+        findings = SlideFindings(
+            slide_id=self.slide_id,
+            mpp_xy=tuple(facts["mpp_xy"]),
+            size_l0=tuple(facts["size_l0"]),
+            tissue_mm2=facts["tissue_mm2"],
+            detections=found,
+            proposer=facts["proposer"],
+            threshold=facts["threshold"],
+            seconds=self.seconds.get("all"),
+            engine=engine,
+        )
+        return summarize(findings, area_mm2=counts.area_mm2, shape=counts.shape)
+
+
+ReadersFor = Callable[[Slide], Readers | None]
+"""Reader processes for a slide, or None to read it in this process."""
+
+
+def do_slide(
+    task: SlideTask, detector: Detector, readers_for: ReadersFor, progress: Progress | None = None
+) -> SlideResult:
+    """Detect on one slide and write its files; a slide that fails is an answer, not an error.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    source = task.source
+    clock = Clock()
+    try:
+        with clock.part("all"), source.open() as slide:
+            part = part_of(task, slide)
+            facts_file = part.with_suffix(".json")
+            new = not (part.exists() and facts_file.exists())
+            if new:
+                _detect(task, detector, slide, readers_for(slide), clock, progress)
+            _write_formats(task, slide, part)
+        return SlideResult(
+            slide_id=source.slide_id,
+            path=source.path,
+            part=part,
+            facts=json.loads(facts_file.read_text()),
+            seconds=clock.seconds if new else {},
+        )
+    except StorageError:
+        raise
+    except MitosieveError as error:
+        return SlideResult(slide_id=source.slide_id, path=source.path, error=str(error).replace("\n", "; "))
+
+
+def do_slide_alone(task: SlideTask) -> SlideResult:
+    """`do_slide` where nothing is at hand but the task: loads the detector and starts the readers itself."""
+    detector = _loaded(task.detector, task.threshold, task.out)
+    if task.workers == 0:
+        return do_slide(task, detector, lambda slide: None)
+    with Readers(task.workers) as readers:
+        return do_slide(task, detector, lambda slide: readers if slide.bounds.area_px2 > LARGE_PX else None)
+
+
+def load_detector(folder: Path, threshold: float | None) -> Detector:
+    """A detector at an operating threshold.
+
+    Raises:
+        DetectorError: missing, incomplete or altered.
+    """
+    detector = Detector.load(folder)
+    return detector if threshold is None else detector.with_threshold(threshold)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, threshold: float | None, job: Path) -> Detector:
+    """Loaded once for a job by a process that does many of its slides."""
+    del job
+    return load_detector(folder, threshold)
+
+
+def part_of(task: SlideTask, slide: Slide) -> Path:
+    """The file of a slide's detections, named by all that they depend on beside the detector."""
+    source = task.source
+    state = source.path.stat()
+    made_of = (state.st_size, state.st_mtime_ns, slide.mpp_xy, "" if source.roi is None else source.roi.wkt)
+    digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
+    return task.out / "parts" / f"{source.slide_id}.{digest}.csv"
+
+
+def _detect(
+    task: SlideTask, detector: Detector, slide: Slide, readers: Readers | None, clock: Clock, progress: Progress | None
+) -> None:
+    """Sieve the slide band by band; each finished band is a file, so that a killed slide goes on from there."""
+    part = part_of(task, slide)
+    bands = part.with_suffix("")
+    sieving = Sieving(detector, task.source, task.compute, clock, readers)
+    try:
+        opened = sieving.open()
+        done = {
+            number: _read_band(bands, number) for number in range(len(opened.bands)) if _band(bands, number).exists()
+        }
+        tell = _teller(progress, slide, opened, done)
+
+        def on_band(number: int, scored: Scored) -> None:
+            done[number] = scored
+            with clock.part("write"):
+                _write_band(bands, number, scored)
+            tell()
+
+        sieving.run(opened, set(done), on_band)
+    finally:
+        sieving.close()
+    with clock.part("merge"):
+        scored = Scored.concatenate([done[number] for number in sorted(done)], len(detector.config.stages))
+        found = finish(scored, detector, slide, task.source.roi)
+    with clock.part("write"):
+        _write_heatmap(task, slide, opened, found)
+        write_json(part.with_suffix(".json"), _facts(detector, slide, opened))
+        write_detections(part, found)
+        shutil.rmtree(bands, ignore_errors=True)
+
+
+def _facts(detector: Detector, slide: Slide, opened: Opened) -> dict[str, Any]:
+    return {
+        "mpp_xy": list(slide.mpp_xy),
+        "size_l0": list(slide.size_l0),
+        "tissue_mm2": round(opened.survey.tissue.area_mm2, 6),
+        "threshold": detector.config.threshold,
+        "proposer": describe(detector.config.proposer, detector.config.frame.mpp),
+        "cut": opened.survey.cut,
+    }
+
+
+def _write_heatmap(task: SlideTask, slide: Slide, opened: Opened, found: Detections) -> None:
+    """The slide's figures as density over its overview, which is at hand only now."""
+    figures = found.figures.center_l0
+    hotspot = find_hotspot(
+        mm_from_l0(figures, slide.mpp_xy),
+        size_mm=slide_mm(slide.size_l0, slide.mpp_xy),
+        area_mm2=task.counts.area_mm2,
+        shape=task.counts.shape,
+    )
+    shown = opened.survey.overview
+    if 0 in shown.pixels.shape:
+        return
+    picture = Thumbnail(rgb=shown.pixels, mpp_xy=(OVERVIEW_MPP, OVERVIEW_MPP))
+    point_um = (figures + 0.5) * np.array(slide.mpp_xy)
+    write_heatmap(task.out / HEATMAPS / f"{slide.slide_id}.png", picture, point_um, hotspot=hotspot)
+
+
+def _teller(progress: Progress | None, slide: Slide, opened: Opened, done: dict[int, Scored]) -> Callable[[], None]:
+    total = len(opened.bands)
+
+    def tell() -> None:
+        if progress is not None and total > 1:
+            progress(f"bands of {slide.slide_id}", len(done), total)
+
+    tell()
+    return tell
+
+
+def _band(folder: Path, number: int) -> Path:
+    return folder / f"band-{number:04d}.npz"
+
+
+def _write_band(folder: Path, number: int, scored: Scored) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, center_px=scored.center_px, score=scored.score)
+    write_atomic(_band(folder, number), buffer.getvalue())
+
+
+def _read_band(folder: Path, number: int) -> Scored:
+    with np.load(_band(folder, number), allow_pickle=False) as content:
+        return Scored(center_px=content["center_px"], score=content["score"])
+
+
+def _write_formats(task: SlideTask, slide: Slide, part: Path) -> None:
+    if not task.formats:
+        return
+    found = read_detections(part)
+    context = SlideContext.of(slide)
+    for name in task.formats:
+        FORMATS[name](task.out / name / f"{slide.slide_id}{SUFFIXES[name]}", found, context)
