@@ -13,6 +13,7 @@ from mitosieve.geometry import Region
 from mitosieve.slide.slide import facts, open_slide
 
 RGB = {"photometric": "rgb"}
+FLAT = {"tile": (512, 512), "compression": "deflate", **RGB}  # tiles without bytes are glass
 
 
 def a_tiff(path, **options):
@@ -154,4 +155,20 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "bomb.png"], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_large_flat_slide_needs_little_memory(tmp_path):
+    """20,000 x 20,000 px without a pyramid, 1.2 GB decoded: its thumbnail needs a quarter of that."""
+    tifffile.imwrite(tmp_path / "a.tif", iter([b""] * 40 * 40), shape=(20_000, 20_000, 3), dtype=np.uint8, **FLAT)
+    code = (
+        "import resource, sys\n"
+        "from mitosieve.slide.slide import open_slide\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "with open_slide(sys.argv[1], mpp=0.25) as slide:\n"
+        "    look = slide.thumbnail(8.0)\n"
+        "assert look.shape == (625, 625, 3) and (look == 255).all(), look.shape\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 270_000\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.tif"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -155,7 +155,7 @@ class Slide(ABC):
         answer = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
         level = self.level_for(mpp)
         x, y = (
-            Axis(scale=mpp / side / down, size=size)
+            Axis(scale=mpp / side / down, size=size, averaged=level > 0)
             for side, down, size in zip(self.mpp_xy, self.downsample(level), self.levels[level], strict=True)
         )
         for block in self._blocks(wanted, source_of(wanted, x, y), level):
