@@ -9,6 +9,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage, generate_uid
 
 RGB = {"photometric": "rgb"}
+FINE = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
 
 
 def halves(pixels, count):
@@ -123,3 +124,63 @@ def a_dicom_slide(folder, pixels, *, mpp_xy=(0.25, 0.25), levels=2, **options):
         mpp = tuple(side * 2**number for side in mpp_xy)
         a_dicom_level(folder / f"level{number}.dcm", level, mpp_xy=mpp, number=number, **options)
     return folder
+
+
+def a_vms(path, pixels, *, mpp=0.25):
+    """A Hamamatsu slide: a text file beside two JPEGs with restart markers, the slide and its map."""
+    h, w = pixels.shape[:2]
+    for name, image in (("image.jpg", pixels), ("map.jpg", halves(pixels, 3)[2])):
+        options = [*FINE, cv2.IMWRITE_JPEG_RST_INTERVAL, 4]
+        (path.parent / name).write_bytes(cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes())
+    lines = [
+        "[Virtual Microscope Specimen]", "NoLayers=1", "NoJpegColumns=1", "NoJpegRows=1", "ImageFile=image.jpg",
+        "MapFile=map.jpg", "SourceLens=40", f"PhysicalWidth={round(w * mpp * 1000)}",
+        f"PhysicalHeight={round(h * mpp * 1000)}",
+    ]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+
+
+def a_mirax(path, pixels, *, corner=(4, 2), across=(10, 8), side=64, mpp=0.25):
+    """A MIRAX slide of JPEG images of `side` px, which begin at image `corner`; a level and its half."""
+    folder = path.with_suffix("")
+    folder.mkdir()
+    path.write_bytes(cv2.imencode(".jpg", pixels[::4, ::4, ::-1])[1].tobytes())
+    name, data, pages = "0123456789ABCDEF", b"01.02" + b"0" * 32, []
+    for zoom, level in enumerate(halves(pixels, 2)):
+        entries = []
+        step = 2**zoom
+        for y in range(level.shape[0] // side):
+            for x in range(level.shape[1] // side):
+                image = level[y * side : (y + 1) * side, x * side : (x + 1) * side, ::-1]
+                content = cv2.imencode(".jpg", image, FINE)[1].tobytes()
+                place = (corner[1] + y * step) * across[0] + corner[0] + x * step
+                entries.append((place, len(data), len(content), 0))
+                data += content
+        pages.append(entries)
+    (folder / "Data0000.dat").write_bytes(data)
+    index = b"01.02" + name.encode()
+    table = len(index) + 8
+    index += np.array([table, 0], dtype="<i4").tobytes()
+    start = table + 4 * len(pages)
+    heads, body = [], b""
+    for entries in pages:
+        heads.append(start + len(body))
+        page = start + len(body) + 8
+        body += np.array([0, page, len(entries), 0, *np.ravel(entries)], dtype="<i4").tobytes()
+    (folder / "Index.dat").write_bytes(index + np.array(heads, dtype="<i4").tobytes() + body)
+    lines = [
+        "[GENERAL]", "SLIDE_VERSION=01.02", f"SLIDE_ID={name}",
+        f"IMAGENUMBER_X={across[0]}", f"IMAGENUMBER_Y={across[1]}",
+        "OBJECTIVE_MAGNIFICATION=40", "CameraImageDivisionsPerSide=1",
+        "[HIERARCHICAL]", "HIER_COUNT=1", "NONHIER_COUNT=0", "INDEXFILE=Index.dat",
+        "HIER_0_NAME=Slide zoom level", f"HIER_0_COUNT={len(pages)}",
+        *(f"HIER_0_VAL_{zoom}_SECTION=ZOOM{zoom}" for zoom in range(len(pages))),
+        "[DATAFILE]", "FILE_COUNT=1", "FILE_0=Data0000.dat",
+    ]  # fmt: skip
+    for zoom in range(len(pages)):
+        lines += [
+            f"[ZOOM{zoom}]", "OVERLAP_X=0", "OVERLAP_Y=0", f"MICROMETER_PER_PIXEL_X={mpp * 2**zoom}",
+            f"MICROMETER_PER_PIXEL_Y={mpp * 2**zoom}", "IMAGE_FORMAT=JPEG", "IMAGE_FILL_COLOR_BGR=16777215",
+            f"DIGITIZER_WIDTH={side}", f"DIGITIZER_HEIGHT={side}", f"IMAGE_CONCAT_FACTOR={zoom}",
+        ]  # fmt: skip
+    (folder / "Slidedat.ini").write_text("\n".join(lines) + "\n")

@@ -4,7 +4,7 @@ import numpy as np
 import openslide
 import pytest
 from build_files import a_picture
-from build_slides import an_scn
+from build_slides import a_mirax, a_vms, an_scn, halves
 
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Region
@@ -65,3 +65,34 @@ def test_damage_is_a_slide_error(tmp_path):
     (tmp_path / "a.scn").write_bytes(content[:300] + bytes(len(content) // 2 - 300) + content[len(content) // 2 :])
     with pytest.raises(SlideError, match=r"a\.scn"):
         open_slide(tmp_path / "a.scn", mpp=0.5).read()
+
+
+def test_hamamatsu_s_text_file_is_a_slide(tmp_path):
+    """A VMS names its pictures: it is read with their pixels and the resolution its physical size gives."""
+    pixels = a_picture(256, 192)
+    a_vms(tmp_path / "a.vms", pixels)
+    with open_slide(tmp_path / "a.vms") as slide:
+        assert slide.levels[0] == (256, 192)
+        assert slide.mpp == pytest.approx(0.25)
+        assert np.abs(slide.read().astype(int) - pixels).mean() < 2
+    (tmp_path / "image.jpg").unlink()
+    with pytest.raises(SlideError, match=r"a\.vms.*OpenSlide"):
+        open_slide(tmp_path / "a.vms")
+
+
+def test_mirax_is_read_within_its_bounds(tmp_path):
+    """Of a MIRAX slide level 0 is what was scanned, its corner at (0, 0); its JPEG is not taken for the slide."""
+    pixels = a_picture(256, 256)
+    a_mirax(tmp_path / "a.mrxs", pixels)
+    with openslide.OpenSlide(str(tmp_path / "a.mrxs")) as raw:
+        assert raw.properties["openslide.bounds-x"] == "256"
+        assert raw.properties["openslide.bounds-y"] == "128"
+    with open_slide(tmp_path / "a.mrxs") as slide:
+        assert slide.levels == ((256, 256), (128, 128))
+        assert slide.mpp == pytest.approx(0.25)
+        assert np.abs(slide.read().astype(int) - pixels).mean() < 2
+        half = slide.read(mpp=0.5).astype(int)
+        assert np.abs(half - halves(pixels, 2)[1]).mean() < 2
+    (tmp_path / "a" / "Data0000.dat").unlink()
+    with pytest.raises(SlideError, match=r"a\.mrxs"):
+        open_slide(tmp_path / "a.mrxs").read()
