@@ -19,8 +19,8 @@ from mitosieve.errors import DetectorError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig
+from mitosieve.patch.plan import ALIGN_PX
 from mitosieve.patch.proposer import DenseProposer, GridProposer, Proposer, describe
-from mitosieve.patch.scout import ALIGN_PX
 from mitosieve.patch.view import View
 from mitosieve.runfolder import hash_file, write_atomic
 from mitosieve.stain import StainProfile

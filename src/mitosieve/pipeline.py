@@ -16,7 +16,7 @@ from mitosieve.clock import Clock
 from mitosieve.detector import Detector
 from mitosieve.errors import SlideError
 from mitosieve.network.compute import Compute
-from mitosieve.patch.scout import Cut, Scout
+from mitosieve.patch.scout import Cut, Scout, Settle
 from mitosieve.patch.serving import Open, Opened, Reply, SlideSource, open_scout, serve
 from mitosieve.sieve import Asking, Scored, answered, plan_of, sieve_tile
 
@@ -51,7 +51,7 @@ class Reader:
 
         Patches of a tile that was read go before reading a new one: its pixels are still at hand.
         """
-        self._requests.put((0 if isinstance(request, Cut) else 1, next(self._count), key, request))
+        self._requests.put((0 if isinstance(request, Cut | Settle) else 1, next(self._count), key, request))
 
     @property
     def alive(self) -> bool:

@@ -25,9 +25,10 @@ from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import Frame
+from mitosieve.patch.plan import Plan
 from mitosieve.patch.proposer import DenseProposer
 from mitosieve.patch.reader import cut_patches
-from mitosieve.patch.scout import CHUNK, Answer, Cut, Find, Found, Plan, Scout, survey
+from mitosieve.patch.scout import CHUNK, Answer, Cut, Find, Found, Request, Scout, Settle, survey
 from mitosieve.progress import Progress
 from mitosieve.slide.slide import Slide
 
@@ -54,7 +55,7 @@ class Scored:
         )
 
 
-Asking = Generator[Find | Cut, Any, Scored]
+Asking = Generator[Request, Any, Scored]
 """A tile being sieved: yields what it needs read, is sent the answer, returns what came through."""
 
 
@@ -177,6 +178,7 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
         score = np.concatenate([score, column[:, None]], axis=1)
         passed = column >= _gate(detector, number)
         center, score = center[passed], score[passed]
+    center = yield Settle(core=core, center_px=center)
     return Scored(center_px=center, score=score)
 
 

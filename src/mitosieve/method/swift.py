@@ -32,9 +32,10 @@ from mitosieve.network.swift import SwiftConfig
 from mitosieve.patch.augment import AugmentConfig
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.patch.plan import Plan
 from mitosieve.patch.proposer import NucleiProposer
 from mitosieve.patch.reader import PatchReader, margin_for
-from mitosieve.patch.scout import Plan, Scout, survey
+from mitosieve.patch.scout import Scout, survey
 from mitosieve.patch.view import View
 from mitosieve.runfolder import write_json
 from mitosieve.train import TrainConfig

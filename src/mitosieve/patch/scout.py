@@ -5,7 +5,7 @@ plan and the tile asked for, never on what was asked before.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,22 +15,17 @@ from shapely.geometry.base import BaseGeometry
 
 from mitosieve.clock import Clock
 from mitosieve.geometry import Region, lattice, mm2_from_px2, rescale_points, tiles_over
-from mitosieve.patch.frames import Frame, FrameConfig, Look, look_at, render_block
+from mitosieve.patch.frames import Frame, Look, look_at, render_block
 from mitosieve.patch.grid import covering_line
-from mitosieve.patch.nuclei import COARSE_PX, contrast_cut, contrast_maxima, reach_px
-from mitosieve.patch.proposer import DenseProposer, GridProposer, NucleiProposer, Proposer
+from mitosieve.patch.nuclei import contrast_cut, contrast_maxima, reach_px, recentre
+from mitosieve.patch.plan import ALIGN_PX, Plan, Survey, bounds_in, grown, is_near
+from mitosieve.patch.proposer import DenseProposer, GridProposer, NucleiProposer
 from mitosieve.patch.reader import cut_patches, margin_for
-from mitosieve.patch.sample import Overview, look_over, sample_blocks
-from mitosieve.patch.view import View
+from mitosieve.patch.sample import look_over, sample_blocks
 from mitosieve.slide.slide import Slide
-from mitosieve.slide.tissue import Tissue
-from mitosieve.stain import StainProfile
 
 TILE_PX = 2048
 """Side of a tile's core, px of the proposer's plane."""
-
-ALIGN_PX = COARSE_PX
-"""Planes start at multiples of this on the slide's lattice, so that coarse steps fall on the same pixels in all."""
 
 CHUNK = 2048
 """Places whose patches are cut and scored together."""
@@ -43,53 +38,6 @@ DENSE = 4
 
 HELD = 3
 """Rendered tiles that are kept while their places are asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All of a detector that reading needs.
-
-    Attributes:
-        frame: resolution and stain.
-        proposer: which places.
-        views: what each stage's network sees.
-        reach_um: how far outside an ROI a place can still matter.
-        stain_target: profile that slides are brought to.
-    """
-
-    frame: FrameConfig
-    proposer: Proposer
-    views: tuple[View, ...]
-    reach_um: float
-    stain_target: StainProfile | None
-
-    @property
-    def mpp(self) -> float:
-        """Um per px of the proposer's plane, in which tiles are counted."""
-        if isinstance(self.proposer, NucleiProposer):
-            return self.proposer.contrast.mpp
-        if isinstance(self.proposer, DenseProposer):
-            return self.views[0].mpp_in(self.frame.mpp)
-        return self.frame.mpp
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What is fixed for a slide before any tile is looked at.
-
-    Attributes:
-        look: transform and background.
-        overview: the slide seen whole, and its tissue.
-        cut: contrast below which a place is not proposed; 0 where the proposer has no cut.
-    """
-
-    look: Look
-    overview: Overview
-    cut: float
-
-    @property
-    def tissue(self) -> Tissue:
-        return self.overview.tissue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +71,16 @@ class Cut:
     center_px: NDArray[np.float64]
 
 
-Answer = Found | NDArray[np.uint8]
+@dataclass(frozen=True, kw_only=True)
+class Settle:
+    """Asks for places of a tile, (N, 2) at the frame's mpp, moved onto their cells; answered by places (N, 2)."""
+
+    core: Region
+    center_px: NDArray[np.float64]
+
+
+Request = Find | Cut | Settle
+Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
 
 
 class Scout:
@@ -146,6 +103,7 @@ class Scout:
         self.clock = Clock()
         self._margin = self._margin_px()
         self._held: OrderedDict[Region, Frame] = OrderedDict()
+        self._raw: dict[Region, Frame] = {}
 
     def bands(self) -> list[list[Region]]:
         """Tiles, row by row: parts of the proposer's plane that partition what is to be looked at.
@@ -161,10 +119,12 @@ class Scout:
                 rows.setdefault(tile.core.y, []).append(core)
         return [rows[y] for y in sorted(rows)]
 
-    def answer(self, request: Find | Cut) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """What was asked for."""
         if isinstance(request, Find):
             return self.find(request.core)
+        if isinstance(request, Settle):
+            return self.settle(request.core, request.center_px)
         return self.cut(request.core, request.stage, request.center_px)
 
     def find(self, core: Region) -> Found:
@@ -199,6 +159,19 @@ class Scout:
                 return view.images(cut_patches(frame, places, patch_px=view.patch_px))
             return view.images(self._patches(places, mpp, view.patch_px))
 
+    def settle(self, core: Region, center_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places of a tile moved onto the middle of their cell, where the proposer can tell."""
+        proposer = self.plan.proposer
+        if not isinstance(proposer, NucleiProposer) or len(center_px) == 0:
+            return center_px
+        mpp = self.plan.frame.mpp
+        raw = self._raw[core] if core in self._raw else self._render(core, self.survey.look.raw)
+        with self.clock.part("propose"):
+            origin = np.array(raw.origin_px)
+            local = rescale_points(center_px, mpp_from=mpp, mpp_to=self.plan.mpp) - origin
+            moved = recentre(raw.pixels, local, proposer.contrast) + origin
+        return rescale_points(moved, mpp_from=self.plan.mpp, mpp_to=mpp)
+
     def keep(self, center_px: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which places (N, 2), at the frame's mpp, can matter: near tissue, and near the ROI."""
         mpp = self.plan.frame.mpp
@@ -217,6 +190,7 @@ class Scout:
             local, value = contrast_maxima(raw.pixels, self.plan.proposer.contrast)
         with self.clock.part("stain"):
             self._hold(core, self.survey.look.apply(raw))
+        self._raw[core] = raw
         center = local + np.array(raw.origin_px)
         assert self._near_tissue is not None
         mine = core.holds(center) & is_near(self._near_tissue, (center + 0.5) * self.plan.mpp)
@@ -286,7 +260,8 @@ class Scout:
     def _hold(self, core: Region, frame: Frame) -> None:
         self._held[core] = frame
         while len(self._held) > HELD:
-            self._held.popitem(last=False)
+            gone, _ = self._held.popitem(last=False)
+            self._raw.pop(gone, None)
 
     def _whole(self, mpp: float) -> Region:
         return lattice(self.slide.bounds, mpp_l0=self.slide.mpp_xy, mpp=mpp)
@@ -329,44 +304,3 @@ def survey(slide: Slide, plan: Plan) -> Survey:
         area = sum(tissue.fraction(block, plan.mpp) * mm2_from_px2(block.area_px2, plan.mpp) for block in blocks)
         cut = contrast_cut([scout.nuclei(block)[1] for block in blocks], area, plan.proposer.contrast)
     return Survey(look=look, overview=overview, cut=cut)
-
-
-def grown(tissue: Tissue, reach_um: float) -> Tissue:
-    """Tissue and all that lies within `reach_um` of it, to the pixel of its mask."""
-    if tissue.mask.size == 0:
-        return tissue
-    side = 2 * int(np.ceil(reach_um / tissue.mpp)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return replace(tissue, mask=cv2.dilate(tissue.mask.astype(np.uint8), disc) > 0)
-
-
-def is_near(tissue: Tissue, point_um: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points (N, 2), um from the slide's corner, are tissue; beyond the overview its edge goes on.
-
-    The overview ends with its last whole pixel, the slide somewhat later.
-    """
-    height, width = tissue.mask.shape
-    if height == 0 or width == 0:
-        return np.ones(len(point_um), dtype=np.bool_)  # a slide smaller than a pixel of the overview
-    return tissue.holds(np.clip(point_um, 0, (np.array([width, height]) - 0.5) * tissue.mpp))
-
-
-def bounds_in(tissue: Tissue, core: Region, mpp: float) -> Region | None:
-    """The rectangle round the tissue in a core, from multiples of ALIGN_PX or the core's edge; None without tissue."""
-    x0, x1 = int(core.x * mpp / tissue.mpp), int(np.ceil((core.x + core.w) * mpp / tissue.mpp))
-    y0, y1 = int(core.y * mpp / tissue.mpp), int(np.ceil((core.y + core.h) * mpp / tissue.mpp))
-    mask = tissue.mask[y0:y1, x0:x1]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if tissue.mask.size == 0:
-        return core
-    if len(rows) == 0:
-        return None
-    step = tissue.mpp / mpp
-    height, width = tissue.mask.shape
-    left, top = (x0 + columns[0]) * step // ALIGN_PX * ALIGN_PX, (y0 + rows[0]) * step // ALIGN_PX * ALIGN_PX
-    last_x, last_y = x0 + columns[-1] + 1, y0 + rows[-1] + 1
-    right = core.x + core.w if last_x >= width else last_x * step  # the overview lacks the slide's last part of a pixel
-    bottom = core.y + core.h if last_y >= height else last_y * step
-    x, y = int(left), int(top)
-    found = Region(x=x, y=y, w=int(np.ceil(right)) - x, h=int(np.ceil(bottom)) - y).clip(core)
-    return found if found.area_px2 else None

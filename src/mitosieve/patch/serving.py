@@ -10,7 +10,8 @@ from shapely.geometry.base import BaseGeometry
 
 from mitosieve.errors import MitosieveError, SlideError
 from mitosieve.geometry import Region
-from mitosieve.patch.scout import Answer, Cut, Find, Plan, Scout, Survey, survey
+from mitosieve.patch.plan import Plan, Survey
+from mitosieve.patch.scout import Answer, Scout, survey
 from mitosieve.slide.slide import Slide, open_slide
 
 CACHE_BYTES = 256 * 2**20
@@ -127,6 +128,3 @@ def serve(pipe: Connection) -> None:
 
 def _name(scout: Scout | None) -> str:
     return "a slide" if scout is None else str(scout.slide.path)
-
-
-__all__ = ["Cut", "Find", "Open", "Opened", "Reply", "SlideSource", "open_scout", "serve"]
