@@ -11,6 +11,7 @@ MitosieveError
 │   ├── RunFolderError    a run of another version, or in use by another process
 │   └── FrameError        records that speak of different slides or frames
 ├── SlideError            one slide cannot be read; where others can, they finish
+├── ClusterError          a cluster that cannot be reached or used, or a task whose worker died again and again
 ├── TrainingError         the numbers went wrong (a loss that is not finite), or there is nothing to learn from
 └── StorageError          the disk is full or not writable
 
@@ -89,6 +90,10 @@ class FrameError(InputError):
 
 class SlideError(MitosieveError):
     """One slide cannot be read; the others can."""
+
+
+class ClusterError(MitosieveError):
+    """A cluster cannot be reached or used, or a task's worker process died more often than it may."""
 
 
 class TrainingError(MitosieveError):

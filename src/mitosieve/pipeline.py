@@ -8,8 +8,10 @@ readers there are, nor on the order in which they answer.
 import itertools
 import multiprocessing
 import queue
+import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mitosieve.clock import Clock
@@ -27,6 +29,19 @@ OnBand = Callable[[int, Scored], None]
 """Told the number of a band and what came through on it, as soon as its last tile is done."""
 
 
+@contextmanager
+def _deaf() -> Generator[None]:
+    """Processes started here do not hear Ctrl-C, which is for the main process: it then ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's; the reader itself turns deaf as soon as it runs
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
 class Reader:
     """One reader process and the thread that feeds it.
 
@@ -38,7 +53,8 @@ class Reader:
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _deaf():
+            self._process.start()
         theirs.close()
         self._requests: queue.PriorityQueue[tuple[int, int, Any, Any]] = queue.PriorityQueue()
         self._count = itertools.count()

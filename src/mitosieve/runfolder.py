@@ -78,7 +78,7 @@ def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None])
 
 def storage_error(error: OSError, path: Path) -> StorageError:
     """An operating system's refusal to write, in words that help."""
-    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy reports a short write without a number
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # numpy reports a short write without a number
         return StorageError(
             "the disk is full; the file was not written",
             where=path,

@@ -1,21 +1,27 @@
 """What a person sees in a terminal: tables, bars, the path of the result. Silent bars where nobody watches."""
 
+import contextlib
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mitosieve.progress import Progress as Told
 
@@ -99,6 +105,41 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
         warn(f"note: no tissue was found on {len(bare)} slides, so no figure: {', '.join(bare[:5])}")
 
 
+class _SlidesPerHour(ProgressColumn):
+    """How many slides an hour; nothing for other kinds of work."""
+
+    def render(self, task: Task) -> Text:
+        if not task.description.startswith("slides") or not task.completed or not task.elapsed:
+            return Text("")
+        return Text(f"{3600 * task.completed / task.elapsed:.0f} slides/h")
+
+
+class _Memory(ProgressColumn):
+    """Resident memory of this process and those it started, looked up every other second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = 0.0
+        self._text = Text("")
+
+    def render(self, task: Task) -> Text:
+        del task
+        now = time.monotonic()
+        if now - self._seen > 2:
+            self._seen, self._text = now, Text(f"{memory_bytes() / 1e9:.1f} GB")
+        return self._text
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process and those it started; pages that they share count more than once."""
+    total = 0
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
 @contextmanager
 def progress_bars() -> Generator[Told]:
     """A function to tell progress to; draws one bar for each kind of work, and nothing when not in a terminal."""
@@ -111,6 +152,8 @@ def progress_bars() -> Generator[Told]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        _SlidesPerHour(),
+        _Memory(),
     )
     with Progress(*columns, console=err_console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}

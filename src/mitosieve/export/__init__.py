@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mitosieve.detection import Detections
 from mitosieve.export.context import SlideContext
-from mitosieve.export.dicom import write_annotations
 from mitosieve.export.geojson import write_geojson
 from mitosieve.export.grand_challenge import write_points, write_points_2021
 from mitosieve.export.parquet import write_parquet
@@ -28,13 +27,19 @@ def _write_parquet(path: Path, detections: Detections, slide: SlideContext) -> P
     return write_parquet(path, detections)
 
 
+def _write_dicom(path: Path, detections: Detections, slide: SlideContext) -> Path:
+    from mitosieve.export.dicom import write_annotations  # its library takes half a second to import
+
+    return write_annotations(path, detections, slide)
+
+
 FORMATS: dict[str, Writer] = {
     "geojson": write_geojson,
     "midog": write_points,
     "midog2021": write_points_2021,
     "csv": _write_csv,
     "parquet": _write_parquet,
-    "dicom": write_annotations,
+    "dicom": _write_dicom,
 }
 """`midog` is the layout of 2022 to 2025."""
 
