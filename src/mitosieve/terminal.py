@@ -162,5 +162,7 @@ def progress_bars() -> Generator[Told]:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
+            if done >= total and len(tasks) > 1:  # a job of many slides would leave a bar for each
+                bars.remove_task(tasks.pop(what))
 
         yield tell
