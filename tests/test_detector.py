@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mitosieve.detector import Detector, DetectorConfig, GridProposer, Stage, build_network, load_weights
+from mitosieve.detector import Detector, DetectorConfig, Stage, build_network, load_weights
 from mitosieve.errors import DetectorError
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.patch.frames import FrameConfig
+from mitosieve.patch.proposer import GridProposer
 from mitosieve.stain import reference_profile
 
 TINY = ChsNetConfig(width=1 / 128)

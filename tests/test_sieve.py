@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from build import an_image
-from mitosieve.detector import Detector, DetectorConfig, GridProposer, Stage
+from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
+from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch import scout
-from mitosieve.patch.frames import FrameConfig
-from mitosieve.sieve import Scored, detect_slide, merge
+from mitosieve.patch.frames import FrameConfig, render
+from mitosieve.patch.proposer import DenseProposer, GridProposer
+from mitosieve.patch.scout import survey
+from mitosieve.sieve import Scored, detect_slide, merge, plan_of, score_places
 from mitosieve.slide.slide import open_slide
 
 CPU = Compute(device="cpu", precision="32-true")
@@ -162,3 +165,58 @@ def test_merging_and_suppressing_by_distance():
     assert score.tolist() == [[0.9]]
     none, _ = merge(places([(0, 0, 0.01)]), a_detector())
     assert none.shape == (0, 2)
+
+
+def a_dense_detector(seed=3):
+    torch.manual_seed(seed)
+    network = SwiftNet(SwiftConfig()).eval()
+    stage = Stage(name="map", network=SwiftConfig(), mpp=0.5, views="one", patch_px=32, threshold=0.0)
+    config = DetectorConfig(
+        frame=FrameConfig(mpp=0.25, stain="none"),
+        proposer=DenseProposer(spacing_um=4.0),
+        stages=(stage,),
+        merge_um=0.0,
+        suppress_um=0.0,
+        keep_above=0.0,
+    )
+    return Detector(config=config, networks=((network,),))
+
+
+@pytest.mark.parametrize("tile_px", [64, 2048])
+def test_a_dense_network_finds_the_maxima_of_its_patches(dotted, monkeypatch, tile_px):
+    """By brute force: every place of the map scored as a patch of its own; its maxima are what is found, each once."""
+    monkeypatch.setattr(scout, "TILE_PX", tile_px)
+    detector = a_dense_detector()
+    found = run(dotted, detector)
+    stage, networks = detector.config.stages[0], detector.networks[0]
+    with open_slide(dotted, mpp=0.25) as slide:
+        plan = plan_of(detector)
+        seen = survey(slide, plan)
+        whole = render(slide, slide.bounds, mpp=0.5, margin_px=64, look=seen.look)
+        lines = [np.arange(-40, side // 2 + 40, 4) - 0.5 for side in SIZE]
+        grid = np.stack(np.meshgrid(*lines), axis=-1)
+        score = score_places(stage, networks, whole, grid.reshape(-1, 2), CPU).reshape(grid.shape[:2])
+    peak = score == cv2.dilate(score, np.ones((5, 5), np.uint8))
+    inside = (grid >= -0.5).all(axis=-1) & (grid < np.array(SIZE) / 2 - 0.5).all(axis=-1)
+    expected = grid[peak & inside]
+    got = (found.center_l0 + 0.5) / 2 - 0.5
+    near = np.linalg.norm(got[:, None] - expected[None], axis=2)
+    assert len(got) > 10
+    assert near.min(axis=1).max() < 1e-6
+    assert np.allclose(score[peak & inside][near.argmin(axis=1)], found.score, atol=1e-4)
+    cores = [core for band in a_scout(dotted, detector).bands() for core in band]
+    covered = [p for p in expected if any(core.holds(p[None])[0] for core in cores)]
+    assert len(got) == len(covered)
+
+
+def a_scout(path, detector):
+    slide = open_slide(path, mpp=0.25)
+    plan = plan_of(detector)
+    return scout.Scout(slide, plan, survey(slide, plan))
+
+
+def test_a_dense_proposer_needs_a_map():
+    """A network that cannot run as a map, or whose steps do not fit the tiles, is refused."""
+    for network in (ChsNetConfig(), SwiftConfig(input_px=64, widths=(8, 8, 8, 8), depths=(0, 0, 0, 0))):
+        with pytest.raises(ValueError, match="dense proposer"):
+            DetectorConfig(proposer=DenseProposer(), stages=(Stage(name="map", network=network),))
