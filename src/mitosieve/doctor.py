@@ -61,6 +61,9 @@ def examine(folder: Path | None = None) -> list[Finding]:
         _attempt("GPU", _gpu, "pip install torch"),
         _attempt("read JPEG", _jpeg, "pip install --force-reinstall opencv-python-headless"),
         _attempt("read TIFF", _tiff, "pip install --force-reinstall tifffile imagecodecs"),
+        _attempt("read slides", _slides, "pip install --force-reinstall openslide-python openslide-bin wsidicom"),
+        _attempt("score (ONNX Runtime)", _onnx, "pip install --force-reinstall onnxruntime, or use --engine torch"),
+        _attempt("cluster (Ray)", _ray, "pip install 'mitosieve[cluster]'"),
         _attempt("compile (numba)", _numba, "pip install --force-reinstall numba"),
         _attempt(f"disk at {folder}", lambda: _disk(folder), "name another folder with --out"),
     ]
@@ -177,6 +180,38 @@ def _tiff() -> Finding:
         if np.abs(tifffile.imread(file).astype(int) - picture).max() > 8:
             raise ValueError(f"a TIFF ({compression}) was written and came back otherwise")
     return Finding(name="read TIFF", status="ok", detail="JPEG, JPEG 2000, LZW, deflate")
+
+
+def _slides() -> Finding:
+    openslide, wsidicom = import_module("openslide"), metadata.version("wsidicom")
+    import_module("wsidicom")
+    return Finding(
+        name="read slides", status="ok", detail=f"OpenSlide {openslide.__library_version__}, wsidicom {wsidicom}"
+    )
+
+
+def _onnx() -> Finding:
+    """A network scored by both engines, which must agree."""
+    import numpy as np
+
+    from mitosieve.network.compute import Compute, predict
+    from mitosieve.network.swift import SwiftConfig, SwiftNet
+
+    network = SwiftNet(SwiftConfig(widths=(4, 4), head=4)).eval()
+    images = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    engines = (Compute(device="cpu", precision="32-true", engine=name) for name in ("torch", "onnxruntime"))
+    first, second = (predict(network, iter([images]), compute) for compute in engines)
+    apart = float(np.abs(first - second).max())
+    detail = f"{metadata.version('onnxruntime')}, scores differ from torch by {apart:.0e}"
+    return Finding(name="score (ONNX Runtime)", status="ok" if apart < 1e-3 else "fail", detail=detail)
+
+
+def _ray() -> Finding:
+    name = "cluster (Ray)"
+    try:
+        return Finding(name=name, status="ok", detail=metadata.version("ray"))
+    except metadata.PackageNotFoundError:
+        return Finding(name=name, status="ok", detail="not installed; --cluster needs pip install 'mitosieve[cluster]'")
 
 
 def _numba() -> Finding:

@@ -11,7 +11,9 @@ from mitosieve.terminal import print_table, progress_bars, say, warn
 
 @app.command("import")
 def import_command(
-    name: Annotated[str, typer.Argument(metavar="FORMAT", help="atypia14, midog, tupac, voc or points.")],
+    name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="atypia14, midog, tupac, voc, coco, slide_runner or points.")
+    ],
     source: Annotated[Path, typer.Argument(help="Label file or folder of the format.")],
     cohort: CohortArg,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,

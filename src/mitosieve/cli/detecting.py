@@ -147,7 +147,7 @@ def _on_cluster(address: str, out: Path, run: Path, device: str, show: "Progress
 
 @app.command()
 def container(
-    detector: Annotated[Path, typer.Option("--detector", help="Run or detector folder.")] = Path("/opt/ml/model"),
+    model: Annotated[Path, typer.Option("--model", help="Run or detector folder.")] = Path("/opt/ml/model"),
     source: Annotated[Path, typer.Option("--input", help="The case.")] = Path("/input"),
     output: Annotated[Path, typer.Option("--output", help="Gets mitotic-figures.json.")] = Path("/output"),
     mpp: Annotated[float | None, typer.Option("--mpp", help="um per px, instead of the image's own.")] = None,
@@ -160,4 +160,4 @@ def container(
 
     compute = compute_of(device, threads=threads, engine=engine)
     with progress_bars() as show:
-        say(run_container(detector, source, output, mpp=mpp, compute=compute, progress=show))
+        say(run_container(model, source, output, mpp=mpp, compute=compute, progress=show))
