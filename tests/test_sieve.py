@@ -10,13 +10,13 @@ from torch import nn
 from build import an_image
 from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.network.chsnet import ChsNetConfig
-from mitosieve.network.compute import Compute
+from mitosieve.network.compute import Compute, predict
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch import scout
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.patch.proposer import DenseProposer, GridProposer
 from mitosieve.patch.scout import survey
-from mitosieve.sieve import Scored, detect_slide, merge, plan_of, score_places
+from mitosieve.sieve import Scored, detect_slide, merge, plan_of, score_images, score_places
 from mitosieve.slide.slide import open_slide
 
 CPU = Compute(device="cpu", precision="32-true")
@@ -220,3 +220,25 @@ def test_a_dense_proposer_needs_a_map():
     for network in (ChsNetConfig(), SwiftConfig(input_px=64, widths=(8, 8, 8, 8), depths=(0, 0, 0, 0))):
         with pytest.raises(ValueError, match="dense proposer"):
             DetectorConfig(proposer=DenseProposer(), stages=(Stage(name="map", network=network),))
+
+
+def test_turns_are_averaged_where_a_figure_may_be():
+    """By brute force: the sigmoid of the mean logit over eight orientations, at or above the limit; below it, as is."""
+    torch.manual_seed(1)
+    network = SwiftNet(SwiftConfig()).eval()
+    images = np.random.default_rng(2).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+
+    def logit(some):
+        score = predict(network, iter([np.ascontiguousarray(some)]), CPU).astype(float)
+        return np.log(score / (1 - score))
+
+    plain = 1 / (1 + np.exp(-logit(images)))
+    limit = float(np.median(plain))
+    for turns in (1, 4, 8):
+        stage = Stage(name="only", network=SwiftConfig(), views="one", patch_px=32, turns=turns, turn_above=limit)
+        seen = [np.rot90(images, k, axes=(1, 2)) for k in range(4 if turns > 1 else 1)]
+        seen += [item[:, :, ::-1] for item in seen] if turns == 8 else []
+        mean = 1 / (1 + np.exp(-np.mean([logit(item) for item in seen], axis=0)))
+        expected = np.where(plain >= limit, mean, plain)
+        assert np.allclose(score_images(stage, (network,), images, CPU), expected, atol=1e-6)
+        assert np.allclose(score_images(stage, (network, network), images, CPU), expected, atol=1e-6)

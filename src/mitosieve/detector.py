@@ -6,7 +6,7 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -42,6 +42,11 @@ class Stage(View):
     network: NetworkConfig = Field(default_factory=ChsNetConfig, discriminator="kind")
     threshold: float = Field(default=0.5, ge=0, le=1)
     """Places with a lower score go no further; for the last stage, the operating threshold."""
+    turns: Literal[1, 4, 8] = 1
+    """Orientations whose logits are averaged: the patch as it is, its four right-angled turns, or these and their
+    mirror images. A cell has no upright."""
+    turn_above: float = Field(default=0.05, ge=0, le=1)
+    """Places whose score as they are is lower keep it: only what may be a figure is worth eight looks."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
@@ -171,7 +176,7 @@ class Detector:
             f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "
             f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
             f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
-            f"threshold {stage.threshold:.3f}"
+            f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
         return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])

@@ -173,7 +173,7 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
             if images is None:
                 images = yield Cut(core=core, stage=number, center_px=center[start : start + CHUNK])
             with clock.part(f"stage {config.stages[number].name}"):
-                scores.append(_score(networks[number], iter([images]), compute))
+                scores.append(score_images(config.stages[number], networks[number], images, compute))
         column = np.concatenate([np.zeros(0), *scores])
         score = np.concatenate([score, column[:, None]], axis=1)
         passed = column >= _gate(detector, number)
@@ -262,22 +262,55 @@ def score_places(
     centers: NDArray[np.float64],
     compute: Compute,
 ) -> NDArray[np.float64]:
-    """Score of one stage at places of a frame, (N,): the sigmoid of the networks' mean logit."""
+    """Score of one stage at places of a frame, (N,), by `score_images`."""
+    parts = [
+        stage.view.images(cut_patches(frame, centers[start : start + CHUNK], patch_px=stage.patch_px))
+        for start in range(0, len(centers), CHUNK)
+    ]
+    return np.concatenate([np.zeros(0), *(score_images(stage, networks, images, compute) for images in parts)])
 
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(centers), CHUNK):
-            yield stage.view.images(cut_patches(frame, centers[start : start + CHUNK], patch_px=stage.patch_px))
 
-    return _score(networks, batches(), compute)
-
-
-def _score(
-    networks: tuple[nn.Module, ...], batches: Iterator[NDArray[np.uint8]], compute: Compute
+def score_images(
+    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.float64]:
-    """Score of one stage for images: the sigmoid of its networks' mean logit."""
-    if len(networks) == 1:
-        return predict(networks[0], batches, compute).astype(np.float64)
-    images = list(batches)
-    found = [predict(network, iter(images), compute).astype(np.float64) for network in networks]
-    logit = np.mean([np.log(np.clip(p, 1e-9, 1)) - np.log(np.clip(1 - p, 1e-9, 1)) for p in found], axis=0)
+    """Score of one stage for its input, (N,): the sigmoid of the mean logit of its networks and turns.
+
+    Args:
+        stage: says how often the input is turned, and from which score on.
+        networks: of the stage.
+        images: uint8 (N, s, s, C), as `View.images` gives them.
+        compute: machine.
+    """
+    first = [_predict(network, images, compute) for network in networks]
+    score = first[0] if len(first) == 1 else _sigmoid(np.mean([_logit(item) for item in first], axis=0))
+    again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
+    if len(again) == 0:
+        return score
+    logits = [_logit(item[again]) for item in first]
+    for turned in _turns(images[again], stage.turns):
+        logits += [_logit(_predict(network, turned, compute)) for network in networks]
+    score = score.copy()
+    score[again] = _sigmoid(np.mean(logits, axis=0))
+    return score
+
+
+def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]:
+    """The other orientations of images (N, s, s, C): of 4 the three turns, of 8 also the mirror images."""
+    for quarter in range(4):
+        turned = np.rot90(images, quarter, axes=(1, 2))
+        if quarter:
+            yield np.ascontiguousarray(turned)
+        if turns == 8:
+            yield np.ascontiguousarray(turned[:, :, ::-1])
+
+
+def _predict(network: nn.Module, images: NDArray[np.uint8], compute: Compute) -> NDArray[np.float64]:
+    return predict(network, iter([images]), compute).astype(np.float64)
+
+
+def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.clip(score, 1e-9, 1)) - np.log(np.clip(1 - score, 1e-9, 1))
+
+
+def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return torch.sigmoid(torch.from_numpy(logit)).numpy()

@@ -69,6 +69,8 @@ class StageRecipe(BaseModel):
     network: Annotated[NetworkConfig, Field(discriminator="kind")]
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
+    turns: Literal[1, 4, 8] = 1
+    """See `Stage.turns`."""
 
 
 class SwiftRecipe(BaseModel):
@@ -295,7 +297,7 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
     last = 0.5 if recipe.refined_threshold == "validation" else recipe.refined_threshold
     target = store.load_target()
     stages = tuple(
-        Stage(name=name, network=part.network, threshold=threshold, **part.view.model_dump())
+        Stage(name=name, network=part.network, threshold=threshold, turns=part.turns, **part.view.model_dump())
         for name, part, threshold in (("screening", recipe.screening, gate), ("refined", recipe.refined, last))
     )
     config = DetectorConfig(
