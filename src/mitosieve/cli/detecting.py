@@ -96,9 +96,11 @@ def detect(
             origin=origin_of(run, whole, fold, part if whole is not None else None),
             compute=compute,
             resume=resume,
-            workers=workers_for(compute.device) if workers < 0 else workers,
+            workers=workers_for(compute.device, on_cluster=cluster is not None) if workers < 0 else workers,
             shard=None if shard is None else parse_shard(shard),
-            mapper=None if cluster is None else _on_cluster(cluster, out, run, compute.device, show),
+            mapper=None
+            if cluster is None
+            else _on_cluster(cluster, out, run, (compute.device, threads, workers), show),
             progress=show,
         )
         done = scan(job)
@@ -110,9 +112,14 @@ def detect(
         raise typer.Exit(SLIDES_FAILED)
 
 
-def workers_for(device: str) -> int:
-    """Reader processes that keep a device busy: on a CPU the networks need most of the cores themselves."""
+def workers_for(device: str, *, on_cluster: bool) -> int:
+    """Reader processes that keep a device busy: on a CPU the networks need most of the cores themselves.
+
+    On a cluster of CPUs none: a core has a slide of its own.
+    """
     cores = os.cpu_count() or 1
+    if on_cluster and device == "cpu":
+        return 0
     return max(1, cores // 2) if device == "cpu" else max(1, min(16, cores - 1))
 
 
@@ -129,8 +136,11 @@ def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str)
     return items_of_cohort(cohort, cases_of(split, fold, part, cohort))
 
 
-def _on_cluster(address: str, out: Path, run: Path, device: str, show: "Progress") -> "Mapper":
-    """A map over slides that runs on a Ray cluster: one task a slide, a GPU each where there is one."""
+def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int], show: "Progress") -> "Mapper":
+    """A map over slides that runs on a Ray cluster: one task a slide, a GPU each where there is one.
+
+    A task takes a core for each thread and reader that was asked for; with a GPU its readers share the cores.
+    """
     from mitosieve.cluster import ClusterConfig, ClusterMap, Task
     from mitosieve.scan import SlideResult, SlideTask
 
@@ -140,8 +150,9 @@ def _on_cluster(address: str, out: Path, run: Path, device: str, show: "Progress
     def failed(given: SlideTask, error: Exception) -> SlideResult:
         return SlideResult(slide_id=given.source.slide_id, path=given.source.path, error=str(error).replace("\n", "; "))
 
-    out.mkdir(parents=True, exist_ok=True)
-    config = ClusterConfig(address=address, num_gpus=1.0 if device == "cuda" else 0.0)
+    device, threads, workers = machine
+    cores = 1.0 if device == "cuda" else float(max(1, threads) + max(0, workers))
+    config = ClusterConfig(address=address, num_cpus=cores, num_gpus=1.0 if device == "cuda" else 0.0)
     return ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show)
 
 
