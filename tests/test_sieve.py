@@ -219,7 +219,7 @@ def test_a_dense_proposer_needs_a_map():
     """A network that cannot run as a map, or whose steps do not fit the tiles, is refused."""
     for network in (ChsNetConfig(), SwiftConfig(input_px=64, widths=(8, 8, 8, 8), depths=(0, 0, 0, 0))):
         with pytest.raises(ValueError, match="dense proposer"):
-            DetectorConfig(proposer=DenseProposer(), stages=(Stage(name="map", network=network),))
+            DetectorConfig(proposer=DenseProposer(), stages=(Stage(name="map", network=network, views="one"),))
 
 
 def test_turns_are_averaged_where_a_figure_may_be():

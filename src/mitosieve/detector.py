@@ -83,6 +83,8 @@ class DetectorConfig(BaseModel):
         first = self.stages[0]
         if isinstance(self.proposer, DenseProposer):
             network = first.network
+            if first.turns > 1 or first.views != "one":
+                raise ValueError("a dense proposer's first stage takes one view and no turns: it runs as a map")
             if not isinstance(network, SwiftConfig) or ALIGN_PX % 2 ** len(network.widths) or len(first.weights) > 1:
                 raise ValueError(
                     "a dense proposer runs the first stage's network as a map: "

@@ -92,10 +92,12 @@ class Reader:
             try:
                 self._pipe.send(request)
                 reply = self._pipe.recv()
-            except (EOFError, OSError):
+            except Exception as error:  # noqa: BLE001 - whatever it is, the main loop waits for an answer
+                if not isinstance(error, EOFError | OSError):
+                    self._process.kill()
                 self._process.join(timeout=5)
                 told = SlideError(
-                    f"a reader process ended (exit code {self._process.exitcode})",
+                    f"a reader process ended (exit code {self._process.exitcode}; {type(error).__name__})",
                     remedy="it may have run out of memory: use fewer --workers, and go on with --resume",
                 )
                 reply = Reply(value=told, seconds={})

@@ -78,11 +78,17 @@ def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None])
 
 def storage_error(error: OSError, path: Path) -> StorageError:
     """An operating system's refusal to write, in words that help."""
-    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # numpy reports a short write without a number
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy reports a short write without a number
         return StorageError(
             "the disk is full; the file was not written",
             where=path,
             remedy="free some space and run again with --resume",
+        )
+    if error.errno == errno.EFBIG:
+        return StorageError(
+            "cannot be written (larger than this account or disk allows)",
+            where=path,
+            remedy="raise the limit (ulimit -f) or use another disk, and run again with --resume",
         )
     return StorageError(
         f"cannot be written ({error.strerror or error})", where=path, remedy="choose a folder that you may write to"
@@ -246,7 +252,7 @@ class RunFolder:
             )
 
     @contextlib.contextmanager
-    def lock(self, part: str = "") -> Generator[None]:
+    def lock(self, part: str = "", *, within_s: float = 0.0) -> Generator[None]:
         """Hold the folder for this process; the lock falls with the process, so a killed run leaves none behind.
 
         What a killed process was writing is removed.
@@ -254,26 +260,46 @@ class RunFolder:
         Args:
             part: name of a part of the job that may run beside other parts, but not beside the whole; then nothing is
                 removed, for another part may be writing it.
+            within_s: how long to wait for a process that is just starting the folder.
 
         Raises:
             RunFolderError: another process holds it, or the whole of it, or a part of it.
+            StorageError: the folder cannot be written, or its disk knows no locks.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             names = {".lock", f".lock-{part}"} if part else {".lock", *(p.name for p in self.path.glob(".lock-*"))}
-            files = {name: (self.path / name).open("w") for name in sorted(names)}
         except OSError as error:
             raise storage_error(error, self.path) from error
         with contextlib.ExitStack() as held:
-            for name, file in files.items():
-                held.enter_context(file)
-                try:  # the whole is shared by its parts, and held alone by nobody but itself
-                    fcntl.flock(file, (fcntl.LOCK_SH if part and name == ".lock" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise RunFolderError(
-                        "is in use by another process", where=self.path, remedy="wait for it, or choose another --out"
-                    ) from error
+            for name in sorted(names):
+                shared = bool(part) and name == ".lock"  # the whole is shared by its parts
+                held.enter_context(_locked(self.path / name, shared=shared, within_s=within_s))
             if not part:
                 for left in self.path.rglob(".*.part"):
                     left.unlink(missing_ok=True)
             yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, shared: bool, within_s: float) -> Generator[None]:
+    """Hold a lock file; opened for reading too, without which a network disk gives no shared lock."""
+    until = time.monotonic() + within_s
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise storage_error(error, path.parent) from error
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise RunFolderError(
+                        "is in use by another process", where=path.parent, remedy="wait for it, or choose another --out"
+                    ) from error
+            except OSError as error:
+                raise storage_error(error, path.parent) from error
+            time.sleep(0.1)
+        yield

@@ -200,8 +200,11 @@ def _dense(
     score = compute.engine_of(network, image, dense=True).scores(image)[0]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
     steps = max(1, int(proposer.spacing_um / mpp / stride))
-    peak = np.asarray(cv2.dilate(score, np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)))
-    rows, columns = np.nonzero((score == peak) & (score >= _gate(detector, 0)))
+    before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)
+    before.ravel()[before.size // 2 :] = 0  # of equal scores the first by y, then x, is the maximum
+    after = before[::-1, ::-1]
+    peak = (score > cv2.dilate(score, before)) & (score >= cv2.dilate(score, np.ascontiguousarray(after)))
+    rows, columns = np.nonzero(peak & (score >= _gate(detector, 0)))
     center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
     mine = core.holds(center)
     places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from mitosieve.errors import SlideError
 from mitosieve.geometry import Region, lattice
 from mitosieve.patch.sample import Overview, look_over, sample_blocks
 from mitosieve.runfolder import write_atomic, write_json
@@ -31,6 +32,9 @@ SMALL_PX = 2**24
 """A slide of at most so many level-0 px is judged (stain, background) by all its pixels; a larger one by a sample."""
 
 SAMPLE_MPP = 0.5
+
+SQUARE_WITHIN = 0.01
+"""Difference of a pixel's sides up to which marks and patches agree: a cohort has one mpp a slide."""
 
 
 class FrameConfig(BaseModel):
@@ -206,6 +210,13 @@ class FrameStore:
         if path.exists():
             return
         with open_it() as slide:
+            across, down = slide.mpp_xy
+            if abs(across / down - 1) > SQUARE_WITHIN:
+                raise SlideError(
+                    f"has pixels of {across:g} x {down:g} um, and training takes square ones",
+                    where=slide.path,
+                    remedy="resample it to square pixels and import it again; detect takes it as it is",
+                )
             look = look_at(slide, target)
             frame = render(slide, slide.bounds, mpp=self.config.mpp, margin_px=self.margin_px, look=look)
         write_atomic(path, lambda file: np.save(file, frame.pixels))

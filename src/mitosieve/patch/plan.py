@@ -91,12 +91,13 @@ def is_near(tissue: Tissue, point_um: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def bounds_in(tissue: Tissue, core: Region, mpp: float) -> Region | None:
     """The rectangle round the tissue in a core, from multiples of ALIGN_PX or the core's edge; None without tissue."""
-    x0, x1 = int(core.x * mpp / tissue.mpp), int(np.ceil((core.x + core.w) * mpp / tissue.mpp))
-    y0, y1 = int(core.y * mpp / tissue.mpp), int(np.ceil((core.y + core.h) * mpp / tissue.mpp))
-    mask = tissue.mask[y0:y1, x0:x1]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if tissue.mask.size == 0:
         return core
+    x0, x1 = int(core.x * mpp / tissue.mpp), int(np.ceil((core.x + core.w) * mpp / tissue.mpp))
+    y0, y1 = int(core.y * mpp / tissue.mpp), int(np.ceil((core.y + core.h) * mpp / tissue.mpp))
+    x0, y0 = min(x0, tissue.mask.shape[1] - 1), min(y0, tissue.mask.shape[0] - 1)  # its last part of a pixel is missing
+    mask = tissue.mask[y0:y1, x0:x1]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
     step = tissue.mpp / mpp

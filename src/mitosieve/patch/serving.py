@@ -109,6 +109,7 @@ def serve(pipe: Connection) -> None:
             if isinstance(request, Open):
                 if scout is not None:
                     scout.slide.close()
+                    scout = None
                 scout = open_scout(request)
                 value = Opened(survey=scout.survey, bands=scout.bands())
             else:
@@ -118,7 +119,8 @@ def serve(pipe: Connection) -> None:
         except MitosieveError as error:
             reply = Reply(value=error, seconds={})
         except Exception as error:  # noqa: BLE001 - whatever it is, the main process must hear of it
-            told = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=_name(scout))
+            where = request.source.path if isinstance(request, Open) else _name(scout)
+            told = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
             reply = Reply(value=told, seconds={})
         try:
             pipe.send(reply)

@@ -57,10 +57,15 @@ def _in_folder(folder: Path) -> list[Path]:
 def _matching(path: Path, text: str) -> list[Path]:
     base = Path(path.anchor) if path.is_absolute() else Path()
     pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else text
-    slides = sorted(p for p in base.glob(pattern) if p.is_file())
+    slides = sorted(p for p in base.glob(pattern) if p.is_file() or _is_dicom(p))
     if not slides:
         raise InputError(f"nothing matches '{text}'", remedy="check the pattern, or name the files")
     return slides
+
+
+def _is_dicom(folder: Path) -> bool:
+    """A folder with DICOM files is one slide."""
+    return folder.is_dir() and any(folder.glob("*.dcm"))
 
 
 def _listed(path: Path) -> list[Path]:
@@ -96,7 +101,7 @@ def items_of_images(paths: Sequence[Path], *, mpp: str | None, roi: BaseGeometry
 
 
 def _name(path: Path) -> str:
-    return path.name if path.is_dir() and not path.suffix else path.stem
+    return path.name if path.is_dir() and _is_dicom(path) else path.stem
 
 
 def items_of_cohort(cohort: Cohort, cases: tuple[str, ...] | None) -> list[ScanItem]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mitosieve import __version__
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.table import read_table
 from mitosieve.detection import Detections
@@ -32,7 +33,7 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.patch.proposer import describe
 from mitosieve.pipeline import Readers
 from mitosieve.progress import Progress
-from mitosieve.runfolder import RunFolder, hash_file, write_atomic, write_json
+from mitosieve.runfolder import JOIN_WITHIN_S, RunFolder, hash_file, write_atomic, write_json
 from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
 from mitosieve.scan.shard import Shard, name_of, of_shard
@@ -134,13 +135,14 @@ def scan(job: Scan) -> Scanned:
         "detector": detector.config.model_dump(mode="json"),
         "slides": [item.slide_id for item in job.items],
         "threshold": detector.config.threshold,
+        "made_with": _made_with(job.compute),
         "counts": {"area_mm2": job.counts.area_mm2, "shape": job.counts.shape},
     }
     if job.shard is not None:
         run, part = RunFolder.join(job.out, facts), name_of(job.shard)
     else:
         run, part = RunFolder.create(job.out, facts, resume=job.resume), ""
-    with run.lock(part):
+    with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
         tasks = job.tasks()
         results = list(_results(job, detector, tasks))
         summaries = _write_tables(job, results, f"{SHARDS}/{part}" if part else "")
@@ -152,6 +154,12 @@ def scan(job: Scan) -> Scanned:
     failed = {result.slide_id: result.error for result in results if result.error}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
     return Scanned(result=f"{SHARDS}/{part}/{SUMMARY_FILE}" if part else DETECTIONS_FILE, failed=failed, rows=rows)
+
+
+def _made_with(compute: Compute) -> dict[str, str]:
+    """What else scores hang on: bands of different versions or engines would not be of one detector."""
+    precision = "float32" if compute.engine == "onnxruntime" else compute.precision
+    return {"version": __version__, "engine": compute.engine, "device": compute.device, "precision": precision}
 
 
 def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One slide of a job: through the detector into its files. Done once, it is not looked at again."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.clock import Clock
 from mitosieve.detection import Detections
@@ -20,6 +23,7 @@ from mitosieve.export import FORMATS, SUFFIXES, SlideContext
 from mitosieve.export.heatmap import HEATMAPS, Thumbnail, write_heatmap
 from mitosieve.export.summary import SlideFailure, SlideFindings, SlideSummary, summarize
 from mitosieve.export.table import read_detections, write_detections
+from mitosieve.geometry import mm2_from_px2, rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.patch.proposer import describe
 from mitosieve.patch.sample import OVERVIEW_MPP
@@ -30,6 +34,7 @@ from mitosieve.runfolder import write_atomic, write_json
 from mitosieve.score.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
 from mitosieve.sieve import Scored, finish
 from mitosieve.slide.slide import Slide
+from mitosieve.slide.tissue import Tissue
 
 LARGE_PX = 2**26
 """A slide of more level-0 px is read by reader processes; for a smaller one they would not pay."""
@@ -164,15 +169,22 @@ def do_slide(
         raise
     except MitosieveError as error:
         return SlideResult(slide_id=source.slide_id, path=source.path, error=str(error).replace("\n", "; "))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this slide's, and the others go on
+        told = f"{source.path}: failed unexpectedly ({type(error).__name__}: {error})".replace("\n", " ")
+        return SlideResult(slide_id=source.slide_id, path=source.path, error=told)
 
 
 def do_slide_alone(task: SlideTask) -> SlideResult:
     """`do_slide` where nothing is at hand but the task: loads the detector and starts the readers itself."""
     detector = _loaded(task.detector, task.threshold, task.out)
-    if task.workers == 0:
-        return do_slide(task, detector, lambda slide: None)
-    with Readers(task.workers) as readers:
-        return do_slide(task, detector, lambda slide: readers if slide.bounds.area_px2 > LARGE_PX else None)
+    with contextlib.ExitStack() as ending:
+
+        def readers_for(slide: Slide) -> Readers | None:
+            if task.workers == 0 or slide.bounds.area_px2 <= LARGE_PX:
+                return None
+            return ending.enter_context(Readers(task.workers))
+
+        return do_slide(task, detector, readers_for)
 
 
 def load_detector(folder: Path, threshold: float | None) -> Detector:
@@ -195,10 +207,17 @@ def _loaded(folder: Path, threshold: float | None, job: Path) -> Detector:
 def part_of(task: SlideTask, slide: Slide) -> Path:
     """The file of a slide's detections, named by all that they depend on beside the detector."""
     source = task.source
-    state = source.path.stat()
-    made_of = (state.st_size, state.st_mtime_ns, slide.mpp_xy, "" if source.roi is None else source.roi.wkt)
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files_of(source.path)]
+    made_of = (states, slide.mpp_xy, "" if source.roi is None else source.roi.wkt)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     return task.out / "parts" / f"{source.slide_id}.{digest}.csv"
+
+
+def _files_of(path: Path) -> list[Path]:
+    """All files of a slide: a DICOM folder's, and those in the folder beside a .mrxs."""
+    folder = path if path.is_dir() else path.with_suffix("")
+    inner = sorted(item for item in folder.iterdir() if item.is_file()) if folder.is_dir() else []
+    return inner if path.is_dir() else [path, *inner]
 
 
 def _detect(
@@ -229,16 +248,27 @@ def _detect(
         found = finish(scored, detector, slide, task.source.roi)
     with clock.part("write"):
         _write_heatmap(task, slide, opened, found)
-        write_json(part.with_suffix(".json"), _facts(detector, slide, opened))
+        write_json(part.with_suffix(".json"), _facts(task, detector, slide, opened))
         write_detections(part, found)
         shutil.rmtree(bands, ignore_errors=True)
 
 
-def _facts(detector: Detector, slide: Slide, opened: Opened) -> dict[str, Any]:
+def _tissue_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
+    """Area of tissue that was looked at: within the ROI, to the pixel of the overview."""
+    if roi is None:
+        return tissue.area_mm2
+    rows, columns = np.nonzero(tissue.mask)
+    place = rescale_points(
+        np.stack([columns, rows], axis=1).astype(np.float64), mpp_from=tissue.mpp, mpp_to=slide.mpp_xy
+    )
+    return mm2_from_px2(int(shapely.contains_xy(roi, place[:, 0], place[:, 1]).sum()), tissue.mpp)
+
+
+def _facts(task: SlideTask, detector: Detector, slide: Slide, opened: Opened) -> dict[str, Any]:
     return {
         "mpp_xy": list(slide.mpp_xy),
         "size_l0": list(slide.size_l0),
-        "tissue_mm2": round(opened.survey.tissue.area_mm2, 6),
+        "tissue_mm2": round(_tissue_mm2(opened.survey.tissue, slide, task.source.roi), 6),
         "threshold": detector.config.threshold,
         "proposer": describe(detector.config.proposer, detector.config.frame.mpp),
         "cut": opened.survey.cut,
