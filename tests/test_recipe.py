@@ -195,3 +195,8 @@ def test_recipes_that_are_not_there(tmp_path):
         load_recipe(str(tmp_path / "gone.toml"))
     with pytest.raises(RecipeError, match="did you mean 'chsnet-small'"):
         load_recipe("chsnet-smal")
+
+
+def test_the_default_is_a_recipe_for_cpus():
+    """`default` is `swift`, by another name."""
+    assert load_recipe("default") == load_recipe("swift")

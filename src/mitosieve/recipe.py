@@ -32,6 +32,10 @@ Recipe = ChsNetRecipe | SwiftRecipe
 METHODS: dict[str, type[Recipe]] = {"chsnet": ChsNetRecipe, "swift": SwiftRecipe}
 
 
+DEFAULT = "swift"
+"""What the name `default` stands for: what a CPU can train in minutes, and a slide needs."""
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package, sorted."""
     folder = resources.files("mitosieve") / "recipes"
@@ -42,7 +46,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name or file, with `key=value` overrides.
 
     Args:
-        name: of a recipe of the package, or the path of a TOML file.
+        name: of a recipe of the package, "default", or the path of a TOML file.
         overrides: e.g. "network.width=0.25"; the value is read as TOML, a bare word as text.
 
     Raises:
@@ -87,6 +91,7 @@ def _read(name: str) -> tuple[str, str]:
             raise RecipeError("there is no such recipe file", where=path) from error
         except (UnicodeDecodeError, OSError) as error:
             raise RecipeError(f"cannot be read as text ({error})", where=path) from error
+    name = DEFAULT if name == "default" else name
     known = recipe_names()
     if name not in known:
         raise RecipeError(f"there is no recipe '{name}'", remedy=f"{_nearest(name, known)}known: {', '.join(known)}")

@@ -115,7 +115,7 @@ class _SlidesPerHour(ProgressColumn):
 
 
 class _Memory(ProgressColumn):
-    """Resident memory of this process and those it started, looked up every other second."""
+    """Memory of this process and those it started, looked up every other second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,12 +131,13 @@ class _Memory(ProgressColumn):
 
 
 def memory_bytes() -> int:
-    """Resident memory of this process and those it started; pages that they share count more than once."""
+    """Memory of this process and those it started: shared pages are divided among them where the system can tell."""
     total = 0
     this = psutil.Process()
     for process in (this, *this.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
+            seen = process.memory_full_info()
+            total += getattr(seen, "pss", seen.rss)
     return total
 
 

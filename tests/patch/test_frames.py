@@ -175,7 +175,7 @@ def test_the_background_is_seen_through_the_same_transform():
 
 
 def test_a_large_slide_is_judged_by_its_tissue(monkeypatch):
-    """Above the limit a fixed sample of blocks with tissue stands for the slide, glass left out; below it, every pixel."""
+    """Above the limit a fixed sample of tissue stands for the slide, glass left out; below it, every pixel."""
     pixels = textured(150, 130)
     assert (sample_pixels(a_slide(pixels)) == pixels).all()
     glass = np.full((4096, 1024, 3), 245, dtype=np.uint8)
