@@ -101,9 +101,9 @@ def test_what_a_run_writes_is_the_same_recipe(tmp_path, name):
 
 def test_names_are_those_that_load():
     """Every recipe of the package loads by its name, also where a folder of that name stands."""
-    assert recipe_names() == ["chsnet", "chsnet-paper", "chsnet-small"]
+    assert recipe_names() == ["chsnet", "chsnet-paper", "chsnet-small", "swift"]
     for name in recipe_names():
-        assert load_recipe(name).method == "chsnet"
+        assert load_recipe(name).method == name.partition("-")[0]
 
 
 def test_a_folder_with_a_recipes_name_does_not_hide_it(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.detector import Detector, Stage
 from mitosieve.geometry import Region, rescale_points
-from mitosieve.network.compute import Compute, predict
+from mitosieve.network.compute import Compute
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import Frame
 from mitosieve.patch.plan import Plan
@@ -284,14 +284,17 @@ def score_images(
         images: uint8 (N, s, s, C), as `View.images` gives them.
         compute: machine.
     """
-    first = [_predict(network, images, compute) for network in networks]
+    if len(images) == 0:
+        return np.zeros(0)
+    engines = [compute.engine_of(network.eval(), images) for network in networks]
+    first = [engine.scores(images).astype(np.float64) for engine in engines]
     score = first[0] if len(first) == 1 else _sigmoid(np.mean([_logit(item) for item in first], axis=0))
     again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
     if len(again) == 0:
         return score
     logits = [_logit(item[again]) for item in first]
     for turned in _turns(images[again], stage.turns):
-        logits += [_logit(_predict(network, turned, compute)) for network in networks]
+        logits += [_logit(engine.scores(turned).astype(np.float64)) for engine in engines]
     score = score.copy()
     score[again] = _sigmoid(np.mean(logits, axis=0))
     return score
@@ -305,10 +308,6 @@ def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]
             yield np.ascontiguousarray(turned)
         if turns == 8:
             yield np.ascontiguousarray(turned[:, :, ::-1])
-
-
-def _predict(network: nn.Module, images: NDArray[np.uint8], compute: Compute) -> NDArray[np.float64]:
-    return predict(network, iter([images]), compute).astype(np.float64)
 
 
 def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -71,6 +71,8 @@ class StageRecipe(BaseModel):
     train: TrainConfig = TrainConfig()
     turns: Literal[1, 4, 8] = 1
     """See `Stage.turns`."""
+    turn_above: float = Field(default=0.05, ge=0, le=1)
+    """See `Stage.turn_above`."""
 
 
 class SwiftRecipe(BaseModel):
@@ -297,7 +299,14 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
     last = 0.5 if recipe.refined_threshold == "validation" else recipe.refined_threshold
     target = store.load_target()
     stages = tuple(
-        Stage(name=name, network=part.network, threshold=threshold, turns=part.turns, **part.view.model_dump())
+        Stage(
+            name=name,
+            network=part.network,
+            threshold=threshold,
+            turns=part.turns,
+            turn_above=part.turn_above,
+            **part.view.model_dump(),
+        )
         for name, part, threshold in (("screening", recipe.screening, gate), ("refined", recipe.refined, last))
     )
     config = DetectorConfig(
