@@ -113,14 +113,14 @@ def detect(
 
 
 def workers_for(device: str, *, on_cluster: bool) -> int:
-    """Reader processes that keep a device busy: on a CPU the networks need most of the cores themselves.
+    """Reader processes that keep a device busy: on a CPU half the cores, but two: measured.
 
     On a cluster of CPUs none: a core has a slide of its own.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if on_cluster and device == "cpu":
         return 0
-    return max(1, min(16, cores // 2)) if device == "cpu" else max(1, min(16, cores - 1))
+    return min(16, max(2, cores // 2)) if device == "cpu" else max(1, min(16, cores - 1))
 
 
 def _items(words: list[str], mpp: str | None, roi: Path | None) -> "list[ScanItem]":
