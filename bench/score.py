@@ -13,7 +13,7 @@ import numpy as np
 
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.detection import Detections
+from mitosieve.detection import Detections, suppress
 from mitosieve.evaluation import evaluate
 from mitosieve.score.counted import count_in
 from mitosieve.score.interval import resample
@@ -87,12 +87,18 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=1_000_000)
     parser.add_argument("--figures", type=int, default=100_000)
     arguments = parser.parse_args()
+    table_scores = np.random.default_rng(5).random(arguments.detections)
+    suppress(np.zeros((2, 2)), np.zeros(2), radius_um=7.5)  # compiles
     cohort, found = made(2, 200, 20)
     evaluate(found, cohort)  # compiles
     for num_slides in (200, 1):
         run(num_slides, arguments.detections, arguments.figures)
     table = np.random.default_rng(2).integers(0, 50, (500, 3))
     cases = [f"case_{number}" for number in range(500)]
+    generator = np.random.default_rng(4)
+    place = generator.uniform(0, (arguments.detections / 500e-6) ** 0.5, (arguments.detections, 2))
+    print(f"{arguments.detections} detections, 500 per mm2")
+    timed("suppression within 7.5 um", lambda: suppress(place, table_scores, radius_um=7.5))
     print("500 slides, 500 cases")
     timed("bootstrap, 10,000 draws", lambda: resample(table, cases, np.random.default_rng(3)))
 

@@ -130,43 +130,52 @@ def suppress(center_um: NDArray[np.floating], score: NDArray[np.floating], *, ra
         return np.arange(n, dtype=np.int64)
     centers = np.ascontiguousarray(center_um, dtype=np.float64)
     order = np.argsort(-np.asarray(score, dtype=np.float64), kind="stable")
-    cell = np.floor(centers / radius_um).astype(np.int64)
-    cell -= cell.min(axis=0)
-    columns = int(cell[:, 0].max()) + 3
-    key = (cell[:, 1] + 1) * columns + cell[:, 0] + 1
+    corner = centers.min(axis=0)
+    extent = centers.max(axis=0) - corner
+    side = max(float(radius_um), float(np.sqrt(extent[0] * extent[1] / (8 * n))))  # not many more cells than points
+    cell = np.floor((centers - corner) / side).astype(np.int64) + 1
+    columns, rows = int(cell[:, 0].max()) + 2, int(cell[:, 1].max()) + 2
+    key = cell[:, 1] * columns + cell[:, 0]
+    start = np.zeros(columns * rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(key, minlength=columns * rows), out=start[1:])
     by_cell = np.argsort(key, kind="stable")
-    return _suppress(centers, order, key, by_cell, columns, float(radius_um))
+    return _suppress(centers, order, key, by_cell, start, columns, float(radius_um))
 
 
 @numba.njit(cache=True)
-def _suppress(
+def _suppress(  # noqa: PLR0913 - compiled: arrays, not objects
     center: NDArray[np.float64],
     order: NDArray[np.int64],
     key: NDArray[np.int64],
     by_cell: NDArray[np.int64],
+    start: NDArray[np.int64],
     columns: int,
     radius: float,
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled
-    """Visit by rank; look for kept points in the 3x3 cells around, found by bisection in the sorted cell keys."""
+    """Visit by rank; look for kept points in the 3 x 3 cells around, where those of a row of cells lie side by side.
+
+    Points are held in the order of their cells, so that neighbours in space are neighbours in memory.
+    """
     n = len(order)
-    sorted_key = key[by_cell]
-    rank = np.empty(n, np.int64)
+    place, x, y, rank = np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n, np.int64)
+    for i in range(n):
+        place[by_cell[i]] = i
+        x[i], y[i] = center[by_cell[i], 0], center[by_cell[i], 1]
     for position in range(n):
-        rank[order[position]] = position
+        rank[place[order[position]]] = position
     kept = np.zeros(n, np.bool_)
     owner = np.arange(n)
     for i in order:
+        p = place[i]
         best, best_d2 = -1, radius * radius
-        for dy in (-columns, 0, columns):
-            low = np.searchsorted(sorted_key, key[i] + dy - 1)
-            high = np.searchsorted(sorted_key, key[i] + dy + 1, side="right")
-            for j in by_cell[low:high]:
-                if kept[j]:
-                    d2 = (center[i, 0] - center[j, 0]) ** 2 + (center[i, 1] - center[j, 1]) ** 2
-                    if d2 < best_d2 or (d2 == best_d2 and best >= 0 and rank[j] < rank[best]):
-                        best, best_d2 = j, d2
+        for middle in (key[i] - columns, key[i], key[i] + columns):
+            for q in range(start[middle - 1], start[middle + 2]):
+                if kept[q]:
+                    d2 = (x[p] - x[q]) ** 2 + (y[p] - y[q]) ** 2
+                    if d2 < best_d2 or (d2 == best_d2 and best >= 0 and rank[q] < rank[best]):
+                        best, best_d2 = q, d2
         if best < 0:
-            kept[i] = True
+            kept[p] = True
         else:
-            owner[i] = best
+            owner[i] = by_cell[best]
     return owner
