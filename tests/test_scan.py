@@ -3,6 +3,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from mitosieve.export.table import read_detections
 from tiny import ONE_CORE, a_cohort, a_run, a_scan, images, mitosieve
@@ -92,3 +93,26 @@ def test_the_job_says_where_its_inputs_came_from():
     assert facts["cohort"] == str(a_cohort().resolve())
     assert (facts["fold"], facts["part"]) == ("A", "test")
     assert len(facts["detector_hash"]) == 64
+
+
+def test_density_is_that_of_the_roi(tmp_path):
+    """The tissue that figures are counted on is the tissue inside the ROI: half the image has about half of it."""
+    words = ["detect", a_run(), images()[0], "--mpp", 0.25, *ALL]
+    ring = [[0, 0], [192, 0], [192, 384], [0, 384], [0, 0]]
+    (tmp_path / "roi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    tissue = {}
+    for name, more in (("whole", ()), ("part", ("--roi", tmp_path / "roi.geojson"))):
+        assert mitosieve(*words, "--out", tmp_path / name, *more).code == 0
+        row = next(csv.DictReader((tmp_path / name / "summary.csv").read_text().splitlines()))
+        tissue[name] = float(row["tissue_mm2"])
+        assert float(row["figures_per_mm2"]) == pytest.approx(int(row["figures"]) / tissue[name], rel=0.01)
+    assert 0.3 * tissue["whole"] < tissue["part"] < 0.7 * tissue["whole"]
+
+
+def test_bands_of_two_engines_are_not_mixed(tmp_path):
+    """A job is resumed with the engine that it was begun with, or refused."""
+    words = ["detect", a_run(), images()[0], "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE]
+    assert mitosieve(*words).code == 0
+    told = mitosieve(*words, "--resume", "--engine", "torch")
+    assert told.code == 2
+    assert "made_with" in told.err
