@@ -13,7 +13,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Generator[None]:
-        """Count the time of a block; blocks of different names are not nested."""
+        """Count the time of a block; a block round others, as "all" of a slide, counts theirs too."""
         start = time.perf_counter()
         try:
             yield
