@@ -17,6 +17,7 @@ from torch import nn
 
 from mitosieve.errors import DetectorError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.plan import ALIGN_PX
@@ -31,7 +32,7 @@ DETECTOR_FORMAT = 1
 _FILE = "detector.toml"
 _CARD = "CARD.md"
 
-NetworkConfig = ChsNetConfig | SwiftConfig
+NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig
 """The configuration of any network; `kind` tells which. A new network joins this union and `build_network`."""
 
 
@@ -82,13 +83,13 @@ class DetectorConfig(BaseModel):
     def _consistent(self) -> "DetectorConfig":
         first = self.stages[0]
         if isinstance(self.proposer, DenseProposer):
-            network = first.network
+            stride = _stride_px(first.network)
             if first.turns > 1 or first.views != "one":
                 raise ValueError("a dense proposer's first stage takes one view and no turns: it runs as a map")
-            if not isinstance(network, SwiftConfig) or ALIGN_PX % 2 ** len(network.widths) or len(first.weights) > 1:
+            if stride is None or ALIGN_PX % stride:
                 raise ValueError(
-                    "a dense proposer runs the first stage's network as a map: "
-                    f"one network of kind swift whose stride divides {ALIGN_PX}"
+                    "a dense proposer runs the first stage's networks as maps: "
+                    f"they are of kind swift or rototranslation and their stride divides {ALIGN_PX}"
                 )
         return self
 
@@ -186,7 +187,16 @@ class Detector:
 
 def build_network(config: NetworkConfig) -> nn.Module:
     """A freshly initialised network of this configuration."""
+    if isinstance(config, RotoTranslationConfig):
+        return RotoTranslationNet(config)
     return SwiftNet(config) if isinstance(config, SwiftConfig) else ChsNet(config)
+
+
+def _stride_px(config: NetworkConfig) -> int | None:
+    """Px between neighbours of a network's dense map; None of a network that has none."""
+    if isinstance(config, RotoTranslationConfig):
+        return config.stride_px
+    return 2 ** len(config.widths) if isinstance(config, SwiftConfig) else None
 
 
 def save_weights(network: nn.Module, path: Path) -> Path:

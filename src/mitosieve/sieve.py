@@ -23,6 +23,7 @@ from mitosieve.detection import Detections, suppress
 from mitosieve.detector import Detector, Stage
 from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute
+from mitosieve.network.rototranslation import RotoTranslationNet
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import Frame
 from mitosieve.patch.plan import Plan
@@ -191,13 +192,17 @@ def _gate(detector: Detector, number: int) -> float:
 def _dense(
     detector: Detector, plane: Frame, core: Region, compute: Compute
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Maxima of the first network's map over a tile: places that the core owns, at the frame's mpp, and their score."""
-    proposer, network = detector.config.proposer, detector.networks[0][0]
+    """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit: places that the core owns,
+    at the frame's mpp, and their score.
+    """
+    proposer, networks = detector.config.proposer, detector.networks[0]
+    network = networks[0]
     assert isinstance(proposer, DenseProposer)
-    assert isinstance(network, SwiftNet)
+    assert isinstance(network, SwiftNet | RotoTranslationNet)
     stride = network.stride_px
     image = plane.pixels[None]
-    score = compute.engine_of(network, image, dense=True).scores(image)[0]
+    maps = [compute.engine_of(item.eval(), image, dense=True).scores(image)[0] for item in networks]
+    score = maps[0] if len(maps) == 1 else _sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
     steps = max(1, int(proposer.spacing_um / mpp / stride))
     before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)

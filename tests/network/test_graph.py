@@ -54,6 +54,12 @@ TABLE = {
     "arithmetic": lambda: Computing(lambda x: summed((1 - x) * 3 / (x + 2) - 2 * x + x / 3)),
     "slices": lambda: Computing(lambda x: summed(x[:, 1:, ::2, 1:-2]) - x[:, -1, 0, 3] + x[:, 2].mean(dim=(1, 2))),
     "concatenation": lambda: Computing(lambda x: torch.cat([x, x[:, :1]], dim=1).mean(dim=(1, 2, 3))),
+    "max pool": lambda: Computing(lambda x, p: summed(p(x)), nn.MaxPool2d(3, stride=(2, 1), padding=(1, 0))),
+    "max pool rounded up": lambda: Computing(lambda x, p: summed(p(x)), nn.MaxPool2d(2, ceil_mode=True)),
+    "unflattened channels": lambda: Computing(
+        lambda x, u: summed(u(x.permute(0, 2, 1, 3)).amax(2)), nn.Unflatten(1, (2, 4))
+    ),
+    "largest": lambda: Computing(lambda x: x.amax(dim=(1, 3), keepdim=True).mean(dim=(1, 2, 3))),
     "kept axes": lambda: Computing(lambda x: summed(x - x.mean(dim=1, keepdim=True) * 2)),
     "sigmoid": lambda: Computing(lambda x: torch.sigmoid(summed(x))),
     "permutation": lambda: Computing(lambda x: x.permute(0, 2, 3, 1)[:, :, 1, 2].mean(dim=1)),

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -67,8 +67,18 @@ class Engine(ABC):
         """
 
 
+@runtime_checkable
+class Freezable(Protocol):
+    """A network that makes its kernels of others: scoring is done by `frozen`, which has them written out."""
+
+    def frozen(self) -> nn.Module:
+        """A network of the same function as now in evaluation mode, with weights of its own."""
+        ...
+
+
 def engine_of(network: nn.Module, choice: EngineChoice, example: NDArray[np.uint8], *, dense: bool = False) -> Engine:
-    """The engine of a network. ONNX Runtime's is made once and kept while the network lives and its weights stay.
+    """The engine of a network. ONNX Runtime's, and a `Freezable` network's, is made once and kept while the network
+    lives and its weights stay.
 
     Args:
         network: maps (B, C, H, W) to (B,) logits; put into evaluation mode, and for torch on the device.
@@ -79,13 +89,16 @@ def engine_of(network: nn.Module, choice: EngineChoice, example: NDArray[np.uint
     Raises:
         InputError: the network cannot be written as ONNX, or ONNX Runtime scores the example otherwise than torch.
     """
-    if choice.kind == "torch":
+    if choice.kind == "torch" and not isinstance(network, Freezable):
         return TorchEngine(network, choice, dense=dense)
     kept = _ENGINES.setdefault(network, {})
     state = _fingerprint(network)
     found = kept.get((choice, dense))
     if found is None or found[0] != state:
-        found = (state, OnnxEngine(network, choice, example, dense=dense))
+        plain = network.eval().frozen() if isinstance(network, Freezable) else network
+        onnx = choice.kind == "onnxruntime"
+        engine = OnnxEngine(plain, choice, example, dense=dense) if onnx else TorchEngine(plain, choice, dense=dense)
+        found = (state, engine)
         kept[choice, dense] = found
     return found[1]
 

@@ -198,6 +198,35 @@ def _batch_norm(writer: _Writer, layer: nn.BatchNorm2d, x: str) -> str:
     return writer.add("BatchNormalization", x, *map(writer.constant, tensors), epsilon=layer.eps)
 
 
+def _max_pool(writer: _Writer, layer: nn.MaxPool2d, x: str) -> str:
+    if layer.return_indices:
+        raise _Unwritable(layer)
+    padding = _pair(layer.padding)
+    return writer.add(
+        "MaxPool",
+        x,
+        kernel_shape=_pair(layer.kernel_size),
+        strides=_pair(layer.stride),
+        pads=[*padding, *padding],
+        dilations=_pair(layer.dilation),
+        ceil_mode=int(layer.ceil_mode),
+    )
+
+
+def _pair(value: int | tuple[int, ...]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+def _unflatten(writer: _Writer, layer: nn.Unflatten, x: str) -> str:
+    """Channels as two axes; what follows them is taken from the image, whose size stays open."""
+    sizes = layer.unflattened_size
+    if layer.dim != 1 or not all(isinstance(size, int) for size in sizes):
+        raise _Unwritable(layer)
+    rest = writer.add("Shape", x, start=2)
+    target = writer.add("Concat", writer.constant([0, *sizes]), rest, axis=0)  # 0 keeps the number of images
+    return writer.add("Reshape", x, target)
+
+
 def _linear(writer: _Writer, layer: nn.Linear, x: str) -> str:
     y = writer.add("MatMul", x, writer.constant(layer.weight.T))
     return writer.add("Add", y, writer.constant(layer.bias)) if isinstance(layer.bias, Tensor) else y
@@ -225,9 +254,12 @@ def _unary(kind: str) -> Callable[..., str]:
     return write
 
 
-def _mean(writer: _Writer, x: str, dim: int | tuple[int, ...], keepdim: bool = False) -> str:
-    axes = [dim] if isinstance(dim, int) else list(dim)
-    return writer.add("ReduceMean", x, writer.constant(axes), keepdims=int(keepdim))
+def _reduction(kind: str) -> Callable[..., str]:
+    def write(writer: _Writer, x: str, dim: int | tuple[int, ...], keepdim: bool = False) -> str:
+        axes = [dim] if isinstance(dim, int) else list(dim)
+        return writer.add(kind, x, writer.constant(axes), keepdims=int(keepdim))
+
+    return write
 
 
 def _squeeze(writer: _Writer, x: str, dim: int) -> str:
@@ -273,6 +305,8 @@ def _same(writer: _Writer, layer: object, x: str) -> str:
 _LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     nn.Conv2d: _conv,
     nn.BatchNorm2d: _batch_norm,
+    nn.MaxPool2d: _max_pool,
+    nn.Unflatten: _unflatten,
     nn.Linear: _linear,
     nn.ReLU: lambda writer, layer, x: writer.add("Relu", x),
     nn.Flatten: lambda writer, layer, x: _flatten(writer, x, layer.start_dim, layer.end_dim),
@@ -293,7 +327,8 @@ _FUNCTIONS: dict[object, Callable[..., str]] = {
     torch.cat: _cat,
     torch.flatten: _flatten,
     "flatten": _flatten,
-    "mean": _mean,
+    "mean": _reduction("ReduceMean"),
+    "amax": _reduction("ReduceMax"),
     "squeeze": _squeeze,
     "permute": _permute,
     "float": _float,
