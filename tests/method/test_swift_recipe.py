@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mitosieve import Detector
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.export.table import read_detections
-from mitosieve.method.swift import TruthConfig, sort_proposals
+from mitosieve.method.proposals import TruthConfig, sort_proposals
 from tiny import ONE_CORE, a_cohort, a_split, files_of, images, mitosieve
 
 SETTINGS = (

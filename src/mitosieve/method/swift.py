@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.spatial import KDTree
 from torch import nn
 
 from mitosieve.annotation import Label
@@ -22,10 +20,10 @@ from mitosieve.detector import Detector, DetectorConfig, NetworkConfig, Stage
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.difficulty.sampler import derive_generator
 from mitosieve.errors import CohortError
-from mitosieve.geometry import rescale_points
 from mitosieve.method.job import Job
 from mitosieve.method.mining import MiningConfig, mine_false_positives
 from mitosieve.method.pool import PatchPool, render_frames
+from mitosieve.method.proposals import TruthConfig, propose, sort_proposals
 from mitosieve.method.stage import GATES, StageTask, train_stage, tuned
 from mitosieve.network.loss import LossConfig
 from mitosieve.network.swift import SwiftConfig
@@ -35,7 +33,6 @@ from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.plan import Plan
 from mitosieve.patch.proposer import NucleiProposer
 from mitosieve.patch.reader import PatchReader, margin_for
-from mitosieve.patch.scout import Scout, survey
 from mitosieve.patch.view import View
 from mitosieve.runfolder import write_json
 from mitosieve.train import TrainConfig
@@ -45,19 +42,6 @@ VALIDATION_NEGATIVES = 2000
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-
-
-class TruthConfig(BaseModel):
-    """Which proposals are figures, and which are neither figure nor background."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reach_um: float = Field(default=7.5, gt=0, le=50)
-    """The proposal nearest to a figure is that figure, up to this distance: the official matching radius."""
-    same_um: float = Field(default=4.0, ge=0, le=50)
-    """Every proposal this near to a figure is that figure too: two plates of an anaphase are two proposals."""
-    apart_um: float = Field(default=12.0, ge=0, le=100)
-    """Other proposals nearer than this to a figure are left out: their patch shows the figure."""
 
 
 class StageRecipe(BaseModel):
@@ -200,40 +184,11 @@ def _proposals_of(recipe: SwiftRecipe, job: Job, entry: SlideEntry) -> Iterator[
     """Figures, then background, of one slide, as detection will see them; inside its ROI, outside nothing is known."""
     views = (recipe.screening.view, recipe.refined.view)
     plan = Plan(frame=recipe.frame, proposer=recipe.proposer, views=views, reach_um=0.0, stain_target=None)
-    with job.cohort.open(entry.slide_id) as slide:
-        scout = Scout(slide, plan, survey(slide, plan), entry.roi)
-        places = [scout.places(core) for band in scout.bands() for core in band]
-    center_l0 = rescale_points(np.concatenate([np.zeros((0, 2)), *places]), mpp_from=recipe.frame.mpp, mpp_to=entry.mpp)
-    if entry.roi is not None:
-        center_l0 = center_l0[shapely.contains_xy(entry.roi, center_l0[:, 0], center_l0[:, 1])]
+    center_l0 = propose(job.cohort, entry, plan).center_l0
     figures_l0 = job.cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
     is_figure, is_background = sort_proposals(center_l0 * entry.mpp, figures_l0 * entry.mpp, recipe.truth)
     for mine, origin in ((is_figure, Origin.FIGURE), (is_background, Origin.BACKGROUND)):
         yield PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0[mine], origin=origin, mpp=recipe.frame.mpp)
-
-
-def sort_proposals(
-    center_um: NDArray[np.floating], figures_um: NDArray[np.floating], truth: TruthConfig
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which proposals are figures, and which are background; the rest, near a figure, is neither.
-
-    Args:
-        center_um: (N, 2) proposals.
-        figures_um: (M, 2) marked figures, in the same frame.
-        truth: distances. Equally near proposals: the first is the figure.
-
-    Returns:
-        Two (N,) masks that do not meet.
-    """
-    n = len(center_um)
-    is_figure = np.zeros(n, dtype=bool)
-    if n == 0 or len(figures_um) == 0:
-        return is_figure, ~is_figure
-    distance, _ = KDTree(figures_um).query(center_um)
-    is_figure |= distance <= truth.same_um
-    nearest_distance, nearest = map(np.asarray, KDTree(center_um).query(figures_um))
-    is_figure[nearest[nearest_distance <= truth.reach_um]] = True
-    return is_figure, ~is_figure & (distance > truth.apart_um)
 
 
 def train_screening(recipe: SwiftRecipe, job: Job, patches: _Patches) -> nn.Module:

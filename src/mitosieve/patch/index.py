@@ -15,6 +15,8 @@ class Origin(StrEnum):
     FIGURE = "figure"
     IMPOSTER = "imposter"
     BACKGROUND = "background"
+    NEAR = "near"
+    """So near a figure that the patch shows it: neither figure nor background, and never learned from."""
     UNLABELLED = "unlabelled"
     MINED = "mined"
 
