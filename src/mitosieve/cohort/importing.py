@@ -12,6 +12,7 @@ from pathlib import Path
 from mitosieve.annotation import Annotations
 from mitosieve.cohort import atypia14, coco, midog, points, slide_runner, tupac, voc
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
+from mitosieve.cohort.images import read as read_images
 from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reader, some
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import CohortError, FormatError, ResolutionError, SlideError
@@ -25,6 +26,7 @@ FORMATS: Mapping[str, Reader] = {
     "points": points.read,
     "coco": coco.read,
     "slide_runner": slide_runner.read,
+    "images": read_images,
 }
 """Every format by the name used on the command line. To add one, write a `Reader` and name it here."""
 
@@ -105,7 +107,7 @@ def import_cohort(
     if name not in FORMATS:
         raise FormatError(f"unknown format '{name}'", remedy=f"choose one of {', '.join(FORMATS)}")
     if not source.exists():
-        raise FormatError("there is no such file or folder", where=source, remedy="check the path of the labels")
+        raise FormatError("there is no such file or folder", where=source, remedy="check the path")
     there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
     old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
     stated = StatedMpp.of(mpp)
@@ -297,6 +299,19 @@ def _refuse_clashes(old: Cohort, entries: list[SlideEntry], source: Path) -> Non
             f"{len(clash)} slides of {source} are in this cohort already: {some(clash)}",
             where=old.folder,
             remedy="if they were imported before, nothing is left to do; else import into another cohort folder",
+        )
+    _refuse_known_images(old, entries)
+
+
+def _refuse_known_images(old: Cohort, entries: list[SlideEntry]) -> None:
+    """Refuse an image that the cohort has under another slide_id: its case may differ, and then folds leak."""
+    there = {(old.folder / entry.path).resolve(): entry.slide_id for entry in old.slides}
+    again = {path: there[path] for entry in entries if (path := (old.folder / entry.path).resolve()) in there}
+    if again:
+        raise CohortError(
+            f"{len(again)} images are in this cohort already: {some(f'{p} as {name}' for p, name in again.items())}",
+            where=old.folder,
+            remedy="import the others alone, or into another cohort folder",
         )
 
 

@@ -1,0 +1,132 @@
+"""Images that nobody has searched: a folder of them, or a CSV that names them. Knows no labels.
+
+    image[,case][,domain][,mpp]
+
+They become unlabelled slides: nothing is known of them, which is not "no figures". Methods may mine background from
+them; nothing is scored on them.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from mitosieve.cohort.marked import (
+    IMAGE_SUFFIXES,
+    UNKNOWN_DOMAIN,
+    Caution,
+    ImageFolder,
+    MarkedImage,
+    Reading,
+    case_of,
+    slide_name,
+)
+from mitosieve.cohort.table import Row, finite, read_table
+from mitosieve.errors import FormatError
+
+_TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
+"""Project, tissue source site and participant, which together name a patient (NCI GDC Encyclopedia, "TCGA Barcode");
+what follows them names sample, portion and slide."""
+
+_COLUMNS = "expected columns: image and, where known, case, domain, mpp"
+
+
+def read(source: Path, images: ImageFolder | None) -> Reading:
+    """Read a folder with its folders below, or a CSV; every image becomes an unlabelled slide without marks.
+
+    Where no case is stated, it comes from the image's name: the first three fields of a TCGA barcode, in capitals, else
+    what `case_of` says. Files and folders whose name begins with a dot are passed over.
+
+    Args:
+        source: the folder itself, or the CSV file.
+        images: for a CSV, where its images are; for a folder not needed, and no other than `source`.
+
+    Raises:
+        FormatError: no image, `images` is another folder, several DICOM files of which it cannot be known whether they
+            are one slide, or a CSV row that is not as it must be.
+    """
+    return _of_folder(source, images) if source.is_dir() else _of_table(source)
+
+
+def _of_folder(source: Path, images: ImageFolder | None) -> Reading:
+    if images is not None and images.folder.resolve() != source.resolve():
+        raise FormatError(
+            f"is another folder than {source}, whose images are imported",
+            where=images.folder,
+            remedy="leave out --images; to import a part of a folder, name its images in a CSV with the column image",
+        )
+    folder = images or ImageFolder(source)
+    names = {path: path.relative_to(folder.folder).as_posix() for path in folder.paths}
+    paths = [path for path, name in names.items() if not any(part.startswith(".") for part in name.split("/"))]
+    if not paths:
+        raise FormatError("holds no image", where=source, remedy=f"name a folder with files that end with {_endings()}")
+    _refuse_dicom_series(paths)
+    found = tuple(_image(names[path], path=path) for path in paths)
+    return Reading(images=found, cautions=_guessed(found))
+
+
+def _refuse_dicom_series(paths: list[Path]) -> None:
+    """One slide in DICOM is a file for each level, and any of them opens it: taken one by one, it would enter often."""
+    files = Counter(path.parent for path in paths if path.suffix.lower() == ".dcm")
+    for folder, number in files.items():
+        if number > 1:
+            raise FormatError(
+                f"holds {number} DICOM files, which may be one slide or many",
+                where=folder,
+                remedy="name one file of each slide in a CSV with the column image, and import that with --images",
+            )
+
+
+def _of_table(source: Path) -> Reading:
+    if source.suffix.lower() in IMAGE_SUFFIXES:
+        raise FormatError("is one image", where=source, remedy="name its folder, or a CSV with the column image")
+    rows = read_table(source, required=("image",), optional=("case", "domain", "mpp"))
+    if not rows:
+        raise FormatError("holds no row", where=source, remedy=_COLUMNS)
+    if {"x", "y"} <= rows[0].values.keys():
+        raise FormatError(
+            "has marks (x, y), which unlabelled images have not",
+            where=source,
+            remedy="import it as points, or remove these columns if nobody searched the images",
+        )
+    seen: set[str] = set()
+    for row in rows:
+        name = row.values["image"]
+        if not name or name in seen:
+            said = f"names the image '{name}' twice" if name else "names no image"
+            raise FormatError(said, where=row.where, remedy="give each image one row")
+        seen.add(name)
+    found = tuple(_image(row.values["image"], row=row) for row in rows)
+    nameless = tuple(image for image, row in zip(found, rows, strict=True) if not row.values["case"])
+    return Reading(images=found, cautions=_guessed(nameless))
+
+
+def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> MarkedImage:
+    said = {"case": "", "domain": "", "mpp": ""} if row is None else row.values
+    return MarkedImage(
+        slide_id=slide_name(name),
+        file_name=name,
+        case_id=said["case"] or _patient_of(name),
+        domain=said["domain"] or UNKNOWN_DOMAIN,
+        marks=(),
+        labelled=False,
+        mpp=finite(said["mpp"], "mpp", where=row.where) if row and said["mpp"] else None,
+        path=path,
+    )
+
+
+def _patient_of(file_name: str) -> str:
+    barcode = _TCGA_PATIENT.match(Path(file_name).name)
+    return barcode[0].upper() if barcode else case_of(file_name)
+
+
+def _guessed(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
+    """Says how cases were guessed: a patient under two names would be on both sides of a split."""
+    if not images:
+        return ()
+    rule = "an image's name up to its first '_' (of a TCGA barcode the first three fields) was taken for the case"
+    example = f"{images[0].case_id} for {images[0].file_name}"
+    return (Caution(text=f"{rule}, as {example}: check case_id in slides.csv, one for each patient"),)
+
+
+def _endings() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))
