@@ -204,6 +204,34 @@ def test_an_unlabelled_case_may_be_left_out_or_trained_on_but_not_scored(tmp_pat
         check(cohort, train=["c0"], validation=["c1"], test=["c2", "c3"])
 
 
+def test_a_table_may_leave_unlabelled_cases_to_train(tmp_path):
+    """What no fold names goes into train of every fold; what some fold names stays as it stands."""
+    cohort = a_cohort(tmp_path, cases=6).with_entries(
+        lambda e: replace(e, labelled=e.case_id not in {"c0", "c4", "c5"})
+    )
+    rows = "X,c1,train\nX,c2,validation\nX,c3,test\nX,c0,train\nY,c2,train\nY,c3,validation\nY,c1,test\n"
+    given = Split.from_table(text(tmp_path / "t.csv", f"fold,case,part\n{rows}"))
+    made = given.with_unlabelled(cohort)
+    assert made.folds == {
+        "X": Fold(train=("c0", "c1", "c4", "c5"), validation=("c2",), test=("c3",)),
+        "Y": Fold(train=("c2", "c4", "c5"), validation=("c3",), test=("c1",)),
+    }
+    assert made.cases - given.cases == {"c4", "c5"}
+    made.check(cohort)
+    assert made.with_unlabelled(cohort) == made
+
+
+def test_a_table_must_still_name_every_labelled_case(tmp_path):
+    """Also one that has unlabelled slides beside its labelled ones: it is not added, and the check names it."""
+    cohort = a_cohort(tmp_path, cases=4, slides_per_case=2)
+    cohort = cohort.with_entries(lambda e: replace(e, labelled=e.slide_id != "c3_s1"))
+    table = text(tmp_path / "t.csv", "fold,case,part\nX,c0,train\nX,c1,validation\nX,c2,test\n")
+    made = Split.from_table(table).with_unlabelled(cohort)
+    assert made == Split.from_table(table)
+    with pytest.raises(SplitError, match="fold X misses the labelled cases c3"):
+        made.check(cohort, where=table)
+
+
 @pytest.mark.data
 def test_the_real_folds_are_read_and_fit_their_cohort(data_folder):
     """Fold A of mitos14 tests H04 and validates on H14 and H18; each case is tested once over A, B and C."""

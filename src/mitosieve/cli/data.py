@@ -12,14 +12,18 @@ from mitosieve.terminal import print_table, progress_bars, say, warn
 @app.command("import")
 def import_command(
     name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="atypia14, midog, tupac, voc, coco, slide_runner or points.")
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="atypia14, midog, tupac, voc, coco, slide_runner, points; images: a folder of unlabelled ones.",
+        ),
     ],
     source: Annotated[Path, typer.Argument(help="Label file or folder of the format.")],
     cohort: CohortArg,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
 ) -> None:
-    """Read a public annotation format into a cohort; into an existing one: adds."""
+    """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds."""
     from mitosieve.cohort.importing import import_cohort
 
     report = import_cohort(name, source, cohort, images=images, mpp=mpp)
@@ -82,11 +86,14 @@ def split(
     from mitosieve.cohort.split import PARTS, Split
 
     whole = Cohort.load(cohort)
-    made = (
-        Split.by_case(whole, folds=folds, generator=np.random.default_rng(seed))
-        if table is None
-        else Split.from_table(table)
-    )
+    if table is None:
+        made = Split.by_case(whole, folds=folds, generator=np.random.default_rng(seed))
+    else:
+        given = Split.from_table(table)
+        made = given.with_unlabelled(whole)
+        added = len(made.cases - given.cases)
+        if added:
+            warn(f"{added} unlabelled cases that {table} does not name are in the train part of every fold")
     made.check(whole, where=table)
     made.save(out)
     print_table(

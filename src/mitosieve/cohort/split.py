@@ -4,7 +4,7 @@ Knows cases and nothing finer: a slide can never be on two sides.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,20 @@ class Split:
                 train=tuple(sorted(train)), validation=tuple(sorted(validation)), test=tuple(sorted(test))
             )
         return cls(folds=made)
+
+    def with_unlabelled(self, cohort: Cohort) -> "Split":
+        """This split with the cohort's unlabelled cases that no fold names in train of every fold, as in `by_case`.
+
+        A case that some fold names stays where it stands: whoever names it in one fold leaves it out of the others.
+        """
+        labelled = {entry.case_id for entry in cohort.slides if entry.labelled}
+        new = set(cohort.cases) - labelled - self.cases
+        return Split(folds={name: replace(f, train=tuple(sorted({*f.train, *new}))) for name, f in self.folds.items()})
+
+    @property
+    def cases(self) -> frozenset[str]:
+        """Every case that some fold names."""
+        return frozenset(case for fold in self.folds.values() for part in PARTS for case in fold.part(part))
 
     def save(self, path: Path) -> Path:
         return write_json(path, self.to_json())
