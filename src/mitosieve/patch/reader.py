@@ -1,13 +1,19 @@
 """Pixels of places: patches cut from rendered frames, turned and shifted in the frame, never padded by mirroring."""
 
+import dataclasses
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import rescale_points
 from mitosieve.patch.augment import Variant, recolour
+from mitosieve.patch.colour import recolour_distorted
+from mitosieve.patch.distortion import Distortion, confine
 from mitosieve.patch.frames import Frame, FrameStore
 from mitosieve.patch.index import PatchIndex
+from mitosieve.patch.warp import warp_patches
 
 
 def margin_for(patch_px: int, translate_px: float = 0.0) -> int:
@@ -116,20 +122,33 @@ class PatchReader:
         store: rendered frames of all their slides; patches have its mpp.
         mpp_l0: level-0 um per px of each slide.
         patch_px: side of a patch.
+        rooms: x0, y0, x1, y1 on the lattice at the store's mpp of the slides whose distorted patches must stay inside
+            (`distortion.confine`); the others have no limit.
     """
 
-    def __init__(self, index: PatchIndex, store: FrameStore, mpp_l0: dict[str, float], *, patch_px: int) -> None:
+    def __init__(
+        self,
+        index: PatchIndex,
+        store: FrameStore,
+        mpp_l0: dict[str, float],
+        *,
+        patch_px: int,
+        rooms: Mapping[str, tuple[float, float, float, float]] | None = None,
+    ) -> None:
         self.index = index
         self.store = store
         self.patch_px = patch_px
+        self.rooms = dict(rooms or {})
         scales = np.array([mpp_l0[str(slide_id)] for slide_id in index.slide_id])
         self.center_px = np.empty_like(index.center_l0)
         for scale in np.unique(scales):
             rows = scales == scale
             self.center_px[rows] = rescale_points(index.center_l0[rows], mpp_from=float(scale), mpp_to=store.config.mpp)
 
-    def read(self, rows: NDArray[np.intp], variant: Variant) -> NDArray[np.uint8]:
+    def read(self, rows: NDArray[np.intp], variant: Variant | Distortion) -> NDArray[np.uint8]:
         """Patches (B, side, side, 3) of the given rows, each under its own variant, in the order asked for."""
+        if isinstance(variant, Distortion):
+            return self._distorted(rows, variant)
         patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
         centers = self.center_px[rows] + variant.shift_px
         angles = self.index.angle_deg[rows] + variant.angle_deg
@@ -144,3 +163,16 @@ class PatchReader:
                 mirrored=variant.mirrored[mine],
             )
         return recolour(patches, variant)
+
+    def _distorted(self, rows: NDArray[np.intp], distortion: Distortion) -> NDArray[np.uint8]:
+        """Patches of rows under their distortions, kept in the rooms of their slides."""
+        patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
+        centers, names = self.center_px[rows], self.index.slide_id[rows]
+        free = (-np.inf, -np.inf, np.inf, np.inf)
+        room = np.array([self.rooms.get(str(name), free) for name in names]).reshape(-1, 4)
+        turned = dataclasses.replace(distortion, angle_deg=self.index.angle_deg[rows] + distortion.angle_deg)
+        kept = confine(turned, centers, room, self.patch_px)
+        for name in np.unique(names):
+            mine = np.flatnonzero(names == name)
+            patches[mine] = warp_patches(self.store.frame(str(name)), centers[mine], kept[mine], patch_px=self.patch_px)
+        return recolour_distorted(patches, kept)
