@@ -106,9 +106,11 @@ def _sharpened(values: NDArray[np.float32], amount: float, sigma: float) -> NDAr
 
 def _compressed(patch: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Through JPEG and back; the codec takes its channels as blue, green, red."""
-    done, code = cv2.imencode(".jpg", patch[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    done, code = cv2.imencode(".jpg", cv2.cvtColor(patch, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
     assert done
-    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)[..., ::-1]
+    assert decoded is not None
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 @numba.njit(cache=True, nogil=True)

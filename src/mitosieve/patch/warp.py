@@ -29,13 +29,20 @@ def warp_patches(
     patches = np.empty((len(center_px), patch_px, patch_px, 3), dtype=np.uint8)
     place = np.asarray(center_px, dtype=np.float64) + distortion.shift_px - np.array(frame.origin_px)
     matrix = _matrices(distortion)
-    moved = np.asarray(distortion.elastic_px.any(axis=(1, 2, 3)), dtype=np.bool_)
-    half = (patch_px - 1) / 2
-    grid = np.stack(np.meshgrid(np.arange(patch_px) - half, np.arange(patch_px) - half))
-    basis = elastic_basis(patch_px, distortion.elastic_px.shape[-1])
+    # the map is linear in the control points, so they are turned instead of the whole field
+    control = np.einsum("bij,bjkl->bikl", matrix, distortion.elastic_px)
+    moved = np.asarray(control.any(axis=(1, 2, 3)), dtype=np.bool_)
+    basis = elastic_basis(patch_px, control.shape[-1])
+    along = np.arange(patch_px) - (patch_px - 1) / 2
+    reach = np.abs(matrix).sum(axis=2) * along[-1]
+    reach += np.abs(control).max(axis=(2, 3)) * np.abs(basis).sum(axis=1).max() ** 2
     for row in range(len(patches)):
-        points = grid + basis @ distortion.elastic_px[row] @ basis.T if moved[row] else grid
-        patches[row] = _sample(frame, place[row], np.tensordot(matrix[row], points, 1))
+        first, source = _surroundings(frame, place[row], reach[row])
+        start = (place[row] - first)[:, None, None]
+        points = matrix[row, :, :1, None] * along + (matrix[row, :, 1:, None] * along[:, None] + start)
+        if moved[row]:
+            points += basis @ control[row] @ basis.T
+        patches[row] = _sample(source, points.astype(np.float32), frame.pixels[0, 0])
     return patches
 
 
@@ -48,25 +55,22 @@ def _matrices(distortion: Distortion) -> NDArray[np.float64]:
     return np.array(rows).transpose(2, 0, 1) / distortion.scale[:, None, None]
 
 
-def _sample(frame: Frame, place: NDArray[np.float64], offset: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """One patch at place + offset (2, s, s). Only its surroundings are handed on: a frame may exceed any index."""
+def _surroundings(
+    frame: Frame, place: NDArray[np.float64], reach: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """What of the frame a patch can touch, and where it begins: a whole frame may exceed what a map can index."""
     height, width = frame.pixels.shape[:2]
-    corner = tuple(int(value) for value in frame.pixels[0, 0])
-    first = np.floor(place + offset.min(axis=(1, 2))).astype(int)
-    last = np.floor(place + offset.max(axis=(1, 2))).astype(int) + 2
-    x0, y0 = max(0, int(first[0])), max(0, int(first[1]))
-    x1, y1 = min(width, int(last[0])), min(height, int(last[1]))
-    if x1 <= x0 or y1 <= y0:
-        return np.full((*offset.shape[1:], 3), corner, dtype=np.uint8)
-    points = (offset + (place - (x0, y0))[:, None, None]).astype(np.float32)
-    return np.asarray(
-        cv2.remap(
-            frame.pixels[y0:y1, x0:x1],
-            points[0],
-            points[1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=corner,
-        ),
-        dtype=np.uint8,
+    first = np.maximum(0, np.floor(place - reach).astype(np.intp))
+    last = np.minimum((width, height), np.floor(place + reach).astype(np.intp) + 2)
+    return first, frame.pixels[first[1] : max(first[1], last[1]), first[0] : max(first[0], last[0])]
+
+
+def _sample(source: NDArray[np.uint8], points: NDArray[np.float32], beyond: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels (s, s, 3) of the source at points (2, s, s)."""
+    color = tuple(int(value) for value in beyond)
+    if source.size == 0:
+        return np.full((*points.shape[1:], 3), color, dtype=np.uint8)
+    sampled = cv2.remap(
+        source, points[0], points[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=color
     )
+    return np.asarray(sampled, dtype=np.uint8)
