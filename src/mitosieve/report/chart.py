@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mitosieve.score.interval import MIN_CASES
 
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5b6573"
+SKY, YELLOW, PURPLE = "#56B4E9", "#E69F00", "#CC79A7"
 """Told apart by all kinds of colour vision. Source: Okabe and Ito, Color Universal Design, 2008."""
 
 _SIZE = (4.4, 3.3)
@@ -57,7 +58,7 @@ def precision_recall(metrics: dict[str, Any]) -> Chart | None:
     recall, precision = _pairs(curve["recall"], curve["precision"])
     if not len(recall):
         return None
-    with _style():
+    with chart_style():
         figure, axes = _canvas("Recall", "Precision")
         _equal_f1(axes)
         axes.plot(recall, precision, color=BLUE, label=f"every threshold, AP {_told(metrics['ap'])}")
@@ -79,7 +80,7 @@ def precision_recall(metrics: dict[str, Any]) -> Chart | None:
             f"Precision against recall at every threshold; average precision {_told(metrics['ap'])}. The operating "
             f"point has precision {_told(pooled['precision'])} and recall {_told(pooled['recall'])}."
         )
-        return Chart(title="Precision and recall", alt=alt, svg=_svg(figure))
+        return Chart(title="Precision and recall", alt=alt, svg=to_svg(figure))
 
 
 def froc(metrics: dict[str, Any]) -> Chart | None:
@@ -89,7 +90,7 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
     if not len(alarms):
         return None
     at = pooled["fp"] / pooled["slides"]
-    with _style():
+    with chart_style():
         figure, axes = _canvas("False alarms per slide", "Recall")
         area = f"area {_told(curve['area'])} of {curve['max_area']:g}"
         axes.plot(alarms, recall, color=BLUE, label=f"every threshold, {area}")
@@ -100,7 +101,7 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
             f"Recall against false alarms per slide, {area}. The operating point has {at:.2f} false alarms per slide "
             f"and recall {_told(pooled['recall'])}."
         )
-        return Chart(title="FROC", alt=alt, svg=_svg(figure))
+        return Chart(title="FROC", alt=alt, svg=to_svg(figure))
 
 
 def densities(metrics: dict[str, Any]) -> tuple[str, NDArray[np.float64]]:
@@ -127,7 +128,7 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
     told = metrics["count_agreement"][f"per_{unit}"]
     if not len(points):
         return None
-    with _style():
+    with chart_style():
         figure, axes = _canvas("Mean of predicted and true, per mm²", "Predicted − true, per mm²")
         axes.scatter(points.mean(axis=1), points[:, 0] - points[:, 1], s=16, color=BLUE, alpha=0.6, linewidths=0)
         lines = {"mean_difference": ("mean ", "-"), "lower_limit": ("", "--"), "upper_limit": ("", "--")}
@@ -151,14 +152,14 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
             f"{_told(told['mean_difference_per_mm2'], 1)}, limits of agreement {_told(told['lower_limit_per_mm2'], 1)} "
             f"to {_told(told['upper_limit_per_mm2'], 1)}."
         )
-        return Chart(title=f"Mitotic count, agreement per {unit}", alt=alt, svg=_svg(figure))
+        return Chart(title=f"Mitotic count, agreement per {unit}", alt=alt, svg=to_svg(figure))
 
 
 def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
     """Loss and validation average precision of one stage, by step; None without rows."""
     if not history:
         return None
-    with _style():
+    with chart_style():
         figure = Figure(figsize=(6.4, 2.7))
         figure.subplots_adjust(left=0.085, right=0.985, bottom=0.17, top=0.97, wspace=0.28)
         loss, precision = figure.subplots(1, 2)
@@ -179,10 +180,10 @@ def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
         alt = f"Loss and validation average precision of the stage {stage} over {history[-1]['step']} steps" + (
             f"; average precision ends at {last[-1]:.3f}." if last else "."
         )
-        return Chart(title=f"Training of {stage}", alt=alt, svg=_svg(figure))
+        return Chart(title=f"Training of {stage}", alt=alt, svg=to_svg(figure))
 
 
-def _style() -> contextlib.AbstractContextManager[None]:
+def chart_style() -> contextlib.AbstractContextManager[None]:
     """The look of all charts, for the length of one drawing."""
     return mpl.rc_context(
         {
@@ -240,7 +241,8 @@ def _told(value: float | None, digits: int = 3) -> str:
     return "not defined" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _svg(figure: Figure) -> bytes:
+def to_svg(figure: Figure) -> bytes:
+    """The drawing without date or maker: equal content, equal bytes."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     return file.getvalue()

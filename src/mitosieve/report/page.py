@@ -16,6 +16,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError, MitosieveError
 from mitosieve.report.chart import Chart, score_charts, training
 from mitosieve.report.gallery import CROP_UM, Gallery, make_galleries
+from mitosieve.report.regimes import PAPER_FRACTION, SearchView, percent, view_search
 from mitosieve.report.scanned import view_scan
 from mitosieve.report.source import RunSource, ScoreSource, Source, read_source
 from mitosieve.runfolder import write_atomic
@@ -59,10 +60,12 @@ class RunView:
     Attributes:
         source: its record.
         charts: training curves, a chart a stage.
+        search: of the regime of mining; None where there was none.
     """
 
     source: RunSource
     charts: tuple[Chart, ...]
+    search: SearchView | None
 
 
 def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None = None) -> Path:
@@ -98,7 +101,15 @@ def render(source: Source) -> str:
     runs = [view_run(run) for run in source.runs]
     scan = None if source.scan is None else view_scan(source.scan, MOST_HEATMAPS)
     try:
-        return template.render(source=source, scores=scores, runs=runs, scan=scan, crop_um=CROP_UM, cut_offs=SOURCE)
+        return template.render(
+            source=source,
+            scores=scores,
+            runs=runs,
+            scan=scan,
+            crop_um=CROP_UM,
+            cut_offs=SOURCE,
+            paper_fraction=PAPER_FRACTION,
+        )
     except UndefinedError as error:
         raise FormatError(
             f"a JSON file lacks what the report shows ({error.message})",
@@ -108,9 +119,10 @@ def render(source: Source) -> str:
 
 
 def view_run(run: RunSource) -> RunView:
-    """Training curves of one run."""
+    """Training curves and search of one run."""
     charts = (training(stage, rows) for stage, rows in run.history.items())
-    return RunView(source=run, charts=tuple(chart for chart in charts if chart is not None))
+    search = None if run.search is None else view_search(run.search)
+    return RunView(source=run, charts=tuple(chart for chart in charts if chart is not None), search=search)
 
 
 def view_score(score: ScoreSource, most: int) -> ScoreView:
@@ -150,6 +162,7 @@ def _environment() -> Environment:
         "share": share,
         "count": count,
         "decimal": decimal,
+        "percent": percent,
         "interval": interval,
         "duration": duration,
         "sentence": sentence,

@@ -14,6 +14,7 @@ from mitosieve.detector import Detector
 from mitosieve.errors import DetectorError, FormatError
 from mitosieve.evaluation import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
 from mitosieve.export.table import read_detections
+from mitosieve.report.regimes import Search, read_search
 from mitosieve.report.scanned import ScanSource, read_scan
 from mitosieve.runfolder import RunFolder
 from mitosieve.score.outcome import OUTCOME_COLUMNS, Outcome, Outcomes
@@ -84,6 +85,7 @@ class RunSource:
         patches: part -> origin -> number of places.
         history: stage -> rows, in the order of the detector's stages.
         rounds: what each mining round kept.
+        search: which regimes of mining were tried; None where there was no search.
         seconds: part of the work -> wall time.
         validation: (detections kept for curves, those at the operating threshold) on the validation cases.
         scores: evaluated folders inside the run, "test" first.
@@ -99,6 +101,7 @@ class RunSource:
     patches: dict[str, dict[str, int]]
     history: dict[str, list[dict[str, Any]]]
     rounds: list[dict[str, Any]]
+    search: Search | None
     seconds: dict[str, float]
     validation: tuple[int, int] | None
     scores: tuple[ScoreSource, ...]
@@ -188,6 +191,7 @@ def read_run(folder: Path) -> RunSource:
         patches=_json(folder / "patches.json", {}),
         history=_history(folder / "history", stages),
         rounds=_json(folder / "mining.json", {}).get("rounds", []),
+        search=read_search(folder),
         seconds=_json(folder / "timing.json", {}),
         validation=_validation(folder / "validation" / DETECTIONS_FILE),
         scores=tuple(_scores_in(folder)),
