@@ -105,7 +105,7 @@ def test_draws_stay_in_their_ranges_and_use_them():
         "scale": config.scale,
         "channel_gain": (0.9, 1.1),
         "channel_offset": (-0.05, 0.05),
-        "hue": (-0.1, 0.1),
+        "hue": (-config.hue, config.hue),
         "saturation": config.saturation,
         "brightness": config.brightness,
         "contrast": config.contrast,

@@ -1,7 +1,8 @@
 """The aggressive distortion of patches, in place and in colour: its ranges and the numbers drawn. Touches no pixel.
 
 Lafarge & Koelzer (MIDOG 2022) say of their augmentation that it is aggressive and works on colour and geometry. Which
-operations, how far and how often is our reconstruction: nothing of it is known from their text.
+operations, how far and how often is our reconstruction: nothing of it is known from their text. The ranges were
+narrowed until figures stayed recognisable to the eye with all of them at once (docs/images/augment.jpg).
 """
 
 import dataclasses
@@ -60,18 +61,18 @@ class DistortionConfig(BaseModel):
     """Each channel's light is scaled by 1 + U(-channel_gain, channel_gain): a cast of the lamp."""
     channel_offset: float = Field(default=0.05, ge=0, le=0.3)
     """Each channel is moved by U(-channel_offset, channel_offset) of its full range."""
-    hue: float = Field(default=0.1, ge=0, le=0.5)
+    hue: float = Field(default=0.06, ge=0, le=0.5)
     """Colours are turned about the grey axis by U(-hue, hue) turns; towards green from red where positive."""
     saturation: Annotated[tuple[float, float], AfterValidator(_within(0.0, 3.0))] = (0.6, 1.4)
     """Distance from grey is scaled by so much; uniform."""
     p_colour: float = Field(default=0.8, ge=0, le=1)
     """Share of samples whose channels, hue and saturation change."""
 
-    brightness: Annotated[tuple[float, float], AfterValidator(_within(0.2, 3.0))] = (0.7, 1.3)
+    brightness: Annotated[tuple[float, float], AfterValidator(_within(0.2, 3.0))] = (0.75, 1.25)
     """Values are scaled by so much; uniform."""
-    contrast: Annotated[tuple[float, float], AfterValidator(_within(0.0, 3.0))] = (0.6, 1.4)
+    contrast: Annotated[tuple[float, float], AfterValidator(_within(0.0, 3.0))] = (0.7, 1.4)
     """Distance from the patch's mean colour is scaled by so much; uniform."""
-    gamma: Annotated[tuple[float, float], AfterValidator(_within(0.2, 5.0))] = (0.6, 1.6)
+    gamma: Annotated[tuple[float, float], AfterValidator(_within(0.2, 5.0))] = (0.7, 1.5)
     """Exponent of the light, which is a factor on optical density: below 1 is paler; log-uniform."""
     p_light: float = Field(default=0.8, ge=0, le=1)
     """Share of samples whose brightness, contrast and gamma change."""
@@ -83,7 +84,7 @@ class DistortionConfig(BaseModel):
     p_hed: float = Field(default=0.8, ge=0, le=1)
     """Share of samples whose stains change."""
 
-    sharpness: Annotated[tuple[float, float], AfterValidator(_within(-1.0, 3.0))] = (-1.0, 1.0)
+    sharpness: Annotated[tuple[float, float], AfterValidator(_within(-1.0, 3.0))] = (-0.8, 1.0)
     """So many times the difference from the blurred patch is added: -1 is the blurred patch, 1 sharpened; uniform."""
     sharpness_sigma_px: Annotated[tuple[float, float], AfterValidator(_within(0.2, 3.0))] = (0.5, 1.2)
     """Standard deviation of that blur, px; uniform."""
