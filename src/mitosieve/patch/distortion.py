@@ -302,13 +302,14 @@ def confine(
         patch_px: side. A room smaller than it is met by a larger scale.
 
     Returns:
-        Pixel centres of limited rows are sampled within half a pixel of the room's edges or farther in.
+        Limited rows are sampled no farther out than the centres of the outermost pixels of their rooms.
     """
     limited = np.asarray(np.isfinite(room_px).any(axis=1), dtype=np.bool_)
     if not limited.any():
         return distortion
     center, half = np.asarray(center_px, dtype=np.float64), (patch_px - 1) / 2
-    low, high = room_px[:, :2] + 0.5, room_px[:, 2:] - 0.5
+    # the first and last pixel of the lattice with its centre in the room: `geometry.lattice` renders no other
+    low, high = np.ceil(room_px[:, :2] - 1e-9), np.ceil(room_px[:, 2:] - 1e-9) - 1
     base = _clip(center, low + half, high - half)
     free = np.minimum(base - low, high - base).min(axis=1)
     scale = np.maximum(distortion.scale, half / np.maximum(free, 1e-6))
