@@ -9,6 +9,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import SlideError, SplitError
 from mitosieve.evaluation import METRICS_FILE, OUTCOMES_FILE, EvaluateConfig, Evaluation, evaluate, evaluate_folder
 from mitosieve.export.table import read_detections, write_detections
+from mitosieve.method.job import Mapper
 from mitosieve.network.compute import Compute
 from mitosieve.progress import Progress
 from mitosieve.recipe import FoldRun, Recipe, train_fold
@@ -27,6 +28,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     compute: Compute,
     resume: bool,
     progress: Progress | None = None,
+    mapper: Mapper | None = None,
 ) -> Evaluation:
     """Run the folds one after another in `out/FOLD`, score each test part, then all of them pooled in `out`.
 
@@ -42,6 +44,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
         compute: machine.
         resume: whether to go on with an earlier try.
         progress: told how far the work is.
+        mapper: does the independent trainings of a fold side by side or elsewhere.
 
     Raises:
         SplitError: a case is tested in two of the folds, so that pooling would count it twice.
@@ -61,7 +64,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     for name in names:
         run = out / name
         what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=run)
-        train_fold(what, compute=compute, resume=resume, progress=progress)
+        train_fold(what, compute=compute, resume=resume, progress=progress, mapper=mapper)
         of_fold, broken = score_test_cases(
             run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
         )

@@ -20,16 +20,17 @@ from mitosieve.cohort.split import PARTS, Split
 from mitosieve.detector import Detector
 from mitosieve.errors import RecipeError
 from mitosieve.method.chsnet import ChsNetRecipe, run_chsnet
-from mitosieve.method.job import Job
+from mitosieve.method.finegrained import FineGrainedRecipe, run_finegrained
+from mitosieve.method.job import Job, Mapper
 from mitosieve.method.swift import SwiftRecipe, run_swift
 from mitosieve.network.compute import Compute, machine
 from mitosieve.progress import Progress
 from mitosieve.runfolder import RunFolder, write_atomic, write_json
 
-Recipe = ChsNetRecipe | SwiftRecipe
+Recipe = ChsNetRecipe | FineGrainedRecipe | SwiftRecipe
 """Any method's recipe. A new method joins this union, `METHODS` and `run_recipe`."""
 
-METHODS: dict[str, type[Recipe]] = {"chsnet": ChsNetRecipe, "swift": SwiftRecipe}
+METHODS: dict[str, type[Recipe]] = {"chsnet": ChsNetRecipe, "finegrained": FineGrainedRecipe, "swift": SwiftRecipe}
 
 
 DEFAULT = "swift"
@@ -73,7 +74,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def run_recipe(recipe: Recipe, job: Job) -> Detector:
     """Train what the recipe says, in the job's run folder."""
-    return run_swift(recipe, job) if isinstance(recipe, SwiftRecipe) else run_chsnet(recipe, job)
+    if isinstance(recipe, SwiftRecipe):
+        return run_swift(recipe, job)
+    return run_finegrained(recipe, job) if isinstance(recipe, FineGrainedRecipe) else run_chsnet(recipe, job)
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
@@ -175,8 +178,22 @@ class FoldRun:
         }
 
 
-def train_fold(what: FoldRun, *, compute: Compute, resume: bool, progress: Progress | None = None) -> Detector:
+def train_fold(
+    what: FoldRun,
+    *,
+    compute: Compute,
+    resume: bool,
+    progress: Progress | None = None,
+    mapper: Mapper | None = None,
+) -> Detector:
     """Train one fold into its run folder.
+
+    Args:
+        what: to train.
+        compute: machine.
+        resume: whether to go on with an earlier try.
+        progress: told how far the work is.
+        mapper: does the independent trainings of a search side by side or elsewhere.
 
     Raises:
         SplitError: the split does not fit the cohort, or there is no such fold.
@@ -190,7 +207,7 @@ def train_fold(what: FoldRun, *, compute: Compute, resume: bool, progress: Progr
         write_atomic(run / "recipe.toml", recipe_to_toml(what.recipe))
         what.split.save(run / "split.json")
         write_json(run / "machine.json", machine(compute))
-        job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=progress)
+        job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=progress, mapper=mapper)
         detector = run_recipe(what.recipe, job)
         shutil.rmtree(run / "frames", ignore_errors=True)
     return detector

@@ -71,6 +71,46 @@ def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
     print_table(rows, ("kept above the mining threshold", *columns))
 
 
+def print_regimes(content: dict[str, Any]) -> None:
+    """The content of regimes.json: each regime's validation F1, the chosen one marked; notes to the error stream."""
+    chosen = content["chosen"]["regime"]
+    rows: list[list[object]] = []
+    for number, part in enumerate(content["rounds"], start=1):
+        last = number == len(content["rounds"])
+        for score in part["regimes"]:
+            mark = "chosen" if last and score["regime"] == chosen else f"round {number}"
+            rows.append([mark, *_regime_row(score)])
+    rows += [[control["name"], *_regime_row(control["score"])] for control in content["controls"]]
+    columns = (
+        "regime",
+        "labelled",
+        "unlabelled",
+        "cap",
+        "imposters",
+        "patches",
+        "used",
+        "validation F1",
+        "lowest, highest",
+    )
+    print_table(rows, columns)
+    for note in content["notes"]:
+        warn(f"note: {note}")
+
+
+def _regime_row(score: dict[str, Any]) -> list[object]:
+    regime = score["regime"]
+    return [
+        f"{regime['labelled']:.3g}",
+        f"{regime['unlabelled']:.3g}",
+        f"{regime['cap']:.3g}",
+        f"x {regime['imposter_weight']}",
+        score["patches"],
+        f"{score['used_fraction']:.1%}",
+        f"{score['mean']:.3f}",
+        f"{score['low']:.3f}, {score['high']:.3f}",
+    ]
+
+
 def print_scores(metrics: dict[str, Any]) -> None:
     """The content of metrics.json as a table, pooled and by domain; its notes to the error stream."""
     rows = [("pooled", metrics["pooled"]), *((row["domain"], row) for row in metrics["per_domain"])]

@@ -1,8 +1,9 @@
 """Commands that train."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +19,20 @@ from mitosieve.cli.app import (
     compute_of,
     split_of,
 )
-from mitosieve.errors import SlideError
-from mitosieve.terminal import print_rounds, print_scores, progress_bars, say, warn
+from mitosieve.errors import InputError, SlideError
+from mitosieve.terminal import print_regimes, print_rounds, print_scores, progress_bars, say, warn
+
+if TYPE_CHECKING:
+    from mitosieve.method.job import Mapper
+    from mitosieve.progress import Progress
+
+WorkersOpt = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes for trainings that are independent of each other.")
+]
+ClusterOpt = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="auto|HOST:PORT", help="Do independent trainings on a Ray cluster."),
+]
 
 
 @app.command()
@@ -30,6 +43,8 @@ def train(
     split: Annotated[Path, typer.Option("--split", help="Split file.")],
     fold: Annotated[str, typer.Option("--fold", help="Fold of the split.")],
     resume: ResumeOpt = False,
+    workers: WorkersOpt = 1,
+    cluster: ClusterOpt = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
@@ -41,11 +56,61 @@ def train(
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     what = FoldRun(recipe=science, cohort=whole, split=split_of(split, whole), fold=fold, out=out)
+    compute = compute_of(device, precision, threads)
     with progress_bars() as show:
-        detector = train_fold(what, compute=compute_of(device, precision, threads), resume=resume, progress=show)
-    print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
+        mapper = _mapper(workers, cluster, threads, compute.device, out, show)
+        detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
+    if (out / "mining.json").exists():
+        print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
+    if (out / "regimes.json").exists():
+        print_regimes(json.loads((out / "regimes.json").read_text()))
     warn(detector.describe())
     say(out)
+
+
+def _mapper(
+    workers: int, cluster: str | None, threads: int, device: str, out: Path, show: "Progress"
+) -> "Mapper | None":
+    """Where independent trainings run: here one after another (None), in processes of this machine, on a cluster.
+
+    A process or task computes with one thread unless told otherwise. Results depend on the number of threads alone.
+    """
+    if cluster is not None and workers > 1:
+        raise InputError("--cluster and --workers both say where trainings run", remedy="use one of them")
+    if cluster is not None:
+        return _on_cluster(cluster, max(1, threads), device, out, show)
+    if workers == 1:
+        return None
+    from mitosieve.processes import ProcessMap
+
+    gpus = 0
+    if device == "cuda":
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return ProcessMap(workers=workers, threads=max(1, threads), gpus=gpus, progress=show)
+
+
+def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progress") -> "Mapper":
+    """A map over trainings that runs on a Ray cluster: one task a training, a GPU each where there is one."""
+    from mitosieve.cluster import ClusterConfig, ClusterMap, Task
+    from mitosieve.errors import MitosieveError
+    from mitosieve.processes import WithThreads
+
+    def task(given: Any) -> "Task[Any]":  # noqa: ANN401 - whatever a method's trainings are given
+        return Task(name=str(getattr(given, "folder", "training")), given=given, needs=(out.absolute(),))
+
+    def failed(given: Any, error: MitosieveError) -> Any:  # noqa: ANN401 - it never returns
+        raise error
+
+    gpu = device == "cuda"
+    config = ClusterConfig(address=address, num_cpus=1.0 if gpu else float(threads), num_gpus=1.0 if gpu else 0.0)
+    whole = ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show, what="trainings")
+
+    def mapper(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        return whole(WithThreads(function, threads), tasks)
+
+    return mapper
 
 
 @app.command()
@@ -56,6 +121,7 @@ def crossval(
     split: Annotated[Path, typer.Option("--split", help="Split file.")],
     folds: Annotated[str, typer.Option("--folds", help="Names, comma-separated; all by default.")] = "",
     resume: ResumeOpt = False,
+    workers: WorkersOpt = 1,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
@@ -68,6 +134,7 @@ def crossval(
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     chosen = split_of(split, whole)
+    compute = compute_of(device, precision, threads)
     try:
         with progress_bars() as show:
             result = cross_validate(
@@ -76,9 +143,10 @@ def crossval(
                 chosen,
                 out,
                 folds=[name for name in folds.split(",") if name],
-                compute=compute_of(device, precision, threads),
+                compute=compute,
                 resume=resume,
                 progress=show,
+                mapper=_mapper(workers, None, threads, compute.device, out, show),
             )
     except SlideError as error:
         warn(f"mitosieve: {error}")

@@ -3,15 +3,21 @@
 import contextlib
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
 from mitosieve.progress import Progress
 from mitosieve.runfolder import RunFolder, write_json
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+"""Does a function for many independent tasks somewhere, and gives the results in the tasks' order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +30,7 @@ class Job:
         run: where everything is written.
         compute: machine.
         progress: told how far the work is; None for silence.
+        mapper: does independent trainings side by side or elsewhere; None does them here, one after another.
     """
 
     cohort: Cohort
@@ -31,6 +38,18 @@ class Job:
     run: RunFolder
     compute: Compute
     progress: Progress | None = None
+    mapper: Mapper | None = None
+
+    def each(self, function: Callable[[Given], Made], tasks: Sequence[Given], what: str) -> list[Made]:
+        """The function's result for each task, in their order; tasks know by their files what is done already."""
+        if self.mapper is not None:
+            return list(self.mapper(function, tasks))
+        made: list[Made] = []
+        for number, task in enumerate(tasks, start=1):
+            made.append(function(task))
+            if self.progress is not None:
+                self.progress(what, number, len(tasks))
+        return made
 
     def file(self, name: str) -> Path:
         return self.run.path / name

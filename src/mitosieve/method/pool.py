@@ -20,6 +20,7 @@ from mitosieve.method.job import Job
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.patch.augment import AugmentConfig, Variant, draw_variants
+from mitosieve.patch.distortion import Distortion, DistortionConfig, draw_distortions
 from mitosieve.patch.frames import FrameStore, fit_target
 from mitosieve.patch.grid import WindowConfig, negative_centers
 from mitosieve.patch.index import Origin, PatchIndex
@@ -57,7 +58,7 @@ class PatchPool:
     def background(self) -> NDArray[np.intp]:
         return self.index.with_origin(Origin.BACKGROUND)
 
-    def images(self, rows: NDArray[np.intp], variant: Variant) -> NDArray[np.uint8]:
+    def images(self, rows: NDArray[np.intp], variant: Variant | Distortion) -> NDArray[np.uint8]:
         """A network's input for rows, each under its own variant, uint8 (B, s, s, C)."""
         return self.view.images(self.reader.read(rows, variant))
 
@@ -111,14 +112,17 @@ def make_pool(
     return PatchPool(index=index, reader=reader, view=View(patch_px=windows.patch_px))
 
 
-def render_frames(job: Job, *stores: FrameStore) -> None:
+def render_frames(job: Job, *stores: FrameStore, unlabelled: bool = False) -> None:
     """Fit the stain on training slides and render the slides of train and validation; test slides are not opened.
 
     Args:
         job: of the run.
         stores: one for each resolution that a network sees; they must agree about the stain.
+        unlabelled: render the unlabelled training slides too; the stain is that of the labelled ones all the same.
     """
-    train_slides = [entry.slide_id for entry in job.cohort.of_cases(job.fold.train).slides if entry.labelled]
+    of_train = job.cohort.of_cases(job.fold.train).slides
+    train_slides = [entry.slide_id for entry in of_train if entry.labelled]
+    more = [entry.slide_id for entry in of_train if unlabelled and not entry.labelled]
     held_out = [entry.slide_id for entry in job.cohort.of_cases(job.fold.validation).slides if entry.labelled]
     first = stores[0]
     try:
@@ -127,7 +131,7 @@ def render_frames(job: Job, *stores: FrameStore) -> None:
         openers = [partial(job.cohort.open, slide_id) for slide_id in train_slides]
         target = fit_target(openers) if first.config.stain == "macenko" else None
         first.save_target(target)
-    everything = [*train_slides, *held_out]
+    everything = [*train_slides, *more, *held_out]
     for number, slide_id in enumerate(everything, start=1):
         for store in stores:
             store.add(slide_id, partial(job.cohort.open, slide_id), target)
@@ -177,7 +181,7 @@ class PatchFeed:
     name: str
     pool: PatchPool
     sampler: RatioSampler
-    augment: AugmentConfig
+    augment: AugmentConfig | DistortionConfig
     fixed_figures: bool
     seed: int
 
@@ -185,9 +189,12 @@ class PatchFeed:
         rows = self.sampler.rows(step)
         label = self.pool.index.label[rows]
         generator = derive_generator(self.seed, f"{self.name} variants", step)
-        variant = draw_variants(len(rows), self.augment, generator)
-        varied = np.where(label == 1, not self.fixed_figures, self.augment.negatives)
-        return Batch(image=self.pool.images(rows, variant.only(varied)), target=label.astype(np.float32), row=rows)
+        if isinstance(self.augment, DistortionConfig):
+            variant = draw_distortions(len(rows), self.augment, generator)
+        else:
+            varied = np.where(label == 1, not self.fixed_figures, self.augment.negatives)
+            variant = draw_variants(len(rows), self.augment, generator).only(varied)
+        return Batch(image=self.pool.images(rows, variant), target=label.astype(np.float32), row=rows)
 
 
 def screening_table(

@@ -20,6 +20,7 @@ from mitosieve.method.job import Job
 from mitosieve.method.pool import PatchFeed, PatchPool, validation_judge
 from mitosieve.network.loss import LossConfig
 from mitosieve.patch.augment import AugmentConfig
+from mitosieve.patch.distortion import DistortionConfig
 from mitosieve.runfolder import write_json
 from mitosieve.sieve import detect
 from mitosieve.train import TrainConfig, Training, train
@@ -53,7 +54,7 @@ class StageTask:
     network: NetworkConfig
     config: TrainConfig
     loss: LossConfig
-    augment: AugmentConfig
+    augment: AugmentConfig | DistortionConfig
     pool: PatchPool
     rows: Mapping[str, NDArray[np.intp]]
     ratio: Mapping[str, float]
