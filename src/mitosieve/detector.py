@@ -37,7 +37,7 @@ NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig
 
 
 class Stage(View):
-    """One network, or several whose logits are averaged, over patches of one size."""
+    """One network, or several that are fused, over patches of one size."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     network: NetworkConfig = Field(default_factory=ChsNetConfig, discriminator="kind")
@@ -48,10 +48,25 @@ class Stage(View):
     mirror images. A cell has no upright."""
     turn_above: float = Field(default=0.05, ge=0, le=1)
     """Places whose score as they are is lower keep it: only what may be a figure is worth eight looks."""
+    fusion: Literal["mean", "votes"] = "mean"
+    """What several networks say together. "mean" is the sigmoid of their mean logit. "votes" calls a place at a score
+    where at least `votes` networks reach that score somewhere within `votes_um` of it: so were detections of an
+    ensemble fused in Lafarge and Koelzer's MIDOG 2021 entry, as its organisers tell (arXiv 2204.03742, sections
+    3.1-3.5: a required number of agreeing detections). How near agreeing detections lie is our reading."""
+    votes: int = Field(default=1, ge=1, le=100)
+    """Networks that must agree; of fusion "votes" alone."""
+    votes_um: float = Field(default=7.5, gt=0, le=50)
+    """Distance within which networks agree: the official matching radius; of fusion "votes" alone."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
     """Hash of each weight file; an altered file is refused."""
+
+    @model_validator(mode="after")
+    def _has_voters(self) -> "Stage":
+        if self.fusion == "votes" and 0 < len(self.weights) < self.votes:
+            raise ValueError(f"{self.votes} votes of {len(self.weights)} network(s) cannot be had: give fewer votes")
+        return self
 
     @property
     def view(self) -> View:
@@ -82,6 +97,11 @@ class DetectorConfig(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> "DetectorConfig":
         first = self.stages[0]
+        if any(stage.fusion == "votes" for stage in self.stages[:-1]):
+            raise ValueError(
+                'only the last stage may have fusion "votes": votes are counted when a slide\'s tiles come together, '
+                "and a stage before it decides within a tile"
+            )
         if isinstance(self.proposer, DenseProposer):
             stride = _stride_px(first.network)
             if first.turns > 1 or first.views != "one":
@@ -115,6 +135,14 @@ class Detector:
 
     config: DetectorConfig
     networks: tuple[tuple[nn.Module, ...], ...]
+
+    def __post_init__(self) -> None:
+        for stage, networks in zip(self.config.stages, self.networks, strict=False):
+            if stage.fusion == "votes" and len(networks) < stage.votes:
+                raise DetectorError(
+                    f"stage {stage.name}: {stage.votes} votes of {len(networks)} network(s) cannot be had",
+                    remedy="give fewer votes, or more networks",
+                )
 
     @classmethod
     def load(cls, folder: str | Path) -> "Detector":
@@ -179,7 +207,8 @@ class Detector:
             f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "
             f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
             f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
-            f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}threshold {stage.threshold:.3f}"
+            f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}{_fusion(stage, len(networks))}"
+            f"threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
         return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])
@@ -259,9 +288,17 @@ def _read_config(path: Path) -> DetectorConfig:
     return config
 
 
+def _fusion(stage: Stage, networks: int) -> str:
+    """How a stage's networks are fused, for people; nothing of a single network's mean."""
+    if stage.fusion == "votes":
+        return f"{stage.votes} of {networks} networks agreeing within {stage.votes_um:g} um, "
+    return f"mean of {networks} networks, " if networks > 1 else ""
+
+
 def _card(config: DetectorConfig) -> str:
     stages = "\n".join(
-        f"- {stage.name}: {stage.network.kind}, threshold {stage.threshold:.4f}" for stage in config.stages
+        f"- {stage.name}: {stage.network.kind}, {_fusion(stage, len(stage.weights))}threshold {stage.threshold:.4f}"
+        for stage in config.stages
     )
     return (
         "# Mitotic figure detector\n\n"

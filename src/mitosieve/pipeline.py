@@ -20,7 +20,7 @@ from mitosieve.errors import SlideError
 from mitosieve.network.compute import Compute
 from mitosieve.patch.scout import Cut, Scout, Settle
 from mitosieve.patch.serving import Open, Opened, Reply, SlideSource, open_scout, serve
-from mitosieve.sieve import Asking, Scored, answered, plan_of, sieve_tile
+from mitosieve.sieve import Asking, Scored, answered, columns_of, plan_of, sieve_tile
 
 IN_FLIGHT = 3
 """Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
@@ -250,7 +250,7 @@ class Sieving:
         return sieve_tile(self._detector, core, self._compute, self._clock)
 
     def _whole(self, tiles: list[Scored]) -> Scored:
-        return Scored.concatenate(tiles, len(self._detector.config.stages))
+        return Scored.concatenate(tiles, columns_of(self._detector))
 
     def _ask(self, reader: int, key: tuple[int, int] | None, request: Any) -> None:  # noqa: ANN401 - any request
         assert self._readers is not None

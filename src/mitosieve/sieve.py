@@ -14,13 +14,14 @@ import numpy as np
 import shapely
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from shapely.geometry.base import BaseGeometry
 from torch import nn
 
 from mitosieve.clock import Clock
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
-from mitosieve.detector import Detector, Stage
+from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.network.rototranslation import RotoTranslationNet
@@ -40,19 +41,20 @@ class Scored:
 
     Attributes:
         center_px: (N, 2) on the slide's lattice at the detector's mpp.
-        score: (N, S) of every stage.
+        score: (N, S) of every stage; where the last is fused by votes, a column for each of its networks in place of
+            its own: who is near whom is known only when a slide's tiles have come together.
     """
 
     center_px: NDArray[np.float64]
     score: NDArray[np.float64]
 
     @classmethod
-    def concatenate(cls, parts: Iterable["Scored"], stages: int) -> "Scored":
-        """All rows of all parts."""
+    def concatenate(cls, parts: Iterable["Scored"], columns: int) -> "Scored":
+        """All rows of all parts; `columns` as `columns_of` counts them."""
         items = list(parts)
         return cls(
             center_px=np.concatenate([np.zeros((0, 2)), *(part.center_px for part in items)]),
-            score=np.concatenate([np.zeros((0, stages)), *(part.score for part in items)]),
+            score=np.concatenate([np.zeros((0, columns)), *(part.score for part in items)]),
         )
 
 
@@ -60,14 +62,24 @@ Asking = Generator[Request, Any, Scored]
 """A tile being sieved: yields what it needs read, is sent the answer, returns what came through."""
 
 
+def columns_of(detector: Detector) -> int:
+    """Columns of score that a place carries until it is merged."""
+    return sum(_width(detector, number) for number in range(len(detector.config.stages)))
+
+
+def _width(detector: Detector, number: int) -> int:
+    return len(detector.networks[number]) if detector.config.stages[number].fusion == "votes" else 1
+
+
 def plan_of(detector: Detector) -> Plan:
     """What reading needs to know of a detector."""
     config = detector.config
+    last = config.stages[-1]
     return Plan(
         frame=config.frame,
         proposer=config.proposer,
         views=tuple(stage.view for stage in config.stages),
-        reach_um=config.merge_um,
+        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0),
         stain_target=detector.stain_target,
     )
 
@@ -135,7 +147,7 @@ def detect_slide(
         parts.append(answered(sieve_tile(detector, core, compute, clock), scout))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
-    return finish(Scored.concatenate(parts, len(plan.views)), detector, slide, roi)
+    return finish(Scored.concatenate(parts, columns_of(detector)), detector, slide, roi)
 
 
 def answered(asking: Asking, scout: Scout) -> Scored:
@@ -174,10 +186,10 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
             if images is None:
                 images = yield Cut(core=core, stage=number, center_px=center[start : start + CHUNK])
             with clock.part(f"stage {config.stages[number].name}"):
-                scores.append(score_images(config.stages[number], networks[number], images, compute))
-        column = np.concatenate([np.zeros(0), *scores])
-        score = np.concatenate([score, column[:, None]], axis=1)
-        passed = column >= _gate(detector, number)
+                scores.append(_columns(config.stages[number], networks[number], images, compute))
+        columns = np.concatenate([np.zeros((0, _width(detector, number))), *scores])
+        score = np.concatenate([score, columns], axis=1)
+        passed = columns.max(axis=1) >= _gate(detector, number)
         center, score = center[passed], score[passed]
     center = yield Settle(core=core, center_px=center)
     return Scored(center_px=center, score=score)
@@ -192,8 +204,8 @@ def _gate(detector: Detector, number: int) -> float:
 def _dense(
     detector: Detector, plane: Frame, core: Region, compute: Compute
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit: places that the core owns,
-    at the frame's mpp, and their score.
+    """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit, or of each network's map
+    where they vote: places that the core owns, at the frame's mpp, and their (N, 1) or (N, K) scores.
     """
     proposer, networks = detector.config.proposer, detector.networks[0]
     network = networks[0]
@@ -202,18 +214,25 @@ def _dense(
     stride = network.stride_px
     image = plane.pixels[None]
     maps = [compute.engine_of(item.eval(), image, dense=True).scores(image)[0] for item in networks]
-    score = maps[0] if len(maps) == 1 else _sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))
+    if detector.config.stages[0].fusion == "mean" and len(maps) > 1:
+        maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
     steps = max(1, int(proposer.spacing_um / mpp / stride))
-    before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)
-    before.ravel()[before.size // 2 :] = 0  # of equal scores the first by y, then x, is the maximum
-    after = before[::-1, ::-1]
-    peak = (score > cv2.dilate(score, before)) & (score >= cv2.dilate(score, np.ascontiguousarray(after)))
-    rows, columns = np.nonzero(peak & (score >= _gate(detector, 0)))
+    peak = np.any([_maxima(score, steps) & (score >= _gate(detector, 0)) for score in maps], axis=0)
+    rows, columns = np.nonzero(peak)
     center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
     mine = core.holds(center)
     places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)
-    return places, score[rows, columns][mine, None].astype(np.float64)
+    score = np.stack([item[rows, columns] for item in maps], axis=1)
+    return places, score[mine].astype(np.float64)
+
+
+def _maxima(score: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
+    """Where a map (H, W) is largest of all within `steps` in x and y."""
+    before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)
+    before.ravel()[before.size // 2 :] = 0  # of equal scores the first by y, then x, is the maximum
+    after = np.ascontiguousarray(before[::-1, ::-1])
+    return (score > cv2.dilate(score, before)) & (score >= cv2.dilate(score, after))
 
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
@@ -241,26 +260,55 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
     least half of the strongest, weighted by score (a window's centre alone may be half a stride off); the scores
     are those of the strongest window. Then figures within `suppress_um` of a stronger one are dropped.
 
+    Votes are counted first. They give neighbours equal scores, for all of them are near the same agreeing networks:
+    of these the strongest is where the required networks agree on the place itself, and there the figure lies.
+
     Returns:
         center_px (M, 2) and score (M, S).
     """
     config = detector.config
     by_place = np.lexsort((scored.center_px[:, 0], scored.center_px[:, 1]))  # ties must not depend on the tiles
     scored = Scored(center_px=scored.center_px[by_place], score=scored.score[by_place])
-    last = scored.score[:, -1]
-    owner = suppress(scored.center_px * config.frame.mpp, last, radius_um=config.merge_um)
-    weight = np.where(last >= last[owner] / 2, np.maximum(last, 1e-12), 0.0)
+    score, own = _counted(scored, config)
+    strength = _strength(score[:, -1], own)
+    owner = suppress(scored.center_px * config.frame.mpp, strength, radius_um=config.merge_um)
+    weight = np.where(own >= own[owner] / 2, np.maximum(own, 1e-12), 0.0)
     kept = np.flatnonzero(owner == np.arange(len(owner)))
     total = np.bincount(owner, weight, minlength=len(owner))[kept]
     place = np.stack(
         [np.bincount(owner, weight * scored.center_px[:, axis], minlength=len(owner))[kept] / total for axis in (0, 1)],
         axis=1,
     )
-    score = scored.score[kept]
+    score, strength = score[kept], strength[kept]
     strong = score[:, -1] >= config.floor
-    place, score = place[strong], score[strong]
-    alone = suppress(place * config.frame.mpp, score[:, -1], radius_um=config.suppress_um) == np.arange(len(score))
+    place, score, strength = place[strong], score[strong], strength[strong]
+    alone = suppress(place * config.frame.mpp, strength, radius_um=config.suppress_um) == np.arange(len(score))
     return place[alone], score[alone]
+
+
+def _counted(scored: Scored, config: DetectorConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores (N, S) of the stages, votes counted; and what each place says for itself, its neighbours unheard, (N,)."""
+    stage = config.stages[-1]
+    if stage.fusion == "mean":
+        return scored.score, scored.score[:, -1]
+    before, each = np.split(scored.score, [len(config.stages) - 1], axis=1)
+    heard = each.copy()
+    pairs = KDTree(scored.center_px * config.frame.mpp).query_pairs(stage.votes_um, output_type="ndarray")
+    for one, other in (pairs.T, pairs.T[::-1]):
+        np.maximum.at(heard, one, each[other])
+    return np.column_stack([before, _agreed(heard, stage.votes)]), _agreed(each, stage.votes)
+
+
+def _agreed(each: NDArray[np.float64], votes: int) -> NDArray[np.float64]:
+    """The highest score (N,) that so many of the networks' scores (N, K) reach."""
+    return np.sort(each, axis=1)[:, each.shape[1] - votes]
+
+
+def _strength(score: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Falling with the rank by score, then by own score, then by row, (N,); no two are equal."""
+    strength = np.empty(len(score))
+    strength[np.lexsort((-own, -score))] = np.arange(len(score), 0, -1)
+    return strength
 
 
 def score_places(
@@ -281,7 +329,8 @@ def score_places(
 def score_images(
     stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.float64]:
-    """Score of one stage for its input, (N,): the sigmoid of the mean logit of its networks and turns.
+    """Score of one stage for its input, (N,): the sigmoid of the mean logit of its networks and turns; of votes, what
+    so many of its networks reach at this very place.
 
     Args:
         stage: says how often the input is turned, and from which score on.
@@ -289,6 +338,22 @@ def score_images(
         images: uint8 (N, s, s, C), as `View.images` gives them.
         compute: machine.
     """
+    if stage.fusion == "votes":
+        return _agreed(_columns(stage, networks, images, compute), stage.votes)
+    return _mean_score(stage, networks, images, compute)
+
+
+def _columns(
+    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
+    """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
+    voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
+    return np.stack([_mean_score(stage, some, images, compute) for some in voters], axis=1)
+
+
+def _mean_score(
+    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
     if len(images) == 0:
         return np.zeros(0)
     engines = [compute.engine_of(network.eval(), images) for network in networks]

@@ -32,7 +32,7 @@ from mitosieve.pipeline import Readers, Sieving
 from mitosieve.progress import Progress
 from mitosieve.runfolder import write_atomic, write_json
 from mitosieve.score.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
-from mitosieve.sieve import Scored, finish
+from mitosieve.sieve import Scored, columns_of, finish
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import Tissue
 
@@ -244,7 +244,7 @@ def _detect(
     finally:
         sieving.close()
     with clock.part("merge"):
-        scored = Scored.concatenate([done[number] for number in sorted(done)], len(detector.config.stages))
+        scored = Scored.concatenate([done[number] for number in sorted(done)], columns_of(detector))
         found = finish(scored, detector, slide, task.source.roi)
     with clock.part("write"):
         _write_heatmap(task, slide, opened, found)
