@@ -1,6 +1,9 @@
 """Recipe finegrained: places and their kinds, trials that never see what they must not, a training of seconds."""
 
 import json
+import os
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +25,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe import load_recipe
 from mitosieve.runfolder import RunFolder
-from tiny import ONE_CORE, files_of, mitosieve
+from tiny import ONE_CORE, files_of, mitosieve, start
 
 TRAINING = ("patch_visits=96", "batch_size=16", "checkpoint_every=2", "validations=1")
 SETTINGS = (
@@ -39,9 +42,9 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """Five labelled cases of a slide of 512 px and one without marks."""
+    """Five labelled cases of two small slides and one without marks."""
     folder = tmp_path_factory.mktemp("finegrained") / "cohort"
-    sizes = ("--cases", 6, "--slides-per-case", 1, "--size", 512, "--seed", 3, "--unlabelled-cases", 1)
+    sizes = ("--cases", 6, "--slides-per-case", 2, "--size", 400, "--seed", 3, "--unlabelled-cases", 1)
     assert mitosieve("phantom", folder, *sizes).code == 0
     assert mitosieve("split", folder, "--folds", 3, "--out", folder / "split.json").code == 0
     return folder
@@ -105,23 +108,30 @@ def test_a_detector_of_one_stage_and_the_curve(run):
     assert not (run / "frames").exists()
 
 
-def test_twice_the_same_bytes(cohort, run, tmp_path):
-    """The same seed gives the same run."""
-    assert train(cohort, tmp_path / "run").code == 0
-    assert files_of(tmp_path / "run") == files_of(run)
-
-
-def test_processes_change_no_byte(cohort, run, tmp_path):
-    """Trials side by side in processes of their own give the bytes of trials one after another."""
-    told = train(cohort, tmp_path / "run", "seed=1")
-    assert told.code == 0
+def test_killed_and_resumed_side_by_side(cohort, run, tmp_path):
+    """Trials in processes, killed as soon as some are done, resumed: the bytes of a run that did one after another in
+    peace; and no finished trial is trained again.
+    """
+    out = tmp_path / "run"
     words = [word for setting in SETTINGS for word in ("--set", setting)]
     fold = ("--split", cohort / "split.json", "--fold", "A")
-    told = mitosieve(
-        "train", "finegrained-small", cohort, *fold, "--out", tmp_path / "side", *ONE_CORE, "--workers", 2, *words
-    )
+    command = ("train", "finegrained-small", cohort, *fold, "--out", out, *ONE_CORE, "--workers", 2, *words)
+    process = start(*command, start_new_session=True)
+    trials = out / "trials" / "round-1"
+    while process.poll() is None and not any(trials.glob("*/result.json")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in trials.glob("*/networks/*") if is_done(path)}
+    assert done
+    told = mitosieve(*command, "--resume")
     assert told.code == 0, told.err
-    assert files_of(tmp_path / "side") == files_of(run)
+    assert files_of(out) == files_of(run)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def is_done(weights):
+    return (weights.parents[1] / "result.json").exists()
 
 
 def test_a_finished_trial_is_not_repeated(cohort, run, tmp_path):
