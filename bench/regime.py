@@ -28,14 +28,13 @@ from mitosieve.recipe import FoldRun, load_recipe, train_fold
 from mitosieve.terminal import print_regimes
 
 COHORT = PhantomConfig(cases=14, slides_per_case=2, size_px=(1024, 1024), difficulty=0.4, unlabelled_cases=5)
-TRAINING = ("patch_visits=8000",)
+TRAINING = ("patch_visits=6000",)
 SETTINGS = (
     *(f"{part}.{setting}" for part in ("first.train", "trial", "ensemble.train") for setting in TRAINING),
     "network.widths=[4, 6, 8, 16]",
     "network.head=32",
     "ensemble.members=2",
-    "search.caps=[0.5, 1.0]",
-    "controls=[]",
+    'controls=[{name = "no_cap", about = "nothing dropped", cap = 1.0}, {name = "random", choice = "random"}]',
 )
 CAPS = (0.3, 0.5, 0.7, 0.9)
 

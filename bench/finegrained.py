@@ -1,0 +1,111 @@
+"""Test scores of all detectors of finished finegrained runs: `python bench/finegrained.py COHORT SPLIT A=RUN B=RUN ...`
+
+For the ensemble, the chosen regime and every control of each run: detects on the fold's test cases into RUN/test-NAME,
+scores, pools the folds that have it into OUT/NAME, and compares each with the chosen regime by a paired bootstrap. Also
+prints what each found within the test cases of each fold. Thresholds are the detectors' own, from validation cases.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import torch
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.split import Split
+from mitosieve.detection import Detections
+from mitosieve.errors import FrameError
+from mitosieve.evaluation import (
+    METRICS_FILE,
+    OUTCOMES_FILE,
+    EvaluateConfig,
+    Evaluation,
+    compare_folders,
+    evaluate,
+    evaluate_folder,
+)
+from mitosieve.export.table import read_detections, write_detections
+from mitosieve.network.compute import Compute
+from mitosieve.runfolder import write_json
+from mitosieve.scan import DETECTIONS_FILE, Scan, items_of_cohort, origin_of, scan
+from mitosieve.score.outcome import write_outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("runs", nargs="+", metavar="FOLD=RUN")
+    parser.add_argument("--out", type=Path, default=Path("finegrained-scores"))
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    cv2.setNumThreads(1)
+    cohort, split = Cohort.load(asked.cohort), Split.load(asked.split)
+    runs = {fold: Path(run) for fold, _, run in (word.partition("=") for word in asked.runs)}
+    names = sorted({path.parent.name for run in runs.values() for path in run.glob("detector*/detector.toml")})
+    for name in names:
+        having = {fold: run for fold, run in runs.items() if (run / name).is_dir()}
+        for fold, run in having.items():
+            result = score(run, name, cohort, split, fold)
+            print(f"{name} fold {fold}: {told(result)}", flush=True)
+        if len(having) > 1:
+            print(
+                f"{name} folds {','.join(having)}: {told(pooled(asked.out, having, name, cohort, split))}", flush=True
+            )
+    for fold, run in runs.items():
+        tell_differences(f"fold {fold}", run / "test-detector-chosen", sorted(run.glob("test-*")))
+    tell_differences("pooled", asked.out / "detector-chosen", sorted(asked.out.glob("detector*")))
+
+
+def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str) -> Evaluation:
+    cases, out = split.fold(fold).test, run / f"test-{name}"
+    if not (out / METRICS_FILE).exists():
+        job = Scan(
+            detector=run / name,
+            items=items_of_cohort(cohort, cases),
+            out=out,
+            origin=origin_of(run, cohort, fold, "test"),
+            compute=Compute.choose("cpu"),
+            resume=(out / "run.json").exists(),
+        )
+        failed = scan(job).failed
+        assert not failed, failed
+    return evaluate_folder(out, cohort, cases=cases, config=EvaluateConfig())
+
+
+def pooled(out: Path, runs: dict[str, Path], name: str, cohort: Cohort, split: Split) -> Evaluation:
+    tested = {fold: split.fold(fold).test for fold in runs}
+    found = Detections.concatenate([read_detections(run / f"test-{name}" / DETECTIONS_FILE) for run in runs.values()])
+    cases = tuple(case for of_fold in tested.values() for case in of_fold)
+    result = evaluate(found, cohort, cases=cases, folds=tested)
+    write_detections(out / name / DETECTIONS_FILE, found)
+    write_outcomes(out / name / OUTCOMES_FILE, result.outcomes)
+    write_json(out / name / METRICS_FILE, result.to_json())
+    return result
+
+
+def told(result: Evaluation) -> str:
+    score, (low, high) = result.pooled, (result.interval.low, result.interval.high)
+    return (
+        f"found {score.tp} false {score.fp} missed {score.fn} F1 {score.f1:.3f} [{low:.3f}, {high:.3f}] "
+        f"precision {score.precision:.3f} recall {score.recall:.3f} AP {result.ap:.3f}"
+    )
+
+
+def tell_differences(what: str, reference: Path, folders: list[Path]) -> None:
+    for folder in folders:
+        if folder == reference or not (folder / METRICS_FILE).exists() or not (reference / METRICS_FILE).exists():
+            continue
+        try:
+            found = compare_folders([reference, folder])
+        except FrameError as error:  # a control that not all folds have
+            print(f"{what}: {folder.name}: not compared ({error.what})")
+            continue
+        f1 = next(difference for difference in found.differences if difference.figure == "f1")
+        low, high = f1.interval.low, f1.interval.high
+        print(f"{what}: {folder.name} minus {reference.name}: F1 {f1.value:+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+if __name__ == "__main__":
+    main()
