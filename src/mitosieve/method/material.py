@@ -36,6 +36,7 @@ class Gathering:
         proposer: what names the places.
         patch_px: side of the network's patch.
         truth: distances; in crops `crop_apart_um` stands for `apart_um`.
+        crop_per_mm2: proposals per mm2 of a crop.
         hidden: share of the labelled training slides whose marks are hidden.
         unlabelled: whether unlabelled training slides are used.
         parts: numbers of inner parts that trainings will leave out one of.
@@ -48,15 +49,20 @@ class Gathering:
     patch_px: int
     truth: TruthConfig
     crop_apart_um: float
+    crop_per_mm2: float
     hidden: float
     unlabelled: bool
     parts: tuple[int, ...]
     seed: int
 
-    @property
-    def plan(self) -> Plan:
+    def plan(self, *, crop: bool = False) -> Plan:
+        """What is read of a slide, or of a crop."""
         view = View(views="one", patch_px=self.patch_px)
-        return Plan(frame=self.frame, proposer=self.proposer, views=(view,), reach_um=0.0, stain_target=None)
+        contrast = self.proposer.contrast
+        if crop:
+            contrast = contrast.model_copy(update={"per_mm2": max(self.crop_per_mm2, contrast.per_mm2)})
+        proposer = self.proposer.model_copy(update={"contrast": contrast})
+        return Plan(frame=self.frame, proposer=proposer, views=(view,), reach_um=0.0, stain_target=None)
 
 
 def gather(how: Gathering, job: Job) -> list[str]:
@@ -106,7 +112,8 @@ def _index(how: Gathering, job: Job, entries: Sequence[SlideEntry], hidden: froz
     for number, entry in enumerate(entries, start=1):
         room = rooms.get(entry.slide_id)
         truth = how.truth if room is None else in_crops
-        places = Places.of_slide(job.cohort, entry, how.plan, truth, hidden=entry.slide_id in hidden)
+        plan = how.plan(crop=room is not None)
+        places = Places.of_slide(job.cohort, entry, plan, truth, hidden=entry.slide_id in hidden)
         pieces.append(places if room is None else places[_fits(how, places, entry, room)])
         if job.progress is not None:
             job.progress("proposals", number, len(entries))
