@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import ndimage
 from torch import nn
 
 from mitosieve.detector import build_network, load_weights, save_weights
@@ -77,6 +78,37 @@ def test_orientations_that_move_the_wrong_way_are_seen(turns, monkeypatch):
     image = torch.rand(8, 3, 68, 68)
     monkeypatch.setattr(rototranslation._GroupConvolution, "_moved", -1)
     assert min(change_by_turning(a_network(config, seed), image)[0] for seed in range(3)) > 0.01
+
+
+def turned_image(image, turn, turns, side):
+    """The middle (side, side) of an image (H, W), turned; interpolated by cubic splines."""
+    angle, offset = 2 * math.pi * turn / turns, np.arange(side) - (side - 1) / 2
+    y, x = np.meshgrid(offset, offset, indexing="ij")
+    at = np.stack([math.cos(angle) * y + math.sin(angle) * x, -math.sin(angle) * y + math.cos(angle) * x])
+    return ndimage.map_coordinates(image, at + (image.shape[0] - 1) / 2, order=3)
+
+
+@pytest.mark.parametrize(("moved", "low", "high"), [(1, 0.0, 0.2), (-1, 0.3, 9.0)])
+@pytest.mark.parametrize("turns", [8, 12, 16])
+def test_between_right_angles_orientations_move_on_too(turns, moved, low, high, monkeypatch):
+    """Of a smooth image under smooth kernels, a turn moves features on by orientations, but for interpolation."""
+    monkeypatch.setattr(rototranslation._GroupConvolution, "_moved", moved)
+    torch.manual_seed(1)
+    lifting = rototranslation._LiftingConvolution(1, 4, 5, turns)
+    layers = [rototranslation._GroupConvolution(4, 4, 5, turns) for _ in range(2)]
+    for layer in (lifting, *layers):
+        smooth = ndimage.gaussian_filter(layer.weight.detach().numpy(), (0, 0, 1, 1), mode="constant")
+        layer.weight.data = torch.from_numpy(smooth)
+    image = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(41, 41)), 2)
+    found = []
+    with torch.no_grad():
+        for turn in range(turns // 4 + 1):
+            x = lifting(torch.from_numpy(turned_image(image, turn, turns, 13)).float()[None, None])
+            for layer in layers:
+                x = layer(torch.relu(x))
+            found.append(x.reshape(turns, 4))
+    changes = [(x.roll(-turn, 0) - found[0]).norm() / found[0].norm() for turn, x in enumerate(found)]
+    assert low <= max(changes) < high
 
 
 def test_one_orientation_is_no_invariance():
