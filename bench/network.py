@@ -1,5 +1,6 @@
 """Patches per second of each network: training steps, and scoring by the engine that this machine takes.
 
+Those of roto-translations have equal channels times orientations, so equal multiplications.
 `bench/engine.py` compares engines and parts of different sizes.
 """
 
@@ -14,7 +15,11 @@ from torch import nn
 
 from mitosieve.network.chsnet import VIEW_PX, ChsNet, ChsNetConfig
 from mitosieve.network.compute import Compute, predict
+from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
 from mitosieve.network.swift import SwiftConfig, SwiftNet
+
+PRODUCTS = (32, 48, 64, 128)
+"""Channels times orientations of each group of the roto-translation networks."""
 
 
 def seconds_of(call: Callable[[], object], repeats: int) -> float:
@@ -52,21 +57,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=float, default=0.125, help="of CHS-NET")
     parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--only", default="", help="networks whose name holds this")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    compute = Compute.choose(asked.device, engine=asked.engine)
+    compute = Compute.choose(asked.device, asked.precision, engine=asked.engine)
     print(f"{compute.device}, {torch.get_num_threads()} threads")
     two = SwiftConfig(input_px=64, widths=(32, 64, 128), depths=(1, 2, 1), head=128)
-    networks = {
+    networks: dict[str, tuple[nn.Module, int, int]] = {
         "swift, stage one": (SwiftNet(SwiftConfig()), 32, 3),
         "swift, stage two": (SwiftNet(two), 64, 3),
         f"CHS-NET, width {asked.width:g}": (ChsNet(ChsNetConfig(width=asked.width)), VIEW_PX, 6),
     }
+    for turns in (1, 4, 8):
+        widths = tuple(product // turns for product in PRODUCTS)
+        network = RotoTranslationNet(RotoTranslationConfig(orientations=turns, widths=widths))
+        networks[f"rototranslation, {turns} orientations of {widths} channels"] = (network, network.input_px, 3)
     for name, (network, side, channels) in networks.items():
+        if asked.only not in name:
+            continue
         print(name)
         images = np.random.default_rng(0).integers(0, 255, (512, side, side, channels), dtype=np.uint8)
         measure(network, images, asked.batch, compute)
