@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,7 +21,8 @@ from mitosieve.method.finegrained import FineGrainedRecipe
 from mitosieve.method.job import Job
 from mitosieve.method.material import cap_report, gather, hidden_slides, partition
 from mitosieve.method.proposals import Places
-from mitosieve.method.trial import TrialTask, crop_rooms, inner_parts, peaks, pool_of, rows_of, run_trial
+from mitosieve.method.stage import _training
+from mitosieve.method.trial import TrialTask, _stage_task, crop_rooms, inner_parts, peaks, pool_of, rows_of, run_trial
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe import load_recipe
@@ -207,7 +209,7 @@ def test_hidden_marks(cohort, tmp_path):
     recipe, job = a_recipe("hidden=0.3"), a_job(cohort, tmp_path)
     notes = gather(recipe.gathering, job)
     hidden = hidden_slides(recipe.gathering, job)
-    assert len(hidden) == 1
+    assert len(hidden) == 2  # of 4 labelled training slides, 0.3 rounded up
     assert any("hidden" in note for note in notes)
     places = Places.load(tmp_path / "places" / "train.npz")
     mine = np.isin(places.index.slide_id, list(hidden))
@@ -228,6 +230,55 @@ def test_rooms_are_of_crops_alone(tmp_path):
     )
     rooms = crop_rooms(Cohort(tmp_path, entries, Annotations.empty()), 0.25, 68)
     assert rooms == {"s128": (-0.5, -0.5, 127.5, 499.5), "s203": (-0.5, -0.5, 202.5, 499.5)}
+
+
+def test_crops_have_negatives_of_their_own_and_one_share_of_both_classes(cohort, tmp_path):
+    """Patches of crops fit inside, their corners are background, and half of both classes of a batch is of crops."""
+    whole = Cohort.load(cohort)
+    marks = whole.annotations.with_label(Label.MITOTIC_FIGURE)
+    inside = np.flatnonzero(((marks.center_l0 > 64) & (marks.center_l0 < 336)).all(axis=1))[:12]
+    entries, centers = [], []
+    for number in inside:
+        x, y = np.round(marks.center_l0[number]).astype(int) - 64
+        pixels = cv2.imread(str(whole.path_of(str(marks.slide_id[number]))))[y : y + 128, x : x + 128]
+        path = tmp_path / "c" / f"crop{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(path), pixels)
+        entries.append(
+            SlideEntry(
+                slide_id=f"crop{number}",
+                path=path.name,
+                case_id="crops",
+                domain="other",
+                mpp=0.25,
+                width_l0=128,
+                height_l0=128,
+            )
+        )
+        centers.append((64.0, 64.0))
+    own = Annotations.of(
+        slide_id=[e.slide_id for e in entries], center_l0=centers, label=[Label.MITOTIC_FIGURE] * len(entries)
+    )
+    moved = whole.with_entries(lambda entry: replace(entry, path=str(cohort / entry.path)))
+    both = Cohort(tmp_path / "c", moved.slides, moved.annotations).merged(Cohort(tmp_path / "c", tuple(entries), own))
+    recipe, job = a_recipe(), a_job(cohort, tmp_path / "run")
+    job = replace(job, cohort=both, fold=replace(job.fold, train=(*job.fold.train, "crops")))
+    gather(recipe.gathering, job)
+    train = pool_of(a_task(recipe, job), "train")
+    of_crop = np.char.startswith(train.places.index.slide_id.astype(str), "crop")
+    center, origin = train.places.index.center_l0[of_crop], train.places.index.origin[of_crop]
+    assert (center >= 33.5).all()
+    assert (center <= 93.5).all()
+    apart = np.linalg.norm(center - 64, axis=1) * 0.25
+    assert (origin == Origin.FIGURE.value).sum() >= 10
+    assert (origin == Origin.BACKGROUND.value).sum() >= 40
+    assert (apart[origin == Origin.BACKGROUND.value] > 7.5).all()
+    sampler = _training(
+        _stage_task(a_task(recipe, job), rows_of(a_task(recipe, job), train), train, train), job
+    ).feed.sampler
+    rows = np.concatenate([sampler.rows(step) for step in range(4)])
+    label = train.places.index.label[rows]
+    assert of_crop[rows][label == 1].mean() == of_crop[rows][label == 0].mean() == 0.5
 
 
 def test_it_detects(run, cohort, tmp_path):

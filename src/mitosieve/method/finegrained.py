@@ -91,8 +91,6 @@ class FineGrainedRecipe(BaseModel):
     truth: TruthConfig = TruthConfig()
     crop_apart_um: float = Field(default=7.5, ge=0, le=100)
     """`truth.apart_um` in crops, which end before anything is so far away: the official matching radius."""
-    crop_per_mm2: float = Field(default=10000.0, gt=0, le=1e5)
-    """`proposer.contrast.per_mm2` in crops, where the figure would else be the only proposal."""
     crop_share: Share = 0.5
     """Share of the figures, and of the negatives, of a batch that come from crops, where the cohort holds crops."""
     network: RotoTranslationConfig = RotoTranslationConfig()
@@ -156,7 +154,6 @@ class FineGrainedRecipe(BaseModel):
             patch_px=self.network.input_px,
             truth=self.truth,
             crop_apart_um=self.crop_apart_um,
-            crop_per_mm2=self.crop_per_mm2,
             hidden=self.hidden,
             unlabelled=self.unlabelled,
             parts=(self.first.parts, *((members,) if members > 1 else ())),

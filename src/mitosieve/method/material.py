@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import SlideEntry
 from mitosieve.difficulty.sampler import derive_generator
 from mitosieve.errors import CohortError, TrainingError
@@ -17,7 +18,7 @@ from mitosieve.method.pool import render_frames
 from mitosieve.method.proposals import Places, TruthConfig
 from mitosieve.method.trial import TrialTask, candidates_of, crop_rooms, inner_parts, pool_of
 from mitosieve.patch.frames import FrameConfig, FrameStore
-from mitosieve.patch.index import Origin
+from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.plan import Plan
 from mitosieve.patch.proposer import NucleiProposer
 from mitosieve.patch.view import View
@@ -36,7 +37,6 @@ class Gathering:
         proposer: what names the places.
         patch_px: side of the network's patch.
         truth: distances; in crops `crop_apart_um` stands for `apart_um`.
-        crop_per_mm2: proposals per mm2 of a crop.
         hidden: share of the labelled training slides whose marks are hidden.
         unlabelled: whether unlabelled training slides are used.
         parts: numbers of inner parts that trainings will leave out one of.
@@ -49,20 +49,15 @@ class Gathering:
     patch_px: int
     truth: TruthConfig
     crop_apart_um: float
-    crop_per_mm2: float
     hidden: float
     unlabelled: bool
     parts: tuple[int, ...]
     seed: int
 
-    def plan(self, *, crop: bool = False) -> Plan:
-        """What is read of a slide, or of a crop."""
+    @property
+    def plan(self) -> Plan:
         view = View(views="one", patch_px=self.patch_px)
-        contrast = self.proposer.contrast
-        if crop:
-            contrast = contrast.model_copy(update={"per_mm2": max(self.crop_per_mm2, contrast.per_mm2)})
-        proposer = self.proposer.model_copy(update={"contrast": contrast})
-        return Plan(frame=self.frame, proposer=proposer, views=(view,), reach_um=0.0, stain_target=None)
+        return Plan(frame=self.frame, proposer=self.proposer, views=(view,), reach_um=0.0, stain_target=None)
 
 
 def gather(how: Gathering, job: Job) -> list[str]:
@@ -105,16 +100,19 @@ def hidden_slides(how: Gathering, job: Job) -> frozenset[str]:
 
 
 def _index(how: Gathering, job: Job, entries: Sequence[SlideEntry], hidden: frozenset[str]) -> Places:
-    """Places of slides; in crops only those that a patch fits round, and background that is nearer to the figure."""
+    """Places of slides; in crops only those that a patch fits round, and the crop's corners as background."""
     rooms = crop_rooms(job.cohort, how.frame.mpp, how.patch_px)
     in_crops = how.truth.model_copy(update={"apart_um": min(how.crop_apart_um, how.truth.apart_um)})
     pieces: list[Places] = []
     for number, entry in enumerate(entries, start=1):
         room = rooms.get(entry.slide_id)
         truth = how.truth if room is None else in_crops
-        plan = how.plan(crop=room is not None)
-        places = Places.of_slide(job.cohort, entry, plan, truth, hidden=entry.slide_id in hidden)
-        pieces.append(places if room is None else places[_fits(how, places, entry, room)])
+        places = Places.of_slide(job.cohort, entry, how.plan, truth, hidden=entry.slide_id in hidden)
+        if room is not None:
+            places = places[_fits(how, places, entry, room)]
+            if entry.labelled and entry.slide_id not in hidden:
+                places = Places.concatenate([places, _corners(how, job, entry, room)])
+        pieces.append(places)
         if job.progress is not None:
             job.progress("proposals", number, len(entries))
     if not pieces:
@@ -132,6 +130,23 @@ def _fits(how: Gathering, places: Places, entry: SlideEntry, room: Room) -> NDAr
     half = how.patch_px / 2
     low, high = np.array(room[:2]) + half, np.array(room[2:]) - half
     return np.all((center >= low - 1e-6) & (center <= high + 1e-6), axis=1)
+
+
+def _corners(how: Gathering, job: Job, entry: SlideEntry, room: Room) -> Places:
+    """Background of a labelled crop: the patches in its corners that are far enough from its figures.
+
+    A crop has hardly a proposal beside its figure, whose darkness outshines its surroundings; without negatives of its
+    own a network could tell crops, and so figures, by their source.
+    """
+    half = how.patch_px / 2
+    (x0, y0), (x1, y1) = np.array(room[:2]) + half, np.array(room[2:]) - half
+    corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) if x1 >= x0 and y1 >= y0 else np.zeros((0, 2))
+    center_l0 = rescale_points(corners, mpp_from=how.frame.mpp, mpp_to=entry.mpp)
+    marks = job.cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
+    apart = np.linalg.norm(center_l0[:, None] - marks[None], axis=2) * entry.mpp
+    center_l0 = center_l0[np.all(apart > how.crop_apart_um, axis=1)]
+    index = PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=Origin.BACKGROUND, mpp=how.frame.mpp)
+    return Places(index=index, settled_l0=center_l0, hidden_figure=np.zeros(len(index), dtype=bool))
 
 
 def _refuse_empty(places: Places, cases: tuple[str, ...], job: Job) -> None:
