@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+REGIMES_FORMAT = 1
+"""Version of the record of a search, regimes.json."""
+
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Repeats = Annotated[int, Field(ge=0, le=100)]
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.difficulty.ledger import Ledger
-from mitosieve.difficulty.regime import Regime, RegimeGrid, RegimeScore, Trial, best_regime, scored
+from mitosieve.difficulty.regime import REGIMES_FORMAT, Regime, RegimeGrid, RegimeScore, Trial, best_regime, scored
 from mitosieve.errors import TrainingError
 from mitosieve.method.job import Job
 from mitosieve.method.material import Gathering, cap_report, gather, hidden_slides, partition, store_of
@@ -29,7 +29,6 @@ from mitosieve.patch.proposer import NucleiProposer
 from mitosieve.runfolder import write_json
 from mitosieve.train import TrainConfig
 
-REGIMES_FORMAT = 1
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -12,12 +12,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mitosieve.cohort.table import read_text
-from mitosieve.difficulty.regime import RegimeScore, Trial
+from mitosieve.difficulty.regime import REGIMES_FORMAT, RegimeScore, Trial
 from mitosieve.errors import FormatError
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
 
 REGIMES_FILE = "regimes.json"
-REGIMES_FORMAT = 1
 
 PAPER_FRACTION = 0.196
 """Of the training patches, used by the best regime of Lafarge and Koelzer. Source: abstract of arXiv 2301.01079."""
