@@ -29,7 +29,6 @@ from mitosieve.patch.proposer import NucleiProposer
 from mitosieve.runfolder import write_json
 from mitosieve.train import TrainConfig
 
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
