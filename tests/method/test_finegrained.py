@@ -349,6 +349,15 @@ def test_too_few_slides_for_the_parts(cohort, tmp_path):
         gather(recipe.gathering, one)
 
 
+def test_one_case_only_is_said(cohort, tmp_path):
+    """Its slides are the parts then, and the run says that scores of one patient's slides are too sure."""
+    recipe, job = a_recipe(), a_job(cohort, tmp_path)
+    labelled = next(case for case in job.fold.train if any(e.labelled for e in job.cohort.of_cases((case,)).slides))
+    notes = gather(recipe.gathering, replace(job, fold=replace(job.fold, train=(labelled,))))
+    assert any("one training case" in note for note in notes)
+    assert any("no unlabelled slide" in note for note in notes)
+
+
 def test_a_pool_smaller_than_a_batch(cohort, tmp_path):
     """Regimes that do not fill half a batch are left out and named; where none is left the run ends with a message."""
     told = train(
