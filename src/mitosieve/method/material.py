@@ -160,14 +160,15 @@ def _refuse_empty(places: Places, cases: tuple[str, ...], job: Job) -> None:
 
 
 def _refuse_few_parts(how: Gathering, job: Job, places: Places) -> None:
-    """Every training that leaves a part out must be left with figures and with background."""
+    """Every part must hold something, and without it there must be figures and background left to learn from."""
     for parts in how.parts:
         part_of = inner_parts(places, job.cohort, parts, how.seed)
         for origin in (Origin.FIGURE, Origin.BACKGROUND):
             of_kind = part_of[places.index.with_origin(origin)]
-            if any(not (of_kind != part).any() for part in range(parts)):
+            if any(not (of_kind != part).any() or not (part_of == part).any() for part in range(parts)):
                 raise TrainingError(
-                    f"{parts} parts are too many for the training slides: without one no {origin.value} is left",
+                    f"{parts} parts are too many for the training slides: one is empty, or no {origin.value} is left "
+                    "without it",
                     where=job.cohort.folder,
                     remedy="use fewer first.parts and ensemble.members (1 makes no parts), or add training slides",
                 )
