@@ -65,7 +65,7 @@ def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str) -> Eval
             detector=run / name,
             items=items_of_cohort(cohort, cases),
             out=out,
-            origin=origin_of(run, cohort, fold, "test"),
+            origin=origin_of(run / name, cohort, fold, "test"),
             compute=Compute.choose("cpu"),
             resume=(out / "run.json").exists(),
         )
