@@ -3,9 +3,13 @@
 For the ensemble, the chosen regime and every control of each run: detects on the fold's test cases into RUN/test-NAME,
 scores, pools the folds that have it into OUT/NAME, and compares each with the chosen regime by a paired bootstrap. Also
 prints what each found within the test cases of each fold. Thresholds are the detectors' own, from validation cases.
+
+`--shares 0.2,1` first makes detectors of these labelled shares too (RUN/detector-share_0.2), of the networks that the
+search has trained, with thresholds from the validation cases: so is "a fifth against all" told on test cases.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import cv2
@@ -14,12 +18,15 @@ import torch
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
 from mitosieve.detection import Detections
+from mitosieve.detector import Detector, build_network, load_weights
+from mitosieve.difficulty.regime import Trial
 from mitosieve.errors import FrameError
 from mitosieve.evaluation import (
     METRICS_FILE,
     OUTCOMES_FILE,
     EvaluateConfig,
     Evaluation,
+    choose_threshold,
     compare_folders,
     evaluate,
     evaluate_folder,
@@ -29,6 +36,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.runfolder import write_json
 from mitosieve.scan import DETECTIONS_FILE, Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.outcome import write_outcomes
+from mitosieve.sieve import detect
 
 
 def main() -> None:
@@ -37,12 +45,16 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("runs", nargs="+", metavar="FOLD=RUN")
     parser.add_argument("--out", type=Path, default=Path("finegrained-scores"))
+    parser.add_argument("--shares", default="", help="Labelled shares, comma-separated.")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     cv2.setNumThreads(1)
     cohort, split = Cohort.load(asked.cohort), Split.load(asked.split)
     runs = {fold: Path(run) for fold, _, run in (word.partition("=") for word in asked.runs)}
+    for fold, run in runs.items():
+        for share in map(float, filter(None, asked.shares.split(","))):
+            make_of_share(run, share, cohort, split.fold(fold).validation)
     names = sorted({path.parent.name for run in runs.values() for path in run.glob("detector*/detector.toml")})
     for name in names:
         having = {fold: run for fold, run in runs.items() if (run / name).is_dir()}
@@ -56,6 +68,26 @@ def main() -> None:
     for fold, run in runs.items():
         tell_differences(f"fold {fold}", run / "test-detector-chosen", sorted(run.glob("test-*")))
     tell_differences("pooled", asked.out / "detector-chosen", sorted(asked.out.glob("detector*")))
+
+
+def make_of_share(run: Path, share: float, cohort: Cohort, validation: tuple[str, ...]) -> None:
+    """Networks of all seeds of a share, mean logit, threshold from validation; the chosen share's is there already."""
+    folder = run / f"detector-share_{share:g}"
+    content = json.loads((run / "regimes.json").read_text())
+    if (folder / "detector.toml").exists() or content["chosen"]["regime"]["labelled"] == share:
+        return
+    chosen = Detector.load(run / "detector-chosen")
+    trials = [Trial.from_json(item) for item in content["rounds"][0]["trials"] if item["regime"]["labelled"] == share]
+    networks = tuple(
+        load_weights(
+            build_network(chosen.config.stages[0].network),
+            run / f"trials/round-1/{trial.regime.name}-seed-{trial.seed}/networks/network.safetensors",
+        )
+        for trial in trials
+    )
+    untuned = Detector(config=chosen.config, networks=(networks,))
+    found = detect(untuned, cohort, cases=validation, compute=Compute.choose("cpu"))
+    untuned.with_threshold(choose_threshold(found, cohort, cases=validation).threshold).save(folder)
 
 
 def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str) -> Evaluation:
