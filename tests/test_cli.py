@@ -238,7 +238,14 @@ def test_info_and_recipes():
     assert told.code == 0
     assert "384 x 384 px" in told.out
     assert "--mpp" in told.out
-    assert mitosieve("recipes").out.split() == ["chsnet", "chsnet-paper", "chsnet-small", "swift"]
+    assert mitosieve("recipes").out.split() == [
+        "chsnet",
+        "chsnet-paper",
+        "chsnet-small",
+        "finegrained",
+        "finegrained-small",
+        "swift",
+    ]
 
 
 def test_stdout_holds_only_results():

@@ -1,5 +1,6 @@
 """Trainings side by side: results in order, the first error ends all, a killed process is told of, nothing is left."""
 
+import contextlib
 import os
 import signal
 import time
@@ -40,7 +41,13 @@ def visible(number: int) -> str:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    """Worker processes of this one that still run; one that has ended and not been waited for does not."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_results_in_the_order_of_the_tasks():

@@ -101,7 +101,7 @@ def test_what_a_run_writes_is_the_same_recipe(tmp_path, name):
 
 def test_names_are_those_that_load():
     """Every recipe of the package loads by its name, also where a folder of that name stands."""
-    assert recipe_names() == ["chsnet", "chsnet-paper", "chsnet-small", "swift"]
+    assert recipe_names() == ["chsnet", "chsnet-paper", "chsnet-small", "finegrained", "finegrained-small", "swift"]
     for name in recipe_names():
         assert load_recipe(name).method == name.partition("-")[0]
 
