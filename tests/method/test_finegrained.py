@@ -105,7 +105,10 @@ def test_a_detector_of_one_stage_and_the_curve(run):
     assert content["chosen"]["mean"] == max(means.values())
     counts = content["partition"]
     whole = next(score for score in content["rounds"][0]["regimes"] if score["regime"]["labelled"] == 1)
-    assert whole["patches"] + content["cap"]["dropped"] >= sum(counts.values()) - 1e-9 or whole["used_fraction"] < 1
+    assert whole["patches"] == sum(counts.values()) - content["cap"]["dropped"]
+    assert whole["used_fraction"] == whole["patches"] / sum(counts.values())
+    half = next(score for score in content["rounds"][0]["regimes"] if score["regime"]["labelled"] == 0.5)
+    assert half["patches"] < whole["patches"]
     assert np.isfinite(Ledger.load(run / "ledger.parquet").score_mined).all()
     assert not (run / "frames").exists()
 
@@ -365,4 +368,4 @@ def test_a_pool_smaller_than_a_batch(cohort, tmp_path):
     )
     assert told.code == 2
     assert "no regime keeps the" in told.err
-    assert "remedy" in told.err or "larger shares" in told.err
+    assert "list larger shares in search.labelled" in told.err
