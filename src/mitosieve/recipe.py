@@ -73,7 +73,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def run_recipe(recipe: Recipe, job: Job) -> Detector:
-    """Train what the recipe says, in the job's run folder."""
+    """Train what the recipe says, in the job's run folder; a run whose detector is whole is only loaded."""
+    done = job.file("detector")
+    if (done / "detector.toml").exists():
+        return Detector.load(done)
     if isinstance(recipe, SwiftRecipe):
         return run_swift(recipe, job)
     return run_finegrained(recipe, job) if isinstance(recipe, FineGrainedRecipe) else run_chsnet(recipe, job)

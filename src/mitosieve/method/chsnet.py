@@ -107,9 +107,6 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
-    done = job.file("detector")
-    if (done / "detector.toml").exists():
-        return Detector.load(done)
     with job.timed("patches"):
         patches = gather_patches(recipe, job)
     with job.timed("screening network"):

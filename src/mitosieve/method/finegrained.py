@@ -167,9 +167,6 @@ def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
-    done = job.file("detector")
-    if (done / "detector.toml").exists():
-        return Detector.load(done)
     with job.timed("patches"):
         notes = gather(recipe.gathering, job)
     with job.timed("first networks"):

@@ -106,9 +106,6 @@ def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
-    done = job.file("detector")
-    if (done / "detector.toml").exists():
-        return Detector.load(done)
     with job.timed("proposals"):
         patches = gather_proposals(recipe, job)
     with job.timed("screening network"):
