@@ -304,6 +304,8 @@ def test_controls_are_detectors_of_their_own(cohort, tmp_path):
     content = json.loads((tmp_path / "run" / "regimes.json").read_text())
     assert [control["name"] for control in content["controls"]] == ["random"]
     assert len(content["rounds"]) == 2
+    seen = any("may have seen them" in note for note in content["notes"])
+    assert seen == any(score["regime"]["unlabelled"] > 0 for score in content["rounds"][1]["regimes"])
 
 
 @pytest.mark.parametrize(

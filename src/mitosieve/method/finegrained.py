@@ -200,7 +200,7 @@ def score_out_of_fold(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, ro
     """Score every place of the training slides by networks that have not trained on its slide.
 
     Unlabelled slides are scored by the mean of all networks: in round 1 none has seen them; in round 2, whose networks
-    learn from the unlabelled negatives of the chosen regime, all have (said in the report).
+    learn from the unlabelled negatives of the chosen regime, all may have (a note of the run says so).
     """
     path = job.file(f"ledger-round-{round_number}.parquet")
     if path.exists():
@@ -249,6 +249,10 @@ def search(
         best = best_regime(rounds[-1][1])
         if number < recipe.search.rounds:
             score_out_of_fold(recipe, job, best.regime, round_number=number + 1)
+            if best.regime.unlabelled > 0:
+                notes.append(
+                    f"unlabelled candidates of round {number + 1} are scored by networks that may have seen them"
+                )
             regimes = recipe.search.around(best.regime)
     return rounds, best_regime(rounds[-1][1])
 
