@@ -189,7 +189,7 @@ def read_run(folder: Path) -> RunSource:
         machine=_json(folder / "machine.json", {}),
         detector=detector,
         patches=_json(folder / "patches.json", {}),
-        history=_history(folder / "history", stages),
+        history=_history(folder / "history", stages) or _ensemble_history(folder / "ensemble"),
         rounds=_json(folder / "mining.json", {}).get("rounds", []),
         search=read_search(folder),
         seconds=_json(folder / "timing.json", {}),
@@ -320,6 +320,11 @@ def _history(folder: Path, stages: tuple[str, ...]) -> dict[str, list[dict[str, 
         return (stages.index(path.stem) if path.stem in stages else len(stages), path.stem)
 
     return {path.stem: _json(path, []) for path in sorted(folder.glob("*.json"), key=place)}
+
+
+def _ensemble_history(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the members of an ensemble, each trained in a folder of its own, have left."""
+    return {path.parents[1].name: _json(path, []) for path in sorted(folder.glob("*/history/network.json"))}
 
 
 def _validation(path: Path) -> tuple[int, int] | None:
