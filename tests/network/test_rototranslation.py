@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from dense_law import assert_dense_map_is_the_scores_of_its_patches
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -221,17 +222,8 @@ def test_the_lifting_convolution_is_its_sum():
 
 @pytest.mark.parametrize("config", SHAPES)
 def test_a_dense_map_is_the_scores_of_its_patches(config):
-    """Each place of the map is the logit of the patch that begins at stride_px times its indices; no more."""
-    network, side, step = a_network(config), config.input_px, config.stride_px
-    image = torch.rand(2, config.in_channels, side + 3 * step - 1, side + step)
-    with torch.no_grad():
-        dense = network.dense(image)
-        assert dense.shape == (2, 3, 2)
-        for row in range(3):
-            for column in range(2):
-                top, left = row * step, column * step
-                patch = image[:, :, top : top + side, left : left + side]
-                torch.testing.assert_close(dense[:, row, column], network(patch), rtol=1e-4, atol=1e-4)
+    """With the patch cut out, the network says what its map says there."""
+    assert_dense_map_is_the_scores_of_its_patches(a_network(config), config.in_channels, rows=3, columns=2)
 
 
 @pytest.mark.parametrize("config", SHAPES)
