@@ -54,8 +54,8 @@ def main() -> None:
     what = FoldRun(
         recipe=load_recipe("finegrained-small", SETTINGS), cohort=cohort, split=split, fold="A", out=asked.out / "run"
     )
-    mapper = ProcessMap(workers=asked.workers, threads=1) if asked.workers > 1 else None
-    train_fold(what, compute=Compute.choose("cpu"), resume=what.out.exists(), mapper=mapper)
+    with ProcessMap(workers=asked.workers, threads=1) as mapper:
+        train_fold(what, compute=Compute.choose("cpu"), resume=what.out.exists(), mapper=mapper)
     print_caps(what.out, folder)
     content = json.loads((what.out / "regimes.json").read_text())
     print_regimes(content)

@@ -16,7 +16,7 @@ from mitosieve.processes import ProcessMap, WithThreads
 
 def squared(number: int) -> tuple[int, int]:
     """The later ones are done first."""
-    time.sleep(0.2 * (3 - number) / 3)
+    time.sleep(0.2 * max(0, 3 - number) / 3)
     return number**2, os.getpid()
 
 
@@ -53,12 +53,23 @@ def children() -> list[psutil.Process]:
 def test_results_in_the_order_of_the_tasks():
     """Whoever is done first, and none of it in this process; progress ends with all."""
     told = []
-    mapper = ProcessMap(workers=2, threads=1, progress=lambda *words: told.append(words))
-    made = mapper(squared, [0, 1, 2, 3])
-    assert [square for square, _ in made] == [0, 1, 4, 9]
-    assert os.getpid() not in {pid for _, pid in made}
-    assert told[-1] == ("trainings", 4, 4)
-    assert mapper(squared, []) == []
+    with ProcessMap(workers=2, threads=1, progress=lambda *words: told.append(words)) as mapper:
+        made = mapper(squared, [0, 1, 2, 3])
+        assert [square for square, _ in made] == [0, 1, 4, 9]
+        assert os.getpid() not in {pid for _, pid in made}
+        assert told[-1] == ("trainings", 4, 4)
+        assert mapper(squared, []) == []
+        again = mapper(squared, [4, 5])
+        assert {pid for _, pid in again} <= {pid for _, pid in made}, "processes serve all calls"
+    assert gone()
+
+
+def gone():
+    """Whether all worker processes end within ten seconds."""
+    until = time.monotonic() + 10
+    while children() and time.monotonic() < until:
+        time.sleep(0.05)
+    return children() == []
 
 
 def test_the_first_error_ends_all():
@@ -70,10 +81,7 @@ def test_the_first_error_ends_all():
         "/x/bad",
         "fetch it again",
     )
-    until = time.monotonic() + 10
-    while children() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert children() == []
+    assert gone()
 
 
 def test_a_killed_process_is_told_of():
@@ -84,8 +92,9 @@ def test_a_killed_process_is_told_of():
 
 def test_threads_and_gpus_are_dealt_out():
     """Each process computes with the stated threads; each sees one GPU in turn."""
-    assert ProcessMap(workers=1, threads=2)(threads, [0]) == [2]
-    assert set(ProcessMap(workers=2, threads=1, gpus=2)(visible, [0, 1, 2, 3])) == {"0", "1"}
+    with ProcessMap(workers=2, threads=2, gpus=2) as mapper:
+        assert mapper(threads, [0]) == [2]
+        assert set(mapper(visible, [0, 1, 2, 3])) == {"0", "1"}
     before = torch.get_num_threads()
     try:
         assert WithThreads(threads, 1)(0) == 1

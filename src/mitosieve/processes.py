@@ -46,11 +46,12 @@ class WithThreads(Generic[Given, Made]):
         return self.function(given)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProcessMap:
-    """A `map` whose calls run in processes of this machine.
+    """A `map` whose calls run in processes of this machine; a context that ends them.
 
-    Attributes:
+    They are started at the first call and serve all others: each has torch to import, which takes seconds.
+
+    Args:
         workers: processes.
         threads: torch threads of each.
         gpus: number of CUDA devices to deal out, one a process in turn; 0 for none.
@@ -58,11 +59,24 @@ class ProcessMap:
         progress: told (what, finished, all).
     """
 
-    workers: int
-    threads: int
-    gpus: int = 0
-    what: str = "trainings"
-    progress: Progress | None = None
+    def __init__(
+        self,
+        *,
+        workers: int,
+        threads: int,
+        gpus: int = 0,
+        what: str = "trainings",
+        progress: Progress | None = None,
+    ) -> None:
+        self.workers, self.threads, self.gpus = workers, threads, gpus
+        self.what, self.progress = what, progress
+        self._started: tuple[ProcessPoolExecutor, SimpleQueue[int]] | None = None
+
+    def __enter__(self) -> "ProcessMap":
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        self.close()
 
     def __call__(self, function: Callable[[Given], Made], tasks: Sequence[Given]) -> list[Made]:
         """Results in the order of the tasks; the first error ends all, and nothing is left running.
@@ -73,25 +87,35 @@ class ProcessMap:
         """
         if not tasks:
             return []
-        context = multiprocessing.get_context("spawn")
-        turns: SimpleQueue[int] = context.SimpleQueue()
-        for number in range(self.workers):
-            turns.put(number)
-        pids: SimpleQueue[int] = context.SimpleQueue()
-        executor = ProcessPoolExecutor(
-            min(self.workers, len(tasks)), context, _begin, initargs=(turns, pids, self.gpus)
-        )
         try:
-            futures = [executor.submit(WithThreads(function, self.threads), task) for task in tasks]
+            futures = [self._executor().submit(WithThreads(function, self.threads), task) for task in tasks]
             self._await(futures)
-            executor.shutdown()
             return [future.result() for future in futures]
-        except BrokenProcessPool as error:
-            raise TrainingError(
-                "a process that trained was killed", remedy="free some memory or use fewer --workers, and --resume"
-            ) from error
-        finally:
+        except BaseException as error:
+            self.close()
+            if isinstance(error, BrokenProcessPool):
+                raise TrainingError(
+                    "a process that trained was killed", remedy="free some memory or use fewer --workers, and --resume"
+                ) from error
+            raise
+
+    def close(self) -> None:
+        """End the processes, whatever they do; a later call starts others."""
+        if self._started is not None:
+            executor, pids = self._started
+            self._started = None
             _end(executor, pids)
+
+    def _executor(self) -> ProcessPoolExecutor:
+        if self._started is None:
+            context = multiprocessing.get_context("spawn")
+            turns: SimpleQueue[int] = context.SimpleQueue()
+            for number in range(self.workers):
+                turns.put(number)
+            pids: SimpleQueue[int] = context.SimpleQueue()
+            executor = ProcessPoolExecutor(self.workers, context, _begin, initargs=(turns, pids, self.gpus))
+            self._started = executor, pids
+        return self._started[0]
 
     def _await(self, futures: Sequence[Future[Any]]) -> None:
         left = set(futures)

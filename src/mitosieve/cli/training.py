@@ -1,7 +1,8 @@
 """Commands that train."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,8 +58,7 @@ def train(
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     what = FoldRun(recipe=science, cohort=whole, split=split_of(split, whole), fold=fold, out=out)
     compute = compute_of(device, precision, threads)
-    with progress_bars() as show:
-        mapper = _mapper(workers, cluster, threads, compute.device, out, show)
+    with progress_bars() as show, _mapper(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
     if (out / "mining.json").exists():
         print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
@@ -68,9 +68,10 @@ def train(
     say(out)
 
 
+@contextlib.contextmanager
 def _mapper(
     workers: int, cluster: str | None, threads: int, device: str, out: Path, show: "Progress"
-) -> "Mapper | None":
+) -> "Generator[Mapper | None]":
     """Where independent trainings run: here one after another (None), in processes of this machine, on a cluster.
 
     A process or task computes with one thread unless told otherwise. Results depend on the number of threads alone.
@@ -78,9 +79,11 @@ def _mapper(
     if cluster is not None and workers > 1:
         raise InputError("--cluster and --workers both say where trainings run", remedy="use one of them")
     if cluster is not None:
-        return _on_cluster(cluster, max(1, threads), device, out, show)
+        yield _on_cluster(cluster, max(1, threads), device, out, show)
+        return
     if workers == 1:
-        return None
+        yield None
+        return
     from mitosieve.processes import ProcessMap
 
     gpus = 0
@@ -88,7 +91,8 @@ def _mapper(
         import torch
 
         gpus = torch.cuda.device_count()
-    return ProcessMap(workers=workers, threads=max(1, threads), gpus=gpus, progress=show)
+    with ProcessMap(workers=workers, threads=max(1, threads), gpus=gpus, progress=show) as mapper:
+        yield mapper
 
 
 def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progress") -> "Mapper":
@@ -136,7 +140,7 @@ def crossval(
     chosen = split_of(split, whole)
     compute = compute_of(device, precision, threads)
     try:
-        with progress_bars() as show:
+        with progress_bars() as show, _mapper(workers, None, threads, compute.device, out, show) as mapper:
             result = cross_validate(
                 science,
                 whole,
@@ -146,7 +150,7 @@ def crossval(
                 compute=compute,
                 resume=resume,
                 progress=show,
-                mapper=_mapper(workers, None, threads, compute.device, out, show),
+                mapper=mapper,
             )
     except SlideError as error:
         warn(f"mitosieve: {error}")
