@@ -246,6 +246,34 @@ def scored(trials: Sequence[Trial]) -> tuple[RegimeScore, ...]:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round of a search.
+
+    Attributes:
+        scores: whose scores the candidates were ranked by, in words.
+        trials: all of its regimes and seeds.
+    """
+
+    scores: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def regimes(self) -> tuple[RegimeScore, ...]:
+        return scored(self.trials)
+
+    @property
+    def best(self) -> RegimeScore:
+        return best_regime(self.regimes)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "scores": self.scores,
+            "trials": [trial.to_json() for trial in self.trials],
+            "regimes": [score.to_json() for score in self.regimes],
+        }
+
+
 def best_regime(scores: Sequence[RegimeScore]) -> RegimeScore:
     """The regime of the highest mean F1; of equal means the one that needs fewer patches, then the first.
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.difficulty.ledger import Ledger
-from mitosieve.difficulty.regime import REGIMES_FORMAT, Regime, RegimeGrid, RegimeScore, Trial, best_regime, scored
+from mitosieve.difficulty.regime import REGIMES_FORMAT, Regime, RegimeGrid, RegimeScore, Round, Trial, scored
 from mitosieve.errors import TrainingError
 from mitosieve.method.job import Job
 from mitosieve.method.material import Gathering, cap_report, gather, hidden_slides, partition, store_of
@@ -172,10 +172,11 @@ def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
     with job.timed("first networks"):
         score_out_of_fold(recipe, job, Regime(unlabelled=0.0), round_number=1)
     with job.timed("search"):
-        rounds, chosen = search(recipe, job, notes)
+        rounds = search(recipe, job, notes)
+        chosen = rounds[-1].best
     with job.timed("controls"):
         controls = run_controls(recipe, job, chosen, round_number=len(rounds))
-    report(recipe, job, (rounds, chosen, controls), notes)
+    report(recipe, job, rounds, controls, notes)
     with job.timed("ensemble"):
         members = train_ensemble(recipe, job, chosen.regime, round_number=len(rounds))
     Ledger.load(job.file(f"ledger-round-{len(rounds)}.parquet")).save(job.file("ledger.parquet"))
@@ -226,17 +227,15 @@ def score_out_of_fold(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, ro
     ledger.save(path)
 
 
-def search(
-    recipe: FineGrainedRecipe, job: Job, notes: list[str]
-) -> tuple[list[tuple[list[Trial], tuple[RegimeScore, ...]]], RegimeScore]:
+def search(recipe: FineGrainedRecipe, job: Job, notes: list[str]) -> list[Round]:
     """Try every regime with every seed, the same number of steps each; the best mean F1 on validation wins.
 
     Returns:
-        For each round its trials and regimes, and the chosen regime.
+        The rounds; the best of the last one is chosen.
     """
     counts = partition(job)
     regimes = recipe.search.regimes(unlabelled=counts["unlabelled"] > 0, imposters=counts["imposters"] > 0)
-    rounds: list[tuple[list[Trial], tuple[RegimeScore, ...]]] = []
+    rounds: list[Round] = []
     for number in range(1, recipe.search.rounds + 1):
         tried = _large_enough(recipe, job, regimes, number, notes)
         tasks = [
@@ -244,9 +243,9 @@ def search(
             for regime in tried
             for seed in range(1, recipe.search.seeds + 1)
         ]
-        trials = job.each(run_trial, tasks, "trials")
-        rounds.append((trials, scored(trials)))
-        best = best_regime(rounds[-1][1])
+        trials = tuple(job.each(run_trial, tasks, "trials"))
+        rounds.append(Round(scores=f"out of fold, {recipe.first.parts} parts", trials=trials))
+        best = rounds[-1].best
         if number < recipe.search.rounds:
             score_out_of_fold(recipe, job, best.regime, round_number=number + 1)
             if best.regime.unlabelled > 0:
@@ -254,7 +253,7 @@ def search(
                     f"unlabelled candidates of round {number + 1} are scored by networks that may have seen them"
                 )
             regimes = recipe.search.around(best.regime)
-    return rounds, best_regime(rounds[-1][1])
+    return rounds
 
 
 def _large_enough(
@@ -354,25 +353,19 @@ def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[Trial
 def report(
     recipe: FineGrainedRecipe,
     job: Job,
-    found: tuple[list[tuple[list[Trial], tuple[RegimeScore, ...]]], RegimeScore, list[tuple[Control, list[Trial]]]],
+    rounds: list[Round],
+    controls: list[tuple[Control, list[Trial]]],
     notes: list[str],
 ) -> None:
     """Write regimes.json: every trial, the curve's points, the chosen regime, controls, and what its cap dropped."""
-    rounds, chosen, controls = found
+    chosen = rounds[-1].best
     task = _task(recipe, job, "", chosen.regime, len(rounds), 1)
     write_json(
         job.file("regimes.json"),
         {
             "format": REGIMES_FORMAT,
             "partition": partition(job),
-            "rounds": [
-                {
-                    "scores": f"out of fold, {recipe.first.parts} parts",
-                    "trials": [trial.to_json() for trial in trials],
-                    "regimes": [score.to_json() for score in scores],
-                }
-                for trials, scores in rounds
-            ],
+            "rounds": [of_round.to_json() for of_round in rounds],
             "chosen": chosen.to_json(),
             "controls": [
                 {
