@@ -17,8 +17,8 @@ from mitosieve.difficulty.sampler import derive_generator
 from mitosieve.errors import TrainingError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.compute import Compute
-from mitosieve.network.loss import LossConfig
-from mitosieve.train import Batch, TrainConfig, Training, train
+from mitosieve.network.loss import LossConfig, per_sample_loss
+from mitosieve.train import Batch, Outcome, Supervised, TrainConfig, Training, train
 
 CPU = Compute(device="cpu", precision="32-true")
 PATCHES = 60
@@ -68,7 +68,7 @@ def a_training(folder: Path, *, steps=40, seed=5, feed=None, progress=None, **co
         feed=feed or BrightFeed(),
         steps=steps,
         config=TrainConfig(batch_size=6, **{**settings, **config}),
-        loss=LossConfig(),
+        objective=Supervised(LossConfig()),
         ledger=Ledger.of(np.arange(PATCHES, dtype=np.int64)),
         seed=seed,
         compute=CPU,
@@ -104,6 +104,55 @@ def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, killed_at):
         train(a_network(), first)
     second = replace(a_training(tmp_path / "parts"), validate=judge)
     assert outcome(tmp_path / "parts", *train(a_network(seed=99), second), second) == expected
+
+
+class Remembering:
+    """Weighs each sample by how often it was seen so far, so what is forgotten in a kill changes the weights."""
+
+    forward = "twice"
+
+    def __init__(self):
+        self.visits = np.zeros(PATCHES)
+        self.steps = []
+
+    def __call__(self, network, image, batch):
+        np.add.at(self.visits, batch.row, 1)
+        logit = network.twice(image).float()
+        loss = per_sample_loss(logit, torch.from_numpy(batch.target), LossConfig())
+        weight = torch.from_numpy(self.visits[batch.row]).float()
+        return Outcome(loss=loss * weight, score=torch.sigmoid(logit.detach()))
+
+    def after(self, network, done):
+        assert network.training
+        self.steps.append(done)
+
+    def arrays(self):
+        return {"visits": self.visits}
+
+    def restore(self, arrays):
+        self.visits[:] = arrays["visits"]
+
+
+class TwiceBright(Brightness):
+    def twice(self, image_BCHW):
+        return 2 * self(image_BCHW)
+
+
+def test_what_an_objective_remembers_survives_a_kill(tmp_path):
+    """An objective with memory of its own, and with another method than `forward`, resumes to the same bytes."""
+
+    def run(folder, objective, progress=None):
+        training = replace(a_training(tmp_path / folder, progress=progress), objective=objective)
+        return outcome(tmp_path / folder, *train(TwiceBright(), training), training), objective
+
+    whole, seen = run("whole", Remembering())
+    with pytest.raises(Killed):
+        run("parts", Remembering(), dying_at(27))
+    parts, resumed = run("parts", Remembering())
+    assert parts == whole
+    assert seen.steps == list(range(1, 41))
+    assert resumed.steps == list(range(21, 41))
+    np.testing.assert_array_equal(resumed.visits, seen.visits)
 
 
 def test_same_seed_same_bytes(tmp_path):

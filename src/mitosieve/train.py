@@ -88,17 +88,81 @@ class Batch:
         image: (B, H, W, C) uint8.
         target: (B,) float32, 1 for a mitotic figure.
         row: (B,) rows of the ledger.
+        place_px: (B, 2) where in its patch the cell lies, px; None where no objective asks.
     """
 
     image: NDArray[np.uint8]
     target: NDArray[np.float32]
     row: NDArray[np.intp]
+    place_px: NDArray[np.float32] | None = None
 
 
 class Feed(Protocol):
     """Gives the batch of a step; the same step always gives the same batch."""
 
     def batch(self, step: int) -> Batch: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an objective says of a batch.
+
+    Attributes:
+        loss: (B,) of each sample, nats; their mean is made smaller.
+        score: (B,) probability of "mitotic figure", without gradient; NaN where the network does not tell.
+    """
+
+    loss: Tensor
+    score: Tensor
+
+
+class Objective(Protocol):
+    """What a training makes small, with all that it remembers between steps: that is kept in checkpoints too.
+
+    Attributes:
+        forward: name of the network's method that gives all that is needed.
+    """
+
+    @property
+    def forward(self) -> str: ...
+
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
+        """The outcome of one batch, `image` (B, C, H, W) in 0..1."""
+        ...
+
+    def after(self, network: nn.Module, done: int) -> None:
+        """Told when `done` steps are over; leaves the network in training mode."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All that is remembered, by name."""
+        ...
+
+    def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
+        """Take from a checkpoint what `arrays` gave."""
+        ...
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The plain objective: a per-sample loss of the network's logit. Remembers nothing."""
+
+    config: LossConfig
+    forward: str = "forward"
+
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
+        logit = network(image).float()
+        target = torch.from_numpy(batch.target).to(logit.device)
+        return Outcome(loss=per_sample_loss(logit, target, self.config), score=torch.sigmoid(logit.detach()))
+
+    def after(self, network: nn.Module, done: int) -> None:
+        """Nothing to do."""
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        return {}
+
+    def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
+        """Nothing to take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +175,7 @@ class Training:
         feed: batches by step.
         steps: length.
         config: schedule.
-        loss: per-sample loss.
+        objective: what is made small.
         ledger: booked at every step; rows as in the batches.
         seed: of the run.
         compute: machine.
@@ -124,7 +188,7 @@ class Training:
     feed: Feed
     steps: int
     config: TrainConfig
-    loss: LossConfig
+    objective: Objective
     ledger: Ledger
     seed: int
     compute: Compute
@@ -156,6 +220,8 @@ def train(network: nn.Module, training: Training) -> tuple[nn.Module, list[dict[
         network.parameters(), lr=training.config.rate(0), weight_decay=training.config.weight_decay
     )
     wrapped, fast = fabric.setup(network.train(), optimizer)
+    if training.objective.forward != "forward":
+        wrapped.mark_forward_method(training.objective.forward)
     average = {name: value.detach().clone() for name, value in network.named_parameters()}
     log = _Log()
     start = _restore(network, optimizer, average, log, training)
@@ -168,15 +234,14 @@ def train(network: nn.Module, training: Training) -> tuple[nn.Module, list[dict[
             rate = training.config.rate(step / training.steps)
             torch.manual_seed(int(derive_generator(training.seed, f"{training.name} dropout", step).integers(2**62)))
             optimizer.param_groups[0]["lr"] = rate
-            logit = wrapped(training.compute.to_tensor(batch.image)).float()
-            target = torch.from_numpy(batch.target).to(logit.device)
-            loss = per_sample_loss(logit, target, training.loss)
-            _step(fabric, wrapped, fast, loss.mean(), training.config.clip_norm)
-            _check_finite(loss, training, step, rate)
+            outcome = training.objective(wrapped, training.compute.to_tensor(batch.image), batch)
+            _step(fabric, wrapped, fast, outcome.loss.mean(), training.config.clip_norm)
+            _check_finite(outcome.loss, training, step, rate)
             _move_average(network, average, training.config.ema_decay)
-            score = torch.sigmoid(logit.detach()).cpu().numpy()
-            training.ledger.record(batch.row, loss.detach().cpu().numpy(), score)
-            log.add(step, loss.detach().cpu().numpy(), score, batch.target, rate)
+            loss, score = outcome.loss.detach().cpu().numpy(), outcome.score.cpu().numpy()
+            training.ledger.record(batch.row, loss, score)
+            log.add(step, loss, score, batch.target, rate)
+            training.objective.after(network, step + 1)
             _after(network, optimizer, average, log, training, step + 1)
     network.load_state_dict({**network.state_dict(), **average})
     return network.eval(), log.rows
@@ -287,6 +352,8 @@ def _save(
             tensors[f"adam.{number}.{key}"] = value
     for name, column in training.ledger.arrays().items():
         tensors[f"ledger.{name}"] = torch.from_numpy(np.ascontiguousarray(column))
+    for name, column in training.objective.arrays().items():
+        tensors[f"objective.{name}"] = torch.from_numpy(np.ascontiguousarray(column))
     note = {"step": str(done), "history": json.dumps(log.rows), "open": json.dumps(log.open)}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomic(training.checkpoint, tensors_to_bytes(whole, metadata=note))
@@ -320,6 +387,7 @@ def _restore(
     for name, value in under("average.").items():
         average[name].copy_(value)
     training.ledger.restore({name: value.numpy() for name, value in under("ledger.").items()})
+    training.objective.restore({name: value.numpy() for name, value in under("objective.").items()})
     for number, parameter in enumerate(network.parameters()):
         state = under(f"adam.{number}.")
         if state:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.difficulty.sampler import Deck, RatioSampler, derive_generator
+from mitosieve.difficulty.sampler import Deck, EpochSampler, RatioSampler, balancing_repeats, derive_generator
 from mitosieve.errors import TrainingError
 
 
@@ -120,3 +120,38 @@ def test_what_cannot_be_sampled_is_refused():
         RatioSampler(pools(), {"figures": 1, "background": 9}, batch_size=4, seed=1)
     with pytest.raises(TrainingError, match="nothing to draw"):
         a_deck(0)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 5), (10, 4), (3, 7), (1, 4)])
+def test_an_epoch_deals_every_row_as_often_as_asked(n, batch_size):
+    """The first rows of an epoch fill its last batch; resuming at any step deals the same."""
+    rows = np.arange(100, 100 + n)
+    repeats = 1 + np.arange(n) % 3
+    sampler = EpochSampler(rows, repeats=repeats, batch_size=batch_size, seed=1, purpose="test")
+    total = int(repeats.sum())
+    assert sampler.steps_per_epoch == int(np.ceil(total / batch_size))
+    orders = []
+    for epoch in range(3):
+        first = epoch * sampler.steps_per_epoch
+        dealt = np.concatenate([sampler.rows(first + i) for i in range(sampler.steps_per_epoch)])
+        assert len(dealt) == sampler.steps_per_epoch * batch_size
+        whole = dealt[:total]
+        np.testing.assert_array_equal(np.sort(whole), np.sort(np.repeat(rows, repeats)))
+        np.testing.assert_array_equal(dealt[total:], np.resize(whole, len(dealt))[total:])
+        orders.append(tuple(whole))
+    assert n == 1 or len(set(orders)) > 1
+    again = EpochSampler(rows, repeats=repeats, batch_size=batch_size, seed=1, purpose="test")
+    late = sampler.steps_per_epoch + sampler.steps_per_epoch // 2
+    np.testing.assert_array_equal(again.rows(late), sampler.rows(late))
+
+
+def test_an_epoch_of_nothing_is_refused():
+    with pytest.raises(TrainingError, match="nothing to draw"):
+        EpochSampler(np.zeros(0, dtype=np.intp), batch_size=2, seed=1, purpose="test")
+
+
+def test_balancing_repeats_weigh_classes_alike():
+    label = np.array([1, 0, 0, 0, 0, 0, 0, 1])
+    np.testing.assert_array_equal(balancing_repeats(label), [3, 1, 1, 1, 1, 1, 1, 3])
+    np.testing.assert_array_equal(balancing_repeats(np.zeros(3, dtype=int)), [1, 1, 1])
+    assert len(balancing_repeats(np.zeros(0, dtype=int))) == 0

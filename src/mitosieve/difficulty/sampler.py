@@ -84,3 +84,54 @@ class RatioSampler:
     def rows(self, step: int) -> NDArray[np.intp]:
         """Rows (batch_size,) of the batch at `step`, pool after pool."""
         return np.concatenate([self.decks[name].take(step * n, n) for name, n in self.count.items()])
+
+
+class EpochSampler:
+    """Batches of whole epochs: in each epoch every row stands `repeats` times, in random order.
+
+    An epoch is a whole number of batches; the last one is filled up with the first rows of its epoch, so nobody is
+    left out and no batch is short.
+
+    Args:
+        rows: to be dealt.
+        repeats: (N,) how often each stands in an epoch, at least 1; None is once.
+        batch_size: rows a batch.
+        seed: of the run.
+        purpose: name of the stream.
+
+    Raises:
+        TrainingError: no rows.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.intp],
+        *,
+        repeats: NDArray[np.integer] | None = None,
+        batch_size: int,
+        seed: int,
+        purpose: str,
+    ) -> None:
+        if len(rows) == 0:
+            raise TrainingError(f"there is nothing to draw from for '{purpose}'")
+        self.dealt = rows if repeats is None else np.repeat(rows, np.maximum(repeats, 1))
+        self.batch_size = batch_size
+        self.steps_per_epoch = -(-len(self.dealt) // batch_size)
+        self.seed = seed
+        self.purpose = purpose
+        self._shuffled: tuple[int, NDArray[np.intp]] = (-1, self.dealt)
+
+    def rows(self, step: int) -> NDArray[np.intp]:
+        """Rows (batch_size,) of the batch at `step`."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        if self._shuffled[0] != epoch:
+            order = derive_generator(self.seed, self.purpose, epoch).permutation(len(self.dealt))
+            self._shuffled = (epoch, np.resize(self.dealt[order], self.steps_per_epoch * self.batch_size))
+        return self._shuffled[1][number * self.batch_size : (number + 1) * self.batch_size]
+
+
+def balancing_repeats(label: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How often each row (N,) stands in an epoch so that the classes weigh alike: round(largest class / own class)."""
+    classes, of, count = np.unique(label, return_inverse=True, return_counts=True)
+    each = np.maximum(1, np.round(count.max(initial=1) / np.maximum(count, 1))).astype(np.int64)
+    return each[of] if len(classes) else np.zeros(0, dtype=np.int64)

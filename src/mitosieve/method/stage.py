@@ -1,8 +1,8 @@
 """Training one stage of a cascade, and setting the cascade's thresholds on validation cases; shared by the methods."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from mitosieve.patch.augment import AugmentConfig
 from mitosieve.patch.distortion import DistortionConfig
 from mitosieve.runfolder import write_json
 from mitosieve.sieve import detect
-from mitosieve.train import TrainConfig, Training, train
+from mitosieve.train import Supervised, TrainConfig, Training, train
+
+Network = TypeVar("Network", bound=nn.Module)
 
 GATES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 """Gates that are tried on the validation cases, where the recipe asks for it."""
@@ -79,20 +81,40 @@ def train_stage(task: StageTask, job: Job) -> nn.Module:
             where=job.run.path,
             remedy='use fewer mining.folds, or mining.scores = "in-sample"',
         )
-    weights = job.file(f"networks/{name}.safetensors")
-    ledger_file = job.file(f"ledger-{name}.parquet")
-    torch.manual_seed(int(derive_generator(task.seed, f"{name} weights").integers(2**62)))
-    network = build_network(task.network)
-    if weights.exists():
-        job.file(f"checkpoint/{name}.safetensors").unlink(missing_ok=True)  # a kill may have spared it
-        task.ledger.restore(Ledger.load(ledger_file).arrays())
-        return load_weights(network, weights)
+    network = fresh(lambda: build_network(task.network), task.seed, name)
     if task.start is not None:
         network.load_state_dict(task.start.state_dict())
-    training = _training(task, job)
-    network, history = train(network, training)
-    task.ledger.save(ledger_file)
+    return train_kept(network, _training(task, job), job)
+
+
+def fresh(build: Callable[[], Network], seed: int, name: str) -> Network:
+    """A network with the initial weights that (seed, name) gives."""
+    torch.manual_seed(int(derive_generator(seed, f"{name} weights").integers(2**62)))
+    return build()
+
+
+def train_kept(network: Network, training: Training, job: Job, keep: Callable[[], object] | None = None) -> Network:
+    """Train, and keep weights, ledger and history in the run; or take weights and ledger if they are there.
+
+    Args:
+        network: with its initial weights.
+        training: its name names the files.
+        job: of the run.
+        keep: writes whatever else is to be kept, before the weights, whose file says that all is there.
+    """
+    name = training.name
+    weights = job.file(f"networks/{name}.safetensors")
+    ledger_file = job.file(f"ledger-{name}.parquet")
+    if weights.exists():
+        training.checkpoint.unlink(missing_ok=True)  # a kill may have spared it
+        training.ledger.restore(Ledger.load(ledger_file).arrays())
+        load_weights(network, weights)
+        return network
+    _, history = train(network, training)
+    training.ledger.save(ledger_file)
     write_json(job.file(f"history/{name}.json"), history)
+    if keep is not None:
+        keep()
     save_weights(network, weights)
     training.checkpoint.unlink(missing_ok=True)
     return network
@@ -114,7 +136,7 @@ def _training(task: StageTask, job: Job) -> Training:
         feed=feed,
         steps=task.config.steps(len(task.rows["figures"]), sampler.count["figures"]),
         config=task.config,
-        loss=task.loss,
+        objective=Supervised(task.loss),
         ledger=task.ledger,
         seed=task.seed,
         compute=job.compute,
