@@ -17,6 +17,7 @@ from torch import nn
 
 from mitosieve.errors import DetectorError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.resnet import ResNetCam, ResNetConfig
 from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig
@@ -32,7 +33,7 @@ DETECTOR_FORMAT = 1
 _FILE = "detector.toml"
 _CARD = "CARD.md"
 
-NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig
+NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig | ResNetConfig
 """The configuration of any network; `kind` tells which. A new network joins this union and `build_network`."""
 
 
@@ -57,6 +58,11 @@ class Stage(View):
     """Networks that must agree; of fusion "votes" alone."""
     votes_um: float = Field(default=7.5, gt=0, le=50)
     """Distance within which networks agree: the official matching radius; of fusion "votes" alone."""
+    locate: Literal["place", "activation"] = "place"
+    """Where a detection lies: at the place that was looked at, or at the peak of the network's class-activation map of
+    that patch (`locate.locate_peaks`), for networks that have one: kind resnet. One stage of a detector at most."""
+    locate_above: float = Field(default=0.9, ge=0, le=1)
+    """Sigmoid of the map from which on an area belongs to a peak (METHODS 2.6); of locate "activation" alone."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
@@ -66,6 +72,24 @@ class Stage(View):
     def _has_voters(self) -> "Stage":
         if self.fusion == "votes" and 0 < len(self.weights) < self.votes:
             raise ValueError(f"{self.votes} votes of {len(self.weights)} network(s) cannot be had: give fewer votes")
+        return self
+
+    @model_validator(mode="after")
+    def _has_map(self) -> "Stage":
+        if self.locate == "place":
+            return self
+        if not isinstance(self.network, ResNetConfig):
+            raise ValueError(
+                f'locate "activation" needs a class-activation map, and networks of kind {self.network.kind} have '
+                'none: choose kind resnet, or locate "place"'
+            )
+        if self.views != "one":
+            raise ValueError('locate "activation" finds its peak in the patch itself: choose views "one"')
+        if self.fusion == "votes":
+            raise ValueError(
+                'locate "activation" takes one network\'s map, or the mean of several: choose fusion "mean"; '
+                "networks that vote agree on places"
+            )
         return self
 
     @property
@@ -102,6 +126,8 @@ class DetectorConfig(BaseModel):
                 'only the last stage may have fusion "votes": votes are counted when a slide\'s tiles come together, '
                 "and a stage before it decides within a tile"
             )
+        if sum(stage.locate == "activation" for stage in self.stages) > 1:
+            raise ValueError('only one stage may have locate "activation": a detection has one place')
         if isinstance(self.proposer, DenseProposer):
             stride = _stride_px(first.network)
             if first.turns > 1 or first.views != "one":
@@ -117,6 +143,11 @@ class DetectorConfig(BaseModel):
     def threshold(self) -> float:
         """The operating threshold: that of the last stage."""
         return self.stages[-1].threshold
+
+    @property
+    def locating(self) -> int | None:
+        """Number of the stage that says where detections lie; None where the places that were looked at do."""
+        return next((number for number, stage in enumerate(self.stages) if stage.locate == "activation"), None)
 
     @property
     def floor(self) -> float:
@@ -208,6 +239,7 @@ class Detector:
             f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
             f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
             f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}{_fusion(stage, len(networks))}"
+            f"{'placed at the peak of its map, ' if stage.locate == 'activation' else ''}"
             f"threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
@@ -218,11 +250,16 @@ def build_network(config: NetworkConfig) -> nn.Module:
     """A freshly initialised network of this configuration."""
     if isinstance(config, RotoTranslationConfig):
         return RotoTranslationNet(config)
+    if isinstance(config, ResNetConfig):
+        return ResNetCam(config)
     return SwiftNet(config) if isinstance(config, SwiftConfig) else ChsNet(config)
 
 
 def _stride_px(config: NetworkConfig) -> int | None:
-    """Px between neighbours of a network's dense map; None of a network that has none."""
+    """Px between neighbours of a network's map of the scores of patches; None of a network that has none.
+
+    A ResNet's map is not one: its convolutions are padded, so a place's value depends on where the borders are.
+    """
     if isinstance(config, RotoTranslationConfig):
         return config.stride_px
     return 2 ** len(config.widths) if isinstance(config, SwiftConfig) else None

@@ -23,6 +23,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.geometry import Region, rescale_points
+from mitosieve.locate import locate_reach_um, located
 from mitosieve.network.compute import Compute
 from mitosieve.network.rototranslation import RotoTranslationNet
 from mitosieve.network.swift import SwiftNet
@@ -79,7 +80,7 @@ def plan_of(detector: Detector) -> Plan:
         frame=config.frame,
         proposer=config.proposer,
         views=tuple(stage.view for stage in config.stages),
-        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0),
+        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
         stain_target=detector.stain_target,
     )
 
@@ -191,7 +192,10 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
         score = np.concatenate([score, columns], axis=1)
         passed = columns.max(axis=1) >= _gate(detector, number)
         center, score = center[passed], score[passed]
-    center = yield Settle(core=core, center_px=center)
+    if config.locating is None:
+        center = yield Settle(core=core, center_px=center)
+    else:  # a peak is where the figure is: the proposer must not move it again
+        center = yield from located(detector, core, center, compute, clock)
     return Scored(center_px=center, score=score)
 
 
@@ -239,6 +243,8 @@ def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry |
     """Merge what came through on a slide into detections in level-0 px, strongest first, equal ones by y, then x."""
     center_px, score = merge(scored, detector)
     center_l0 = rescale_points(center_px, mpp_from=detector.config.frame.mpp, mpp_to=slide.mpp_xy)
+    if detector.config.locating is not None:  # a peak in a margin is of what lies at the slide's edge
+        center_l0 = np.clip(center_l0, 0, np.array(slide.size_l0) - 1.0)
     if roi is not None:
         inside = shapely.contains_xy(roi, center_l0[:, 0], center_l0[:, 1])
         center_l0, score = center_l0[inside], score[inside]

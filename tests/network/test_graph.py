@@ -61,6 +61,13 @@ TABLE = {
     ),
     "largest": lambda: Computing(lambda x: x.amax(dim=(1, 3), keepdim=True).mean(dim=(1, 2, 3))),
     "kept axes": lambda: Computing(lambda x: summed(x - x.mean(dim=1, keepdim=True) * 2)),
+    "interpolation": lambda: Computing(
+        lambda x: functional.interpolate(x, size=(19, 12), mode="bilinear")[:, 1, 3:7, 11].mean(dim=1)
+    ),
+    "interpolation to the size of another": lambda: Computing(
+        lambda x, p: summed(functional.interpolate(p(x), size=x.shape[2:], mode="bilinear", align_corners=False) * x),
+        nn.MaxPool2d(3, stride=2),
+    ),
     "sigmoid": lambda: Computing(lambda x: torch.sigmoid(summed(x))),
     "permutation": lambda: Computing(lambda x: x.permute(0, 2, 3, 1)[:, :, 1, 2].mean(dim=1)),
 }
@@ -102,6 +109,10 @@ def test_each_layer_of_the_table_is_written_as_torch_computes_it(name, monkeypat
         Computing(lambda x: summed(x) if x.shape[2] > 3 else summed(x * 2)),
         Computing(lambda x: summed(x.relu_())),
         Computing(lambda x: x.flatten(1, 2).mean(dim=(1, 2))),
+        Computing(lambda x: summed(functional.interpolate(x, size=(9, 9)))),
+        Computing(lambda x: summed(functional.interpolate(x, size=(9, 9), mode="bilinear", align_corners=True))),
+        Computing(lambda x: summed(functional.interpolate(x, scale_factor=2, mode="bilinear"))),
+        Computing(lambda x: summed(x) / x.ndim),
     ],
 )
 def test_what_the_table_has_not_is_left_to_torch(network):

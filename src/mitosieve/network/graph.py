@@ -298,6 +298,30 @@ def _getitem(writer: _Writer, x: str, key: object) -> str:
     return writer.add("Squeeze", x, writer.constant(dropped)) if dropped else x
 
 
+def _getattr(writer: _Writer, x: str, name: str) -> str:
+    """A value's shape, which stays open."""
+    if name != "shape":
+        raise _Unwritable(name)
+    return writer.add("Shape", x)
+
+
+def _interpolate(
+    writer: _Writer,
+    x: str,
+    size: object = None,
+    *,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    **more: object,
+) -> str:
+    """Bilinear to a size, which may be another value's; beyond the outermost centres the border is repeated by both."""
+    if mode != "bilinear" or align_corners or size is None or any(more.values()):
+        raise _Unwritable("interpolate")
+    rows_columns = size if isinstance(size, str) else writer.constant(np.array(size, dtype=np.int64))
+    sizes = writer.add("Concat", writer.add("Shape", x, end=2), rows_columns, axis=0)
+    return writer.add("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
 def _same(writer: _Writer, layer: object, x: str) -> str:
     return x
 
@@ -321,8 +345,10 @@ _FUNCTIONS: dict[object, Callable[..., str]] = {
     operator.mul: _binary("Mul"),
     operator.truediv: _binary("Div"),
     operator.getitem: _getitem,
+    getattr: _getattr,
     torch.relu: _unary("Relu"),
     functional.relu: _unary("Relu"),
+    functional.interpolate: _interpolate,
     torch.sigmoid: _unary("Sigmoid"),
     torch.cat: _cat,
     torch.flatten: _flatten,
