@@ -7,7 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.network.loss import LossConfig, cross_entropy, per_sample_loss, semi_focal
+from mitosieve.network.loss import (
+    LossConfig,
+    cross_entropy,
+    generalised_cross_entropy,
+    per_sample_loss,
+    semi_focal,
+    smoothed_cross_entropy,
+)
 
 LOGIT = st.floats(-30, 30)
 CLAMPED_BELOW = 1 - math.sqrt(0.6)
@@ -118,3 +125,55 @@ def test_the_factor_is_part_of_the_gradient():
     with torch.no_grad():
         rise = per_sample_loss(logit + 1e-6, target, config) - per_sample_loss(logit - 1e-6, target, config)
     torch.testing.assert_close(logit.grad, rise / 2e-6, rtol=1e-5, atol=1e-7)
+
+
+@given(st.lists(st.tuples(LOGIT, st.integers(0, 1)), min_size=1, max_size=6), st.floats(0.01, 1))
+def test_generalised_cross_entropy_is_its_formula(samples, q):
+    """(1 - p_t^q) / q for each sample, between 0 and 1 / q."""
+    logits, targets = (torch.tensor(each, dtype=torch.float64) for each in zip(*samples, strict=True))
+    found = generalised_cross_entropy(logits, targets, q=q)
+    expected = [-math.expm1(q * math.log(sigmoid(z if t else -z))) / q for z, t in samples]
+    assert found.tolist() == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert ((found >= 0) & (found <= 1 / q)).all()
+
+
+def test_generalised_cross_entropy_lies_between_the_cross_entropy_and_the_missing_probability():
+    logit = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    target = (torch.arange(33) % 2).double()
+    missing = 1 - torch.sigmoid(torch.where(target > 0.5, logit, -logit))
+    torch.testing.assert_close(generalised_cross_entropy(logit, target, q=1.0), missing)
+    torch.testing.assert_close(
+        generalised_cross_entropy(logit, target, q=1e-7), cross_entropy(logit, target), rtol=1e-5, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_generalised_cross_entropy_lets_go_of_what_is_surely_mislabelled(target):
+    """In single precision the gradient is finite at any logit, and vanishes as p_t does."""
+    sign = 1 if target else -1
+    logit = (sign * torch.tensor([-1e4, -200.0, -50.0, -0.5, 50.0])).requires_grad_()
+    loss = generalised_cross_entropy(logit, torch.full((5,), target))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert loss[0].item() == pytest.approx(1 / 0.7)
+    assert logit.grad is not None
+    assert torch.isfinite(logit.grad).all()
+    p_t = torch.sigmoid(sign * logit.detach())
+    torch.testing.assert_close(logit.grad, -sign * p_t**0.7 * torch.sigmoid(-sign * logit.detach()))
+
+
+@given(LOGIT, st.integers(0, 1), st.floats(0, 0.9))
+def test_smoothing_mixes_the_cross_entropies_of_both_classes(logit, target, smoothing):
+    """(1 - smoothing) of the true class's loss, and smoothing of the mean of both; 0 smooths nothing."""
+    z, t = torch.tensor([logit], dtype=torch.float64), torch.tensor([target])
+    own, other = (-math.log(sigmoid(s * logit)) for s in ((1, -1) if target else (-1, 1)))
+    expected = (1 - smoothing) * own + smoothing * (own + other) / 2
+    assert smoothed_cross_entropy(z, t, smoothing=smoothing).item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert smoothed_cross_entropy(z, t, smoothing=0).item() == cross_entropy(z, t).item()
+
+
+def test_a_smoothed_target_is_met_at_a_finite_logit():
+    """The loss is least where p_t = 1 - smoothing / 2."""
+    logit = torch.tensor([logit_at(0.95), -logit_at(0.95)], dtype=torch.float64, requires_grad=True)
+    smoothed_cross_entropy(logit, torch.tensor([1, 0]), smoothing=0.1).sum().backward()
+    torch.testing.assert_close(logit.grad, torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-12)

@@ -63,3 +63,34 @@ def semi_focal(logit: Tensor, target: Tensor, *, gamma: float, clamp: float) -> 
     loss = cross_entropy(logit, target)
     missing = torch.clamp(-torch.expm1(-loss), min=1e-12)  # at 0 a power below 1 has an infinite gradient
     return loss * torch.clamp(missing**gamma, max=clamp)
+
+
+def generalised_cross_entropy(logit: Tensor, target: Tensor, *, q: float = 0.7) -> Tensor:
+    """(1 - p_t^q) / q of each sample, (B,): between the cross-entropy (q towards 0) and 1 - p_t (q = 1).
+
+    It is at most 1 / q, and its gradient by the logit, p_t^q (1 - p_t), vanishes where p_t does: a sample that is
+    surely mislabelled pulls no more.
+
+    Args:
+        logit: (B,) of "mitotic figure".
+        target: (B,) 1 for a figure, 0 otherwise; nothing between.
+        q: above 0, at most 1.
+
+    Source: Zhang & Sabuncu, NeurIPS 2018; METHODS 2.3.
+    """
+    return -torch.expm1(-q * cross_entropy(logit, target)) / q
+
+
+def smoothed_cross_entropy(logit: Tensor, target: Tensor, *, smoothing: float = 0.1) -> Tensor:
+    """Cross-entropy to a target that gives `smoothing` to both classes alike, half of it each; (B,) in nats.
+
+    A figure's target is 1 - smoothing / 2, another's smoothing / 2.
+
+    Args:
+        logit: (B,) of "mitotic figure".
+        target: (B,) 1 for a figure, 0 otherwise.
+        smoothing: 0 to below 1; 0 is the cross-entropy.
+
+    Source: Szegedy et al., CVPR 2016, section 7; METHODS 2.2 (stage 4).
+    """
+    return cross_entropy(logit, target.to(logit.dtype) * (1 - smoothing) + smoothing / 2)
