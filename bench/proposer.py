@@ -4,6 +4,9 @@ Each slide gets its own cut, as in detection. Aim on all of MITOS-ATYPIA-14: rec
 1,600 spots per mm2 of tissue or fewer, at most 45 ms per mm2. The scales were chosen on these same 512 figures (not on
 their imposters) and on crops of three other scanners and TUPAC16 (`--crops FOLDER` with labels.csv and patches/), so
 neither figure says what the rest of the field will give.
+
+`--kind components` measures DASC's candidates alone, as a detector's scout names them; `--frames 60` on that many
+slides with figures, in turn from every case.
 """
 
 import argparse
@@ -18,8 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.geometry import lattice, rescale_points
+from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.haematoxylin import ComponentConfig, find_components, nucleus_threshold
 from mitosieve.patch.nuclei import (
     COARSE_PX,
@@ -29,6 +33,11 @@ from mitosieve.patch.nuclei import (
     reach_px,
     recentre,
 )
+from mitosieve.patch.plan import Plan
+from mitosieve.patch.proposer import ComponentProposer
+from mitosieve.patch.sample import look_over
+from mitosieve.patch.scout import Scout, survey
+from mitosieve.patch.view import View
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import background_color, tissue_mask
@@ -112,6 +121,65 @@ def look_for_components(slide: Slide, figures_l0: NDArray[np.float64], tally: Ta
         near = int((nearest_um(found.center_px, figures, config.mpp) <= 7.5).sum())
         count, hit = tally.components.get(name, (0, 0))
         tally.components[name] = (count + len(found), hit + near)
+
+
+def scout_for_components(slide: Slide, figures_l0: NDArray[np.float64], tally: Tally) -> None:
+    """As in detection: the survey's threshold, tiles, places near tissue alone."""
+    for name, components in COMPONENTS.items():
+        proposer = ComponentProposer(components=components)
+        view = View(views="one", patch_px=80)
+        plan = Plan(frame=FrameConfig(), proposer=proposer, views=(view,), reach_um=0.0, stain_target=None)
+        scout = Scout(slide, plan, survey(slide, plan))
+        start = time.process_time()
+        found = np.concatenate([np.zeros((0, 2)), *(scout.places(core) for band in scout.bands() for core in band)])
+        tally.add_time(f"read and components, {name}", start)
+        figures = rescale_points(figures_l0, mpp_from=slide.mpp, mpp_to=plan.frame.mpp)
+        tally.distances.setdefault((0, name), []).append(nearest_um(found, figures, plan.frame.mpp))
+        count, _ = tally.components.get(name, (0, 0))
+        tally.components[name] = (count + len(found), 0)
+    tally.area_mm2 += look_over(slide).tissue.area_mm2
+    tally.read_mm2 += slide.bounds.area_px2 * slide.mpp**2 / 1e6
+
+
+def some_slides(cohort: Cohort, most: int | None) -> list[SlideEntry]:
+    """At most so many slides that hold figures, in turn one of every case, evenly spread; None is all."""
+    if most is None:
+        return list(cohort.slides)
+    marks = cohort.annotations
+    holding = set(marks.slide_id[marks.label == Label.MITOTIC_FIGURE].tolist())
+    turns: list[tuple[int, SlideEntry]] = []
+    for case in sorted({entry.case_id for entry in cohort.slides}):
+        mine = [entry for entry in cohort.slides if entry.case_id == case and entry.slide_id in holding]
+        order = sorted(range(len(mine)), key=lambda number: f"{number:b}"[::-1].ljust(32, "0"))  # any start is spread
+        turns += [(turn, mine[number]) for turn, number in enumerate(order)]
+    return [entry for _, entry in sorted(turns, key=lambda pair: pair[0])[:most]]
+
+
+def measure_components(cohort: Cohort, most: int | None) -> Tally:
+    tally = Tally()
+    marks = cohort.annotations
+    for entry in some_slides(cohort, most):
+        mine = (marks.slide_id == entry.slide_id) & (marks.label == Label.MITOTIC_FIGURE)
+        with cohort.open(entry.slide_id) as slide:
+            scout_for_components(slide, marks.center_l0[mine], tally)
+    return tally
+
+
+def print_components(name: str, tally: Tally) -> None:
+    print(f"{name}: {tally.area_mm2:.1f} mm2 of tissue, {tally.read_mm2:.1f} mm2 read")
+    for kind, (count, _) in tally.components.items():
+        distance = np.concatenate(tally.distances[0, kind])
+        seconds = tally.seconds[f"read and components, {kind}"]
+        density = count / tally.area_mm2
+        near = ", ".join(
+            f"{(distance <= radius).mean():.4f} within {radius:g} um "
+            f"({1 - np.exp(-density * 1e-6 * np.pi * radius**2):.2f} by chance)"
+            for radius in RADII_UM
+        )
+        print(
+            f"{kind}: {density:.0f} per mm2; of {len(distance)} figures {near}, median "
+            f"{np.median(distance):.2f} um; {tally.read_mm2 / seconds:.2f} mm2/s, {count / seconds:.0f} places/s"
+        )
 
 
 def measure(cohort: Cohort, config: ContrastConfig) -> Tally:
@@ -200,8 +268,14 @@ def main() -> None:
     parser.add_argument("cohorts", nargs="*", type=Path)
     parser.add_argument("--crops", type=Path, help="folder with labels.csv and patches/")
     parser.add_argument("--channel", choices=["red", "haematoxylin"], default="red")
+    parser.add_argument("--kind", choices=["spots", "components"], default="spots")
+    parser.add_argument("--frames", type=int, help="slides of a cohort; with --kind components")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    if options.kind == "components":
+        for folder in options.cohorts:
+            print_components(str(folder), measure_components(Cohort.load(folder), options.frames))
+        return
     config = ContrastConfig(channel=options.channel)
     print(config)
     for folder in options.cohorts:

@@ -4,6 +4,7 @@ Knows nothing of slides, tiles or networks. The numbers are those of DASC's publ
 here as 0.25 um.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,13 @@ STEPS_PER_OD = 4096
 
 MIN_NUCLEUS_OD = 0.15
 """Least threshold: below it, the noise of glass and eosin would be nuclei on a slide that has none."""
+
+WHOLE_UM = 30.0
+"""Components up to this long are whole in every plane whose core holds their centre: any nucleus, and small clumps."""
+
+_MERGES = 3
+"""Merging looks this many `merge_um` far: a centre is within one of its group's largest, the others of the group are
+within one of that, and what might have taken those is within one more."""
 
 _OTSU_STEPS = 64
 _OTSU_TOP = 255
@@ -89,6 +97,17 @@ def blurred_steps(pixels: NDArray[np.uint8], config: ComponentConfig) -> NDArray
         return steps
     sums, weight = box_sums(steps, box_widths(config.blur_um / config.mpp), top=_TOP_STEPS)
     return (sums // weight).astype(np.int32)
+
+
+def component_reach_px(config: ComponentConfig) -> int:
+    """Margin that a plane needs round its core so that the candidates of the core are those of any other plane.
+
+    Two things may still differ: a component longer than WHOLE_UM, which a plane's edge may cut, so that its centre lies
+    elsewhere and near a seam it may be found twice or not at all; and where components stand in a row so that each
+    decides whether the next is merged, farther than three times `merge_um`.
+    """
+    blur = sum(width // 2 for width in box_widths(config.blur_um / config.mpp))
+    return math.ceil((WHOLE_UM + _MERGES * config.merge_um) / config.mpp) + blur + 1
 
 
 def nucleus_threshold(planes: Sequence[NDArray[np.uint8]], config: ComponentConfig) -> float:
@@ -160,11 +179,11 @@ def _merged(center: NDArray[np.float64], area: NDArray[np.float64], distance_px:
     order = np.lexsort((center[:, 0], center[:, 1], -area))
     center, area = center[order], area[order]
     group = np.full(len(center), -1, dtype=np.intp)
-    tree = KDTree(center) if len(center) else None
-    for seed in range(len(center)):
-        if group[seed] < 0 and tree is not None:
-            near = np.array(tree.query_ball_point(center[seed], distance_px), dtype=np.intp)
-            near = near[np.linalg.norm(center[near] - center[seed], axis=1) < distance_px]
+    within = KDTree(center).query_ball_point(center, distance_px) if len(center) else []
+    for seed, found in enumerate(within):
+        if group[seed] < 0:
+            near = np.array(found, dtype=np.intp)
+            near = near[np.linalg.norm(center[near] - center[seed], axis=1) < distance_px] if len(near) > 1 else near
             group[near[group[near] < 0]] = seed
             group[seed] = seed
     _, group = np.unique(group, return_inverse=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mitosieve.geometry import Region
 from mitosieve.patch.frames import FrameConfig, Look
 from mitosieve.patch.nuclei import COARSE_PX
-from mitosieve.patch.proposer import DenseProposer, NucleiProposer, Proposer
+from mitosieve.patch.proposer import ComponentProposer, DenseProposer, NucleiProposer, Proposer
 from mitosieve.patch.sample import Overview
 from mitosieve.patch.view import View
 from mitosieve.slide.tissue import Tissue
@@ -45,6 +45,8 @@ class Plan:
         """Um per px of the proposer's plane, in which tiles are counted."""
         if isinstance(self.proposer, NucleiProposer):
             return self.proposer.contrast.mpp
+        if isinstance(self.proposer, ComponentProposer):
+            return self.proposer.components.mpp
         if isinstance(self.proposer, DenseProposer):
             return self.views[0].mpp_in(self.frame.mpp)
         return self.frame.mpp
@@ -57,7 +59,8 @@ class Survey:
     Attributes:
         look: transform and background.
         overview: the slide seen whole, and its tissue.
-        cut: contrast below which a place is not proposed; 0 where the proposer has no cut.
+        cut: contrast below which a nucleus is not proposed, or haematoxylin OD below which a pixel is of no component;
+            0 where the proposer has no cut.
     """
 
     look: Look

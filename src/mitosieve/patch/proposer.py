@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mitosieve.patch.haematoxylin import ComponentConfig
 from mitosieve.patch.nuclei import ContrastConfig
 
 
@@ -30,6 +31,22 @@ class NucleiProposer(BaseModel):
     contrast: ContrastConfig = ContrastConfig()
 
 
+class ComponentProposer(BaseModel):
+    """Looks at every blob of haematoxylin above the slide's own threshold: the candidates of DASC.
+
+    How many there are is the slide's affair. A clump of nuclei is one blob, and its place may be none of its nuclei's.
+    The defaults are DASC's for inference; for training it takes 1.25 um2 and merges within 13.75 um. Of `components`
+    its `exclusion_um` and `window_um`, which choose negatives, do nothing here.
+
+    Source: METHODS 2.2 (stage 0) and 2.6; that the threshold is Otsu's on the slide's sample is a reconstruction.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["components"] = "components"
+    components: ComponentConfig = ComponentConfig(min_area_um2=0.4375, merge_um=2.5)
+
+
 class DenseProposer(BaseModel):
     """Runs the first stage's network over whole tiles and looks where its map has a maximum.
 
@@ -43,7 +60,7 @@ class DenseProposer(BaseModel):
     """Of two places nearer than this in x and y only the one of higher score is looked at further."""
 
 
-Proposer = Annotated[GridProposer | NucleiProposer | DenseProposer, Field(discriminator="kind")]
+Proposer = Annotated[GridProposer | NucleiProposer | ComponentProposer | DenseProposer, Field(discriminator="kind")]
 
 
 def describe(proposer: Proposer, frame_mpp: float) -> str:
@@ -55,5 +72,11 @@ def describe(proposer: Proposer, frame_mpp: float) -> str:
         contrast = proposer.contrast
         return (
             f"nuclei, {contrast.per_mm2:g} per mm2 of tissue by {contrast.channel} contrast at {contrast.mpp:g} um/px"
+        )
+    if isinstance(proposer, ComponentProposer):
+        blobs = proposer.components
+        return (
+            f"haematoxylin components of {blobs.min_area_um2:g} um2 or more, merged within {blobs.merge_um:g} um, "
+            f"at {blobs.mpp:g} um/px"
         )
     return f"dense, maxima at least {proposer.spacing_um:g} um apart"

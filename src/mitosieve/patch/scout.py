@@ -17,9 +17,10 @@ from mitosieve.clock import Clock
 from mitosieve.geometry import Region, lattice, mm2_from_px2, rescale_points, tiles_over
 from mitosieve.patch.frames import Frame, Look, look_at, render_block
 from mitosieve.patch.grid import covering_line
+from mitosieve.patch.haematoxylin import component_reach_px, find_components, nucleus_threshold
 from mitosieve.patch.nuclei import contrast_cut, contrast_maxima, reach_px, recentre
 from mitosieve.patch.plan import ALIGN_PX, Plan, Survey, bounds_in, grown, is_near
-from mitosieve.patch.proposer import DenseProposer, GridProposer, NucleiProposer
+from mitosieve.patch.proposer import ComponentProposer, DenseProposer, GridProposer, NucleiProposer
 from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.patch.sample import look_over, sample_blocks
 from mitosieve.slide.slide import Slide
@@ -35,6 +36,9 @@ TISSUE_REACH_UM = 24.0
 
 DENSE = 4
 """Places whose patches together have at least a quarter of the area of the rectangle round them are cut from that."""
+
+SUBPIXEL = 64
+"""Steps of a pixel in which a component's middle is counted."""
 
 HELD = 3
 """Rendered tiles that are kept while their places are asked for."""
@@ -137,7 +141,11 @@ class Scout:
 
     def places(self, core: Region) -> NDArray[np.float64]:
         """Places (N, 2) that a tile's core owns, on the lattice at the frame's mpp; not for a dense proposer."""
-        return self._nuclei_of(core) if isinstance(self.plan.proposer, NucleiProposer) else self._cells_of(core)
+        if isinstance(self.plan.proposer, NucleiProposer):
+            return self._nuclei_of(core)
+        if isinstance(self.plan.proposer, ComponentProposer):
+            return self._components_of(core)
+        return self._cells_of(core)
 
     def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Network input of a stage at places of a tile.
@@ -201,6 +209,24 @@ class Scout:
         center = rescale_points(center[value >= self.survey.cut], mpp_from=self.plan.mpp, mpp_to=self.plan.frame.mpp)
         return center if self.roi is None else center[self.keep(center)]
 
+    def _components_of(self, core: Region) -> NDArray[np.float64]:
+        """Middles of the components that a core owns, by y, then x, moved to half-integers of the plane.
+
+        There a patch of even side is cut without interpolation. Of the middles only whole steps of 1 / SUBPIXEL count,
+        so that a tile's rounding errors move none over a pixel's edge.
+        """
+        proposer = self.plan.proposer
+        assert isinstance(proposer, ComponentProposer)
+        raw = self._render(core, self.survey.look.raw)
+        with self.clock.part("propose"):
+            local = find_components(raw.pixels, self.survey.cut, proposer.components).center_px
+        with self.clock.part("stain"):
+            self._hold(core, self.survey.look.apply(raw))
+        center = np.round((local + np.array(raw.origin_px)) * SUBPIXEL) / SUBPIXEL
+        center = np.floor(center) + 0.5
+        center = rescale_points(center[core.holds(center)], mpp_from=self.plan.mpp, mpp_to=self.plan.frame.mpp)
+        return center[self.keep(center)]
+
     def _cells_of(self, core: Region) -> NDArray[np.float64]:
         """Grid centres that a core owns and that hold something dark; those beyond the edge belong to the edge."""
         proposer = self.plan.proposer
@@ -247,6 +273,8 @@ class Scout:
         side = max(sides, default=0)
         if isinstance(proposer, NucleiProposer):
             return max(margin_for(side), reach_px(proposer.contrast))
+        if isinstance(proposer, ComponentProposer):
+            return max(margin_for(side), component_reach_px(proposer.components))
         if isinstance(proposer, DenseProposer):
             return margin_for(side) + int(np.ceil(proposer.spacing_um / plan.mpp)) + ALIGN_PX
         return margin_for(side, proposer.stride_px)
@@ -303,4 +331,8 @@ def survey(slide: Slide, plan: Plan) -> Survey:
         blocks = sample_blocks(slide, tissue, plan.mpp)
         area = sum(tissue.fraction(block, plan.mpp) * mm2_from_px2(block.area_px2, plan.mpp) for block in blocks)
         cut = contrast_cut([scout.nuclei(block)[1] for block in blocks], area, plan.proposer.contrast)
+    if isinstance(plan.proposer, ComponentProposer):
+        blocks = sample_blocks(slide, tissue, plan.mpp)
+        planes = [render_block(slide, block, mpp=plan.mpp, look=look.raw).pixels for block in blocks]
+        cut = nucleus_threshold(planes, plan.proposer.components)
     return Survey(look=look, overview=overview, cut=cut)
