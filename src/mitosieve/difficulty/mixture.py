@@ -1,0 +1,129 @@
+"""Gaussian mixtures of per-sample rates, made safe: few points, equal points and fits that do not settle are no error.
+
+Knows numbers only. The order of rows changes nothing, and equal rows get equal answers.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+SAME = 1e-6
+"""Rates nearer than this are the same: it is what the 1e-6 in the centroid rate can make of no distance at all."""
+
+LARGEST_FIT = 20_000
+"""Rows a mixture is fitted to. Of more, as many are taken evenly from the sorted rows; all are assigned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Which component each row belongs to.
+
+    Attributes:
+        component: (N,) intp, 0 for the component whose rows have the lowest mean, rising; each number has rows.
+        size: number of components that have rows.
+        asked: number of components that were fitted.
+        distinct: number of different points, as `SAME` tells them.
+        converged: whether the fit settled.
+    """
+
+    component: NDArray[np.intp]
+    size: int
+    asked: int
+    distinct: int
+    converged: bool
+
+
+def fit_mixture(
+    points_ND: NDArray[np.floating], *, components: int, n_init: int, generator: np.random.Generator
+) -> Mixture:
+    """Fit Gaussians of full covariance to z-scored points and assign each row to the most probable.
+
+    Fewer distinct points than components: as many components as points. A column without spread (`SAME`) is 0 after
+    scaling; where no column has any, there is one component. Components are ordered by the mean of the first column
+    over their rows, equal means (to 9 digits) by the next columns; components without rows are skipped.
+
+    Args:
+        points_ND: (N, D) finite, N at least 1.
+        components: how many at most.
+        n_init: fits from different starts; the likeliest is taken.
+        generator: of the starts; one number is drawn whatever the points.
+
+    Raises:
+        ValueError: a value is not finite, or there is no row.
+    """
+    if len(points_ND) == 0 or not np.isfinite(points_ND).all():
+        raise ValueError("a mixture needs finite points, at least one")
+    start = int(generator.integers(2**31))
+    points, inverse, counts = np.unique(points_ND.astype(np.float64), axis=0, return_inverse=True, return_counts=True)
+    inverse = inverse.reshape(-1)
+    distinct = len(np.unique(np.round(points / SAME), axis=0))
+    asked = min(components, distinct)
+    if asked == 1 or (np.ptp(points, axis=0) <= SAME).all():
+        nothing = np.zeros(len(points_ND), dtype=np.intp)
+        return Mixture(component=nothing, size=1, asked=1, distinct=distinct, converged=True)
+    scaled = _z_scores(points, counts)
+    model = GaussianMixture(asked, covariance_type="full", n_init=n_init, random_state=start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
+        model.fit(scaled[_evenly(counts)])
+    found = np.asarray(model.predict(scaled), dtype=np.intp)
+    component = _by_rising_mean(found, points, counts)
+    size = int(component.max()) + 1
+    return Mixture(
+        component=component[inverse], size=size, asked=asked, distinct=distinct, converged=bool(model.converged_)
+    )
+
+
+def upper_component(values: NDArray[np.floating], *, n_init: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Which values are high: those of the upper of two Gaussians, and all above the least of them.
+
+    What the wider of two Gaussians takes beyond the far side of the narrower is put right, so that a higher value is
+    never less high: a value below the lower component's mean is not in the upper one, and a value above one that is
+    in it is too.
+
+    Args:
+        values: (N,) finite, N at least 1.
+        n_init: fits from different starts.
+        generator: of the starts.
+
+    Returns:
+        (N,); all False where the values have no spread, for then none is high.
+    """
+    fit = fit_mixture(values[:, None], components=2, n_init=n_init, generator=generator)
+    if fit.size < 2:
+        return np.zeros(len(values), dtype=np.bool_)
+    lower = np.sort(values[fit.component == 0]).mean()  # sorted: a sum in one order is one number
+    upper = values[(fit.component == 1) & (values > lower)]
+    return values >= upper.min()
+
+
+def _z_scores(points: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
+    mean = np.average(points, axis=0, weights=counts)
+    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=counts))
+    flat = np.ptp(points, axis=0) <= SAME
+    return np.where(flat, 0.0, (points - mean) / np.where(flat, 1.0, deviation))
+
+
+def _evenly(counts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Rows of the sorted distinct points to fit to: each as often as it occurs, or an even share of them all."""
+    total = int(counts.sum())
+    if total <= LARGEST_FIT:
+        return np.repeat(np.arange(len(counts)), counts)
+    positions = (np.arange(LARGEST_FIT) * 2 + 1) * total // (2 * LARGEST_FIT)
+    return np.searchsorted(np.cumsum(counts), positions, side="right")
+
+
+def _by_rising_mean(found: NDArray[np.intp], points: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The components numbered anew."""
+    present = np.unique(found)
+    means = np.array(
+        [np.average(points[found == number], axis=0, weights=counts[found == number]) for number in present]
+    ).round(9)
+    order = np.lexsort(means.T[::-1])
+    rank = np.empty(found.max() + 1, dtype=np.intp)
+    rank[present[order]] = np.arange(len(present))
+    return rank[found]
