@@ -25,9 +25,10 @@ def spherical_kmeans(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """k-means by cosine: each sample to the centre of largest cosine, each centre to the normalised sum of its samples.
 
-    Starts by k-means++ (Arthur and Vassilvitskii 2007) on squared chords. Equal cosines go to the lower number. A
-    cluster that lost all samples takes the one farthest from its own centre, of equals the first. There are never more
-    clusters than distinct samples, and none is empty. Samples whose sum is 0 leave their centre where it was.
+    Starts by greedy k-means++ (Arthur and Vassilvitskii 2007) on squared chords. Equal cosines go to the lower
+    number. A cluster that lost all samples takes the one farthest from its own centre, of equals the first. There are
+    never more clusters than distinct samples, and none is empty. Samples whose sum is 0 leave their centre where it
+    was.
 
     Args:
         z: (N, D) of length 1, N at least 1.
@@ -167,16 +168,20 @@ def _order(z: NDArray[np.floating]) -> NDArray[np.intp]:
 def _plus_plus(points: NDArray[np.float64], k: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Starting centres: a random sample, then others in proportion to the squared chord to the nearest centre.
 
-    Stops when every sample is a centre, so all are distinct.
+    Of a few drawn so, the one is taken that leaves the smallest sum of chords, of equals the first: one unlucky draw
+    would start two centres in one group. Stops when every sample is a centre, so all are distinct.
     """
+    tries = 2 + int(np.log(k))
     chosen = [int(generator.integers(len(points)))]
     nearest = ((points - points[chosen[0]]) ** 2).sum(axis=1)
     while len(chosen) < k and nearest.any():
         heap = np.cumsum(nearest)
-        row = int(np.searchsorted(heap, generator.random() * heap[-1], side="right"))
-        row = min(row, int(np.flatnonzero(nearest)[-1]))  # rounding may reach the end
-        chosen.append(row)
-        nearest = np.minimum(nearest, ((points - points[row]) ** 2).sum(axis=1))
+        drawn = np.searchsorted(heap, generator.random(tries) * heap[-1], side="right")
+        drawn = np.minimum(drawn, np.flatnonzero(nearest)[-1])  # rounding may reach the end
+        left = [np.minimum(nearest, ((points - points[row]) ** 2).sum(axis=1)) for row in drawn]
+        best = int(np.argmin([chords.sum() for chords in left]))
+        chosen.append(int(drawn[best]))
+        nearest = left[best]
     return points[chosen]
 
 

@@ -28,6 +28,8 @@ class LevelConfig(BaseModel):
     """Levels of each class at most."""
     n_init: int = Field(default=10, ge=1, le=100)
     """Starts of each mixture; the likeliest is taken."""
+    max_iter: int = Field(default=100, ge=1, le=100_000)
+    """Steps of each mixture's fit at most."""
     hit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     """Share of a hard sample's visits in which its level must be told rightly, for the sample to be kept."""
     warm_up: int = Field(default=10, ge=0, le=1000)
@@ -81,6 +83,7 @@ def difficulty_levels(
             components=config.components,
             n_init=config.n_init,
             generator=derive_generator(seed, "levels", number),
+            max_iter=config.max_iter,
         )
         levels[rows] = fit.component + 1
         notes += [f"class {name}: {note}" for note in _notes(fit, len(rows), config.components)]

@@ -38,7 +38,12 @@ class Mixture:
 
 
 def fit_mixture(
-    points_ND: NDArray[np.floating], *, components: int, n_init: int, generator: np.random.Generator
+    points_ND: NDArray[np.floating],
+    *,
+    components: int,
+    n_init: int,
+    generator: np.random.Generator,
+    max_iter: int = 100,
 ) -> Mixture:
     """Fit Gaussians of full covariance to z-scored points and assign each row to the most probable.
 
@@ -51,6 +56,7 @@ def fit_mixture(
         components: how many at most.
         n_init: fits from different starts; the likeliest is taken.
         generator: of the starts; one number is drawn whatever the points.
+        max_iter: steps of each fit at most.
 
     Raises:
         ValueError: a value is not finite, or there is no row.
@@ -66,7 +72,7 @@ def fit_mixture(
         nothing = np.zeros(len(points_ND), dtype=np.intp)
         return Mixture(component=nothing, size=1, asked=1, distinct=distinct, converged=True)
     scaled = _z_scores(points, counts)
-    model = GaussianMixture(asked, covariance_type="full", n_init=n_init, random_state=start)
+    model = GaussianMixture(asked, covariance_type="full", n_init=n_init, max_iter=max_iter, random_state=start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
         model.fit(scaled[_evenly(counts)])
