@@ -18,7 +18,8 @@ from mitosieve.errors import TrainingError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.compute import Compute
 from mitosieve.network.loss import LossConfig, per_sample_loss
-from mitosieve.train import Batch, Outcome, Supervised, TrainConfig, Training, train
+from mitosieve.objective import Batch, Outcome, Supervised
+from mitosieve.train import TrainConfig, Training, train
 
 CPU = Compute(device="cpu", precision="32-true")
 PATCHES = 60

@@ -20,6 +20,7 @@ from mitosieve.cohort.split import PARTS, Split
 from mitosieve.detector import Detector
 from mitosieve.errors import RecipeError
 from mitosieve.method.chsnet import ChsNetRecipe, run_chsnet
+from mitosieve.method.dasc import DascRecipe, run_dasc
 from mitosieve.method.finegrained import FineGrainedRecipe, run_finegrained
 from mitosieve.method.job import Job, Mapper
 from mitosieve.method.swift import SwiftRecipe, run_swift
@@ -27,10 +28,15 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.progress import Progress
 from mitosieve.runfolder import RunFolder, write_atomic, write_json
 
-Recipe = ChsNetRecipe | FineGrainedRecipe | SwiftRecipe
+Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
 """Any method's recipe. A new method joins this union, `METHODS` and `run_recipe`."""
 
-METHODS: dict[str, type[Recipe]] = {"chsnet": ChsNetRecipe, "finegrained": FineGrainedRecipe, "swift": SwiftRecipe}
+METHODS: dict[str, type[Recipe]] = {
+    "chsnet": ChsNetRecipe,
+    "dasc": DascRecipe,
+    "finegrained": FineGrainedRecipe,
+    "swift": SwiftRecipe,
+}
 
 
 DEFAULT = "swift"
@@ -79,6 +85,8 @@ def run_recipe(recipe: Recipe, job: Job) -> Detector:
         return Detector.load(done)
     if isinstance(recipe, SwiftRecipe):
         return run_swift(recipe, job)
+    if isinstance(recipe, DascRecipe):
+        return run_dasc(recipe, job)
     return run_finegrained(recipe, job) if isinstance(recipe, FineGrainedRecipe) else run_chsnet(recipe, job)
 
 

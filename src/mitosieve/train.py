@@ -6,6 +6,7 @@ checkpoint ends with the same bytes as one that was never interrupted.
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,9 +25,12 @@ from mitosieve.difficulty.ledger import Ledger
 from mitosieve.difficulty.sampler import derive_generator
 from mitosieve.errors import RunFolderError, TrainingError
 from mitosieve.network.compute import Compute
-from mitosieve.network.loss import LossConfig, per_sample_loss
+from mitosieve.objective import Batch, Objective
 from mitosieve.progress import Progress
 from mitosieve.runfolder import write_atomic
+
+READERS = 4
+"""Threads that read batches ahead where the network does not need the CPU; on a CPU one."""
 
 LOG_EVERY = 20
 """Steps that one row of the history averages."""
@@ -80,89 +84,10 @@ class TrainConfig(BaseModel):
         return values[int(np.searchsorted(shares, done, side="right")) - 1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What one step learns from.
-
-    Attributes:
-        image: (B, H, W, C) uint8.
-        target: (B,) float32, 1 for a mitotic figure.
-        row: (B,) rows of the ledger.
-        place_px: (B, 2) where in its patch the cell lies, px; None where no objective asks.
-    """
-
-    image: NDArray[np.uint8]
-    target: NDArray[np.float32]
-    row: NDArray[np.intp]
-    place_px: NDArray[np.float32] | None = None
-
-
 class Feed(Protocol):
-    """Gives the batch of a step; the same step always gives the same batch."""
+    """Gives the batch of a step; the same step always gives the same batch, also when several threads ask."""
 
     def batch(self, step: int) -> Batch: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What an objective says of a batch.
-
-    Attributes:
-        loss: (B,) of each sample, nats; their mean is made smaller.
-        score: (B,) probability of "mitotic figure", without gradient; NaN where the network does not tell.
-    """
-
-    loss: Tensor
-    score: Tensor
-
-
-class Objective(Protocol):
-    """What a training makes small, with all that it remembers between steps: that is kept in checkpoints too.
-
-    Attributes:
-        forward: name of the network's method that gives all that is needed.
-    """
-
-    @property
-    def forward(self) -> str: ...
-
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
-        """The outcome of one batch, `image` (B, C, H, W) in 0..1."""
-        ...
-
-    def after(self, network: nn.Module, done: int) -> None:
-        """Told when `done` steps are over; leaves the network in training mode."""
-        ...
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All that is remembered, by name."""
-        ...
-
-    def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
-        """Take from a checkpoint what `arrays` gave."""
-        ...
-
-
-@dataclass(frozen=True)
-class Supervised:
-    """The plain objective: a per-sample loss of the network's logit. Remembers nothing."""
-
-    config: LossConfig
-    forward: str = "forward"
-
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
-        logit = network(image).float()
-        target = torch.from_numpy(batch.target).to(logit.device)
-        return Outcome(loss=per_sample_loss(logit, target, self.config), score=torch.sigmoid(logit.detach()))
-
-    def after(self, network: nn.Module, done: int) -> None:
-        """Nothing to do."""
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        return {}
-
-    def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
-        """Nothing to take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,12 +150,15 @@ def train(network: nn.Module, training: Training) -> tuple[nn.Module, list[dict[
     average = {name: value.detach().clone() for name, value in network.named_parameters()}
     log = _Log()
     start = _restore(network, optimizer, average, log, training)
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        upcoming = reader.submit(training.feed.batch, start)
+    ahead = 1 if training.compute.device == "cpu" else READERS
+    with ThreadPoolExecutor(max_workers=ahead) as readers:
+        upcoming = deque(
+            readers.submit(training.feed.batch, start + i) for i in range(min(ahead, training.steps - start))
+        )
         for step in range(start, training.steps):
-            batch = upcoming.result()
-            if step + 1 < training.steps:
-                upcoming = reader.submit(training.feed.batch, step + 1)
+            batch = upcoming.popleft().result()
+            if step + ahead < training.steps:
+                upcoming.append(readers.submit(training.feed.batch, step + ahead))
             rate = training.config.rate(step / training.steps)
             torch.manual_seed(int(derive_generator(training.seed, f"{training.name} dropout", step).integers(2**62)))
             optimizer.param_groups[0]["lr"] = rate

@@ -49,10 +49,12 @@ class Deck:
         return answer
 
     def _lap(self, number: int) -> NDArray[np.intp]:
-        if self._shuffled[0] != number:
+        last, shuffled = self._shuffled  # several threads may read ahead: what is returned is never looked up twice
+        if last != number:
             order = derive_generator(self.seed, self.purpose, number).permutation(len(self.rows))
-            self._shuffled = (number, self.rows[order])
-        return self._shuffled[1]
+            shuffled = self.rows[order]
+            self._shuffled = (number, shuffled)
+        return shuffled
 
 
 class RatioSampler:
@@ -124,10 +126,12 @@ class EpochSampler:
     def rows(self, step: int) -> NDArray[np.intp]:
         """Rows (batch_size,) of the batch at `step`."""
         epoch, number = divmod(step, self.steps_per_epoch)
-        if self._shuffled[0] != epoch:
+        last, shuffled = self._shuffled  # see `Deck`
+        if last != epoch:
             order = derive_generator(self.seed, self.purpose, epoch).permutation(len(self.dealt))
-            self._shuffled = (epoch, np.resize(self.dealt[order], self.steps_per_epoch * self.batch_size))
-        return self._shuffled[1][number * self.batch_size : (number + 1) * self.batch_size]
+            shuffled = np.resize(self.dealt[order], self.steps_per_epoch * self.batch_size)
+            self._shuffled = (epoch, shuffled)
+        return shuffled[number * self.batch_size : (number + 1) * self.batch_size]
 
 
 def balancing_repeats(label: NDArray[np.integer]) -> NDArray[np.int64]:

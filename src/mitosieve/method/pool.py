@@ -19,6 +19,7 @@ from mitosieve.geometry import px_from_um, rescale_points, um_from_px
 from mitosieve.method.job import Job
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.loss import LossConfig, per_sample_loss
+from mitosieve.objective import Batch
 from mitosieve.patch.augment import AugmentConfig, Variant, draw_variants
 from mitosieve.patch.distortion import Distortion, DistortionConfig, draw_distortions
 from mitosieve.patch.frames import FrameStore, fit_target
@@ -27,7 +28,6 @@ from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader
 from mitosieve.patch.view import View
 from mitosieve.progress import Progress
-from mitosieve.train import Batch
 
 SCORED_AT_ONCE = 256
 """Patches that go through a network at once when a pool is scored."""

@@ -19,11 +19,12 @@ from mitosieve.export.table import write_detections
 from mitosieve.method.job import Job
 from mitosieve.method.pool import PatchFeed, PatchPool, validation_judge
 from mitosieve.network.loss import LossConfig
+from mitosieve.objective import Supervised
 from mitosieve.patch.augment import AugmentConfig
 from mitosieve.patch.distortion import DistortionConfig
 from mitosieve.runfolder import write_json
 from mitosieve.sieve import detect
-from mitosieve.train import Supervised, TrainConfig, Training, train
+from mitosieve.train import TrainConfig, Training, train
 
 Network = TypeVar("Network", bound=nn.Module)
 

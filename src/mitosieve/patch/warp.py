@@ -74,3 +74,18 @@ def _sample(source: NDArray[np.uint8], points: NDArray[np.float32], beyond: NDAr
         source, points[0], points[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=color
     )
     return np.asarray(sampled, dtype=np.uint8)
+
+
+def place_in_patch(offset_px: NDArray[np.floating], distortion: Distortion, *, patch_px: int) -> NDArray[np.float64]:
+    """Where a distorted patch shows what lies `offset_px` from its centre in the frame; its displacement is left out.
+
+    Args:
+        offset_px: (B, 2) from the place before its shift, px of the frame.
+        distortion: one row a patch; the displacement, of a px or two, is not undone.
+        patch_px: side.
+
+    Returns:
+        (B, 2) x, y in px of the patch, pixel centres at integers; outside 0..patch_px - 1 where the patch misses it.
+    """
+    from_center = np.asarray(offset_px, dtype=np.float64) - distortion.shift_px
+    return np.linalg.solve(_matrices(distortion), from_center[..., None])[..., 0] + (patch_px - 1) / 2

@@ -1,0 +1,145 @@
+"""What the stages of DASC share on one way through the method: labels, pixels, distortions, and where files go."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from mitosieve.difficulty.ledger import Ledger
+from mitosieve.errors import RecipeError
+from mitosieve.geometry import px_from_um
+from mitosieve.method.job import Job
+from mitosieve.method.labels import Labels
+from mitosieve.method.pool import PatchPool
+from mitosieve.method.stage import Network, fresh, train_kept
+from mitosieve.method.views import Sampler, ViewsFeed
+from mitosieve.network.resnet import ResNetBody, ResNetConfig, load_public_weights
+from mitosieve.objective import Objective
+from mitosieve.patch.distortion import DistortionConfig
+from mitosieve.train import TrainConfig, Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """One way through the stages, on one set of labels.
+
+    Attributes:
+        job: of the run.
+        folder: in the run, where this way's files are; empty is the run itself.
+        labels: what is learned from; rows of all arrays are its rows.
+        pool: their pixels.
+        validation: figures, imposters and candidates of the validation slides, for curves.
+        validation_rows: which of them.
+        network: shape; each stage has a depth of its own.
+        weak, strong: the two kinds of distortion.
+        initial: safetensors file with the body's first weights; None is random ones.
+        seed: of the run.
+    """
+
+    job: Job
+    folder: str
+    labels: Labels
+    pool: PatchPool
+    validation: PatchPool
+    validation_rows: NDArray[np.intp]
+    network: ResNetConfig
+    weak: DistortionConfig
+    strong: DistortionConfig
+    initial: Path | None
+    seed: int
+
+    @property
+    def label(self) -> NDArray[np.int8]:
+        return self.labels.index.label
+
+    def file(self, name: str) -> Path:
+        return self.job.file(self.folder) / name
+
+    def shape(self, stages: int) -> ResNetConfig:
+        """The network's shape with so many stages."""
+        return self.network.model_copy(update={"stages": stages})
+
+    def fresh(self, build: Callable[[], Network], stage: str) -> Network:
+        """A network with the initial weights of this stage: the same on every way through the method."""
+        network = fresh(build, self.seed, stage)
+        if self.initial is not None:
+            for module in network.modules():
+                if isinstance(module, ResNetBody):
+                    load_public_weights(module, self.initial)
+        return network
+
+    def trained(self, network: Network, lesson: "Lesson") -> Network:
+        """Train a network and keep it; or take it from the run."""
+        side = self.network.input_px
+        feed = ViewsFeed(
+            name=lesson.stage,
+            pool=self.pool,
+            sampler=lesson.sampler,
+            augments=lesson.augments,
+            target=lesson.target,
+            offset_px=np.array([px_from_um(1, self.labels.index.mpp)]) * self.labels.offset_um,
+            seed=self.seed,
+        )
+        assert self.pool.view.patch_px == side
+        training = Training(
+            name=f"{self.folder}/{lesson.stage}" if self.folder else lesson.stage,
+            folder=self.job.run.path,
+            feed=feed,
+            steps=lesson.steps,
+            config=lesson.config,
+            objective=lesson.objective,
+            ledger=Ledger.of(self.labels.index.patch_id),
+            seed=self.seed,
+            compute=self.job.compute,
+            validate=lesson.validate,
+            progress=self.job.progress,
+        )
+        return train_kept(network, training, self.job, lesson.keep)
+
+    def is_trained(self, stage: str) -> bool:
+        """Whether the run holds the stage's network and all that was kept with it."""
+        return (self.job.file("networks") / self.folder / f"{stage}.safetensors").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One training of a course.
+
+    Attributes:
+        stage: names its files and random streams.
+        sampler: which rows a batch is made of.
+        augments: distortion of each view of a sample.
+        target: (N,) what is to be learned of each row.
+        steps: length.
+        config: schedule.
+        objective: what is made small.
+        validate: for the curves; None draws none.
+        keep: writes what the objective remembers, before the weights.
+    """
+
+    stage: str
+    sampler: Sampler
+    augments: tuple[DistortionConfig, ...]
+    target: NDArray[np.number]
+    steps: int
+    config: TrainConfig
+    objective: Objective
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
+    keep: Callable[[], object] | None = None
+
+
+def whole_epochs(config: TrainConfig, where: str) -> int:
+    """Number of epochs of a training that counts in them.
+
+    Raises:
+        RecipeError: it is not a whole number, or the length is given as patches.
+    """
+    if config.patch_visits is not None or config.epochs != int(config.epochs):
+        raise RecipeError(
+            f"{where}: this stage remembers by epochs, so it needs a whole number of them",
+            remedy=f"give {where}.epochs a whole number, and no patch_visits",
+        )
+    return int(config.epochs)
