@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mitosieve.difficulty.centroid import centroid_distances
 from mitosieve.difficulty.memory import HISTORY_FILE, TABLE_FILE, Memory, MemoryConfig
 from mitosieve.errors import FormatError, FrameError, RecipeError, TrainingError
 
@@ -210,29 +209,6 @@ def test_every_training_fills_the_memory_alike(epochs):
     assert memory.confidence.ravel().tolist() == pytest.approx([1 / N + fill * (0.875 - 1 / N)] * 3 * N, rel=1e-9)
     assert memory.config.momentum_of(100) == 0.99
     assert memory.config.momentum_of(epochs) ** epochs == pytest.approx(0.99**100)
-
-
-@settings(max_examples=60)
-@given(
-    st.lists(st.tuples(st.integers(0, 2**F - 1), st.integers(0, 1)), min_size=1, max_size=12),
-    st.sampled_from([F, 8, 3]),
-)
-def test_centroid_distances_are_those_of_the_definition(samples, features):
-    """||a - class mean|| over any number of features, also where they do not fill their bytes."""
-    patterns = [bits(number)[:features] for number, _ in samples]
-    labels = [label for _, label in samples]
-    found = centroid_distances(np.packbits(np.array(patterns), axis=1), np.array(labels, dtype=np.int8))
-    assert found.tolist() == pytest.approx(slow_distances(patterns, labels), abs=1e-12)
-
-
-def test_many_centroid_distances_are_those_of_the_definition():
-    """More samples than are worked on at once."""
-    draw = np.random.default_rng(0)
-    a, label = draw.random((20_000, 37)) < draw.random(37), draw.integers(0, 2, 20_000)
-    found = centroid_distances(np.packbits(a, axis=1), label)
-    for number in (0, 1):
-        mine = a[label == number].astype(float)
-        np.testing.assert_allclose(found[label == number], np.linalg.norm(mine - mine.mean(axis=0), axis=1))
 
 
 def test_equal_distances_are_equal_numbers_and_scale_to_nothing():
