@@ -1,7 +1,7 @@
 """What experts marked: one row a cell, in columns. Knows nothing of images, cohorts or detections."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -15,6 +15,16 @@ class Label(StrEnum):
     IMPOSTER = "imposter"
 
 
+NO_MARK = "background"
+"""What `label_before` says of a cell that had no mark before a correction gave it one."""
+
+_CORRECTION = ("label_before", "corrected_at", "corrected_from")
+
+
+def _uncorrected() -> NDArray[np.str_]:
+    return np.empty(0, dtype=np.str_)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
     """Expert marks as aligned columns; row order is file order, and scoring depends on it.
@@ -26,6 +36,12 @@ class Annotations:
         score: (N,) float64, the share of raters who called it a mitotic figure, 0..1; NaN where unknown.
         votes: (N,) str, the raw votes as the source gives them, space-separated; empty where unknown.
         source: (N,) str, the file or set the mark came from.
+        label_before: (N,) str, the oldest label of a mark that was ever corrected, NO_MARK of a cell that had none;
+            empty where nothing was corrected. A mark corrected back keeps it: then it equals `label`.
+        corrected_at: (N,) str, when the label was last corrected, ISO date and time UTC; empty where never.
+        corrected_from: (N,) str, name of the file of the last correction and the first 12 digits of its sha256.
+
+    The three columns of corrections may be left out where nothing was corrected.
     """
 
     slide_id: NDArray[np.str_]
@@ -34,12 +50,18 @@ class Annotations:
     score: NDArray[np.float64]
     votes: NDArray[np.str_]
     source: NDArray[np.str_]
+    label_before: NDArray[np.str_] = field(default_factory=_uncorrected)
+    corrected_at: NDArray[np.str_] = field(default_factory=_uncorrected)
+    corrected_from: NDArray[np.str_] = field(default_factory=_uncorrected)
 
     def __post_init__(self) -> None:
         n = len(self.slide_id)
         if self.center_l0.shape != (n, 2):
             raise ValueError(f"center_l0 is {self.center_l0.shape}, expected ({n}, 2)")
-        for name in ("label", "score", "votes", "source"):
+        for name in _CORRECTION:
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(n, "", dtype=np.str_))  # the one way to fill a frozen record
+        for name in ("label", "score", "votes", "source", *_CORRECTION):
             column = getattr(self, name)
             if column.shape != (n,):
                 raise ValueError(f"{name} is {column.shape}, expected ({n},)")
@@ -48,6 +70,9 @@ class Annotations:
         unknown = set(np.unique(self.label)) - {label.value for label in Label}
         if unknown:
             raise ValueError(f"unknown labels {sorted(unknown)}; known: {[label.value for label in Label]}")
+        unknown = set(np.unique(self.label_before)) - {label.value for label in Label} - {NO_MARK, ""}
+        if unknown:
+            raise ValueError(f"unknown labels before a correction: {sorted(unknown)}")
 
     @classmethod
     def of(
@@ -60,7 +85,7 @@ class Annotations:
         votes: Iterable[str] | None = None,
         source: str | Iterable[str] = "",
     ) -> "Annotations":
-        """Build from plain sequences; missing columns are filled with 'unknown'."""
+        """Build from plain sequences; missing columns are filled with 'unknown', and nothing is corrected."""
         ids = np.array(list(slide_id), dtype=np.str_)
         n = len(ids)
         centers = np.asarray(list(center_l0), dtype=np.float64).reshape(n, 2)
@@ -90,6 +115,9 @@ class Annotations:
             score=np.concatenate([p.score for p in items]),
             votes=np.concatenate([p.votes for p in items]),
             source=np.concatenate([p.source for p in items]),
+            label_before=np.concatenate([p.label_before for p in items]),
+            corrected_at=np.concatenate([p.corrected_at for p in items]),
+            corrected_from=np.concatenate([p.corrected_from for p in items]),
         )
 
     def __len__(self) -> int:
@@ -103,7 +131,15 @@ class Annotations:
             score=self.score[rows],
             votes=self.votes[rows],
             source=self.source[rows],
+            label_before=self.label_before[rows],
+            corrected_at=self.corrected_at[rows],
+            corrected_from=self.corrected_from[rows],
         )
+
+    @property
+    def is_corrected(self) -> NDArray[np.bool_]:
+        """(N,) which marks were ever corrected."""
+        return self.label_before != ""
 
     def of_slide(self, slide_id: str) -> "Annotations":
         return self[self.slide_id == slide_id]

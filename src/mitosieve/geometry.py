@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+QUPATH_SHIFT = 0.5
+"""QuPath px minus ours. Source: QuPath ROIs in px cover [0, width] x [0, height] of an image."""
+
 Mpp = float | tuple[float, float]
 """um per px: one number for square pixels, else of x and y."""
 

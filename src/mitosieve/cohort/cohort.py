@@ -16,7 +16,7 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.annotation import Annotations, Label
+from mitosieve.annotation import NO_MARK, Annotations, Label
 from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import CohortError, SlideError
 from mitosieve.geometry import mm2_from_px2
@@ -29,6 +29,8 @@ _SLIDE_REQUIRED = ("slide_id", "path", "case_id", "domain", "mpp", "labelled")
 _SLIDE_OPTIONAL = ("width", "height", "roi")
 _MARK_REQUIRED = ("slide_id", "x", "y", "label")
 _MARK_OPTIONAL = ("score", "votes", "source")
+_MARK_CORRECTED = ("label_before", "corrected_at", "corrected_from")
+"""Columns that annotations.csv has only where a mark was corrected: other cohorts keep their bytes and hash."""
 
 T = TypeVar("T")
 
@@ -119,7 +121,10 @@ class Cohort:
             raise CohortError("there is no such cohort folder", where=folder, remedy="make one with: mitosieve import")
         slides = read_table(folder / SLIDES_FILE, required=_SLIDE_REQUIRED, optional=_SLIDE_OPTIONAL, error=CohortError)
         marks = read_table(
-            folder / ANNOTATIONS_FILE, required=_MARK_REQUIRED, optional=_MARK_OPTIONAL, error=CohortError
+            folder / ANNOTATIONS_FILE,
+            required=_MARK_REQUIRED,
+            optional=_MARK_OPTIONAL + _MARK_CORRECTED,
+            error=CohortError,
         )
         entries = tuple(_parsed(row, _slide_entry) for row in slides)
         centers = [_parsed(row, _center) for row in marks]
@@ -130,6 +135,12 @@ class Cohort:
             score=[_parsed(row, _score) for row in marks],
             votes=[row.values["votes"] for row in marks],
             source=[row.values["source"] for row in marks],
+        )
+        annotations = replace(
+            annotations,
+            label_before=np.array([_parsed(row, _label_before) for row in marks], dtype=np.str_),
+            corrected_at=np.array([row.values["corrected_at"] for row in marks], dtype=np.str_),
+            corrected_from=np.array([row.values["corrected_from"] for row in marks], dtype=np.str_),
         )
         return cls(folder, entries, annotations)
 
@@ -172,6 +183,8 @@ class Cohort:
             },
             columns=[*_MARK_REQUIRED, *_MARK_OPTIONAL],
         )
+        if self.annotations.is_corrected.any():
+            marks = marks.assign(**{name: getattr(self.annotations, name) for name in _MARK_CORRECTED})
         return marks.to_csv(index=False, lineterminator="\n")
 
     def _slides_csv(self) -> str:
@@ -331,6 +344,15 @@ def _label(row: dict[str, str]) -> str:
     if row["label"] not in {label.value for label in Label}:
         raise ValueError(f"label is '{row['label']}'; known: {', '.join(label.value for label in Label)}")
     return row["label"]
+
+
+def _label_before(row: dict[str, str]) -> str:
+    known = ("", *(label.value for label in Label), NO_MARK)
+    if row["label_before"] not in known:
+        raise ValueError(f"label_before is '{row['label_before']}'; known: {', '.join(known[1:])}, or empty")
+    if not row["label_before"] and (row["corrected_at"] or row["corrected_from"]):
+        raise ValueError("says when or from what it was corrected, but has no label_before")
+    return row["label_before"]
 
 
 def _score(row: dict[str, str]) -> float:

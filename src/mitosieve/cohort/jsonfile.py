@@ -8,6 +8,26 @@ from mitosieve.cohort.table import read_text
 from mitosieve.errors import FormatError
 
 
+def read_any(source: Path, *, remedy: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """What a JSON file holds.
+
+    Args:
+        source: the file, UTF-8.
+        remedy: what the format looks like.
+
+    Raises:
+        FormatError: not readable, or not JSON.
+    """
+    try:
+        return json.loads(read_text(source))
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            f"is not JSON ({error.msg})", where=f"{source}, line {error.lineno}", remedy=remedy
+        ) from error
+    except RecursionError as error:
+        raise FormatError("is not JSON that can be read (nested too deeply)", where=source, remedy=remedy) from error
+
+
 def read_object(source: Path, *, what: str, remedy: str) -> dict[str, Any]:
     """The object that a JSON file holds.
 
@@ -19,14 +39,7 @@ def read_object(source: Path, *, what: str, remedy: str) -> dict[str, Any]:
     Raises:
         FormatError: not readable, not JSON, or no object.
     """
-    try:
-        content = json.loads(read_text(source))
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"is not JSON ({error.msg})", where=f"{source}, line {error.lineno}", remedy=remedy
-        ) from error
-    except RecursionError as error:
-        raise FormatError("is not JSON that can be read (nested too deeply)", where=source, remedy=remedy) from error
+    content = read_any(source, remedy=remedy)
     if not isinstance(content, dict):
         raise FormatError(f"is not {what}", where=source, remedy=remedy)
     return content

@@ -18,9 +18,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export.context import SlideContext
 from mitosieve.export.rows import chunks, fill, write_list
-
-QUPATH_SHIFT = 0.5
-"""QuPath px minus ours. Source: QuPath ROIs in px cover [0, width] x [0, height] of an image."""
+from mitosieve.geometry import QUPATH_SHIFT
 
 FIGURE_CLASS = {"name": "Mitotic figure", "color": [0, 200, 0]}
 CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
