@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mitosieve.cli.app import CohortArg, app
+from mitosieve.errors import InputError
 from mitosieve.terminal import print_table, progress_bars, say, warn
 
 
@@ -15,23 +16,54 @@ def import_command(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="atypia14, midog, tupac, voc, coco, slide_runner, points; images: a folder of unlabelled ones.",
+            help="atypia14, midog, tupac, voc, coco, slide_runner, points; images: a folder of unlabelled ones; "
+            "corrections: GeoJSON of an audit.",
         ),
     ],
     source: Annotated[Path, typer.Argument(help="Label file or folder of the format.")],
     cohort: CohortArg,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections only.")] = None,
 ) -> None:
-    """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds."""
+    """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
+
+    Corrections make a new version of COHORT in --out, and COHORT stays as it is.
+    """
+    from mitosieve.cohort.corrections import FORMAT
     from mitosieve.cohort.importing import import_cohort
 
+    if name == FORMAT:
+        if images is not None or mpp is not None:
+            raise InputError("corrections know their images and mpp", remedy="leave out --images and --mpp")
+        _import_corrections(source, cohort, out)
+        return
+    if out is not None:
+        raise InputError("--out is for corrections only", remedy=f"leave it out: {name} is added to COHORT")
     report = import_cohort(name, source, cohort, images=images, mpp=mpp)
     columns = ("domain", "cases", "slides", "labelled", "figures", "imposters", "warnings")
     print_table([[getattr(row, column) for column in columns] for row in (*report.rows, report.total)], columns)
     for warning in report.warnings:
         warn(f"warning: {warning}")
     say(cohort)
+
+
+def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:
+    from datetime import UTC, datetime
+
+    from mitosieve.cohort.corrections import import_corrections
+
+    if out is None:
+        raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
+    report = import_corrections(source, cohort, out, now=datetime.now(UTC))
+    columns = ("slide_id", "to_figure", "to_imposter", "added")
+    print_table(
+        [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
+        ("slide", "changed to figure", "changed to imposter", "added"),
+    )
+    if not report.total.changed:
+        warn("warning: 0 changes: the new version has the same marks")
+    say(out)
 
 
 @app.command()

@@ -93,16 +93,22 @@ class _Point:
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """An audited place that a point names: `row` of the cohort's marks, or NO_ROW."""
+    """An audited place that a point names.
+
+    Attributes:
+        row: of the cohort's marks, or NO_ROW. A place without a mark may have got one from an earlier correction.
+        was_marked: whether it had a mark when it was audited.
+    """
 
     slide_id: str
     x: float
     y: float
     row: int
+    was_marked: bool
 
 
 def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) -> CorrectionReport:
-    """Make a new version of a cohort from corrected points; the old one is not changed, and on any fault nothing is written.
+    """Make a new version of a cohort from corrected points; the old one stays, and on any fault nothing is written.
 
     - A mark whose class is now the other one of "Mitotic figure" and "Imposter" gets that label.
     - A figure that is now "Background" becomes an imposter: a cell that was taken for a figure and is none is one by
@@ -122,8 +128,8 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
         now: when the corrections are taken over; with a time zone.
 
     Raises:
-        FormatError: a file that is not GeoJSON, or a feature that is no audited point, was moved, stands twice or has an
-            unknown class.
+        FormatError: a file that is not GeoJSON, or a feature that is no audited point, was moved, stands twice or has
+            an unknown class.
         CohortError: a point is of no slide of the cohort, or `out` holds something.
         StorageError: `out` cannot be written.
     """
@@ -133,18 +139,16 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
     cohort = Cohort.load(folder)
     places = _Places(cohort)
     points = [point for path in _files(source) for point in _points(path)]
-    found: dict[str, tuple[_Place, _Point]] = {}
+    found: dict[str | int, tuple[_Place, _Point]] = {}
     for point in points:
-        if point.id in found:
-            raise FormatError(
-                f"is the same point as that in {found[point.id][1].where}",
-                where=point.where,
-                remedy="keep one of the two",
-            )
-        found[point.id] = places.find(point), point
-    marks, rows = _corrected(
-        cohort.annotations, list(found.values()), now.astimezone(UTC).isoformat(timespec="seconds")
-    )
+        place = places.find(point)
+        key = point.id if place.row == NO_ROW else place.row
+        if key in found:
+            first = found[key][1].where
+            raise FormatError(f"is the same point as {first}", where=point.where, remedy="keep one of the two")
+        found[key] = place, point
+    when = now.astimezone(UTC).isoformat(timespec="seconds")
+    marks, rows = _corrected(cohort.annotations, list(found.values()), when)
     new = relocated(Cohort(cohort.folder, cohort.slides, marks), out)
     new.save()
     total = SlideCorrections(
@@ -234,9 +238,13 @@ class _Places:
         marks = cohort.annotations
         self._slides = {entry.slide_id for entry in cohort.slides}
         self._marks: dict[str, _Place] = {}
+        self._added: dict[str, int] = {}  # rows of marks that corrections added, by the id of the place they had
         columns = zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True)
         for row, (slide_id, (x, y)) in enumerate(columns):
-            self._marks[place_id(slide_id, x, y, row)] = _Place(slide_id=slide_id, x=x, y=y, row=row)
+            place = _Place(slide_id=slide_id, x=x, y=y, row=row, was_marked=True)
+            self._marks[place_id(slide_id, x, y, row)] = place
+            if marks.label_before[row] == NO_MARK:
+                self._added[place_id(slide_id, x, y, NO_ROW)] = row
 
     def find(self, point: _Point) -> _Place:
         """The place that a point was written for.
@@ -273,7 +281,13 @@ class _Places:
         here = [(slide_id, point.x, point.y) for slide_id in sorted(self._slides)]
         for slide_id, x, y in [point.stated, *here] if point.stated is not None else here:
             if slide_id in self._slides and place_id(slide_id, x, y, NO_ROW) == point.id:
-                return _Place(slide_id=slide_id, x=float(in_digits(x)), y=float(in_digits(y)), row=NO_ROW)
+                return _Place(
+                    slide_id=slide_id,
+                    x=float(in_digits(x)),
+                    y=float(in_digits(y)),
+                    row=self._added.get(point.id, NO_ROW),
+                    was_marked=False,
+                )
         return None
 
 
@@ -286,21 +300,16 @@ def _corrected(
     )
     counts: dict[str, dict[str, int]] = {}
     added: list[tuple[_Place, _Point]] = []
-    there = {
-        (slide_id, in_digits(x), in_digits(y)): row
-        for row, (slide_id, (x, y)) in enumerate(zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True))
-        if marks.label_before[row] == NO_MARK
-    }
     for place, point in found:
-        row = there.get((place.slide_id, in_digits(place.x), in_digits(place.y)), NO_ROW)
-        row = row if place.row == NO_ROW else place.row
+        row = place.row
+        if point.label == NO_MARK and not place.was_marked:
+            continue  # left as it was
         if row == NO_ROW:
-            if point.label != NO_MARK:
-                added.append((place, point))
-                _count(counts, place.slide_id, "added")
+            added.append((place, point))
+            _count(counts, place.slide_id, "added")
             continue
         wanted = Label.IMPOSTER.value if point.label == NO_MARK else point.label
-        if label[row] == wanted or (place.row == NO_ROW and point.label == NO_MARK):
+        if label[row] == wanted:
             continue
         before[row] = before[row] or label[row]
         label[row], when[row], origin[row] = wanted, now, point.origin
