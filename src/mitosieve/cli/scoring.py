@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mitosieve.cli.app import CohortArg, FoldOpt, PartOpt, SplitOpt, app, cases_of
+from mitosieve.cli.app import SLIDES_FAILED, CohortArg, FoldOpt, PartOpt, SplitOpt, app, cases_of
 from mitosieve.errors import InputError
 from mitosieve.terminal import MEASURES, in_digits, print_scores, print_table, say, warn
 
@@ -79,3 +79,26 @@ def report(
     from mitosieve.report.page import write_report
 
     say(write_report(run, evaluated or (), out=out))
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of recipe dasc.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the result.")],
+    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="Cells of each direction on the page.")] = 60,
+    background: Annotated[
+        int, typer.Option("--background", min=0, help="Places without a mark in the files for QuPath, in all.")
+    ] = 100,
+) -> None:
+    """Rank a run's training labels by how probably they are wrong: table, page, points to correct in QuPath."""
+    from mitosieve.audit import PAGE_FILE
+    from mitosieve.audit import audit as audit_run
+    from mitosieve.audited import VERDICTS
+
+    report = audit_run(run, out, top=top, background=background)
+    print_table([[label, *numbers] for label, numbers in report.audit.counts()], ("label", *VERDICTS))
+    say(out / PAGE_FILE)
+    for why in report.failed:
+        warn(f"failed: {why}")
+    if report.failed:
+        raise typer.Exit(SLIDES_FAILED)

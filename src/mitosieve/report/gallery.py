@@ -109,13 +109,15 @@ def make_galleries(cells: Outcomes, cohort: Cohort, most: int) -> tuple[tuple[Ga
     return galleries, tuple(faults)
 
 
-def cut_crop(slide: Slide, center_l0: Sequence[float] | NDArray[np.floating]) -> NDArray[np.uint8]:
-    """A square (n, n, 3) RGB of CROP_UM around a place, at the slide's own resolution or FINEST_MPP.
+def cut_crop(
+    slide: Slide, center_l0: Sequence[float] | NDArray[np.floating], *, crop_um: float = CROP_UM
+) -> NDArray[np.uint8]:
+    """A square (n, n, 3) RGB of side `crop_um` around a place, at the slide's own resolution or FINEST_MPP.
 
     The place is at pixel n // 2, to within half a pixel. What lies beyond the slide's edge is plain grey.
     """
     mpp = max(slide.mpp, FINEST_MPP)
-    side = max(2, round(px_from_um(CROP_UM, slide.mpp)))
+    side = max(2, round(px_from_um(crop_um, slide.mpp)))
     x, y = (math.floor(value + 0.5) - side // 2 for value in center_l0)
     wanted = Region(x=x, y=y, w=side, h=side)
     inside = wanted.clip(slide.bounds)
@@ -125,7 +127,7 @@ def cut_crop(slide: Slide, center_l0: Sequence[float] | NDArray[np.floating]) ->
         square[top : top + inside.h, left : left + inside.w] = slide.read(inside)
     if mpp == slide.mpp:
         return square
-    small = round(px_from_um(CROP_UM, mpp))
+    small = round(px_from_um(crop_um, mpp))
     return np.asarray(Image.fromarray(square).resize((small, small), Image.Resampling.BOX), dtype=np.uint8)
 
 

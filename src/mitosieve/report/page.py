@@ -96,7 +96,7 @@ def render(source: Source) -> str:
         FormatError: a record of the run lacks a key.
     """
     most = min(MOST_CROPS, _ALL_CROPS // (_GALLERIES * max(1, len(source.scores))))
-    template = _environment().get_template("page.html.jinja")
+    template = environment().get_template("page.html.jinja")
     scores = [view_score(score, most) for score in source.scores]
     runs = [view_run(run) for run in source.runs]
     scan = None if source.scan is None else view_scan(source.scan, MOST_HEATMAPS)
@@ -150,15 +150,16 @@ def _galleries(score: ScoreSource, most: int) -> tuple[tuple[Gallery, ...], tupl
     return (galleries if shown or not len(score.cells) else ()), faults
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of the package's pages, with the filters that write numbers."""
+    made = Environment(
         loader=PackageLoader("mitosieve.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "share": share,
         "count": count,
         "decimal": decimal,
@@ -168,7 +169,7 @@ def _environment() -> Environment:
         "sentence": sentence,
         "plain": plain,
     }
-    return environment
+    return made
 
 
 _UNKNOWN = "–"
