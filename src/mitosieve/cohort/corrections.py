@@ -142,7 +142,7 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
     found: dict[str | int, tuple[_Place, _Point]] = {}
     for point in points:
         place = places.find(point)
-        key = point.id if place.row == NO_ROW else place.row
+        key = point.id if place.row == NO_ROW or _is_untouched(place, point) else place.row
         if key in found:
             first = found[key][1].where
             raise FormatError(f"is the same point as {first}", where=point.where, remedy="keep one of the two")
@@ -302,8 +302,8 @@ def _corrected(
     added: list[tuple[_Place, _Point]] = []
     for place, point in found:
         row = place.row
-        if point.label == NO_MARK and not place.was_marked:
-            continue  # left as it was
+        if _is_untouched(place, point):
+            continue
         if row == NO_ROW:
             added.append((place, point))
             _count(counts, place.slide_id, "added")
@@ -318,6 +318,11 @@ def _corrected(
     kept = replace(marks, **{name: column.astype(np.str_) for name, column in columns.items()})
     rows = tuple(SlideCorrections(slide_id=name, **counts[name]) for name in sorted(counts))
     return Annotations.concatenate([kept, _new_marks(added, now)]) if added else kept, rows
+
+
+def _is_untouched(place: _Place, point: _Point) -> bool:
+    """Whether a place had no mark and is to have none, even where another correction gave it one."""
+    return point.label == NO_MARK and not place.was_marked
 
 
 def _count(counts: dict[str, dict[str, int]], slide_id: str, what: str) -> None:
