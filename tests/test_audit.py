@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
-from audited_run import BACKGROUND, EPOCHS, FOLD, a_dasc_run, a_phantom
+from audited_run import EPOCHS, FOLD, a_dasc_run, a_phantom
 from mitosieve.annotation import Label
 from mitosieve.audit import LOOKS_LIKE_FIGURE, LOOKS_LIKE_IMPOSTER, audit
 from mitosieve.audited import AuditedRun
@@ -21,6 +22,7 @@ from mitosieve.difficulty.neighbours import nearest
 from mitosieve.difficulty.ranking import agreement, cleanlab_verdict, mean_confidence, mean_loss
 from mitosieve.errors import CohortError, FormatError, FrameError, RunFolderError
 from mitosieve.report.suspects import sparkline
+from tiny import mitosieve
 
 
 @pytest.fixture(scope="module")
@@ -390,8 +392,6 @@ def test_marks_that_are_not_the_cohorts_are_refused(copied, tmp_path):
 
 def test_what_an_audit_wrote_comes_back_as_corrections(made, tmp_path):
     """Untouched, it changes nothing; a background place made a figure becomes a mark where the audit saw it."""
-    from datetime import UTC, datetime
-
     cohort, _, report = made
     now = datetime(2026, 1, 2, tzinfo=UTC)
     same = import_corrections(report.out / "qupath", cohort.folder, tmp_path / "same", now=now)
@@ -407,4 +407,47 @@ def test_what_an_audit_wrote_comes_back_as_corrections(made, tmp_path):
     table = table_of(report)
     places = set(zip(table.slide_id, table.x, table.y, strict=True))
     assert {(s, x, y) for s, (x, y) in zip(added.slide_id.tolist(), added.center_l0.tolist(), strict=True)} <= places
-    assert BACKGROUND > 0
+
+
+def test_the_command_lines_print_counts_and_where_the_result_is(made, tmp_path):
+    """Audit, correct, import: three commands; the last line is the page, and the new cohort."""
+    cohort, run, report = made
+    told = mitosieve("audit", run, "--out", tmp_path / "out", "--top", 5, "--background", 4)
+    assert (told.code, told.result) == (0, tmp_path / "out" / "index.html")
+    rows = [line.split("\t") for line in told.out.splitlines()[1:-1]]
+    assert sum(int(number) for row in rows for number in row[1:]) == len(table_of(report))
+    assert files_of(tmp_path / "out") == files_of(report.out)
+    path = tmp_path / "out" / "qupath" / "case01_slide1.geojson"
+    path.write_text(path.read_text().replace('"name":"Imposter"', '"name":"Mitotic figure"', 2))
+    told = mitosieve("import", "corrections", path, cohort.folder, "--out", tmp_path / "new")
+    assert (told.code, told.result) == (0, tmp_path / "new")
+    assert told.out.splitlines()[1:-1] == ["case01_slide1\t2\t0\t0", "total\t2\t0\t0"]
+    told = mitosieve("import", "corrections", path, tmp_path / "new", "--out", tmp_path / "newer")
+    assert told.code == 0
+    assert "0 changes" in told.err
+
+
+def test_corrections_need_a_new_folder_and_nothing_else_takes_one(made, tmp_path):
+    """Without --out, with --mpp, and --out with another format: bad input, and nothing is written."""
+    cohort, _, report = made
+    source, out = report.out / "qupath", tmp_path / "new"
+    for words, said in (
+        (("corrections", source, cohort.folder), "name its folder with --out"),
+        (("corrections", source, cohort.folder, "--out", out, "--mpp", "0.25"), "leave out --images and --mpp"),
+        (("points", source, cohort.folder, "--out", out), "--out is for corrections only"),
+    ):
+        told = mitosieve("import", *words)
+        assert (told.code, told.out) == (2, "")
+        assert said in told.err
+    assert not out.exists()
+
+
+def test_a_slide_without_picture_is_exit_code_1(made, tmp_path):
+    """It is named, and the rest is done."""
+    cohort, _, _ = made
+    moved = shutil.copytree(cohort.folder, tmp_path / "cohort")
+    (moved / cohort.entry("case02_slide1").path).unlink()
+    run = a_dasc_run(tmp_path / "run", type(cohort).load(moved))
+    told = mitosieve("audit", run, "--out", tmp_path / "out")
+    assert (told.code, told.result) == (1, tmp_path / "out" / "index.html")
+    assert "failed: case02_slide1: the image of this slide is missing" in told.err

@@ -21,6 +21,7 @@ COMMANDS = (
     "crossval",
     "compare",
     "report",
+    "audit",
     "info",
     "doctor",
 )

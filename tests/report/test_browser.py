@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from made import a_scan
 
+from audited_run import a_dasc_run, a_phantom
+from mitosieve.audit import audit
 from mitosieve.report import write_report
 
 LOOK = """<script>
@@ -73,3 +75,9 @@ def test_a_browser_draws_every_picture_on_a_phone(shared, tmp_path, chromium):
 def test_a_browser_draws_the_heat_maps_on_a_phone(tmp_path, chromium):
     """One a slide."""
     check_seen(look(write_report(a_scan(tmp_path / "scan")), tmp_path, chromium), 3)
+
+
+def test_a_browser_draws_the_suspects_on_a_phone(tmp_path, chromium):
+    """Three cells of each direction, each with its rival."""
+    out = audit(a_dasc_run(tmp_path / "run", a_phantom(tmp_path / "cohort")), tmp_path / "out", top=3).out
+    check_seen(look(out / "index.html", tmp_path, chromium), 3 * 2 * 2)
