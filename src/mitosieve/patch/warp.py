@@ -88,4 +88,5 @@ def place_in_patch(offset_px: NDArray[np.floating], distortion: Distortion, *, p
         (B, 2) x, y in px of the patch, pixel centres at integers; outside 0..patch_px - 1 where the patch misses it.
     """
     from_center = np.asarray(offset_px, dtype=np.float64) - distortion.shift_px
-    return np.linalg.solve(_matrices(distortion), from_center[..., None])[..., 0] + (patch_px - 1) / 2
+    solved = np.linalg.solve(_matrices(distortion), from_center[..., None])[..., 0]
+    return np.asarray(solved + (patch_px - 1) / 2, dtype=np.float64)
