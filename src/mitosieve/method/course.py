@@ -1,6 +1,7 @@
 """What the stages of DASC share on one way through the method: labels, pixels, distortions, and where files go."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,10 @@ class Course:
 
     def file(self, name: str) -> Path:
         return self.job.file(self.folder) / name
+
+    def timed(self, part: str) -> AbstractContextManager[None]:
+        """The run's clock for a part of this way."""
+        return self.job.timed(f"{self.folder}: {part}" if self.folder else part)
 
     def shape(self, stages: int) -> ResNetConfig:
         """The network's shape with so many stages."""

@@ -42,10 +42,12 @@ from mitosieve.runfolder import write_json
 VALIDATION_NEGATIVES = 2000
 """Candidates of the validation cases that the curves are drawn from, beside all their marks."""
 
-PARTS = ("search", "memory", "levels", "contrast")
+Part = Literal["search", "memory", "levels", "contrast"]
 """The stages NS, DMU, DLE and SDSCL by name, in their order."""
 
-Part = Literal["search", "memory", "levels", "contrast"]
+Control = Literal["search", "memory", "levels", "contrast", "rule"]
+"""A part that is taken out; or "rule": the other of the two noise rules."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -71,8 +73,9 @@ class DascRecipe(BaseModel):
     levels: LevelStage = LevelStage()
     contrast: ContrastStage = ContrastStage()
     out_of_fold: OutOfFoldStage = OutOfFoldStage()
-    controls: tuple[Part, ...] = ()
-    """Parts of the method that are taken out, one at a time, each for a detector of its own."""
+    controls: tuple[Control, ...] = ()
+    """Parts of the method that are taken out, one at a time, each for a detector of its own; "rule" puts the other
+    noise rule in the place of `memory.verdict.rule`."""
     threshold: Share | Literal["validation"] = "validation"
     locate_above: Share = 0.9
     """See `Stage.locate_above`."""
@@ -84,7 +87,8 @@ class DascRecipe(BaseModel):
     def _consistent(self) -> "DascRecipe":
         if len(set(self.controls)) < len(self.controls):
             raise ValueError("a part can be taken out only once")
-        off = [part for part in self.controls if not getattr(self, part).enabled]
+        needed = ["memory" if part == "rule" else part for part in self.controls]
+        off = [part for part in needed if not getattr(self, part).enabled]
         if off:
             raise ValueError(f"what is off cannot be taken out: {', '.join(off)}")
         return self
@@ -103,6 +107,16 @@ class DascRecipe(BaseModel):
     def plan(self) -> Plan:
         """How candidates are named."""
         return Plan(frame=self.frame, proposer=self.proposer, views=(self.view,), reach_um=0.0, stain_target=None)
+
+    def with_control(self, control: Control) -> "DascRecipe":
+        """The same with one part switched off, or with the other noise rule."""
+        if control == "rule":
+            other = "literal" if self.memory.verdict.rule == "fraction" else "fraction"
+            verdict = self.memory.verdict.model_copy(update={"rule": other})
+            return self.model_copy(
+                update={"memory": self.memory.model_copy(update={"verdict": verdict}), "controls": ()}
+            )
+        return self.without(control)
 
     def without(self, part: Part) -> "DascRecipe":
         """The same with one part switched off."""
@@ -135,9 +149,8 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
     with job.timed("negative search (NS)"):
         course = choose_labels(recipe, job, material, "")
     network = learn(recipe, course)
-    for part in recipe.controls:
-        with job.timed(f"control without {part}"):
-            run_control(recipe, job, material, course, part)
+    for control in recipe.controls:
+        run_control(recipe, job, material, course, control)
     with job.timed("for the audit"):
         save_embedding(network, course)
         if recipe.out_of_fold.enabled:
@@ -226,7 +239,7 @@ def choose_labels(
 def learn(recipe: DascRecipe, course: Course) -> ContrastNet:
     """Stages DMU, DLE and SDSCL on chosen labels."""
     found = find_verdicts(recipe, course)
-    with course.job.timed("contrastive training (SDSCL)"):
+    with course.timed("contrastive training (SDSCL)"):
         return train_contrast(recipe.contrast, course, found)
 
 
@@ -239,32 +252,41 @@ def find_verdicts(recipe: DascRecipe, course: Course) -> Verdicts:
     notes: list[str] = []
     found = Verdicts.all_clean(patch_id)
     if recipe.memory.enabled:
-        with course.job.timed("memory units (DMU)"):
+        with course.timed("memory units (DMU)"):
             memory = remember(recipe.memory, course)
-        with course.job.timed("difficulty levels (DLE)"):
+        with course.timed("difficulty levels (DLE)"):
             found, notes = judge(recipe.memory, recipe.levels, course, memory)
-    counts: dict[str, Any] = found.count(course.label)
-    write_json(course.file("verdicts.json"), {**counts, "notes": notes})
-    found.save(path)
+    save_verdicts(found, notes, course)
     return found
 
 
-def run_control(recipe: DascRecipe, job: Job, material: _Material, course: Course, part: Part) -> None:
-    """Train again without one part of the method; stages before it are those of the full method."""
-    name = f"detector-without-{part}"
+def save_verdicts(found: Verdicts, notes: list[str], course: Course) -> None:
+    """Write verdicts.json, for people, then the verdicts."""
+    counts: dict[str, Any] = found.count(course.label)
+    write_json(course.file("verdicts.json"), {**counts, "notes": notes})
+    found.save(course.file(VERDICTS_FILE))
+
+
+def control_name(control: Control) -> str:
+    """What its files are called."""
+    return "other-rule" if control == "rule" else f"without-{control}"
+
+
+def run_control(recipe: DascRecipe, job: Job, material: _Material, course: Course, control: Control) -> None:
+    """Train again without one part of the method, or with the other noise rule; stages before it are not repeated."""
+    name = f"detector-{control_name(control)}"
     if (job.file(name) / "detector.toml").exists():
         return
-    folder, less = f"controls/without-{part}", recipe.without(part)
-    if part == "search":
+    folder, less = f"controls/{control_name(control)}", recipe.with_control(control)
+    if control == "search":
         drawn = len(course.labels.with_origin(Origin.BACKGROUND))
         own = choose_labels(less, job, material, folder, drawn)
     else:
         own = _same_labels(recipe, course, material, folder)
-    if part == "levels":
-        memory = remember(recipe.memory, course)
-        found, _ = judge(less.memory, less.levels, own, memory)
-        found.save(own.file(VERDICTS_FILE))
-    elif part == "contrast":
+    if control in ("levels", "rule") and not own.file(VERDICTS_FILE).exists():
+        found, notes = judge(less.memory, less.levels, own, remember(recipe.memory, course))
+        save_verdicts(found, notes, own)
+    elif control == "contrast":
         find_verdicts(recipe, course).save(own.file(VERDICTS_FILE))
     network = learn(less, own)
     assemble(recipe, job, material.store, name, network)

@@ -1,11 +1,13 @@
-"""Test scores of all detectors of finished finegrained runs: `python bench/finegrained.py COHORT SPLIT A=RUN B=RUN ...`
+"""Test scores of all detectors of finished runs: `python bench/controls.py COHORT SPLIT A=RUN B=RUN ...`
 
-For the ensemble, the chosen regime and every control of each run: detects on the fold's test cases into RUN/test-NAME,
-scores, pools the folds that have it into OUT/NAME, and compares each with the chosen regime by a paired bootstrap. Also
-prints what each found within the test cases of each fold. Thresholds are the detectors' own, from validation cases.
+For every detector of each run (of finegrained the ensemble, the chosen regime and every control; of dasc the full
+method and the method without a part): detects on the fold's test cases into RUN/test-NAME, scores, pools the folds that
+have it into OUT/NAME, and compares each with the reference by a paired bootstrap. Thresholds are the detectors' own,
+from validation cases.
 
-`--shares 0.2,1` first makes detectors of these labelled shares too (RUN/detector-share_0.2), of the networks that the
-search has trained, with thresholds from the validation cases: so is "a fifth against all" told on test cases.
+`--reference detector` compares with the run's own detector instead of the chosen regime. `--shares 0.2,1` first makes
+detectors of these labelled shares too (RUN/detector-share_0.2), of the networks that the search has trained, with
+thresholds from the validation cases: so is "a fifth against all" told on test cases.
 """
 
 import argparse
@@ -44,33 +46,36 @@ def main() -> None:
     parser.add_argument("cohort", type=Path)
     parser.add_argument("split", type=Path)
     parser.add_argument("runs", nargs="+", metavar="FOLD=RUN")
-    parser.add_argument("--out", type=Path, default=Path("finegrained-scores"))
+    parser.add_argument("--out", type=Path, default=Path("control-scores"))
     parser.add_argument("--shares", default="", help="Labelled shares, comma-separated.")
+    parser.add_argument("--reference", default="detector-chosen")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     cv2.setNumThreads(1)
+    compute = Compute.choose(asked.device)
     cohort, split = Cohort.load(asked.cohort), Split.load(asked.split)
     runs = {fold: Path(run) for fold, _, run in (word.partition("=") for word in asked.runs)}
     for fold, run in runs.items():
         for share in map(float, filter(None, asked.shares.split(","))):
-            make_of_share(run, share, cohort, split.fold(fold).validation)
+            make_of_share(run, share, cohort, split.fold(fold).validation, compute)
     names = sorted({path.parent.name for run in runs.values() for path in run.glob("detector*/detector.toml")})
     for name in names:
         having = {fold: run for fold, run in runs.items() if (run / name).is_dir()}
         for fold, run in having.items():
-            result = score(run, name, cohort, split, fold)
+            result = score(run, name, cohort, split, fold, compute)
             print(f"{name} fold {fold}: {told(result)}", flush=True)
         if len(having) > 1:
             print(
                 f"{name} folds {','.join(having)}: {told(pooled(asked.out, having, name, cohort, split))}", flush=True
             )
     for fold, run in runs.items():
-        tell_differences(f"fold {fold}", run / "test-detector-chosen", sorted(run.glob("test-*")))
-    tell_differences("pooled", asked.out / "detector-chosen", sorted(asked.out.glob("detector*")))
+        tell_differences(f"fold {fold}", run / f"test-{asked.reference}", sorted(run.glob("test-*")))
+    tell_differences("pooled", asked.out / asked.reference, sorted(asked.out.glob("detector*")))
 
 
-def make_of_share(run: Path, share: float, cohort: Cohort, validation: tuple[str, ...]) -> None:
+def make_of_share(run: Path, share: float, cohort: Cohort, validation: tuple[str, ...], compute: Compute) -> None:
     """Networks of all seeds of a share, mean logit, threshold from validation; the chosen share's is there already."""
     folder = run / f"detector-share_{share:g}"
     content = json.loads((run / "regimes.json").read_text())
@@ -86,11 +91,11 @@ def make_of_share(run: Path, share: float, cohort: Cohort, validation: tuple[str
         for trial in trials
     )
     untuned = Detector(config=chosen.config, networks=(networks,))
-    found = detect(untuned, cohort, cases=validation, compute=Compute.choose("cpu"))
+    found = detect(untuned, cohort, cases=validation, compute=compute)
     untuned.with_threshold(choose_threshold(found, cohort, cases=validation).threshold).save(folder)
 
 
-def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str) -> Evaluation:
+def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str, compute: Compute) -> Evaluation:
     cases, out = split.fold(fold).test, run / f"test-{name}"
     if not (out / METRICS_FILE).exists():
         job = Scan(
@@ -98,7 +103,7 @@ def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str) -> Eval
             items=items_of_cohort(cohort, cases),
             out=out,
             origin=origin_of(run / name, cohort, fold, "test"),
-            compute=Compute.choose("cpu"),
+            compute=compute,
             resume=(out / "run.json").exists(),
         )
         failed = scan(job).failed
