@@ -88,14 +88,14 @@ def run(place: Path, share: float, seed: int, settings: tuple[str, ...], compute
     write_json(place / "found.json", found)
 
 
-def of_labels(folder: Path, cohort: Cohort) -> dict[str, float]:
+def of_labels(folder: Path, cohort: Cohort) -> dict[str, float | None]:
     """What is found of the training labels that are wrong."""
     labels, memory = Labels.load(folder / "labels.parquet"), Memory.load(folder)
     wrong = is_wrong(labels, cohort)
     score = pd.read_parquet(folder / "out-of-fold.parquet")["score"].to_numpy()
     issues, quality = cleanlab_verdict(labels.index.label, score)
     right = np.where(labels.index.label == 1, score, 1 - score).astype(np.float64)
-    told: dict[str, float] = {"labels": len(labels), "wrong": int(wrong.sum())}
+    told: dict[str, float | None] = {"labels": len(labels), "wrong": int(wrong.sum())}
     for name, config in (
         ("fraction", VerdictConfig()),
         ("fraction without centroid", VerdictConfig(centroid=False)),
@@ -135,10 +135,10 @@ def is_wrong(labels: Labels, cohort: Cohort) -> NDArray[np.bool_]:
     return is_figure != (labels.index.origin == Origin.FIGURE.value)
 
 
-def precision_recall(name: str, called: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> dict[str, float]:
+def precision_recall(name: str, called: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> dict[str, float | None]:
     hit = int((called & wrong).sum())
     return {
-        f"precision {name}": hit / called.sum() if called.any() else float("nan"),
+        f"precision {name}": hit / int(called.sum()) if called.any() else None,
         f"recall {name}": hit / max(1, int(wrong.sum())),
         f"called {name}": int(called.sum()),
     }
