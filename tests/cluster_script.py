@@ -90,7 +90,14 @@ def scan_with_a_kill(cluster, victim, out, words):
     return {"code": job.returncode, "said": said, "killed_midway": early}
 
 
-def main(folder, words):
+def search(address, words):
+    """train --cluster: every training of a search is a task."""
+    command = [sys.executable, "-m", "mitosieve.cli", *words, "--cluster", address]
+    job = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return {"code": job.returncode, "said": job.stderr}
+
+
+def main(folder, search_words, words):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
     workers = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
     cluster.wait_for_nodes()
@@ -99,6 +106,7 @@ def main(folder, words):
             (folder / name).mkdir()
         found = {"order": in_order(cluster.address, folder / "order")}
         found["deaths"] = deaths(cluster.address, folder / "deaths")
+        found["search"] = search(cluster.address, search_words)
         found["scan"] = scan_with_a_kill(cluster, workers[1], folder / "scan", words)
     finally:
         cluster.shutdown()
@@ -106,4 +114,5 @@ def main(folder, words):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    end = sys.argv.index("then")
+    main(Path(sys.argv[1]), sys.argv[2:end], sys.argv[end + 1 :])

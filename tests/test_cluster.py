@@ -10,17 +10,23 @@ import pytest
 
 from mitosieve.cluster import ClusterConfig, Task, run_tasks
 from mitosieve.errors import ClusterError, InputError
+from searched import a_cohort, training
 from tiny import ONE_CORE, a_run, files_of, images, mitosieve
+
+FEW = ("search.labelled=[1.0]", "search.seeds=1", "ensemble.members=1")
+"""Four trainings: each has a worker of its own to start, which is what takes the time."""
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What `cluster_script.py` found, and its folder."""
     folder = tmp_path_factory.mktemp("cluster")
+    cohort = a_cohort(folder / "cohort")
+    searched = [*training(cohort, folder / "search", *FEW), "then"]
     words = [a_run(), *images(), "--mpp", 0.25, "--threshold", 0.2, *ONE_CORE]
     script = Path(__file__).parent / "cluster_script.py"
     done = subprocess.run(
-        [sys.executable, str(script), str(folder), *map(str, words)],
+        [sys.executable, str(script), str(folder), *map(str, [*searched, *words])],
         capture_output=True,
         text=True,
         timeout=400,
@@ -29,6 +35,7 @@ def told(tmp_path_factory):
     )
     assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-4000:])
     assert mitosieve("detect", *words, "--out", folder / "serial").code == 0
+    assert mitosieve(*training(cohort, folder / "serial-search", *FEW)).code == 0
     return json.loads(done.stdout.splitlines()[-1]), folder
 
 
@@ -59,6 +66,14 @@ def test_a_scan_with_one_worker_killed_leaves_what_a_serial_scan_leaves(told):
     assert scan["code"] == 0, scan["said"]
     assert scan["killed_midway"]
     assert files_of(folder / "scan") == files_of(folder / "serial")
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_leaves_what_a_serial_search_leaves(told):
+    """train --cluster: every training a task on some machine; the same files, byte for byte."""
+    found, folder = told[0]["search"], told[1]
+    assert found["code"] == 0, found["said"]
+    assert files_of(folder / "search") == files_of(folder / "serial-search")
 
 
 @pytest.mark.parametrize("address", ["somewhere", "ray://host:1", "host:0", "host:99999", ""])

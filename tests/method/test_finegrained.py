@@ -27,35 +27,17 @@ from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe import load_recipe
 from mitosieve.runfolder import RunFolder
+from searched import SETTINGS, a_cohort, training
 from tiny import ONE_CORE, files_of, mitosieve, start
-
-TRAINING = ("patch_visits=96", "batch_size=16", "checkpoint_every=2", "validations=1")
-SETTINGS = (
-    *(f"{part}.{setting}" for part in ("first.train", "trial", "ensemble.train") for setting in TRAINING),
-    "network.widths=[2, 3, 4, 4]",
-    "network.head=4",
-    "first.parts=2",
-    "search.labelled=[1.0, 0.5]",
-    "search.seeds=2",
-    "ensemble.members=2",
-    "controls=[]",
-)
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """Five labelled cases of two small slides and one without marks."""
-    folder = tmp_path_factory.mktemp("finegrained") / "cohort"
-    sizes = ("--cases", 6, "--slides-per-case", 2, "--size", 400, "--seed", 3, "--unlabelled-cases", 1)
-    assert mitosieve("phantom", folder, *sizes).code == 0
-    assert mitosieve("split", folder, "--folds", 3, "--out", folder / "split.json").code == 0
-    return folder
+    return a_cohort(tmp_path_factory.mktemp("finegrained") / "cohort")
 
 
 def train(cohort, out, *more):
-    words = [word for setting in (*SETTINGS, *more) for word in ("--set", setting)]
-    fold = ("--split", cohort / "split.json", "--fold", "A")
-    return mitosieve("train", "finegrained-small", cohort, *fold, "--out", out, *ONE_CORE, *words)
+    return mitosieve(*training(cohort, out, *more))
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +100,7 @@ def test_killed_and_resumed_side_by_side(cohort, run, tmp_path):
     peace; and no finished trial is trained again.
     """
     out = tmp_path / "run"
-    words = [word for setting in SETTINGS for word in ("--set", setting)]
-    fold = ("--split", cohort / "split.json", "--fold", "A")
-    command = ("train", "finegrained-small", cohort, *fold, "--out", out, *ONE_CORE, "--workers", 2, *words)
+    command = (*training(cohort, out), "--workers", 2)
     process = start(*command, start_new_session=True)
     trials = out / "trials" / "round-1"
     while process.poll() is None and not any(trials.glob("*/result.json")):

@@ -8,6 +8,7 @@ H rows, W columns; C' of the output. Knows no patches and no slides.
 """
 
 import math
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -188,7 +189,7 @@ class FrozenRotoTranslationNet(nn.Module):
         return self.dense(image_BCHW).squeeze(2).squeeze(1)
 
 
-class _Turned(nn.Module):
+class _Turned(nn.Module, ABC):
     """A convolution whose kernels are base kernels turned to every orientation.
 
     Channels of its output lie as (orientation, feature): seen channels-last, an orientation is then one more column
@@ -229,8 +230,9 @@ class _Turned(nn.Module):
         with torch.autocast(self.weight.device.type, enabled=False):
             return self._turn()
 
+    @abstractmethod
     def _turn(self) -> Tensor:
-        raise NotImplementedError
+        """The kernels (N * C', C or N * C, k, k) of the weights as they are."""
 
 
 class _LiftingConvolution(_Turned):
