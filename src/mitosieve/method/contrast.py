@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.difficulty.sampler import EpochSampler, RatioSampler, balancing_repeats, derive_generator
@@ -36,6 +36,11 @@ class ContrastStage(BaseModel):
     loss: SdsclConfig = SdsclConfig()
     train: TrainConfig = TrainConfig(batch_size=128, epochs=99, rates=((0.0, 1e-4),))
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "ContrastStage":
+        whole_epochs(self.train, warm_up=self.loss.warm_up if self.enabled else 0)
+        return self
+
 
 class OutOfFoldStage(BaseModel):
     """Networks that score labels of slides they have not seen, for the audit."""
@@ -48,6 +53,11 @@ class OutOfFoldStage(BaseModel):
     stages: Annotated[int, Field(ge=1, le=4)] = 3
     train: TrainConfig = TrainConfig(batch_size=128, epochs=25, rates=((0.0, 1e-4),))
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "OutOfFoldStage":
+        whole_epochs(self.train)
+        return self
+
 
 def train_contrast(stage: ContrastStage, course: Course, found: Verdicts) -> ContrastNet:
     """Stage SDSCL: batches hold both classes alike; every sample is seen twice, under two strong distortions.
@@ -55,7 +65,7 @@ def train_contrast(stage: ContrastStage, course: Course, found: Verdicts) -> Con
     An epoch has as many steps as the kept labels have batches, so the rarer class is seen more than once in it, as in
     the public code.
     """
-    epochs = whole_epochs(stage.train, "contrast.train")
+    epochs = whole_epochs(stage.train)
     kept = np.flatnonzero(found.kept)
     figures, others = (kept[course.label[kept] == value] for value in (1, 0))
     if len(figures) == 0 or len(others) == 0:
@@ -157,7 +167,7 @@ def score_out_of_fold(stage: OutOfFoldStage, course: Course) -> NDArray[np.float
             sampler=sampler,
             augments=(course.strong,),
             target=course.label,
-            steps=whole_epochs(stage.train, "out_of_fold.train") * sampler.steps_per_epoch,
+            steps=whole_epochs(stage.train) * sampler.steps_per_epoch,
             config=stage.train,
             objective=Supervised(CROSS_ENTROPY),
         )

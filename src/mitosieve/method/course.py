@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.difficulty.ledger import Ledger
-from mitosieve.errors import RecipeError
 from mitosieve.geometry import px_from_um
 from mitosieve.method.job import Job
 from mitosieve.method.labels import Labels
@@ -136,15 +135,22 @@ class Lesson:
     keep: Callable[[], object] | None = None
 
 
-def whole_epochs(config: TrainConfig, where: str) -> int:
+def whole_epochs(config: TrainConfig, *, warm_up: int = 0) -> int:
     """Number of epochs of a training that counts in them.
 
+    Args:
+        config: of the training.
+        warm_up: epochs at its start that do not count.
+
     Raises:
-        RecipeError: it is not a whole number, or the length is given as patches.
+        ValueError: it is not a whole number, the length is given as patches, or the warm-up leaves nothing; for a
+            recipe's validator, so that it is said before anything is trained.
     """
     if config.patch_visits is not None or config.epochs != int(config.epochs):
-        raise RecipeError(
-            f"{where}: this stage remembers by epochs, so it needs a whole number of them",
-            remedy=f"give {where}.epochs a whole number, and no patch_visits",
+        raise ValueError(
+            "this stage counts by epochs: give train.epochs a whole number, and leave out train.patch_visits"
         )
-    return int(config.epochs)
+    epochs = int(config.epochs)
+    if epochs <= warm_up:
+        raise ValueError(f"of {epochs} epochs {warm_up} are warm-up: raise train.epochs, or lower warm_up")
+    return epochs

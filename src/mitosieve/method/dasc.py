@@ -91,6 +91,8 @@ class DascRecipe(BaseModel):
         off = [part for part in needed if not getattr(self, part).enabled]
         if off:
             raise ValueError(f"what is off cannot be taken out: {', '.join(off)}")
+        if "levels" in self.controls and not self.memory.enabled:
+            raise ValueError("levels cannot be taken out where memory is off: there are none")
         return self
 
     @property

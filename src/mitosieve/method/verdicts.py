@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.difficulty.levels import LevelConfig, LevelHits, difficulty_levels, kept_rows
 from mitosieve.difficulty.memory import Memory, MemoryConfig
@@ -38,6 +38,11 @@ class MemoryStage(BaseModel):
     """Show the rarer class as often as the other in each epoch; else it would be forgotten for being rare."""
     train: TrainConfig = TrainConfig(batch_size=512, epochs=100, rates=((0.0, 1e-4),))
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "MemoryStage":
+        whole_epochs(self.train, warm_up=self.memory.warm_up if self.enabled else 0)
+        return self
+
 
 class LevelStage(BaseModel):
     """Difficulty levels: how they are learned and which are kept."""
@@ -49,6 +54,11 @@ class LevelStage(BaseModel):
     stages: Annotated[int, Field(ge=1, le=4)] = 3
     levels: LevelConfig = LevelConfig()
     train: TrainConfig = TrainConfig(batch_size=32, epochs=70, rates=((0.0, 1e-4),))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LevelStage":
+        whole_epochs(self.train, warm_up=self.levels.warm_up if self.enabled else 0)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +137,7 @@ class Verdicts:
 
 def remember(stage: MemoryStage, course: Course) -> Memory:
     """Stage DMU: train two branches, and keep what they thought of each label at every epoch."""
-    epochs = whole_epochs(stage.train, "memory.train")
+    epochs = whole_epochs(stage.train)
     if course.is_trained("memory"):
         memory = Memory.load(course.file(""))
         if not np.array_equal(memory.patch_id, course.labels.index.patch_id):
@@ -211,7 +221,7 @@ def learn_levels(
         with np.load(file, allow_pickle=False) as content:
             hits.restore({key: content[key] for key in content.files})
         return
-    epochs = whole_epochs(stage.train, "levels.train")
+    epochs = whole_epochs(stage.train)
     per_epoch = -(-len(rows) // stage.train.batch_size)
     pools = {f"{name} {value}": rows[level[rows] == value] for value in present}
     objective = LevelObjective(hits=hits, warm_up_steps=stage.levels.warm_up * per_epoch)
