@@ -104,8 +104,11 @@ class Course:
         return train_kept(network, training, self.job, lesson.keep)
 
     def is_trained(self, stage: str) -> bool:
-        """Whether the run holds the stage's network and all that was kept with it."""
-        return (self.job.file("networks") / self.folder / f"{stage}.safetensors").exists()
+        """Whether the run holds the stage's network and all that was kept with it; its checkpoint is then removed."""
+        done = (self.job.file("networks") / self.folder / f"{stage}.safetensors").exists()
+        if done:  # a kill may have spared it
+            (self.job.file("checkpoint") / self.folder / f"{stage}.safetensors").unlink(missing_ok=True)
+        return done
 
 
 @dataclass(frozen=True, kw_only=True)
