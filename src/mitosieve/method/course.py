@@ -68,12 +68,7 @@ class Course:
 
     def fresh(self, build: Callable[[], Network], stage: str) -> Network:
         """A network with the initial weights of this stage: the same on every way through the method."""
-        network = fresh(build, self.seed, stage)
-        if self.initial is not None:
-            for module in network.modules():
-                if isinstance(module, ResNetBody):
-                    load_public_weights(module, self.initial)
-        return network
+        return begun(fresh(build, self.seed, stage), self.initial)
 
     def trained(self, network: Network, lesson: "Lesson") -> Network:
         """Train a network and keep it; or take it from the run."""
@@ -136,6 +131,19 @@ class Lesson:
     objective: Objective
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     keep: Callable[[], object] | None = None
+
+
+def begun(network: Network, initial: Path | None) -> Network:
+    """The network with the weights of a safetensors file in all its bodies; as it is where there is no file.
+
+    Raises:
+        DetectorError: as `load_public_weights`.
+    """
+    if initial is not None:
+        for module in network.modules():
+            if isinstance(module, ResNetBody):
+                load_public_weights(module, initial)
+    return network
 
 
 def whole_epochs(config: TrainConfig, *, warm_up: int = 0) -> int:

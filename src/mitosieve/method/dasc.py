@@ -22,14 +22,14 @@ from mitosieve.method.contrast import (
     score_out_of_fold,
     train_contrast,
 )
-from mitosieve.method.course import Course
+from mitosieve.method.course import Course, begun
 from mitosieve.method.job import Job
 from mitosieve.method.labels import LabelConfig, Labels, gather_labels
 from mitosieve.method.negatives import Search, SearchConfig, balance, random_negatives, search_negatives
 from mitosieve.method.pool import PatchPool, render_frames
 from mitosieve.method.stage import tuned
 from mitosieve.method.verdicts import VERDICTS_FILE, LevelStage, MemoryStage, Verdicts, judge, remember
-from mitosieve.network.resnet import ContrastNet, ResNetConfig
+from mitosieve.network.resnet import ContrastNet, ResNetBody, ResNetConfig
 from mitosieve.patch.distortion import DistortionConfig, reach_px
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin
@@ -96,6 +96,12 @@ class DascRecipe(BaseModel):
         return self
 
     @property
+    def deepest(self) -> int:
+        """Residual stages of the deepest network."""
+        parts = (self.search, self.memory, self.levels, self.contrast, self.out_of_fold)
+        return max(part.stages for part in parts if part.enabled or part is self.contrast)
+
+    @property
     def margin_px(self) -> int:
         """Of the rendered frames."""
         side = self.network.input_px
@@ -145,7 +151,11 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
 
     Returns:
         The detector, which is also in the run's folder `detector`.
+
+    Raises:
+        DetectorError: the file of initial weights does not fit; said before anything is made.
     """
+    begun(ResNetBody(recipe.network.model_copy(update={"stages": recipe.deepest})), recipe.initial)
     with job.timed("candidates"):
         material = gather(recipe, job)
     with job.timed("negative search (NS)"):
@@ -213,6 +223,7 @@ def choose_labels(
             validation=material.validation,
             validation_rows=material.validation_rows,
             seed=recipe.seed,
+            initial=recipe.initial,
         )
         if recipe.search.enabled:
             chosen, told = search_negatives(what, job)

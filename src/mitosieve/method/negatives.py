@@ -5,6 +5,7 @@ are the negatives. Source: METHODS section 2.2, stages 0 and 1.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from mitosieve.difficulty.ledger import Ledger
 from mitosieve.difficulty.sampler import derive_generator
 from mitosieve.errors import TrainingError
+from mitosieve.method.course import begun
 from mitosieve.method.job import Job
 from mitosieve.method.labels import Labels
 from mitosieve.method.pool import PatchPool
-from mitosieve.method.stage import StageTask, train_stage
+from mitosieve.method.stage import StageTask, fresh, train_stage
 from mitosieve.network.loss import LossConfig
-from mitosieve.network.resnet import ResNetConfig
+from mitosieve.network.resnet import ResNetCam, ResNetConfig
 from mitosieve.patch.distortion import DistortionConfig
 from mitosieve.patch.index import Origin
 from mitosieve.train import TrainConfig
@@ -61,7 +63,9 @@ class Search:
         labels: figures, imposters and all candidates of the training slides.
         pool: their pixels.
         validation: the same of the validation slides, for the curve.
+        validation_rows: which of them.
         seed: of the run.
+        initial: safetensors file with the body's first weights; None is random ones.
     """
 
     config: SearchConfig
@@ -71,6 +75,7 @@ class Search:
     validation: PatchPool
     validation_rows: NDArray[np.intp]
     seed: int
+    initial: Path | None = None
 
 
 def search_negatives(what: Search, job: Job) -> tuple[NDArray[np.intp], dict[str, Any]]:
@@ -80,9 +85,10 @@ def search_negatives(what: Search, job: Job) -> tuple[NDArray[np.intp], dict[str
         TrainingError: the screening network takes no candidate for a figure, and there is no imposter.
     """
     learned = screening_rows(what)
+    shape = what.network.model_copy(update={"stages": what.config.stages})
     task = StageTask(
         name="screening",
-        network=what.network.model_copy(update={"stages": what.config.stages}),
+        network=shape,
         config=what.config.train,
         loss=CROSS_ENTROPY,
         augment=what.config.augment,
@@ -93,6 +99,7 @@ def search_negatives(what: Search, job: Job) -> tuple[NDArray[np.intp], dict[str
         validation_rows=what.validation_rows,
         ledger=Ledger.of(what.labels.index.patch_id),
         seed=what.seed,
+        start=begun(fresh(lambda: ResNetCam(shape), what.seed, "screening"), what.initial),
     )
     network = train_stage(task, job)
     score = what.pool.score(network, np.arange(len(what.labels)), job.compute, job.progress)
