@@ -35,7 +35,8 @@ class LabelConfig(BaseModel):
     window_um: float = Field(default=20.0, gt=0, le=500)
     """Side of a negative's window (DASC: 80 px)."""
     apart_um: float = Field(default=12.0, ge=0, le=100)
-    """A marked imposter nearer than this to a figure is left out: its patch shows the figure. Ours."""
+    """A marked imposter nearer than this to a figure is left out, for its patch shows the figure; one that would be
+    moved so near to a figure keeps its own place. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +152,8 @@ def _of_slide(entry: SlideEntry, plan: Plan, config: LabelConfig, job: Job) -> l
     taken[used] = nearest_free(marks_um[used], proposed_um, config.reach_um)
     place_l0 = marks.center_l0.copy()
     place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
+    astray = ~is_figure & (_distance(place_l0 * entry.mpp, figures_um) < config.apart_um)
+    place_l0[astray] = marks.center_l0[astray]
     free = _distance(proposed_um, marks_um) > config.reach_um
     free &= clear_of(proposed_um, figures_um, config)
 
