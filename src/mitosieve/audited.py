@@ -38,7 +38,7 @@ _COLUMNS = {
     ),
     SCORES_FILE: ("patch_id", "score"),
 }
-_REMEDY = "train again with recipe dasc; with --resume what is missing is made"
+_REMEDY = "train with recipe dasc to the end: again with --resume where it was cut off, else into a new folder"
 _LENGTH_TOLERANCE = 0.01
 
 T = TypeVar("T")

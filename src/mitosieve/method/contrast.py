@@ -145,14 +145,8 @@ def score_out_of_fold(stage: OutOfFoldStage, course: Course) -> NDArray[np.float
         return pd.read_parquet(path)["score"].to_numpy(dtype=np.float32)
     part_of = inner_parts(course, stage.parts)
     score = np.full(len(course.labels), np.nan, dtype=np.float32)
-    for part in range(stage.parts):
+    for part in np.unique(part_of).tolist():
         rows = np.flatnonzero(part_of != part)
-        if len(np.unique(course.label[rows])) < 2:
-            raise TrainingError(
-                f"{stage.parts} parts are too many: without one of them no figure, or nothing else, is left",
-                where=course.job.cohort.folder,
-                remedy="use fewer out_of_fold.parts, or add training slides",
-            )
         sampler = EpochSampler(
             rows,
             repeats=balancing_repeats(course.label[rows]),
@@ -173,15 +167,18 @@ def score_out_of_fold(stage: OutOfFoldStage, course: Course) -> NDArray[np.float
         )
         network = course.trained(course.fresh(lambda config=config: ResNetCam(config), name), lesson)
         mine = np.flatnonzero(part_of == part)
-        if len(mine):
-            score[mine] = course.pool.score(network, mine, course.job.compute)
+        score[mine] = course.pool.score(network, mine, course.job.compute)
     table = pd.DataFrame({"patch_id": course.labels.index.patch_id, "score": score})
     write_atomic(path, lambda file: table.to_parquet(file, index=False, compression="zstd"))
     return score
 
 
 def inner_parts(course: Course, parts: int) -> NDArray[np.int64]:
-    """Inner part of each label, (N,): cases dealt round, or slides where there are fewer cases than parts."""
+    """Inner part of each label, (N,): cases dealt round, or slides where there are fewer cases than parts.
+
+    Raises:
+        TrainingError: a part leaves a class without labels.
+    """
     slides = course.labels.index.slide_id
     case = {entry.slide_id: entry.case_id for entry in course.job.cohort.slides}
     group = np.array([case[str(slide_id)] for slide_id in slides])
@@ -189,7 +186,14 @@ def inner_parts(course: Course, parts: int) -> NDArray[np.int64]:
         group = slides
     names = derive_generator(course.seed, "inner parts").permutation(np.unique(group))
     number = {name: i % parts for i, name in enumerate(names)}
-    return np.array([number[name] for name in group], dtype=np.int64)
+    part_of = np.array([number[name] for name in group], dtype=np.int64)
+    if any(len(np.unique(course.label[part_of != part])) < 2 for part in np.unique(part_of)):
+        raise TrainingError(
+            f"{parts} inner parts are too many: without one of them no figure, or nothing else, is left",
+            where=course.job.cohort.folder,
+            remedy="use fewer out_of_fold.parts, add training slides, or give out_of_fold.enabled = false",
+        )
+    return part_of
 
 
 def save_embedding(network: ContrastNet, course: Course) -> None:

@@ -18,6 +18,7 @@ from mitosieve.difficulty.sampler import derive_generator
 from mitosieve.method.contrast import (
     ContrastStage,
     OutOfFoldStage,
+    inner_parts,
     save_embedding,
     score_out_of_fold,
     train_contrast,
@@ -160,6 +161,8 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
         material = gather(recipe, job)
     with job.timed("negative search (NS)"):
         course = choose_labels(recipe, job, material, "")
+        if recipe.out_of_fold.enabled:
+            inner_parts(course, recipe.out_of_fold.parts)  # what cannot be parted is refused before hours of training
     network = learn(recipe, course)
     for control in recipe.controls:
         run_control(recipe, job, material, course, control)
