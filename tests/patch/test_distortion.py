@@ -16,7 +16,7 @@ from mitosieve.patch.distortion import Distortion, DistortionConfig, confine, dr
 from mitosieve.patch.frames import Frame, FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader, cut_patches
-from mitosieve.patch.warp import warp_patches
+from mitosieve.patch.warp import place_in_patch, warp_patches
 from mitosieve.slide.plain import PlainSlide
 
 SIDE = 20
@@ -310,6 +310,29 @@ def test_beyond_the_frame_there_is_its_corner_colour():
     assert (patch == (240, 241, 239)).all(axis=2).mean() == pytest.approx(0.5, abs=0.06)
     for place in ((-500, 10), (500, 10), (10, -500), (10, 900)):
         assert (one(a_frame(pixels), place, drawn) == (240, 241, 239)).all()
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=40)
+def test_a_dot_appears_where_it_is_said_to(seed):
+    """A bright dot beside the centre lies at the computed place, whatever shift, turn, mirror and scale are drawn."""
+    side, config = 61, DistortionConfig(**NEVER, shift_px=6, scale=(0.6, 1.6))
+    drawn = draw_distortions(1, config, rng(seed))
+    offset = rng(seed + 1).uniform(-9, 9, (1, 2))
+    center = np.array([[70.3, 64.8]])
+    rows, columns = np.indices((130, 140))
+    dot = np.exp(-((columns - center[0, 0] - offset[0, 0]) ** 2 + (rows - center[0, 1] - offset[0, 1]) ** 2) / 8)
+    pixels = np.repeat(np.round(255 * dot)[..., None], 3, axis=2).astype(np.uint8)
+    patch = warp_patches(a_frame(pixels), center, drawn, patch_px=side)[0, ..., 0].astype(float)
+    rows, columns = np.indices(patch.shape)
+    seen = np.array([(patch * columns).sum(), (patch * rows).sum()]) / patch.sum()
+    assert np.linalg.norm(place_in_patch(offset, drawn, patch_px=side)[0] - seen) < 0.75
+
+
+def test_what_a_patch_misses_is_said_to_lie_outside():
+    """Far from the centre, beyond the patch's sides; the centre itself lies in the middle."""
+    found = place_in_patch(np.array([[0.0, 0.0], [100.0, 0.0]]), only(2), patch_px=SIDE)
+    assert found.tolist() == [[9.5, 9.5], [109.5, 9.5]]
 
 
 # rooms
