@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mitosieve import Cohort, Split
-from mitosieve.method.dasc import DascRecipe, gather
+from mitosieve.method.dasc import DascRecipe
 from mitosieve.method.job import Job
 from mitosieve.network.compute import Compute
 from mitosieve.phantom import PhantomConfig, make_phantom
@@ -54,10 +55,7 @@ def a_recipe(*more: str) -> DascRecipe:
 
 
 def a_job(cohort: Path, run: Path) -> Job:
+    """What the command line gives a method, on one thread as there."""
+    torch.set_num_threads(1)
     whole, split = Cohort.load(cohort), Split.load(cohort / "split.json")
     return Job(cohort=whole, fold=split.fold("A"), run=RunFolder(run), compute=Compute.choose("cpu"))
-
-
-def material(cohort: Path, run: Path):
-    """What the stages are given: labels of train and validation slides and their pixels."""
-    return gather(a_recipe(), a_job(cohort, run))
