@@ -204,7 +204,9 @@ class ContrastNet(ResNetCam):
         return network.train(self.training)
 
     def _projected(self, features_BChw: Tensor) -> Tensor:
-        return functional.normalize(self.projection(_pooled(features_BChw)), dim=1)
+        projected = self.projection(_pooled(features_BChw))
+        whole = torch.promote_types(projected.dtype, torch.float32)  # in half precision lengths are 1 to 0.4 % only
+        return functional.normalize(projected.to(whole), dim=1)
 
 
 class DualResNet(nn.Module):
