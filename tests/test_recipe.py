@@ -101,7 +101,17 @@ def test_what_a_run_writes_is_the_same_recipe(tmp_path, name):
 
 def test_names_are_those_that_load():
     """Every recipe of the package loads by its name, also where a folder of that name stands."""
-    assert recipe_names() == ["chsnet", "chsnet-paper", "chsnet-small", "finegrained", "finegrained-small", "swift"]
+    names = [
+        "chsnet",
+        "chsnet-paper",
+        "chsnet-small",
+        "dasc",
+        "dasc-small",
+        "finegrained",
+        "finegrained-small",
+        "swift",
+    ]
+    assert recipe_names() == names
     for name in recipe_names():
         assert load_recipe(name).method == name.partition("-")[0]
 
@@ -151,7 +161,7 @@ def test_the_last_override_counts():
         ("mining.threshold=1.5", ("mining.threshold", "1.5")),
         ("screening.rates=[]", ("screening", "rates")),
         ("seed=-1", ("seed", "-1")),
-        ("method=dasc", ("method is 'dasc'", "chsnet")),
+        ("method=unet", ("method is 'unet'", "chsnet", "dasc")),
     ],
 )
 def test_wrong_values_are_refused_by_key(override, words):
