@@ -50,7 +50,8 @@ class SearchConfig(BaseModel):
     stages: Annotated[int, Field(ge=1, le=4)] = 4
     """Of the screening network."""
     augment: DistortionConfig = DistortionConfig()
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = TrainConfig(batch_size=128, epochs=100, rates=((0.0, 1e-4),))
+    """An epoch shows each figure once; one of the public code's 25 shows each in four patches."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,9 @@ def remember(stage: MemoryStage, course: Course) -> Memory:
     if course.is_trained("memory"):
         memory = Memory.load(course.file(""))
         if not np.array_equal(memory.patch_id, course.labels.index.patch_id):
-            raise FrameError("the memory is of another patch index", where=course.file(""))
+            raise FrameError(
+                "the memory is of another patch index", where=course.file(""), remedy="train into a new folder"
+            )
         return memory
     config = course.shape(stage.stages)
     network = course.fresh(lambda: DualResNet(config), "memory")
