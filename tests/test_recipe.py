@@ -106,6 +106,7 @@ def test_names_are_those_that_load():
         "chsnet-paper",
         "chsnet-small",
         "dasc",
+        "dasc-paper",
         "dasc-small",
         "finegrained",
         "finegrained-small",

@@ -362,7 +362,7 @@ def test_inner_parts_are_of_cases_or_of_slides(course):
 # recipes
 
 
-@pytest.mark.parametrize("name", ["dasc", "dasc-small"])
+@pytest.mark.parametrize("name", ["dasc", "dasc-paper", "dasc-small"])
 def test_what_a_run_writes_is_the_same_recipe(tmp_path, name):
     """The effective recipe as TOML reads back equal, defaults and overrides included."""
     recipe = load_recipe(name, ["seed=9", CONTROLS, "initial=w.safetensors", "search.most=7"])
