@@ -126,13 +126,12 @@ def test_the_order_of_samples_changes_no_verdict(samples, random):
 
 
 @given(st.lists(SAMPLE, min_size=1, max_size=12))
-def test_suspicion_is_the_mean_of_four_percent_ranks(samples):
+def test_suspicion_is_the_mean_of_three_percent_ranks(samples):
     """(samples below + half of the equal ones + 1/2) / n within the label, for each quantity, by counting."""
     memory = remembered(samples)
     quantities = [
         [noise / COUNTED for noise in memory.noise],
         [1.0 if forget == COUNTED else forget / COUNTED for forget in memory.forget],
-        list(memory.scd),
         list(-memory.history[-1].astype(float)),
     ]
     found = suspicion(memory)
@@ -142,7 +141,7 @@ def test_suspicion_is_the_mean_of_four_percent_ranks(samples):
         for quantity in quantities:
             below = sum(quantity[other] < quantity[row] for other in own)
             equal = sum(quantity[other] == quantity[row] for other in own)
-            expected += (below + (equal + 1) / 2) / len(own) / 4
+            expected += (below + (equal + 1) / 2) / len(own) / 3
         assert value == pytest.approx(expected)
     assert ((found > 0) & (found <= 1)).all()
 
