@@ -7,8 +7,8 @@ imposters marked as figures, and half as many figures unmarked and background nu
 dasc-small on fold A with the controls "memory" (nothing is cleaned) and "rule", and scores the detectors on test cases
 against the TRUE figures, whatever was marked. A training label is wrong where what it says is not what its cell is.
 
-Prints, per share: precision and recall of the verdict "noise" by both rules and without the centroid condition, and of
-cleanlab's issues; area under the ROC curve of each ranking of the labels; F1 with and without cleaning. Then means.
+Prints, per share: precision and recall of the verdict "noise" by the recipe's rule, by that with its first thresholds
+and by the literal one, and of cleanlab's issues; area under the ROC curve of each ranking of the labels; F1 with and without cleaning. Then means.
 `--only-tables` reads runs that are there.
 """
 
@@ -33,6 +33,7 @@ from mitosieve.difficulty.memory import Memory
 from mitosieve.difficulty.ranking import cleanlab_verdict, mean_loss
 from mitosieve.difficulty.verdict import Verdict, VerdictConfig, suspicion, verdicts
 from mitosieve.evaluation import evaluate
+from mitosieve.method.dasc import DascRecipe
 from mitosieve.method.labels import Labels
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin
@@ -41,8 +42,16 @@ from mitosieve.recipe import FoldRun, load_recipe, train_fold
 from mitosieve.runfolder import write_json
 from mitosieve.sieve import detect
 
-COHORT = PhantomConfig(cases=12, slides_per_case=2, size_px=(1280, 1280), difficulty=0.3)
-SETTINGS = ('controls=["memory", "rule"]', "search.train.patch_visits=20000")
+COHORT = PhantomConfig(cases=12, slides_per_case=4, size_px=(1280, 1280), difficulty=0.3)
+SETTINGS = (
+    'controls=["memory", "rule"]',
+    "search.train.patch_visits=20000",
+    *(f"{part}.train.batch_size=32" for part in ("memory", "contrast", "out_of_fold")),
+    "contrast.train.epochs=40",
+    "out_of_fold.train.epochs=30",
+)
+"""Some hundred labels make few batches of 64: smaller ones, and more epochs where nothing is counted by them."""
+
 SAME_UM = 4.0
 """A label's cell is the true cell this near to its mark or place."""
 
@@ -97,8 +106,8 @@ def of_labels(folder: Path, cohort: Cohort) -> dict[str, float | None]:
     right = np.where(labels.index.label == 1, score, 1 - score).astype(np.float64)
     told: dict[str, float | None] = {"labels": len(labels), "wrong": int(wrong.sum())}
     for name, config in (
-        ("fraction", VerdictConfig()),
-        ("fraction without centroid", VerdictConfig(centroid=False)),
+        ("recipe", load_dasc().memory.verdict),
+        ("fraction with centroid, from 0.5", VerdictConfig()),
         ("literal", VerdictConfig(rule="literal")),
     ):
         told |= precision_recall(name, verdicts(memory, config, 1) == Verdict.NOISE.value, wrong)
@@ -119,6 +128,12 @@ def of_labels(folder: Path, cohort: Cohort) -> dict[str, float | None]:
         told[f"area {name}"] = float(roc_auc_score(wrong, value))
         told[f"area {name}, marks"] = float(roc_auc_score(wrong[marked], value[marked]))
     return told
+
+
+def load_dasc() -> DascRecipe:
+    recipe = load_recipe("dasc-small")
+    assert isinstance(recipe, DascRecipe)
+    return recipe
 
 
 def is_wrong(labels: Labels, cohort: Cohort) -> NDArray[np.bool_]:
