@@ -8,7 +8,8 @@ dasc-small on fold A with the controls "memory" (nothing is cleaned) and "rule",
 against the TRUE figures, whatever was marked. A training label is wrong where what it says is not what its cell is.
 
 Prints, per share: precision and recall of the verdict "noise" by the recipe's rule, by that with its first thresholds
-and by the literal one, and of cleanlab's issues; area under the ROC curve of each ranking of the labels; F1 with and without cleaning. Then means.
+and by the literal one, and of cleanlab's issues; area under the ROC curve of each ranking of the labels; F1 with and
+without cleaning. Then means.
 `--only-tables` reads runs that are there.
 """
 
