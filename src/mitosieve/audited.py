@@ -227,7 +227,11 @@ def _cohort(provenance: dict[str, Any], folder: Path) -> Cohort:
 def _read(path: Path, read: Callable[[], T]) -> T:
     """What a file holds; gone or broken, it is named."""
     if not path.is_file():
-        raise RunFolderError(f"has no {path.name} to audit", where=path.parent, remedy=_REMEDY)
+        raise RunFolderError(
+            f"has no {path.name} to audit",
+            where=path.parent,
+            remedy=_REMEDY + "; an audit needs memory.enabled and out_of_fold.enabled in the recipe",
+        )
     try:
         return read()
     except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:  # all that numpy and arrow raise

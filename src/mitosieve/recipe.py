@@ -26,7 +26,7 @@ from mitosieve.method.job import Job, Mapper
 from mitosieve.method.swift import SwiftRecipe, run_swift
 from mitosieve.network.compute import Compute, machine
 from mitosieve.progress import Progress
-from mitosieve.runfolder import RunFolder, write_atomic, write_json
+from mitosieve.runfolder import RunFolder, hash_file, write_atomic, write_json
 
 Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
 """Any method's recipe. A new method joins this union, `METHODS` and `run_recipe`."""
@@ -181,7 +181,9 @@ class FoldRun:
     def provenance(self) -> dict[str, Any]:
         """What a resumed run must agree with: recipe, fold and data."""
         chosen = self.split.fold(self.fold)
+        initial = getattr(self.recipe, "initial", None)
         return {
+            **({} if initial is None else {"initial_sha256": hash_file(initial) if initial.is_file() else "missing"}),
             "recipe": self.recipe.model_dump(mode="json"),
             "fold": {"name": self.fold, **{part: list(chosen.part(part)) for part in PARTS}},
             "cohort": str(self.cohort.folder.resolve()),

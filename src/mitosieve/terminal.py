@@ -71,6 +71,25 @@ def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
     print_table(rows, ("kept above the mining threshold", *columns))
 
 
+def print_balance(content: dict[str, Any]) -> None:
+    """What a negative search kept of each kind, and how the screening network scores it (negatives.json)."""
+    kinds = [kind for kind in ("figure", "imposter", "background") if kind in content]
+    rows = [
+        [kind, content[kind]["kept"], content[kind]["of"], *content[kind].get("score_quantiles", ("", "", ""))]
+        for kind in kinds
+    ]
+    print_table(rows, ("label", "kept", "of", "score, lowest tenth", "median", "highest tenth"))
+
+
+def print_verdicts(content: dict[str, Any]) -> None:
+    """Labels of each class by verdict and level (verdicts.json), and what is to be known of them."""
+    classes = [name for name in ("figures", "others") if name in content]
+    columns = tuple(content[classes[0]]) if classes else ()
+    print_table([[name, *(content[name][column] for column in columns)] for name in classes], ("labels", *columns))
+    for note in content.get("notes", ()):
+        warn(f"note: {note}")
+
+
 def print_regimes(content: dict[str, Any]) -> None:
     """The content of regimes.json: each regime's validation F1, the chosen one marked; notes to the error stream."""
     chosen = content["chosen"]["regime"]

@@ -47,6 +47,8 @@ def run(cohort, tmp_path_factory):
     out = tmp_path_factory.mktemp("dasc") / "run"
     told = mitosieve(*training(cohort, out, CONTROLS))
     assert told.code == 0, told.err
+    assert "lowest tenth" in told.out  # the balance of the negatives
+    assert "level 1" in told.out  # the verdicts
     return out
 
 

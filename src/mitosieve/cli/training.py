@@ -21,7 +21,16 @@ from mitosieve.cli.app import (
     split_of,
 )
 from mitosieve.errors import InputError, SlideError
-from mitosieve.terminal import print_regimes, print_rounds, print_scores, progress_bars, say, warn
+from mitosieve.terminal import (
+    print_balance,
+    print_regimes,
+    print_rounds,
+    print_scores,
+    print_verdicts,
+    progress_bars,
+    say,
+    warn,
+)
 
 if TYPE_CHECKING:
     from mitosieve.method.job import Mapper
@@ -62,6 +71,9 @@ def train(
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
     if (out / "mining.json").exists():
         print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
+    for name, show_it in (("negatives", print_balance), ("verdicts", print_verdicts)):
+        if (out / f"{name}.json").exists():
+            show_it(json.loads((out / f"{name}.json").read_text()))
     if (out / "regimes.json").exists():
         print_regimes(json.loads((out / "regimes.json").read_text()))
     warn(detector.describe())
