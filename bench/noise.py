@@ -4,7 +4,7 @@
 
 For each share of noise and each seed: draws a phantom in whose marks that share is wrong (figures marked as imposters,
 imposters marked as figures, and half as many figures unmarked and background nuclei marked as figures), trains recipe
-dasc-small on fold A with the controls "memory" (nothing is cleaned) and "rule", and scores the detectors on test cases
+dasc-small on fold A with the control "memory" (nothing is cleaned), and scores the detectors on test cases
 against the TRUE figures, whatever was marked. A training label is wrong where what it says is not what its cell is.
 
 Prints, per share: precision and recall of the verdict "noise" by the recipe's rule, by that with its first thresholds
@@ -43,9 +43,9 @@ from mitosieve.recipe import FoldRun, load_recipe, train_fold
 from mitosieve.runfolder import write_json
 from mitosieve.sieve import detect
 
-COHORT = PhantomConfig(cases=12, slides_per_case=4, size_px=(1280, 1280), difficulty=0.3)
+COHORT = PhantomConfig(cases=12, slides_per_case=3, size_px=(1280, 1280), difficulty=0.3)
 SETTINGS = (
-    'controls=["memory", "rule"]',
+    'controls=["memory"]',
     "search.train.patch_visits=20000",
     *(f"{part}.train.batch_size=32" for part in ("memory", "contrast", "out_of_fold")),
     "contrast.train.epochs=40",
