@@ -323,6 +323,8 @@ def test_arrays_of_another_index_are_refused(copied, tmp_path):
         ("verdicts", {"suspicion": 1.5}, "suspicion that is not 0 to 1"),
         ("verdicts", {"verdict": "odd"}, "unknown verdict"),
         ("verdicts", {"level": None}, "cannot be read"),
+        ("verdicts", {"level": 4}, "level that is not -1 to 3"),
+        ("labels", {"patch_id": "odd"}, "cannot be read"),
         ("out-of-fold", {"score": np.nan}, "score that is not 0 to 1"),
         ("labels", {"origin": "mined"}, "unknown origin"),
         ("labels", {"label": 1}, "not that of its origin"),

@@ -110,7 +110,7 @@ class AuditedRun:
         history = _arrays(folder / HISTORY_FILE, ("fused",))["fused"]
         embedding = _arrays(folder / EMBEDDING_FILE, ("patch_id", "z"))
         ids = {name: table["patch_id"].to_numpy() for name, table in tables.items()}
-        patch_id = ids[LABELS_FILE].astype(np.int64)
+        patch_id = _read(folder / LABELS_FILE, lambda: ids[LABELS_FILE].astype(np.int64))
         _check_index(patch_id, ids | {EMBEDDING_FILE: embedding["patch_id"]}, folder)
         for name, rows in ((HISTORY_FILE, history.T), (EMBEDDING_FILE, embedding["z"])):
             if rows.ndim != 2 or len(rows) != len(patch_id) or not rows.size:
@@ -137,8 +137,8 @@ class AuditedRun:
             centroid_rate=column(VERDICTS_FILE, "centroid_rate", np.float64),
             suspicion=column(VERDICTS_FILE, "suspicion", np.float64),
             out_of_fold=column(SCORES_FILE, "score", np.float64),
-            history=history.astype(np.float16),
-            embedding=embedding["z"].astype(np.float16),
+            history=_read(folder / HISTORY_FILE, lambda: history.astype(np.float16)),
+            embedding=_read(folder / EMBEDDING_FILE, lambda: embedding["z"].astype(np.float16)),
         )
         run._check_values()
         run._check_cohort(set(fold["train"]))
@@ -151,6 +151,7 @@ class AuditedRun:
             (LABELS_FILE, "a label that is not that of its origin", bool((self.label != self.is_figure).any())),
             (LABELS_FILE, "a place that is not finite", not np.isfinite(self.center_l0).all()),
             (VERDICTS_FILE, "an unknown verdict", not set(np.unique(self.verdict)) <= set(VERDICTS)),
+            (VERDICTS_FILE, "a level that is not -1 to 3", not set(np.unique(self.level)) <= {-1, 0, 1, 2, 3}),
             (VERDICTS_FILE, "a suspicion that is not 0 to 1", not _is_share(self.suspicion)),
             (SCORES_FILE, "a score that is not 0 to 1", not _is_share(self.out_of_fold)),
             (HISTORY_FILE, "a p(y) that is not 0 to 1", not _is_share(self.history[~np.isnan(self.history)])),

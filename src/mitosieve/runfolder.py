@@ -17,8 +17,9 @@ from collections.abc import Callable, Generator
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile
 
-from mitosieve.errors import RunFolderError, StorageError
+from mitosieve.errors import FormatError, RunFolderError, StorageError
 
 RUN_FORMAT = 1
 """Version of the run folder's layout; raised when an older run could be misread."""
@@ -98,6 +99,23 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 def write_json(path: Path, content: Any) -> Path:  # noqa: ANN401 - whatever JSON can hold
     """Write JSON with sorted keys, so that equal content is equal bytes."""
     return write_atomic(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Generator[None]:
+    """For reading a table or arrays that a run holds: broken, the file is named.
+
+    Raises:
+        FormatError: what is done inside finds no such file, or not what was written.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:  # all that numpy and arrow raise
+        raise FormatError(
+            f"cannot be read ({error})",
+            where=path,
+            remedy="put the file back; or delete it and the files of the stages after it, and use --resume",
+        ) from error
 
 
 def hash_file(path: Path) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mitosieve.errors import FrameError
-from mitosieve.runfolder import write_atomic
+from mitosieve.runfolder import reading, write_atomic
 
 _COLUMNS = ("times_seen", "loss_last", "loss_mean", "score_last", "score_mined")
 
@@ -100,8 +100,13 @@ class Ledger:
 
     @classmethod
     def load(cls, path: Path) -> "Ledger":
-        """Read what `save` wrote."""
-        table = pd.read_parquet(path)
-        ledger = cls.of(table["patch_id"].to_numpy(dtype=np.int64, copy=True))
-        ledger.restore({name: table[name].to_numpy() for name in table.columns})
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: it is broken.
+        """
+        with reading(path):
+            table = pd.read_parquet(path)
+            ledger = cls.of(table["patch_id"].to_numpy(dtype=np.int64, copy=True))
+            ledger.restore({name: table[name].to_numpy() for name in table.columns})
         return ledger

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.difficulty.sampler import EpochSampler, RatioSampler, balancing_repeats, derive_generator
-from mitosieve.errors import TrainingError
+from mitosieve.errors import FrameError, TrainingError
 from mitosieve.method.course import Course, Lesson, whole_epochs
 from mitosieve.method.negatives import CROSS_ENTROPY
 from mitosieve.method.objectives import ContrastObjective, SdsclConfig
@@ -21,7 +21,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.network.resnet import ContrastNet, ResNetCam
 from mitosieve.objective import Supervised
 from mitosieve.patch.distortion import Distortion
-from mitosieve.runfolder import write_atomic
+from mitosieve.runfolder import reading, write_atomic
 from mitosieve.train import TrainConfig
 
 
@@ -139,10 +139,17 @@ def score_out_of_fold(stage: OutOfFoldStage, course: Course) -> NDArray[np.float
 
     Raises:
         TrainingError: a part leaves a class without labels.
+        FormatError: scores of an earlier run are broken.
+        FrameError: they are of another patch index.
     """
     path = course.file("out-of-fold.parquet")
     if path.exists():
-        return pd.read_parquet(path)["score"].to_numpy(dtype=np.float32)
+        with reading(path):
+            table = pd.read_parquet(path)
+            score, of = table["score"].to_numpy(dtype=np.float32), table["patch_id"].to_numpy()
+        if not np.array_equal(of, course.labels.index.patch_id):
+            raise FrameError("the scores are of another patch index", where=path, remedy="train into a new folder")
+        return score
     part_of = inner_parts(course, stage.parts)
     score = np.full(len(course.labels), np.nan, dtype=np.float32)
     for part in np.unique(part_of).tolist():

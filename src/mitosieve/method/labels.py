@@ -20,7 +20,7 @@ from mitosieve.method.job import Job
 from mitosieve.method.proposals import propose
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.plan import Plan
-from mitosieve.runfolder import write_atomic
+from mitosieve.runfolder import reading, write_atomic
 
 
 class LabelConfig(BaseModel):
@@ -99,19 +99,24 @@ class Labels:
 
     @classmethod
     def load(cls, path: Path) -> "Labels":
-        """Read what `save` wrote."""
-        table = pd.read_parquet(path)
-        index = PatchIndex(
-            patch_id=table["patch_id"].to_numpy(dtype=np.int64),
-            slide_id=table["slide_id"].to_numpy(dtype=np.str_),
-            center_l0=table[["x", "y"]].to_numpy(dtype=np.float64),
-            angle_deg=np.zeros(len(table)),
-            origin=table["origin"].to_numpy(dtype=np.str_),
-            label=table["label"].to_numpy(dtype=np.int8),
-            mpp=float(table["mpp"].iloc[0]),
-        )
-        offset = table[["offset_x_um", "offset_y_um"]].to_numpy(dtype=np.float64)
-        return cls(index=index, mark=table["mark"].to_numpy(dtype=np.int64), offset_um=offset)
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: it is broken.
+        """
+        with reading(path):
+            table = pd.read_parquet(path)
+            index = PatchIndex(
+                patch_id=table["patch_id"].to_numpy(dtype=np.int64),
+                slide_id=table["slide_id"].to_numpy(dtype=np.str_),
+                center_l0=table[["x", "y"]].to_numpy(dtype=np.float64),
+                angle_deg=np.zeros(len(table)),
+                origin=table["origin"].to_numpy(dtype=np.str_),
+                label=table["label"].to_numpy(dtype=np.int8),
+                mpp=float(table["mpp"].iloc[0]),
+            )
+            offset = table[["offset_x_um", "offset_y_um"]].to_numpy(dtype=np.float64)
+            return cls(index=index, mark=table["mark"].to_numpy(dtype=np.int64), offset_um=offset)
 
 
 def gather_labels(cases: tuple[str, ...], plan: Plan, config: LabelConfig, job: Job) -> Labels:

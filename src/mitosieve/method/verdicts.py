@@ -17,7 +17,7 @@ from mitosieve.errors import FrameError
 from mitosieve.method.course import Course, Lesson, whole_epochs
 from mitosieve.method.objectives import LevelObjective, MemoryObjective
 from mitosieve.network.resnet import DualResNet, LevelNet
-from mitosieve.runfolder import write_atomic
+from mitosieve.runfolder import reading, write_atomic
 from mitosieve.train import TrainConfig
 
 VERDICTS_FILE = "verdicts.parquet"
@@ -118,9 +118,14 @@ class Verdicts:
         """Read what `save` wrote.
 
         Raises:
+            FormatError: it is broken.
             FrameError: it is of another patch index.
         """
-        table = pd.read_parquet(path)
+        with reading(path):
+            return cls._of_table(pd.read_parquet(path), path, patch_id)
+
+    @classmethod
+    def _of_table(cls, table: pd.DataFrame, path: Path, patch_id: NDArray[np.int64]) -> "Verdicts":
         if not np.array_equal(table["patch_id"].to_numpy(), patch_id):
             raise FrameError("the verdicts are of another patch index", where=path, remedy="train into a new folder")
         return cls(
@@ -220,7 +225,7 @@ def learn_levels(
         return
     file = course.file(f"hits {name}.npz")
     if course.is_trained(name):
-        with np.load(file, allow_pickle=False) as content:
+        with reading(file), file.open("rb") as whole, np.load(whole, allow_pickle=False) as content:
             hits.restore({key: content[key] for key in content.files})
         return
     epochs = whole_epochs(stage.train)
