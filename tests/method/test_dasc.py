@@ -183,6 +183,31 @@ def test_checkpoints_that_a_kill_spared_are_removed(cohort, run, copied):
     assert files_of(copied) == files_of(run)
 
 
+@pytest.mark.parametrize(
+    ("broken", "gone"),
+    [
+        ("places/train.parquet", ()),
+        ("labels.parquet", ()),
+        ("ledger-screening.parquet", ("labels.parquet",)),
+        ("verdicts.parquet", ()),
+        ("memory.parquet", ("verdicts.parquet",)),
+        ("out-of-fold.parquet", ()),
+    ],
+)
+def test_a_broken_file_is_named_when_a_run_is_resumed(cohort, copied, broken, gone):
+    """And nothing is trained over it."""
+    shutil.rmtree(copied / "detector")
+    for name in gone:
+        (copied / name).unlink()
+    half = (copied / broken).read_bytes()[:100]
+    (copied / broken).write_bytes(half)
+    told = mitosieve(*training(cohort, copied, CONTROLS), "--resume")
+    assert told.code == 2
+    assert "cannot be read" in told.err
+    assert "Traceback" not in told.err
+    assert (copied / broken).read_bytes() == half
+
+
 def test_killed_and_resumed(cohort, run, tmp_path):
     """At a moment that nobody chose: the bytes of a run that was left in peace."""
     out = tmp_path / "run"
@@ -388,6 +413,7 @@ def test_what_a_run_writes_is_the_same_recipe(tmp_path, name):
         (['controls=["levels"]', "memory.enabled=false"], ("levels cannot be taken out",)),
         (['controls=["noise"]'], ("controls",)),
         (["search.stages=5"], ("search.stages", "5")),
+        (["levels.levels.components=4"], ("levels.levels.components", "4")),
         (["contrast.loss.clusters=[4]"], ("contrast.loss.clusters",)),
         (["contrast.loss.q=0"], ("contrast.loss.q",)),
         (["locate_above=1.5"], ("locate_above", "1.5")),

@@ -24,8 +24,8 @@ class LevelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    components: int = Field(default=3, ge=1, le=10)
-    """Levels of each class at most."""
+    components: int = Field(default=3, ge=1, le=3)
+    """Levels of each class at most; the contrastive loss has weights for three."""
     n_init: int = Field(default=10, ge=1, le=100)
     """Starts of each mixture; the likeliest is taken."""
     max_iter: int = Field(default=100, ge=1, le=100_000)
