@@ -291,6 +291,10 @@ BROKEN = {
     "missing": (lambda s: without(s, "layer1.0.conv1.weight"), r"layer1\.0\.conv1\.weight is missing"),
     "shape": (lambda s: {**s, "conv1.weight": torch.rand(8, 1, 7, 7)}, r"conv1\.weight is \(8, 1, 7, 7\), not"),
     "foreign": (lambda s: {**s, "layer1.0.conv3.weight": torch.rand(1)}, r"layer1\.0\.conv3\.weight is foreign"),
+    "not a number": (
+        lambda s: {**s, "bn1.weight": s["bn1.weight"] * torch.nan},
+        r"bn1\.weight holds numbers that are not finite",
+    ),
     "many": (lambda s: {"fc.weight": s["fc.weight"]}, r"conv1\.weight is missing; .*; and \d+ more"),
 }
 

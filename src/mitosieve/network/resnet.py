@@ -303,8 +303,8 @@ def load_public_weights(body: ResNetBody, path: Path) -> None:
         path: a safetensors file.
 
     Raises:
-        DetectorError: no such file, no safetensors, or a key that is missing, of another shape or foreign. Then
-            nothing was changed.
+        DetectorError: no such file, no safetensors, or a key that is missing, of another shape, not finite or foreign.
+            Then nothing was changed.
     """
     try:
         given = tensors_from_bytes(path.read_bytes())
@@ -335,6 +335,8 @@ def _faults(own: dict[str, Tensor], given: dict[str, Tensor]) -> Iterator[str]:
             yield f"{name} is {tuple(given[name].shape)}, not {tuple(value.shape)}"
         elif name not in given and not name.endswith("num_batches_tracked"):
             yield f"{name} is missing"
+        elif name in given and not given[name].isfinite().all():
+            yield f"{name} holds numbers that are not finite"
     for name in given:
         if name not in own:
             yield f"{name} is foreign"
