@@ -62,7 +62,7 @@ class Stage(View):
     """Where a detection lies: at the place that was looked at, or at the peak of the network's class-activation map of
     that patch (`locate.locate_peaks`), for networks that have one: kind resnet. One stage of a detector at most."""
     locate_above: float = Field(default=0.9, ge=0, le=1)
-    """Sigmoid of the map from which on an area belongs to a peak (METHODS 2.6); of locate "activation" alone."""
+    """Sigmoid of the map from which on an area belongs to a peak (DASC's public code); of locate "activation" alone."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()

@@ -56,7 +56,8 @@ def locate_peaks(
     the first by y, then x, counts. Where the maximum is below `locate_above`, its own place is the peak. The patch is
     looked at as it is: turns are for scores.
 
-    Source: METHODS 2.6 (sigmoid, resized to the patch, threshold 0.9). Differs: one peak a candidate, where the public
+    Source: DASC's public code (sigmoid, resized to the patch, threshold 0.9). Differs: one peak a candidate, where the
+    public
     code pastes all maps into one as large as the slide and takes every area of that; here `sieve.merge` joins the
     peaks of candidates that saw the same figure.
 

@@ -42,7 +42,7 @@ def groups(ids):
 
 
 def slow_temperatures(z, ids, label, tau):
-    """METHODS 2.3 cluster by cluster."""
+    """The formula of SBCL (ICCV 2023), cluster by cluster."""
     rho, of_class = [], []
     for number in range(max(ids) + 1):
         own = [z[i] for i in range(len(z)) if ids[i] == number]
@@ -144,7 +144,7 @@ def test_embeddings_of_16_bits_will_do():
 
 
 def test_subclasses_are_written_back_by_sample():
-    """Classes mixed in any order: each sample is in a cluster of its own class and its own bundle (METHODS 2.5, 2)."""
+    """Classes mixed in any order: each sample is in a cluster of its own class and its own bundle ."""
     z, of = bundles(count=6)
     label = (of >= 4).astype(np.int8)
     order = np.random.default_rng(3).permutation(len(z))

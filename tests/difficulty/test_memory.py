@@ -74,7 +74,7 @@ def slow_distances(patterns, labels):
 
 
 class SlowMemory:
-    """METHODS 2.2 and 2.4 by a dictionary and loops."""
+    """The memory by a dictionary and loops."""
 
     def __init__(self):
         names = (*COUNTS, "scd")
@@ -153,7 +153,7 @@ def test_the_order_of_rows_does_not_matter(training, order):
 
 
 def test_two_epochs_by_hand():
-    """Two samples, momentum 0.9 in 100 epochs, no warm-up: the numbers of METHODS 2.2 with pencil and paper."""
+    """Two samples, momentum 0.9 in 100 epochs, no warm-up: the numbers of DASC's public code with pencil and paper."""
     memory = a_memory(label=[1, 0], config=MemoryConfig(momentum=0.9, warm_up=0), epochs=100, features=0)
     assert memory.confidence.tolist() == [[0.5, 0.5]] * 3
     assert memory.centroid.tolist() == [0.5, 0.5]

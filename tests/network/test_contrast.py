@@ -49,7 +49,7 @@ def mean_log_share(logits, positives, rivals):
 
 
 def by_hand(z, label, cluster, level, temperature, config):
-    """METHODS 2.3, anchor by anchor."""
+    """SBCL (ICCV 2023), anchor by anchor."""
     samples, views, _ = z.shape
     anchors = [(s, v) for s in range(samples) for v in range(views)]
     label, cluster, level = label.tolist(), cluster.tolist(), level.tolist()

@@ -25,7 +25,7 @@ def centroid_distances(active: NDArray[np.uint8], label: NDArray[np.integer]) ->
         (N,) distances, 0..sqrt(F). Equal distances are equal numbers, across classes too.
 
     Source:
-        METHODS 2.2 (SCD); Forouzesh and Thiran (arXiv 2307.10718) without the scaling.
+        DASC's public code (SCD); Forouzesh and Thiran (arXiv 2307.10718) without the scaling.
     """
     size = np.bincount(label, minlength=2)
     firing = _count_firing(active, label)

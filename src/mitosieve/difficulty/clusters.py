@@ -46,7 +46,7 @@ def spherical_kmeans(
         ValueError: no sample, no cluster asked for, or an embedding is not of length 1 (to 0.01).
 
     Source:
-        tol and max_iter are METHODS 2.2, stage 4; start, stop and empty clusters are our reading.
+        tol and max_iter are those of DASC's public code; start, stop and empty clusters are our reading.
     """
     points = _checked(z)
     if k < 1:
@@ -74,7 +74,8 @@ def subclasses(
 ) -> NDArray[np.int64]:
     """A cluster for each sample, within its class; numbers are unique across classes, without gaps.
 
-    Row i of the answer is of row i of `z`: what is computed class by class is written back by row (METHODS 2.5, 2).
+    Row i of the answer is of row i of `z`: what is computed class by class is written back by row
+    (DASC's public code writes it back in another order).
     The order of rows changes no sample's cluster.
 
     Args:
@@ -127,7 +128,7 @@ def class_temperatures(
         ValueError: an id without samples or of two classes, or as in `spherical_kmeans`.
 
     Source:
-        METHODS 2.3; clusters without extent are our reading.
+        SBCL (ICCV 2023); clusters without extent are our reading.
     """
     points = _checked(z)
     sizes = np.bincount(ids)

@@ -20,7 +20,7 @@ CLASS_NAMES = ("other", "figure")
 
 
 class LevelConfig(BaseModel):
-    """Levels of difficulty; the defaults are METHODS 2.2 and 2.4."""
+    """Levels of difficulty; three, and a hit rate of 0.5, are those of DASC's public code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,8 +67,8 @@ def difficulty_levels(
         ValueError: a rate of a hard sample is not finite.
 
     Source:
-        METHODS 2.4 `gmm_hard` (reconstruction). Differs from the public code, which discards samples that were never
-        learned (forget rate 1): here they are the hardest, and whether they can be learned is asked of the network.
+        The mixture is a reconstruction (docs/dasc.md). Differs from the public code, which discards samples
+        that were never learned (forget rate 1): here they are the hardest, and whether they can be learned is asked of the network.
     """
     levels = np.zeros(len(label), dtype=np.int8)
     notes: list[str] = []
@@ -182,7 +182,7 @@ def kept_rows(
         ValueError: a hard sample has no level, or another one has.
 
     Source:
-        METHODS 2.2, stage 3.
+        DASC's public code, stage 3.
     """
     hard = verdict == Verdict.HARD.value
     if not np.array_equal(hard, np.asarray(levels) > 0):

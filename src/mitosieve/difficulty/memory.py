@@ -44,7 +44,7 @@ class MemoryConfig(BaseModel):
         So the memory is as full at the end of every training, however long: 1 - 0.99^100 = 0.63 of the way.
 
         Source:
-            Reconstruction (METHODS 2.2, marked [I]): with 0.99 itself a short training flags almost no noise.
+            Reconstruction (docs/dasc.md): with 0.99 itself a short training flags almost no noise.
         """
         return self.momentum ** (100 / epochs)
 
@@ -109,7 +109,7 @@ class Memory:
         epochs: int,
         features: int = 0,
     ) -> "Memory":
-        """An empty memory: every c is 1 / N and every d is 1 - 1 / N (METHODS 2.2), N the number of samples.
+        """An empty memory: every c is 1 / N and every d is 1 - 1 / N (DASC's public code), N the number of samples.
 
         Raises:
             ValueError: an id stands twice, or labels are not N of 0 and 1.
@@ -192,7 +192,7 @@ class Memory:
             ValueError: the epoch is not one of the training, or has ended already.
 
         Source:
-            METHODS 2.2; the counts and their start (epoch >= warm_up; the sum of SCD one later) are its 2.4,
+            DASC's public code; the counts and their start (epoch >= warm_up; the sum of SCD one later) are
             a reconstruction.
         """
         if not 0 <= epoch < self.epochs or self.ended[epoch]:
@@ -240,14 +240,14 @@ class Memory:
 
     @property
     def forget_rate(self) -> NDArray[np.float64]:
-        """(N,) forget / (forget + learning); 1 where never learned, so too where never counted (METHODS 2.2)."""
+        """(N,) forget / (forget + learning); 1 where never learned, so too where never counted (DASC's public code)."""
         return np.where(self.learning == 0, 1.0, self.forget / np.maximum(self.counted, 1))
 
     @property
     def centroid_rate(self) -> NDArray[np.float64]:
         """(N,) (scd + 1e-6) / epochs in which it was summed; 0 where none.
 
-        The public code divides by learning + forget - 20, which is that number for its warm-up (METHODS 2.2).
+        The public code divides by learning + forget - 20, which is that number for its warm-up of 20.
         """
         return np.where(self.scd_epochs == 0, 0.0, (self.scd + 1e-6) / np.maximum(self.scd_epochs, 1))
 

@@ -1,7 +1,7 @@
 """What a memory says of each label: clean, hard or noise; and how probably it is wrong.
 
-Knows a `Memory` and numbers: no pixels, no networks. The count of METHODS 2.2 is public, the rules are not: the
-"fraction" rule is the reconstruction of METHODS 2.4, and the ranking `suspicion` is ours.
+Knows a `Memory` and numbers: no pixels, no networks. What DASC's public code counts is known, but not how it
+concludes from it: the "fraction" rule is a reconstruction (docs/dasc.md), and the ranking `suspicion` is ours.
 """
 
 from enum import StrEnum
@@ -32,7 +32,7 @@ class Verdict(StrEnum):
 
 
 class VerdictConfig(BaseModel):
-    """The rule and its thresholds; the defaults are METHODS 2.4."""
+    """The rule and its thresholds; the defaults are the first reconstruction, the recipes' are in docs/dasc.md."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,8 +75,8 @@ def verdicts(memory: Memory, config: VerdictConfig, seed: int) -> NDArray[np.str
         RecipeError: centroid rates are asked for and the memory has none.
 
     Source:
-        METHODS 2.4 `type` (reconstruction; "literal" is 2.2). Which values are high is our reading of "upper
-        component": see `upper_component`.
+        "literal" is DASC's public code, "fraction" a reconstruction (docs/dasc.md). Which values are high
+        is our reading of "upper component": see `upper_component`.
     """
     _check_counted(memory)
     if config.rule == "literal":
@@ -98,7 +98,7 @@ def suspicion(memory: Memory) -> NDArray[np.float64]:
         TrainingError: a sample was never visited after warm-up.
 
     Source:
-        The first two are DASC's quantities (METHODS 2.4); putting them together with the mean confidence, with equal
+        The first two are DASC's quantities (docs/dasc.md); putting them together with the mean confidence, with equal
         weights and by ranks, is ours. The centroid rate has no say: it does not tell wrong labels where they were
         planted, and on tissue it is lower for the figures that experts disagree on (docs/results.md).
     """

@@ -1,7 +1,7 @@
 """Negative search, the first stage of DASC (NS): which candidates that are no figure are worth learning from.
 
 A screening network learns figures against random candidates, half of each batch; candidates that it takes for figures
-all the same are the negatives. Source: METHODS section 2.2, stages 0 and 1.
+all the same are the negatives. Source: DASC's public code, stages 0 and 1.
 """
 
 from dataclasses import dataclass

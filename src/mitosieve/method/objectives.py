@@ -35,7 +35,7 @@ def over_views(image: Tensor) -> Tensor:
 class MemoryObjective:
     """Two branches and their fusion, each sample's past kept in memory: stage DMU.
 
-    Source: METHODS section 2.2, stage 2: 0.25 CE(weak) + 0.25 CE(strong) + 0.5 CE(fused).
+    Source: DASC's public code, stage 2: 0.25 CE(weak) + 0.25 CE(strong) + 0.5 CE(fused).
 
     Attributes:
         memory: of the labels.
@@ -72,7 +72,7 @@ class MemoryObjective:
 class LevelObjective:
     """Which difficulty level a hard sample is of, and how often the network was right: stage DLE.
 
-    Source: METHODS section 2.2, stage 3.
+    Source: DASC's public code, stage 3.
 
     Attributes:
         hits: of the labels.
@@ -134,7 +134,8 @@ class SdsclConfig(BaseModel):
 class ContrastObjective:
     """Subclass contrast, classification by difficulty, and localisation: stage SDSCL.
 
-    Source: METHODS sections 2.2 (stage 4), 2.3 and 2.4; how the terms are put together is a reconstruction.
+    Source: DASC's public code (stage 4), SBCL (ICCV 2023); how the terms are put together is a
+    reconstruction (docs/dasc.md).
 
     Attributes:
         config: weights and numbers.

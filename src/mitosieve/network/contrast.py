@@ -59,7 +59,7 @@ def subclass_contrast(
     Returns:
         (B,) in nats, single precision at least, whatever the features' precision. Every term is 0 or more.
 
-    Source: METHODS 2.3 for both terms, as in SBCL (ICCV 2023), and 2.4 for the weights and the finer term, which are
+    Source: SBCL (ICCV 2023) for both terms, and docs/dasc.md for the weights and the finer term, which are
     a reconstruction: the public code of DASC calls a loss that it lacks.
     """
     samples, views, _ = z.shape

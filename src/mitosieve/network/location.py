@@ -61,7 +61,7 @@ def location_loss(activation: Tensor, place_px: Tensor, patch_px: int, config: L
         t z - log(1 / t^2) / t + 1 / t        elsewhere:
 
     the extended log-barrier of Kervadec et al. (2019), below 0 where d is well within the margin. That DASC applies it
-    to the distance less the margin is a reconstruction: METHODS 2.2 (stage 4) and 2.7 name margin and t alone.
+    to the distance less the margin is a reconstruction: the public code names margin and t alone.
 
     Args:
         activation: (B, h, w) map of "mitotic figure".

@@ -76,7 +76,7 @@ def generalised_cross_entropy(logit: Tensor, target: Tensor, *, q: float = 0.7) 
         target: (B,) 1 for a figure, 0 otherwise; nothing between.
         q: above 0, at most 1.
 
-    Source: Zhang & Sabuncu, NeurIPS 2018; METHODS 2.3.
+    Source: Zhang & Sabuncu, NeurIPS 2018; SBCL (ICCV 2023).
     """
     return -torch.expm1(-q * cross_entropy(logit, target)) / q
 
@@ -91,6 +91,6 @@ def smoothed_cross_entropy(logit: Tensor, target: Tensor, *, smoothing: float = 
         target: (B,) 1 for a figure, 0 otherwise.
         smoothing: 0 to below 1; 0 is the cross-entropy.
 
-    Source: Szegedy et al., CVPR 2016, section 7; METHODS 2.2 (stage 4).
+    Source: Szegedy et al., CVPR 2016, section 7; DASC's public code (stage 4).
     """
     return cross_entropy(logit, target.to(logit.dtype) * (1 - smoothing) + smoothing / 2)

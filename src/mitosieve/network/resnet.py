@@ -1,7 +1,7 @@
 """A ResNet of basic blocks, and the networks that stand on it: with a class-activation map, two branches, levels.
 
 The layout is that of the public ResNet-18 (He et al. 2016, table 1) down to the names in its state dict, so that its
-public weights fit; which network does what is METHODS 2.2 to 2.4 (DASC, after Mitosis-UTS). Letters in shapes: B batch,
+public weights fit; what each does is told in docs/dasc.md (DASC, after Mitosis-UTS). Letters in shapes: B batch,
 C channels of the last stage, M maps, H rows, W columns, h and w those of a map. Knows no patches and no slides.
 """
 
@@ -32,14 +32,14 @@ SLICED_BELOW = 16
 """With fewer channels a projection takes every second pixel first and convolves then (see `chsnet.SLICED_BELOW`)."""
 
 PROJECTED = (512, 128)
-"""Features of the projection's two layers (METHODS 2.4: our reading)."""
+"""Features of the projection's two layers (docs/dasc.md: our reading)."""
 
 NAMED_AT_MOST = 3
 """Keys of a weight file that a message names."""
 
 
 class ResNetConfig(BaseModel):
-    """Depth, width and head; the defaults are the final network's of METHODS 2.2: 80 px, three stages, two maps."""
+    """Depth, width and head; the defaults are those of DASC's final network: 80 px, three stages, two maps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +73,7 @@ class ResNetConfig(BaseModel):
 class ResNetBody(nn.Module):
     """7x7 convolution of stride 2, max-pool of stride 2, then stages of two basic blocks; without a decision.
 
-    Images are 0..1, without the mean and deviation that the public weights were trained with (METHODS 2.2).
+    Images are 0..1, without the mean and deviation that the public weights were trained with (DASC's public code).
 
     Attributes:
         channels: C.
@@ -122,7 +122,7 @@ class ResNetCam(nn.Module):
     halving layers are padded; upsampling shows it (stride_px - 1) / 2 px further down and right. The public code reads
     places off the upsampled map as they are, and so is done here: what training says of places must do the same.
 
-    Source: METHODS 2.2 (NS-a) and 2.7.
+    Source: DASC's public code, after Mitosis-UTS.
     """
 
     def __init__(self, config: ResNetConfig) -> None:
@@ -171,7 +171,7 @@ class ResNetCam(nn.Module):
 class ContrastNet(ResNetCam):
     """A `ResNetCam` and a projection of its pooled features, for the contrastive term of training alone.
 
-    FC 512, ReLU, FC 128, L2 norm (METHODS 2.4: our reading; the public head is missing).
+    FC 512, ReLU, FC 128, L2 norm (docs/dasc.md: our reading; the public head is missing).
     """
 
     def __init__(self, config: ResNetConfig) -> None:
@@ -210,7 +210,7 @@ class ContrastNet(ResNetCam):
 
 
 class DualResNet(nn.Module):
-    """Two bodies with weights of their own, one a view, a decision on each and one on both (METHODS 2.2, stage 2)."""
+    """Two bodies with weights of their own, one a view, a decision on each and one on both (DASC, stage 2)."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ class DualResNet(nn.Module):
 
 
 class LevelNet(nn.Module):
-    """A decision between difficulty levels on the pooled features (METHODS 2.2, stage 3).
+    """A decision between difficulty levels on the pooled features (DASC's public code, stage 3).
 
     Args:
         config: of the body; `maps` and `upsample` have no say.

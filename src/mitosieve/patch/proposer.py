@@ -38,7 +38,7 @@ class ComponentProposer(BaseModel):
     The defaults are DASC's for inference; for training it takes 1.25 um2 and merges within 13.75 um. Of `components`
     its `exclusion_um` and `window_um`, which choose negatives, do nothing here.
 
-    Source: METHODS 2.2 (stage 0) and 2.6; that the threshold is Otsu's on the slide's sample is a reconstruction.
+    Source: DASC's public code; that the threshold is Otsu's on the slide's sample is a reconstruction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
