@@ -68,7 +68,8 @@ def difficulty_levels(
 
     Source:
         The mixture is a reconstruction (docs/dasc.md). Differs from the public code, which discards samples
-        that were never learned (forget rate 1): here they are the hardest, and whether they can be learned is asked of the network.
+        that were never learned (forget rate 1): here they are the hardest, and whether they can be learned is asked of
+        the network.
     """
     levels = np.zeros(len(label), dtype=np.int8)
     notes: list[str] = []

@@ -5,6 +5,7 @@ Reads in the order of the method: candidates and negative search (NS), dynamic m
 its public code, the parts that the code lacks are a reconstruction (docs/dasc.md says which).
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.difficulty.sampler import derive_generator
+from mitosieve.errors import TrainingError
 from mitosieve.method.contrast import (
     ContrastStage,
     OutOfFoldStage,
@@ -164,8 +166,7 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
         if recipe.out_of_fold.enabled:
             inner_parts(course, recipe.out_of_fold.parts)  # what cannot be parted is refused before hours of training
     network = learn(recipe, course)
-    for control in recipe.controls:
-        run_control(recipe, job, material, course, control)
+    run_controls(recipe, job, material, course)
     with job.timed("for the audit"):
         save_embedding(network, course)
         if recipe.out_of_fold.enabled:
@@ -281,6 +282,17 @@ def save_verdicts(found: Verdicts, notes: list[str], course: Course) -> None:
     counts: dict[str, Any] = found.count(course.label)
     write_json(course.file("verdicts.json"), {**counts, "notes": notes})
     found.save(course.file(VERDICTS_FILE))
+
+
+def run_controls(recipe: DascRecipe, job: Job, material: _Material, course: Course) -> None:
+    """Train every control. One that leaves nothing to learn from is named in verdicts.json and does not end the run."""
+    for control in recipe.controls:
+        try:
+            run_control(recipe, job, material, course, control)
+        except TrainingError as error:
+            told = json.loads(course.file("verdicts.json").read_text())
+            note = f"control {control_name(control)} could not be trained: {error}"
+            write_json(course.file("verdicts.json"), {**told, "notes": sorted({*told["notes"], note})})
 
 
 def control_name(control: Control) -> str:
