@@ -12,7 +12,8 @@ from torch.nn import functional
 from build import an_image
 from mitosieve.clock import Clock
 from mitosieve.detector import Detector, DetectorConfig, Stage, build_network
-from mitosieve.locate import locate_peaks, locate_reach_um
+from mitosieve.geometry import Region
+from mitosieve.locate import locate_peaks, locate_reach_um, located
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
 from mitosieve.network.resnet import ResNetCam, ResNetConfig
@@ -71,9 +72,13 @@ def upper_left():
     return network
 
 
+FAR = {"locate_within_um": 100.0}
+"""Peaks move a place however far they lie: what the laws of peaks are about."""
+
+
 def a_stage(name="last", **settings):
     return Stage(
-        **{"name": name, "network": CONFIG, "views": "one", "patch_px": 64, "locate": "activation", **settings}
+        **{"name": name, "network": CONFIG, "views": "one", "patch_px": 64, "locate": "activation", **FAR, **settings}
     )
 
 
@@ -190,6 +195,24 @@ def test_peaks_are_not_moved_again(dotted):
     wanted = np.unique(np.maximum(places + shift, 0), axis=0)
     assert len(wanted) > 5
     assert np.allclose(np.unique(run(dotted, detector).center_l0, axis=0), wanted)
+
+
+@pytest.mark.parametrize(("within_um", "moved"), [(100.0, True), (0.5, False)])
+def test_a_peak_too_far_away_moves_nothing(within_um, moved):
+    """A place whose peak is farther than `locate_within_um` stays; reading then reaches no farther than that."""
+    places = np.array([[200.0, 200.0], [300.0, 260.0]])
+    stage = a_stage(locate_within_um=within_um)
+    detector = a_detector(stage, networks=((upper_left(),),))
+    images = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    asking = located(detector, Region(x=0, y=0, w=512, h=512), places, CPU, Clock())
+    next(asking)
+    with pytest.raises(StopIteration) as end:
+        asking.send(images)
+    offset = locate_peaks(stage, detector.networks[0], images, CPU)
+    far = np.linalg.norm(offset, axis=1) * 0.25 > 0.5
+    assert far.all()
+    np.testing.assert_allclose(end.value.value, places + offset if moved else places)
+    assert locate_reach_um(detector.config) == pytest.approx(min(within_um, 64 * 0.25 / np.sqrt(2)))
 
 
 def test_reading_reaches_as_far_as_a_peak_can_lie():

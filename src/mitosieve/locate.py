@@ -17,17 +17,21 @@ from mitosieve.patch.scout import CHUNK, Cut, Request
 
 
 def locate_reach_um(config: DetectorConfig) -> float:
-    """How far from its place a peak can lie, um: half the diagonal of the locating stage's patch; 0 without one."""
+    """How far a place can be moved, um: `locate_within_um`, at most half the diagonal of the patch; 0 without a stage
+    that locates.
+    """
     if config.locating is None:
         return 0.0
     stage = config.stages[config.locating]
-    return stage.patch_px * stage.mpp_in(config.frame.mpp) / float(np.sqrt(2))
+    return min(stage.locate_within_um, stage.patch_px * stage.mpp_in(config.frame.mpp) / float(np.sqrt(2)))
 
 
 def located(
     detector: Detector, core: Region, center_px: NDArray[np.float64], compute: Compute, clock: Clock
 ) -> Generator[Request, Any, NDArray[np.float64]]:
     """Places of a tile, (N, 2) at the frame's mpp, moved to the peaks of the locating stage's map; order stays.
+
+    A place whose peak is farther than `locate_within_um` stays where it is.
 
     Patches are asked for again, of these places alone: few come through all stages. Peaks may leave the tile and, in
     a margin, the slide.
@@ -42,7 +46,9 @@ def located(
         places = center_px[start : start + CHUNK]
         images = yield Cut(core=core, stage=number, center_px=places)
         with clock.part(f"stage {stage.name}"):
-            moved.append(places + scale * locate_peaks(stage, networks, images, compute))
+            offset = scale * locate_peaks(stage, networks, images, compute)
+        near = np.linalg.norm(offset, axis=1) * frame_mpp <= stage.locate_within_um
+        moved.append(places + offset * near[:, None])
     return np.concatenate(moved)
 
 
@@ -57,9 +63,8 @@ def locate_peaks(
     looked at as it is: turns are for scores.
 
     Source: DASC's public code (sigmoid, resized to the patch, threshold 0.9). Differs: one peak a candidate, where the
-    public
-    code pastes all maps into one as large as the slide and takes every area of that; here `sieve.merge` joins the
-    peaks of candidates that saw the same figure.
+    public code pastes all maps into one as large as the slide and takes every area of that; here `sieve.merge` joins
+    the peaks of candidates that saw the same figure.
 
     Args:
         stage: of `locate` "activation".
