@@ -65,7 +65,7 @@ class Stage(View):
     """Sigmoid of the map from which on an area belongs to a peak (DASC's public code); of locate "activation" alone."""
     locate_within_um: float = Field(default=5.0, gt=0, le=100)
     """A peak farther than this from its place does not move it. Ours: a network that finds figures may still point
-    beside them, for its location loss asks for the middle of what it marks alone; a candidate lies on its cell already."""
+    beside them, for its location loss asks for the middle of its marks alone; a candidate lies on its cell already."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
