@@ -1,4 +1,4 @@
-"""Haematoxylin's components against plain searches: how much, which blobs, which merge, which may be negatives."""
+"""Haematoxylin's components against plain searches: how much, which blobs, which merge."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ from mitosieve.patch.haematoxylin import (
     blurred_steps,
     find_components,
     haematoxylin_steps,
-    may_be_negative,
     nucleus_threshold,
 )
 from mitosieve.stain import EOSIN_OD, HAEMATOXYLIN_OD, OD_OF_VALUE
@@ -127,33 +126,6 @@ def test_a_plane_of_one_colour_has_the_least_threshold(value):
     assert nucleus_threshold([np.full((9, 9, 3), value, dtype=np.uint8)], ComponentConfig()) == MIN_NUCLEUS_OD
 
 
-@settings(max_examples=30)
-@given(data=st.data())
-def test_a_negatives_window_holds_nothing_masked(data):
-    """Against a mask drawn pixel by pixel and windows counted one by one."""
-    place = st.tuples(st.floats(-12, 70), st.floats(-12, 55))
-    figures = np.array(data.draw(st.lists(place, max_size=3)), dtype=float).reshape(-1, 2)
-    centers = np.array(data.draw(st.lists(place, min_size=1, max_size=8)), dtype=float)
-    config = ComponentConfig(mpp=0.5, exclusion_um=data.draw(st.floats(0, 8)), window_um=data.draw(st.floats(0.5, 9)))
-    pixels = np.full((44, 60, 3), 200, dtype=np.uint8)
-    pixels[:3] = 0
-    pixels[20, 30] = 0
-    masked = {(x, y) for y in range(44) for x in range(60) if not pixels[y, x].any()}
-    for fx, fy in figures:
-        masked |= {
-            (x, y)
-            for y in range(44)
-            for x in range(60)
-            if (x - fx) ** 2 + (y - fy) ** 2 <= (config.exclusion_um * 2) ** 2
-        }
-    side = max(1, round(config.window_um * 2))
-    expected = []
-    for cx, cy in centers:
-        left, top = int(np.ceil(cx - side / 2)), int(np.ceil(cy - side / 2))
-        expected.append(not any(left <= x < left + side and top <= y < top + side for x, y in masked))
-    np.testing.assert_array_equal(may_be_negative(pixels, centers, figures, config), expected)
-
-
 @given(x=st.integers(0, 60), y=st.integers(0, 40))
 @settings(max_examples=15)
 def test_blurred_haematoxylin_does_not_depend_on_the_cut(x, y):
@@ -169,4 +141,3 @@ def test_blurred_haematoxylin_does_not_depend_on_the_cut(x, y):
 def test_planes_without_pixels_have_no_components(shape):
     pixels = np.full((*shape, 3), 255, dtype=np.uint8)
     assert len(find_components(pixels, nucleus_threshold([pixels], ComponentConfig()), ComponentConfig())) == 0
-    assert may_be_negative(pixels, np.zeros((0, 2)), np.zeros((0, 2)), ComponentConfig()).shape == (0,)

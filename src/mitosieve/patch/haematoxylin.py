@@ -1,4 +1,4 @@
-"""Nuclei as blobs of haematoxylin: what an H&E pixel has of it, its connected components, and which may be negatives.
+"""Nuclei as blobs of haematoxylin: what an H&E pixel has of it, and its connected components.
 
 Knows nothing of slides, tiles or networks. The numbers are those of DASC's public code, which counts in pixels, taken
 here as 0.25 um.
@@ -38,7 +38,7 @@ _OTSU_TOP = 255
 class ComponentConfig(BaseModel):
     """Candidates as DASC takes them for training; for inference its `min_area_um2` is 0.4375 and its `merge_um` 2.5.
 
-    Source: the public code of DASC (antifen/DASC): 20, 55, 80 and 80 px; for inference 7 and 10 px.
+    Source: the public code of DASC (antifen/DASC): 20 and 55 px; for inference 7 and 10 px.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,10 +52,6 @@ class ComponentConfig(BaseModel):
     """Smaller components are no candidates."""
     merge_um: float = Field(default=13.75, ge=0, le=200)
     """Components whose centres are nearer than this are one candidate."""
-    exclusion_um: float = Field(default=20.0, ge=0, le=500)
-    """Radius of the disc round a figure that no negative's window may touch."""
-    window_um: float = Field(default=20.0, gt=0, le=500)
-    """Side of a negative's window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,30 +142,6 @@ def find_components(pixels: NDArray[np.uint8], threshold_od: float, config: Comp
     return _merged(np.asarray(centers[1:count][kept], dtype=np.float64), area[kept], config.merge_um / config.mpp)
 
 
-def may_be_negative(
-    pixels: NDArray[np.uint8],
-    center_px: NDArray[np.floating],
-    figure_px: NDArray[np.floating],
-    config: ComponentConfig,
-) -> NDArray[np.bool_]:
-    """Which candidates (N, 2) are surely no figure: their window holds no pixel near a figure and no black one.
-
-    A window of w px holds the w columns from ceil(x - w / 2) on, and rows alike; what leaves the plane does not count.
-    Near is at most `exclusion_um` from a figure (M, 2), pixel centre to figure. Black is (0, 0, 0): padding.
-    """
-    masked = ~_not_black(pixels)
-    radius = config.exclusion_um / config.mpp
-    for x, y in figure_px:
-        _add_disc(masked, float(x), float(y), radius)
-    table = np.pad(masked.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    side = max(1, round(config.window_um / config.mpp))
-    first = np.ceil(np.asarray(center_px, dtype=np.float64) - side / 2).astype(np.intp)
-    limit = np.array(masked.shape[::-1])
-    low, high = np.clip(first, 0, limit), np.clip(first + side, 0, limit)
-    corners = table[high[:, 1], high[:, 0]] + table[low[:, 1], low[:, 0]]
-    return corners == table[high[:, 1], low[:, 0]] + table[low[:, 1], high[:, 0]]
-
-
 def _not_black(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which pixels are not padding; by channels, since reducing over an axis of three is slow."""
     return (pixels[..., 0] | pixels[..., 1] | pixels[..., 2]) != 0
@@ -209,14 +181,6 @@ def _otsu(counts: NDArray[np.int64]) -> int:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (moment[:-1] / below - (moment[-1] - moment[:-1]) / above) ** 2
     return int(np.argmax(np.where(both, between, -1.0))) + 1
-
-
-def _add_disc(mask: NDArray[np.bool_], x: float, y: float, radius: float) -> None:
-    left, top = max(0, int(np.ceil(x - radius))), max(0, int(np.ceil(y - radius)))
-    right, bottom = max(0, int(np.floor(x + radius)) + 1), max(0, int(np.floor(y + radius)) + 1)
-    part = mask[top:bottom, left:right]
-    row, column = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
-    part |= (column - x) ** 2 + (row - y) ** 2 <= radius**2
 
 
 def _steps_of_value() -> list[NDArray[np.int32]]:

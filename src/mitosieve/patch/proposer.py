@@ -35,8 +35,7 @@ class ComponentProposer(BaseModel):
     """Looks at every blob of haematoxylin above the slide's own threshold: the candidates of DASC.
 
     How many there are is the slide's affair. A clump of nuclei is one blob, and its place may be none of its nuclei's.
-    The defaults are DASC's for inference; for training it takes 1.25 um2 and merges within 13.75 um. Of `components`
-    its `exclusion_um` and `window_um`, which choose negatives, do nothing here.
+    The defaults are DASC's for inference; for training it takes 1.25 um2 and merges within 13.75 um.
 
     Source: DASC's public code; that the threshold is Otsu's on the slide's sample is a reconstruction.
     """
