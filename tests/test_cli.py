@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mitosieve import Cohort, Detector, Split
+from mitosieve.recipe import recipe_names
 from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, files_of, images, mitosieve, settings, training
 
 COMMANDS = (
@@ -239,17 +240,7 @@ def test_info_and_recipes():
     assert told.code == 0
     assert "384 x 384 px" in told.out
     assert "--mpp" in told.out
-    assert mitosieve("recipes").out.split() == [
-        "chsnet",
-        "chsnet-paper",
-        "chsnet-small",
-        "dasc",
-        "dasc-paper",
-        "dasc-small",
-        "finegrained",
-        "finegrained-small",
-        "swift",
-    ]
+    assert mitosieve("recipes").out.split() == recipe_names()
 
 
 def test_stdout_holds_only_results():

@@ -428,9 +428,12 @@ def test_recipes_that_nobody_can_mean(settings, words):
 
 
 def test_a_stage_that_is_off_needs_no_epochs_after_its_warm_up():
-    """What is not trained is not counted."""
-    load_recipe("dasc-small", ["contrast.enabled=false", "contrast.train.epochs=2"])
-    load_recipe("dasc-small", ["memory.enabled=false", "memory.train.epochs=2"])
+    """What is not trained is not counted: two epochs stand in the recipe, and are refused where the stage is on."""
+    for stage in ("contrast", "memory"):
+        recipe = load_recipe("dasc-small", [f"{stage}.enabled=false", f"{stage}.train.epochs=2"])
+        assert getattr(recipe, stage).train.epochs == 2
+        with pytest.raises(RecipeError, match="warm"):
+            load_recipe("dasc-small", [f"{stage}.train.epochs=2"])
 
 
 def test_a_folder_of_another_run_is_refused(cohort, run):

@@ -82,6 +82,8 @@ class DascRecipe(BaseModel):
     threshold: Share | Literal["validation"] = "validation"
     locate_above: Share = 0.9
     """See `Stage.locate_above`."""
+    locate_within_um: float = Field(default=5.0, gt=0, le=100)
+    """See `Stage.locate_within_um`."""
     merge_um: float = Field(default=7.5, ge=0, le=100)
     """See `DetectorConfig.merge_um`."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
@@ -334,6 +336,7 @@ def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, netwo
         threshold=0.5 if recipe.threshold == "validation" else recipe.threshold,
         locate="activation",
         locate_above=recipe.locate_above,
+        locate_within_um=recipe.locate_within_um,
         **recipe.view.model_dump(),
     )
     config = DetectorConfig(
