@@ -20,7 +20,7 @@ from mitosieve.cohort.split import PARTS, Split
 from mitosieve.detector import Detector
 from mitosieve.errors import RecipeError
 from mitosieve.method.chsnet import ChsNetRecipe, run_chsnet
-from mitosieve.method.dasc import DascRecipe, run_dasc
+from mitosieve.method.dasc import DascRecipe, check_initial, run_dasc
 from mitosieve.method.finegrained import FineGrainedRecipe, run_finegrained
 from mitosieve.method.job import Job, Mapper
 from mitosieve.method.swift import SwiftRecipe, run_swift
@@ -181,9 +181,12 @@ class FoldRun:
     def provenance(self) -> dict[str, Any]:
         """What a resumed run must agree with: recipe, fold and data."""
         chosen = self.split.fold(self.fold)
-        initial = getattr(self.recipe, "initial", None)
+        first: dict[str, str] = {}
+        if isinstance(self.recipe, DascRecipe) and self.recipe.initial is not None:
+            check_initial(self.recipe)  # before there is a run folder
+            first = {"initial_sha256": hash_file(self.recipe.initial)}
         return {
-            **({} if initial is None else {"initial_sha256": hash_file(initial) if initial.is_file() else "missing"}),
+            **first,
             "recipe": self.recipe.model_dump(mode="json"),
             "fold": {"name": self.fold, **{part: list(chosen.part(part)) for part in PARTS}},
             "cohort": str(self.cohort.folder.resolve()),

@@ -160,7 +160,7 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
     Raises:
         DetectorError: the file of initial weights does not fit; said before anything is made.
     """
-    begun(ResNetBody(recipe.network.model_copy(update={"stages": recipe.deepest})), recipe.initial)
+    check_initial(recipe)
     with job.timed("candidates"):
         material = gather(recipe, job)
     with job.timed("negative search (NS)"):
@@ -175,6 +175,15 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
             score_out_of_fold(recipe.out_of_fold, course)
     with job.timed("thresholds on validation"):
         return assemble(recipe, job, material.store, "detector", network)
+
+
+def check_initial(recipe: DascRecipe) -> None:
+    """Whether the recipe's first weights, where it names some, fit its deepest body.
+
+    Raises:
+        DetectorError: they do not, or there are none.
+    """
+    begun(ResNetBody(recipe.network.model_copy(update={"stages": recipe.deepest})), recipe.initial)
 
 
 def gather(recipe: DascRecipe, job: Job) -> _Material:
