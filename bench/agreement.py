@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.difficulty.memory import Memory
-from mitosieve.difficulty.sampler import derive_generator
-from mitosieve.difficulty.verdict import suspicion
-from mitosieve.method.labels import Labels
-from mitosieve.method.verdicts import VERDICTS_FILE, Verdicts
+from mitosieve.method.dasc.labels import Labels
+from mitosieve.method.dasc.rules.memory import Memory
+from mitosieve.method.dasc.rules.verdict import suspicion
+from mitosieve.method.dasc.verdicts import VERDICTS_FILE, Verdicts
 from mitosieve.patch.index import Origin
+from mitosieve.train.sampler import derive_generator
 
 DRAWS = 2000
 

@@ -28,7 +28,7 @@ from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.split import Split
 from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import MitosieveError
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 
 DATA = Path(os.environ.get("MITOSIEVE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "amibr"
 

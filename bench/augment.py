@@ -13,12 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mitosieve.patch.colour import recolour_distorted
-from mitosieve.patch.distortion import Distortion, DistortionConfig, draw_distortions, reach_px
+from mitosieve.patch.augment.colour import recolour_distorted
+from mitosieve.patch.augment.distortion import Distortion, DistortionConfig, draw_distortions, reach_px
+from mitosieve.patch.augment.warp import warp_patches
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader
-from mitosieve.patch.warp import warp_patches
 from mitosieve.phantom import PhantomConfig, make_phantom
 
 PATCH_PX, BATCH, REPEATS = 68, 256, 40

@@ -16,7 +16,7 @@ from mitosieve.geometry import rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.patch.frames import Frame, look_at, render
 from mitosieve.patch.reader import margin_for
-from mitosieve.sieve import score_places
+from mitosieve.sieve.cascade import score_places
 
 EDGES_PX = (4, 16, 32, 48)
 

@@ -20,10 +20,14 @@ import torch
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
 from mitosieve.detection import Detections
-from mitosieve.detector import Detector, build_network, load_weights
-from mitosieve.difficulty.regime import Trial
 from mitosieve.errors import FrameError
-from mitosieve.evaluation import (
+from mitosieve.export.table import read_detections, write_detections
+from mitosieve.method.finegrained.regime import Trial
+from mitosieve.network.compute import Compute
+from mitosieve.network.registry import build_network, load_weights
+from mitosieve.run.folder import write_json
+from mitosieve.scan import DETECTIONS_FILE, Scan, items_of_cohort, origin_of, scan
+from mitosieve.score.evaluation import (
     METRICS_FILE,
     OUTCOMES_FILE,
     EvaluateConfig,
@@ -33,12 +37,9 @@ from mitosieve.evaluation import (
     evaluate,
     evaluate_folder,
 )
-from mitosieve.export.table import read_detections, write_detections
-from mitosieve.network.compute import Compute
-from mitosieve.runfolder import write_json
-from mitosieve.scan import DETECTIONS_FILE, Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.outcome import write_outcomes
-from mitosieve.sieve import detect
+from mitosieve.sieve.cascade import detect
+from mitosieve.sieve.detector import Detector
 
 
 def main() -> None:

@@ -29,11 +29,11 @@ from typing import Any
 import psutil
 import tomli_w
 
-from mitosieve.clock import Clock
-from mitosieve.detector import Detector
 from mitosieve.network.compute import Compute
-from mitosieve.patch.scout import Answer, Scout, survey
-from mitosieve.sieve import Asking, plan_of, sieve_tile
+from mitosieve.run.clock import Clock
+from mitosieve.sieve.cascade import Asking, plan_of, sieve_tile
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.tile_reader import Answer, Scout, survey
 from mitosieve.slide.slide import open_slide
 from slides import FOLDER, MPP, Drawn, make
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.score.hotspot import AREA_MM2, SHAPES, TEN_FIELDS_MM2, find_hotspot
+from mitosieve.count.hotspot import AREA_MM2, SHAPES, TEN_FIELDS_MM2, find_hotspot
 
 SLIDE_MM = (20.0, 15.0)
 _MOST_ON_LATTICE = 10_000

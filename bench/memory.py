@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from mitosieve.difficulty.levels import LevelConfig, difficulty_levels
-from mitosieve.difficulty.memory import Memory, MemoryConfig
-from mitosieve.difficulty.verdict import Verdict, VerdictConfig, suspicion, verdicts
+from mitosieve.method.dasc.rules.levels import LevelConfig, difficulty_levels
+from mitosieve.method.dasc.rules.memory import Memory, MemoryConfig
+from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, suspicion, verdicts
 
 FIGURES = 0.3
 WRONG = 0.1

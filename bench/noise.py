@@ -27,21 +27,21 @@ from scipy.spatial import KDTree
 from sklearn.metrics import roc_auc_score
 
 from mitosieve.annotation import Annotations, Label
+from mitosieve.audit.ranking import cleanlab_verdict, mean_loss
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
-from mitosieve.detector import Detector
-from mitosieve.difficulty.memory import Memory
-from mitosieve.difficulty.ranking import cleanlab_verdict, mean_loss
-from mitosieve.difficulty.verdict import Verdict, VerdictConfig, suspicion, verdicts
-from mitosieve.evaluation import evaluate
-from mitosieve.method.dasc import DascRecipe
-from mitosieve.method.labels import Labels
+from mitosieve.method.dasc.labels import Labels
+from mitosieve.method.dasc.method import DascRecipe
+from mitosieve.method.dasc.rules.memory import Memory
+from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, suspicion, verdicts
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin
 from mitosieve.phantom import PhantomConfig, make_phantom, read_truth
-from mitosieve.recipe import FoldRun, load_recipe, train_fold
-from mitosieve.runfolder import write_json
-from mitosieve.sieve import detect
+from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
+from mitosieve.run.folder import write_json
+from mitosieve.score.evaluation import evaluate
+from mitosieve.sieve.cascade import detect
+from mitosieve.sieve.detector import Detector
 
 COHORT = PhantomConfig(cases=12, slides_per_case=3, size_px=(1280, 1280), difficulty=0.3)
 SETTINGS = (

@@ -24,8 +24,10 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.geometry import lattice, rescale_points
 from mitosieve.patch.frames import FrameConfig
-from mitosieve.patch.haematoxylin import ComponentConfig, find_components, nucleus_threshold
-from mitosieve.patch.nuclei import (
+from mitosieve.patch.view import View
+from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.propose.components import ComponentConfig, find_components, nucleus_threshold
+from mitosieve.sieve.propose.nuclei import (
     COARSE_PX,
     ContrastConfig,
     contrast_cut,
@@ -33,11 +35,9 @@ from mitosieve.patch.nuclei import (
     reach_px,
     recentre,
 )
-from mitosieve.patch.plan import Plan
-from mitosieve.patch.proposer import ComponentProposer
-from mitosieve.patch.sample import look_over
-from mitosieve.patch.scout import Scout, survey
-from mitosieve.patch.view import View
+from mitosieve.sieve.propose.proposer import ComponentProposer
+from mitosieve.sieve.tile_reader import Scout, survey
+from mitosieve.slide.overview import look_over
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import background_color, tissue_mask

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mitosieve.patch.augment import AugmentConfig, draw_variants
+from mitosieve.patch.augment.variant import AugmentConfig, draw_variants
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader, margin_for, two_views

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 
 from mitosieve.annotation import Label
+from mitosieve.cli.terminal import print_regimes
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
-from mitosieve.difficulty.ledger import Ledger
-from mitosieve.method.proposals import Places, TruthConfig, sort_proposals
 from mitosieve.network.compute import Compute
+from mitosieve.parallel.processes import ProcessMap
 from mitosieve.patch.index import Origin
 from mitosieve.phantom import PhantomConfig, make_phantom, read_truth
-from mitosieve.processes import ProcessMap
-from mitosieve.recipe import FoldRun, load_recipe, train_fold
-from mitosieve.terminal import print_regimes
+from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
+from mitosieve.train.ledger import Ledger
+from mitosieve.train.proposals import Places, TruthConfig, sort_proposals
 
 COHORT = PhantomConfig(cases=14, slides_per_case=2, size_px=(1024, 1024), difficulty=0.4, unlabelled_cases=5)
 TRAINING = ("patch_visits=6000",)

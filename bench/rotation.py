@@ -29,7 +29,7 @@ from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTransla
 from mitosieve.patch.frames import FrameConfig, look_at, render
 from mitosieve.patch.view import View
 from mitosieve.slide.slide import open_slide
-from mitosieve.stain import StainProfile
+from mitosieve.slide.stain import StainProfile
 
 DATA = Path(os.environ.get("MITOSIEVE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "mitos14"
 MPP = 0.2273

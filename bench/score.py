@@ -14,8 +14,8 @@ import numpy as np
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections, suppress
-from mitosieve.evaluation import evaluate
 from mitosieve.score.counted import count_in
+from mitosieve.score.evaluation import evaluate
 from mitosieve.score.interval import resample
 from mitosieve.score.match import match_greedy, match_optimal, near_pairs
 from mitosieve.score.sweep import sweep

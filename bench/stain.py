@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from mitosieve.stain import apply_transform, average_profiles, estimate_profile, haematoxylin_od, od_transform
-from mitosieve.stain import reference_profile as reference
+from mitosieve.slide.stain import apply_transform, average_profiles, estimate_profile, haematoxylin_od, od_transform
+from mitosieve.slide.stain import reference_profile as reference
 
 
 def best_of(function, repeats: int = 7) -> float:  # noqa: ANN001 - any callable without arguments

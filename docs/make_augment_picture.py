@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mitosieve.patch.colour import recolour_distorted
-from mitosieve.patch.distortion import Distortion, DistortionConfig, draw_distortions, reach_px
+from mitosieve.patch.augment.colour import recolour_distorted
+from mitosieve.patch.augment.distortion import Distortion, DistortionConfig, draw_distortions, reach_px
+from mitosieve.patch.augment.warp import warp_patches
 from mitosieve.patch.frames import Frame, FrameConfig, FrameStore
-from mitosieve.patch.warp import warp_patches
 from mitosieve.phantom import Kind, PhantomConfig, make_phantom, read_truth
 from mitosieve.phantom.cell import FIGURE_SHARES, IMPOSTER_SHARES
 

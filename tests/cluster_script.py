@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from mitosieve.cluster import ClusterConfig, Task, run_tasks
 from mitosieve.errors import MitosieveError, SlideError, StorageError
+from mitosieve.parallel import ClusterConfig, Task, run_tasks
 
 STORE = 100 * 2**20
 PATIENCE_S = 150

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from mitosieve import Cohort, Split
-from mitosieve.method.dasc import DascRecipe
-from mitosieve.method.job import Job
+from mitosieve.method.dasc.method import DascRecipe
 from mitosieve.network.compute import Compute
 from mitosieve.phantom import PhantomConfig, make_phantom
-from mitosieve.recipe import load_recipe
-from mitosieve.runfolder import RunFolder
+from mitosieve.recipe.recipe import load_recipe
+from mitosieve.run.folder import RunFolder
+from mitosieve.train.job import Job
 from tiny import ONE_CORE, mitosieve
 
 SETTINGS = (

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.split import Split
     from mitosieve.detection import Detections
-    from mitosieve.detector import Detector
     from mitosieve.errors import MitosieveError
-    from mitosieve.evaluation import Evaluation, evaluate
-    from mitosieve.sieve import detect
+    from mitosieve.score.evaluation import Evaluation, evaluate
+    from mitosieve.sieve.cascade import detect
+    from mitosieve.sieve.detector import Detector
     from mitosieve.slide.slide import open_slide
 
 __version__ = "0.1.0"
@@ -38,14 +38,14 @@ __all__ = [
 _HOME = {
     "Cohort": "cohort.cohort",
     "Split": "cohort.split",
-    "Detector": "detector",
-    "detect": "sieve",
-    "evaluate": "evaluation",
+    "Detector": "sieve.detector",
+    "detect": "sieve.cascade",
+    "evaluate": "score.evaluation",
     "open_slide": "slide.slide",
     "Annotations": "annotation",
     "Label": "annotation",
     "Detections": "detection",
-    "Evaluation": "evaluation",
+    "Evaluation": "score.evaluation",
     "MitosieveError": "errors",
 }
 

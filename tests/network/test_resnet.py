@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from mitosieve.detector import build_network, load_weights, save_weights
 from mitosieve.errors import DetectorError
 from mitosieve.network import graph
 from mitosieve.network.compute import Compute
 from mitosieve.network.graph import ScoresOfBytes
+from mitosieve.network.registry import build_network, load_weights, save_weights
 from mitosieve.network.resnet import (
     ContrastNet,
     DualResNet,

@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.interpolate import CubicSpline
 
-from mitosieve.patch.colour import recolour_distorted, stain_vectors
-from mitosieve.patch.distortion import Distortion, DistortionConfig, confine, draw_distortions, elastic_basis, reach_px
+from mitosieve.patch.augment.colour import recolour_distorted, stain_vectors
+from mitosieve.patch.augment.distortion import (
+    Distortion,
+    DistortionConfig,
+    confine,
+    draw_distortions,
+    elastic_basis,
+    reach_px,
+)
+from mitosieve.patch.augment.warp import place_in_patch, warp_patches
 from mitosieve.patch.frames import Frame, FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader, cut_patches
-from mitosieve.patch.warp import place_in_patch, warp_patches
 from mitosieve.slide.plain import PlainSlide
 
 SIDE = 20

@@ -12,7 +12,7 @@ from mitosieve.patch.frames import FrameConfig, FrameStore, Look, fit_target, lo
 from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import open_slide
-from mitosieve.stain import apply_transform, reference_profile
+from mitosieve.slide.stain import apply_transform, reference_profile
 
 GLASS = np.array((240, 241, 239), dtype=np.uint8)
 BARE = Look(transform=None, background=GLASS, glass=GLASS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from build import an_image
 from mitosieve.geometry import Region, rescale_points
-from mitosieve.patch.augment import AugmentConfig, Variant, draw_variants
+from mitosieve.patch.augment.variant import AugmentConfig, Variant, draw_variants
 from mitosieve.patch.frames import Frame, FrameConfig, FrameStore, Look, render
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader, cut_patches, margin_for, two_views

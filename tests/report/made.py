@@ -9,12 +9,12 @@ from PIL import Image
 
 from build import a_cohort
 from mitosieve.annotation import Label
+from mitosieve.count.heatmap import Thumbnail, write_heatmap
+from mitosieve.count.summary import SlideFailure, SlideFindings, summarize, write_summary, write_timing
 from mitosieve.detection import Detections
-from mitosieve.evaluation import EvaluateConfig, evaluate_folder
-from mitosieve.export.heatmap import Thumbnail, write_heatmap
-from mitosieve.export.summary import SlideFailure, SlideFindings, summarize, write_summary, write_timing
 from mitosieve.export.table import write_detections
-from mitosieve.runfolder import RunFolder, write_json
+from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.score.evaluation import EvaluateConfig, evaluate_folder
 
 ROUND = {
     "network": "screening",

@@ -8,10 +8,10 @@ from made import Page, a_run, a_score, a_scored_run, some_detections
 
 from build import a_cohort
 from mitosieve.errors import FormatError, RunFolderError
-from mitosieve.evaluation import EvaluateConfig, evaluate_folder
 from mitosieve.export.table import write_detections
 from mitosieve.report import write_report
-from mitosieve.runfolder import write_json
+from mitosieve.run.folder import write_json
+from mitosieve.score.evaluation import EvaluateConfig, evaluate_folder
 
 
 def test_a_page_is_one_file_that_fetches_nothing(shared, tmp_path):

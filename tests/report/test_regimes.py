@@ -12,13 +12,13 @@ import pytest
 from made import Page, a_run
 from PIL import Image
 
-from mitosieve.difficulty.regime import Regime, RegimeGrid, Trial, best_regime, scored
 from mitosieve.errors import FormatError
+from mitosieve.method.finegrained.regime import Regime, RegimeGrid, Trial, best_regime, scored
 from mitosieve.report import write_report
 from mitosieve.report.chart import chart_style, to_svg
 from mitosieve.report.regimes import draw_searches, percent, read_search, view_search
 from mitosieve.report.source import read_run
-from mitosieve.runfolder import RunFolder, write_json
+from mitosieve.run.folder import RunFolder, write_json
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "make_regime_picture.py"
 PARTITION = {"figures": 400, "imposters": 600, "labelled": 6000, "unlabelled": 3000}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mitosieve.score.count import agree
+from mitosieve.score.agreement import agree
 from mitosieve.score.metrics import Score
 
 

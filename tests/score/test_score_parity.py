@@ -9,8 +9,8 @@ import pytest
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections
-from mitosieve.evaluation import EvaluateConfig, evaluate
 from mitosieve.export.grand_challenge import read_points
+from mitosieve.score.evaluation import EvaluateConfig, evaluate
 
 MPP = 0.25  # positions come in mm; any mpp must give the same result
 FAST = EvaluateConfig(resamples=50)

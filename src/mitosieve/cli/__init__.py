@@ -7,8 +7,8 @@ import sys
 
 from mitosieve.cli import data, detecting, scoring, training
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, app
+from mitosieve.cli.terminal import warn
 from mitosieve.errors import MitosieveError
-from mitosieve.terminal import warn
 
 __all__ = ["app", "data", "detecting", "main", "scoring", "training"]
 

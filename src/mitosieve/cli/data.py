@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from mitosieve.cli.app import CohortArg, app
+from mitosieve.cli.terminal import print_table, progress_bars, say, warn
 from mitosieve.errors import InputError
-from mitosieve.terminal import print_table, progress_bars, say, warn
 
 
 @app.command("import")
@@ -30,7 +30,7 @@ def import_command(
 
     Corrections make a new version of COHORT in --out, and COHORT stays as it is.
     """
-    from mitosieve.cohort.corrections import FORMAT
+    from mitosieve.audit.corrections import FORMAT
     from mitosieve.cohort.importing import import_cohort
 
     if name == FORMAT:
@@ -51,7 +51,7 @@ def import_command(
 def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:
     from datetime import UTC, datetime
 
-    from mitosieve.cohort.corrections import import_corrections
+    from mitosieve.audit.corrections import import_corrections
 
     if out is None:
         raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
@@ -149,7 +149,7 @@ def info(slide: Annotated[Path, typer.Argument(help="An image.")]) -> None:
 @app.command()
 def doctor() -> None:
     """What works on this machine; exit 1 where something needed does not."""
-    from mitosieve.doctor import examine
+    from mitosieve.cli.doctor import examine
 
     findings = examine()
     print_table([(f.status, f.name, f.detail, f.remedy) for f in findings], ("status", "tried", "found", "remedy"))

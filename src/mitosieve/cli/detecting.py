@@ -21,12 +21,12 @@ from mitosieve.cli.app import (
     cases_of,
     compute_of,
 )
+from mitosieve.cli.terminal import print_counts, progress_bars, say, warn
 from mitosieve.errors import InputError
-from mitosieve.terminal import print_counts, progress_bars, say, warn
 
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.progress import Progress
+    from mitosieve.run.progress import Progress
     from mitosieve.scan import Mapper, ScanItem
 
 
@@ -141,7 +141,7 @@ def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int
 
     A task takes a core for each thread and reader that was asked for; with a GPU its readers share the cores.
     """
-    from mitosieve.cluster import ClusterConfig, ClusterMap, Task
+    from mitosieve.parallel import ClusterConfig, ClusterMap, Task
     from mitosieve.scan import SlideResult, SlideTask
 
     def task(given: SlideTask) -> Task[SlideTask]:
@@ -167,7 +167,7 @@ def container(
     threads: ThreadsOpt = 0,
 ) -> None:
     """Do one case by the grand-challenge contract: an image in, figures in mm out."""
-    from mitosieve.container import run_container
+    from mitosieve.scan.container import run_container
 
     compute = compute_of(device, threads=threads, engine=engine)
     with progress_bars() as show:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from mitosieve.cli.app import SLIDES_FAILED, CohortArg, FoldOpt, PartOpt, SplitOpt, app, cases_of
+from mitosieve.cli.terminal import MEASURES, in_digits, print_scores, print_table, say, warn
 from mitosieve.errors import InputError
-from mitosieve.terminal import MEASURES, in_digits, print_scores, print_table, say, warn
 
 
 @app.command()
@@ -25,8 +25,8 @@ def evaluate(
     """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.marked import some
-    from mitosieve.evaluation import EvaluateConfig, evaluate_folder
     from mitosieve.scan import not_looked_at
+    from mitosieve.score.evaluation import EvaluateConfig, evaluate_folder
 
     whole = Cohort.load(cohort)
     cases = cases_of(split, fold, part, whole)
@@ -44,8 +44,8 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Differences between evaluated detectors, with paired 95 % intervals."""
-    from mitosieve.evaluation import compare_folders
-    from mitosieve.runfolder import write_json
+    from mitosieve.run.folder import write_json
+    from mitosieve.score.evaluation import compare_folders
 
     if len(folders) < 2:
         raise InputError("there is nothing to compare with", remedy="name at least two evaluated folders")
@@ -91,9 +91,9 @@ def audit(
     ] = 100,
 ) -> None:
     """Rank a run's training labels by how probably they are wrong: table, page, points to correct in QuPath."""
-    from mitosieve.audit import PAGE_FILE
-    from mitosieve.audit import audit as audit_run
-    from mitosieve.audited import VERDICTS
+    from mitosieve.audit.audit import PAGE_FILE
+    from mitosieve.audit.audit import audit as audit_run
+    from mitosieve.audit.dasc_run import VERDICTS
 
     report = audit_run(run, out, top=top, background=background)
     print_table([[label, *numbers] for label, numbers in report.audit.counts()], ("label", *VERDICTS))

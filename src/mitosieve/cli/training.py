@@ -20,8 +20,7 @@ from mitosieve.cli.app import (
     compute_of,
     split_of,
 )
-from mitosieve.errors import InputError, SlideError
-from mitosieve.terminal import (
+from mitosieve.cli.terminal import (
     print_balance,
     print_regimes,
     print_rounds,
@@ -31,10 +30,11 @@ from mitosieve.terminal import (
     say,
     warn,
 )
+from mitosieve.errors import InputError, SlideError
 
 if TYPE_CHECKING:
-    from mitosieve.method.job import Mapper
-    from mitosieve.progress import Progress
+    from mitosieve.run.progress import Progress
+    from mitosieve.train.job import Mapper
 
 WorkersOpt = Annotated[
     int, typer.Option("--workers", min=1, help="Processes for trainings that are independent of each other.")
@@ -62,7 +62,7 @@ def train(
 ) -> None:
     """Train a recipe on one fold: thresholds from its validation cases, its test cases untouched."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.recipe import FoldRun, load_recipe, train_fold
+    from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     what = FoldRun(recipe=science, cohort=whole, split=split_of(split, whole), fold=fold, out=out)
@@ -96,7 +96,7 @@ def _mapper(
     if workers == 1:
         yield None
         return
-    from mitosieve.processes import ProcessMap
+    from mitosieve.parallel.processes import ProcessMap
 
     gpus = 0
     if device == "cuda":
@@ -109,9 +109,9 @@ def _mapper(
 
 def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progress") -> "Mapper":
     """A map over trainings that runs on a Ray cluster: one task a training, a GPU each where there is one."""
-    from mitosieve.cluster import ClusterConfig, ClusterMap, Task
     from mitosieve.errors import MitosieveError
-    from mitosieve.processes import WithThreads
+    from mitosieve.parallel import ClusterConfig, ClusterMap, Task
+    from mitosieve.parallel.processes import WithThreads
 
     def task(given: Any) -> "Task[Any]":  # noqa: ANN401 - whatever a method's trainings are given
         return Task(name=str(getattr(given, "folder", "training")), given=given, needs=(out.absolute(),))
@@ -145,8 +145,8 @@ def crossval(
 ) -> None:
     """Train, detect and score every fold, and pool the test cases."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.crossval import cross_validate
-    from mitosieve.recipe import load_recipe
+    from mitosieve.recipe.crossval import cross_validate
+    from mitosieve.recipe.recipe import load_recipe
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     chosen = split_of(split, whole)
@@ -174,6 +174,6 @@ def crossval(
 @app.command()
 def recipes() -> None:
     """Names of the recipes that come with the package."""
-    from mitosieve.recipe import recipe_names
+    from mitosieve.recipe.recipe import recipe_names
 
     print("\n".join(recipe_names()))

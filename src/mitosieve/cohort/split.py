@@ -15,7 +15,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.marked import some
 from mitosieve.cohort.table import read_table, read_text
 from mitosieve.errors import SplitError
-from mitosieve.runfolder import write_json
+from mitosieve.run.folder import write_json
 
 PARTS = ("train", "validation", "test")
 

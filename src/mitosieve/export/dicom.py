@@ -37,7 +37,7 @@ from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export.context import SlideContext
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 
 CORNER_SHIFT = 0.5
 """DICOM px minus ours: there the first pixel covers 0 to 1, here -0.5 to 0.5."""

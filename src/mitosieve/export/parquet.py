@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from mitosieve.detection import Detections
 from mitosieve.export.table import STAGE_SUFFIX
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 
 _ROW_GROUP = 131_072
 """Rows of one group: what is held as Arrow columns at once, and what a reader can skip to."""

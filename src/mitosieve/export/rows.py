@@ -7,7 +7,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 
 CHUNK = 16_384
 """Rows that are text at once: some 5 MB, and larger ones are no faster."""

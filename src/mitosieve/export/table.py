@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export.rows import chunks, fill
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 
 _NEEDED = ("slide_id", "x", "y", "score")
 STAGE_SUFFIX = "_score"

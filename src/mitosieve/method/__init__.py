@@ -1,1 +1,1 @@
-"""The published methods, each reading from top to bottom like its paper."""
+"""The methods, a folder each."""

@@ -15,11 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Region, lattice
-from mitosieve.patch.sample import Overview, look_over, sample_blocks
-from mitosieve.runfolder import write_atomic, write_json
+from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.slide.overview import Overview, look_over, sample_blocks
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide
-from mitosieve.slide.tissue import DEFAULT_BACKGROUND, background_color
-from mitosieve.stain import (
+from mitosieve.slide.stain import (
     MacenkoConfig,
     StainProfile,
     apply_transform,
@@ -27,6 +26,7 @@ from mitosieve.stain import (
     estimate_profile,
     od_transform,
 )
+from mitosieve.slide.tissue import DEFAULT_BACKGROUND, background_color
 
 SMALL_PX = 2**24
 """A slide of at most so many level-0 px is judged (stain, background) by all its pixels; a larger one by a sample."""

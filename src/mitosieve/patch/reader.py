@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import rescale_points
-from mitosieve.patch.augment import Variant, recolour
-from mitosieve.patch.colour import recolour_distorted
-from mitosieve.patch.distortion import Distortion, confine
+from mitosieve.patch.augment.colour import recolour_distorted
+from mitosieve.patch.augment.distortion import Distortion, confine
+from mitosieve.patch.augment.variant import Variant, recolour
+from mitosieve.patch.augment.warp import warp_patches
 from mitosieve.patch.frames import Frame, FrameStore
 from mitosieve.patch.index import PatchIndex
-from mitosieve.patch.warp import warp_patches
 
 
 def margin_for(patch_px: int, translate_px: float = 0.0) -> int:

@@ -16,7 +16,7 @@ from mitosieve.phantom.plan import PhantomConfig
 from mitosieve.phantom.scanner import SCANNERS, encode
 from mitosieve.phantom.specimen import Patient, draw_slide
 from mitosieve.phantom.truth import plant, write_truth
-from mitosieve.runfolder import write_atomic, write_json
+from mitosieve.run.folder import write_atomic, write_json
 
 PHANTOM_FILE = "phantom.json"
 

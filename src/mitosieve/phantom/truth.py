@@ -12,7 +12,7 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.errors import CohortError, FormatError
 from mitosieve.phantom.cell import BACKGROUND, Cell, Kind
 from mitosieve.phantom.plan import PhantomConfig
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 
 TRUTH_FILE = "truth.csv"
 TRUTH_COLUMNS = ("slide_id", "x", "y", "true_label", "kind", "marked_label", "noise", "difficulty")

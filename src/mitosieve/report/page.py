@@ -13,14 +13,14 @@ from typing import cast
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.count.nottingham import SOURCE
 from mitosieve.errors import FormatError, MitosieveError
 from mitosieve.report.chart import Chart, score_charts, training
 from mitosieve.report.gallery import CROP_UM, Gallery, make_galleries
 from mitosieve.report.regimes import PAPER_FRACTION, SearchView, percent, view_search
 from mitosieve.report.scanned import view_scan
 from mitosieve.report.source import RunSource, ScoreSource, Source, read_source
-from mitosieve.runfolder import write_atomic
-from mitosieve.score.nottingham import SOURCE
+from mitosieve.run.folder import write_atomic
 
 REPORT_FILE = "report.html"
 

@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mitosieve.cohort.table import read_text
-from mitosieve.difficulty.regime import REGIMES_FORMAT, RegimeScore, Trial
 from mitosieve.errors import FormatError
+from mitosieve.method.finegrained.regime import REGIMES_FORMAT, RegimeScore, Trial
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
 
 REGIMES_FILE = "regimes.json"

@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from mitosieve.cohort.table import Row, finite, read_table
-from mitosieve.export.heatmap import HEATMAPS
-from mitosieve.export.summary import SUMMARY_FILE, TIMING_FILE
+from mitosieve.count.heatmap import HEATMAPS
+from mitosieve.count.summary import SUMMARY_FILE, TIMING_FILE
 
 _NEEDED = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 _OPTIONAL = (

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from mitosieve.cohort.table import Row, read_table, read_text
-from mitosieve.detector import Detector
 from mitosieve.errors import DetectorError, FormatError
-from mitosieve.evaluation import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
 from mitosieve.export.table import read_detections
 from mitosieve.report.regimes import Search, read_search
 from mitosieve.report.scanned import ScanSource, read_scan
-from mitosieve.runfolder import RunFolder
+from mitosieve.run.folder import RunFolder
+from mitosieve.score.evaluation import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
 from mitosieve.score.outcome import OUTCOME_COLUMNS, Outcome, Outcomes
+from mitosieve.sieve.detector import Detector
 
 REQUEST_FILE = "detect.json"
 """What detect was asked: detector, cohort, fold, part, threshold."""

@@ -9,7 +9,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.marked import MarkedImage
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.errors import InputError
-from mitosieve.patch.serving import SlideSource
+from mitosieve.sieve.reader_process import SlideSource
 
 ScanItem = SlideSource
 """One slide to do: its file, name, stated mpp and where to look."""

@@ -14,11 +14,7 @@ import pandas as pd
 from mitosieve import __version__
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.table import read_table
-from mitosieve.detection import Detections
-from mitosieve.detector import Detector
-from mitosieve.errors import InputError
-from mitosieve.export import FORMATS
-from mitosieve.export.summary import (
+from mitosieve.count.summary import (
     SLIDE_SUMMARIES,
     SUMMARY_FILE,
     TIMING_FILE,
@@ -28,15 +24,19 @@ from mitosieve.export.summary import (
     write_summary,
     write_timing,
 )
+from mitosieve.detection import Detections
+from mitosieve.errors import InputError
+from mitosieve.export import FORMATS
 from mitosieve.export.table import write_detections
 from mitosieve.network.compute import Compute, machine
-from mitosieve.patch.proposer import describe
-from mitosieve.pipeline import Readers
-from mitosieve.progress import Progress
-from mitosieve.runfolder import JOIN_WITHIN_S, RunFolder, hash_file, write_atomic, write_json
+from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file, write_atomic, write_json
+from mitosieve.run.progress import Progress
 from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
 from mitosieve.scan.shard import Shard, name_of, of_shard
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.propose.proposer import describe
+from mitosieve.sieve.workers import Readers
 from mitosieve.slide.slide import Slide
 
 DETECTIONS_FILE, SLIDES_FILE, JOB_FILE, PARTS_TIMING_FILE = "detections.csv", "slides.csv", "detect.json", "timing.json"

@@ -15,24 +15,24 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.clock import Clock
+from mitosieve.count.heatmap import HEATMAPS, Thumbnail, write_heatmap
+from mitosieve.count.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
+from mitosieve.count.summary import SlideFailure, SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
-from mitosieve.detector import Detector
 from mitosieve.errors import InputError, MitosieveError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES, SlideContext
-from mitosieve.export.heatmap import HEATMAPS, Thumbnail, write_heatmap
-from mitosieve.export.summary import SlideFailure, SlideFindings, SlideSummary, summarize
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.geometry import mm2_from_px2, rescale_points
 from mitosieve.network.compute import Compute
-from mitosieve.patch.proposer import describe
-from mitosieve.patch.sample import OVERVIEW_MPP
-from mitosieve.patch.serving import Opened, SlideSource
-from mitosieve.pipeline import Readers, Sieving
-from mitosieve.progress import Progress
-from mitosieve.runfolder import write_atomic, write_json
-from mitosieve.score.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
-from mitosieve.sieve import Scored, columns_of, finish
+from mitosieve.run.clock import Clock
+from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.run.progress import Progress
+from mitosieve.sieve.cascade import Scored, columns_of, finish
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.propose.proposer import describe
+from mitosieve.sieve.reader_process import Opened, SlideSource
+from mitosieve.sieve.workers import Readers, Sieving
+from mitosieve.slide.overview import OVERVIEW_MPP
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import Tissue
 

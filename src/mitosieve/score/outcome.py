@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mitosieve.runfolder import write_atomic
+from mitosieve.run.folder import write_atomic
 from mitosieve.score.counted import Counted, Places
 from mitosieve.score.match import Pairs, match_greedy, near_pairs
 

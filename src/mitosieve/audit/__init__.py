@@ -1,0 +1,1 @@
+"""Which training labels to look at again: ranking, page, points for QuPath, corrections back."""

@@ -1,0 +1,346 @@
+"""Labels that someone looked at again, from QuPath back into a new version of the cohort.
+
+Takes back the points that an audit wrote (`qupath/SLIDE_ID.geojson`). Their ids tell which mark, or which place without
+a mark, each point is; only its class is taken over. Knows nothing of audits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from mitosieve.annotation import NO_MARK, Annotations, Label
+from mitosieve.audit.place import LABEL_OF, NO_ROW, in_digits, place_id
+from mitosieve.cohort.cohort import Cohort, relocated
+from mitosieve.cohort.jsonfile import read_any
+from mitosieve.cohort.table import finite
+from mitosieve.errors import CohortError, FormatError
+from mitosieve.geometry import QUPATH_SHIFT
+from mitosieve.run.folder import hash_file
+
+FORMAT = "corrections"
+"""Name on the command line."""
+
+MAX_MOVED_PX = 0.5
+"""How far a point may lie from the place that was audited: QuPath rounds, a hand does not move it by less."""
+
+SOURCE = "corrections"
+"""`source` of a mark that a correction added."""
+
+_REMEDY = "expected a GeoJSON of `mitosieve audit`, with the classes of its points changed in QuPath"
+_ENDINGS = (".geojson", ".json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideCorrections:
+    """One row of the table that an import of corrections ends with.
+
+    Attributes:
+        slide_id: "total" for the sum.
+        to_figure: imposters that became figures.
+        to_imposter: figures that became imposters.
+        added: places without a mark that got one.
+    """
+
+    slide_id: str
+    to_figure: int
+    to_imposter: int
+    added: int
+
+    @property
+    def changed(self) -> int:
+        return self.to_figure + self.to_imposter + self.added
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionReport:
+    """What was corrected.
+
+    Attributes:
+        cohort: the new version as saved.
+        rows: of the slides where something changed, by slide_id.
+        total: their sum.
+    """
+
+    cohort: Cohort
+    rows: tuple[SlideCorrections, ...]
+    total: SlideCorrections
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    """One feature: what it says, not yet what it means."""
+
+    where: str
+    origin: str
+    id: str
+    x: float
+    y: float
+    label: str
+    metadata: dict[str, str]
+
+    @property
+    def stated(self) -> tuple[str, float, float] | None:
+        """slide_id, x and y that its metadata state; None where they do not."""
+        try:
+            return self.metadata["slide_id"], float(self.metadata["x"]), float(self.metadata["y"])
+        except (KeyError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """An audited place that a point names.
+
+    Attributes:
+        row: of the cohort's marks, or NO_ROW. A place without a mark may have got one from an earlier correction.
+        was_marked: whether it had a mark when it was audited.
+    """
+
+    slide_id: str
+    x: float
+    y: float
+    row: int
+    was_marked: bool
+
+
+def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) -> CorrectionReport:
+    """Make a new version of a cohort from corrected points; the old one stays, and on any fault nothing is written.
+
+    - A mark whose class is now the other one of "Mitotic figure" and "Imposter" gets that label.
+    - A figure that is now "Background" becomes an imposter: a cell that was taken for a figure and is none is one by
+      definition. An imposter that is now "Background" stays what it is. No mark is ever removed.
+    - A place without a mark that is now a figure or an imposter becomes a new mark, behind all others.
+    - A point that was deleted, or left as it was, changes nothing; without any change the new version has equal marks.
+      So does a file that is applied once more to the version it made.
+
+    Expert score and votes of a mark stay: they are of the experts who marked it, not of the correction. `label_before`
+    is the oldest label: a second round keeps that of the first; `corrected_at` and `corrected_from` are of the last.
+
+    Args:
+        source: a GeoJSON file, or a folder with them (not below it).
+        folder: the cohort that was audited, or a version made of it by corrections alone.
+        out: the new version; new or empty. Its images are those of the old one, by absolute path. Other files of the
+            cohort's folder are not copied.
+        now: when the corrections are taken over; with a time zone.
+
+    Raises:
+        FormatError: a file that is not GeoJSON, or a feature that is no audited point, was moved, stands twice or has
+            an unknown class.
+        CohortError: a point is of no slide of the cohort, or `out` holds something.
+        StorageError: `out` cannot be written.
+    """
+    if now.tzinfo is None:
+        raise ValueError("when corrections are taken over needs a time zone")
+    _refuse_used(out)
+    cohort = Cohort.load(folder)
+    places = _Places(cohort)
+    points = [point for path in _files(source) for point in _points(path)]
+    found: dict[str | int, tuple[_Place, _Point]] = {}
+    for point in points:
+        place = places.find(point)
+        key = point.id if place.row == NO_ROW or _is_untouched(place, point) else place.row
+        if key in found:
+            first = found[key][1].where
+            raise FormatError(f"is the same point as {first}", where=point.where, remedy="keep one of the two")
+        found[key] = place, point
+    when = now.astimezone(UTC).isoformat(timespec="seconds")
+    marks, rows = _corrected(cohort.annotations, list(found.values()), when)
+    new = relocated(Cohort(cohort.folder, cohort.slides, marks), out)
+    new.save()
+    total = SlideCorrections(
+        slide_id="total",
+        to_figure=sum(row.to_figure for row in rows),
+        to_imposter=sum(row.to_imposter for row in rows),
+        added=sum(row.added for row in rows),
+    )
+    return CorrectionReport(cohort=new, rows=rows, total=total)
+
+
+def _refuse_used(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CohortError("holds something already", where=out, remedy="name a new or empty folder for --out")
+
+
+def _files(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _ENDINGS and path.name[0] != ".")
+    if not paths:
+        raise FormatError("holds no GeoJSON file", where=source, remedy="name the folder `qupath` of an audit")
+    return paths
+
+
+def _points(path: Path) -> Iterator[_Point]:
+    """Every feature of a file, of a FeatureCollection, a list or alone: QuPath's versions write all three."""
+    content = read_any(path, remedy=_REMEDY)
+    if isinstance(content, dict) and content.get("type") == "FeatureCollection":
+        content = content.get("features")
+    items = cast("list[Any]", content) if isinstance(content, list) else [content]
+    origin = f"{path.name} {hash_file(path)[:12]}"
+    for number, item in enumerate(items, start=1):
+        where = f"{path}, feature {number}"
+        if not isinstance(item, dict) or item.get("type") != "Feature":
+            raise FormatError("is not a GeoJSON feature", where=where, remedy=_REMEDY)
+        yield _point(cast("dict[str, Any]", item), where, origin)
+
+
+def _point(item: dict[str, Any], where: str, origin: str) -> _Point:
+    properties = _object(item.get("properties"))
+    x, y = _position(_object(item.get("geometry")), where)
+    metadata = {str(key): str(value) for key, value in _object(properties.get("metadata")).items()}
+    return _Point(
+        where=where,
+        origin=origin,
+        id=str(item.get("id", "")).lower(),
+        x=x - QUPATH_SHIFT,
+        y=y - QUPATH_SHIFT,
+        label=_label(properties.get("classification"), where),
+        metadata=metadata,
+    )
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _position(geometry: dict[str, Any], where: str) -> tuple[float, float]:
+    """x, y in QuPath px of a Point, or of a MultiPoint of one: QuPath's points are sets of points."""
+    kind, values = geometry.get("type"), geometry.get("coordinates")
+    if kind == "MultiPoint" and isinstance(values, list) and len(values) == 1:
+        kind, values = "Point", values[0]
+    if kind != "Point" or not isinstance(values, list) or len(values) < 2:
+        raise FormatError(
+            f"is not one point (its geometry is {kind or 'none'})",
+            where=where,
+            remedy="export the audited points alone, each an annotation of its own",
+        )
+    return finite(values[0], "x", where=where), finite(values[1], "y", where=where)
+
+
+def _label(classification: object, where: str) -> str:
+    """The label of a class, written as an object with a name, or as a bare name."""
+    name = classification if isinstance(classification, str) else _object(classification).get("name")
+    label = LABEL_OF.get(str(name))
+    if label is None:
+        what = "has no class" if name is None else f"has the unknown class '{name}'"
+        raise FormatError(what, where=where, remedy=f"known classes: {', '.join(LABEL_OF)}")
+    return label
+
+
+class _Places:
+    """The places of a cohort by id."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        marks = cohort.annotations
+        self._slides = {entry.slide_id for entry in cohort.slides}
+        self._marks: dict[str, _Place] = {}
+        self._added: dict[str, int] = {}  # rows of marks that corrections added, by the id of the place they had
+        columns = zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True)
+        for row, (slide_id, (x, y)) in enumerate(columns):
+            place = _Place(slide_id=slide_id, x=x, y=y, row=row, was_marked=True)
+            self._marks[place_id(slide_id, x, y, row)] = place
+            if marks.label_before[row] == NO_MARK:
+                self._added[place_id(slide_id, x, y, NO_ROW)] = row
+
+    def find(self, point: _Point) -> _Place:
+        """The place that a point was written for.
+
+        Raises:
+            FormatError: there is none, or the point lies elsewhere now.
+            CohortError: it is of a slide that the cohort has not.
+        """
+        place = self._marks.get(point.id) or self._unmarked(point)
+        if place is None:
+            slide_id = point.metadata.get("slide_id")
+            if slide_id is not None and slide_id not in self._slides:
+                raise CohortError(
+                    f"is of the slide '{slide_id}', which the cohort has not",
+                    where=point.where,
+                    remedy="name the cohort that was audited",
+                )
+            raise FormatError(
+                f"is no point that an audit of this cohort wrote (id '{point.id}')",
+                where=point.where,
+                remedy="name the cohort that was audited; remove points that you added, and do not change ids",
+            )
+        moved = float(np.hypot(point.x - place.x, point.y - place.y))
+        if moved > MAX_MOVED_PX:
+            raise FormatError(
+                f"was moved by {moved:.1f} px from ({place.x:.2f}, {place.y:.2f}) on {place.slide_id}",
+                where=point.where,
+                remedy="put it back (Edit > Undo); only its class may be changed",
+            )
+        return place
+
+    def _unmarked(self, point: _Point) -> _Place | None:
+        """The place without a mark whose id a point has: as its metadata say, else where it lies on any slide."""
+        here = [(slide_id, point.x, point.y) for slide_id in sorted(self._slides)]
+        for slide_id, x, y in [point.stated, *here] if point.stated is not None else here:
+            if slide_id in self._slides and place_id(slide_id, x, y, NO_ROW) == point.id:
+                return _Place(
+                    slide_id=slide_id,
+                    x=float(in_digits(x)),
+                    y=float(in_digits(y)),
+                    row=self._added.get(point.id, NO_ROW),
+                    was_marked=False,
+                )
+        return None
+
+
+def _corrected(
+    marks: Annotations, found: list[tuple[_Place, _Point]], now: str
+) -> tuple[Annotations, tuple[SlideCorrections, ...]]:
+    """The marks with what the points say, and counts of the slides where something changed."""
+    label, before, when, origin = (
+        column.astype(object) for column in (marks.label, marks.label_before, marks.corrected_at, marks.corrected_from)
+    )
+    counts: dict[str, dict[str, int]] = {}
+    added: list[tuple[_Place, _Point]] = []
+    for place, point in found:
+        row = place.row
+        if _is_untouched(place, point):
+            continue
+        if row == NO_ROW:
+            added.append((place, point))
+            _count(counts, place.slide_id, "added")
+            continue
+        wanted = Label.IMPOSTER.value if point.label == NO_MARK else point.label
+        if label[row] == wanted:
+            continue
+        before[row] = before[row] or label[row]
+        label[row], when[row], origin[row] = wanted, now, point.origin
+        _count(counts, place.slide_id, "to_figure" if wanted == Label.MITOTIC_FIGURE else "to_imposter")
+    columns = {"label": label, "label_before": before, "corrected_at": when, "corrected_from": origin}
+    kept = replace(marks, **{name: column.astype(np.str_) for name, column in columns.items()})
+    rows = tuple(SlideCorrections(slide_id=name, **counts[name]) for name in sorted(counts))
+    return Annotations.concatenate([kept, _new_marks(added, now)]) if added else kept, rows
+
+
+def _is_untouched(place: _Place, point: _Point) -> bool:
+    """Whether a place had no mark and is to have none, even where another correction gave it one."""
+    return point.label == NO_MARK and not place.was_marked
+
+
+def _count(counts: dict[str, dict[str, int]], slide_id: str, what: str) -> None:
+    counts.setdefault(slide_id, {"to_figure": 0, "to_imposter": 0, "added": 0})[what] += 1
+
+
+def _new_marks(added: list[tuple[_Place, _Point]], now: str) -> Annotations:
+    """Marks of places that had none, by slide, y and x: the order of features in a file means nothing."""
+    ordered = sorted(added, key=lambda item: (item[0].slide_id, item[0].y, item[0].x))
+    marks = Annotations.of(
+        slide_id=[place.slide_id for place, _ in ordered],
+        center_l0=[(place.x, place.y) for place, _ in ordered],
+        label=[point.label for _, point in ordered],
+        source=SOURCE,
+    )
+    return replace(
+        marks,
+        label_before=np.full(len(ordered), NO_MARK),
+        corrected_at=np.full(len(ordered), now),
+        corrected_from=np.array([point.origin for _, point in ordered], dtype=np.str_),
+    )

@@ -1,0 +1,228 @@
+"""What a person sees in a terminal: tables, bars, the path of the result. Silent bars where nobody watches."""
+
+import contextlib
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from mitosieve.run.progress import Progress as Told
+
+MEASURES = ("f1", "precision", "recall")
+
+out_console = Console(highlight=False, soft_wrap=True)
+err_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(path: Path) -> None:
+    """Print where the result is, alone on a line, for people and scripts."""
+    out_console.print(str(path), markup=False)
+
+
+def warn(text: str) -> None:
+    """Print a line to the error stream."""
+    err_console.print(text, markup=False)
+
+
+def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
+    """A table in a terminal; tab-separated lines elsewhere."""
+    if not out_console.is_terminal:
+        for row in (columns, *rows):
+            out_console.file.write("\t".join(str(cell) for cell in row) + "\n")  # print would expand the tabs
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    out_console.print(table)
+
+
+def in_digits(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """A share to three digits, with its 95 % interval where there is one."""
+    if value is None:
+        return "-"
+    if interval is None or None in interval:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
+    """What each screening network kept of its training patches, in the layout of the paper's table 2."""
+    columns = ("FP", "TP", "FN", "recall_positive", "recall_negative", "precision", "F1")
+    rows = [
+        [row["network"], *(f"{row[c]:.4f}" if isinstance(row[c], float) else row[c] for c in columns)] for row in rounds
+    ]
+    print_table(rows, ("kept above the mining threshold", *columns))
+
+
+def print_balance(content: dict[str, Any]) -> None:
+    """What a negative search kept of each kind, and how the screening network scores it (negatives.json)."""
+    kinds = [kind for kind in ("figure", "imposter", "background") if kind in content]
+    rows = [
+        [kind, content[kind]["kept"], content[kind]["of"], *content[kind].get("score_quantiles", ("", "", ""))]
+        for kind in kinds
+    ]
+    print_table(rows, ("label", "kept", "of", "score, lowest tenth", "median", "highest tenth"))
+
+
+def print_verdicts(content: dict[str, Any]) -> None:
+    """Labels of each class by verdict and level (verdicts.json), and what is to be known of them."""
+    classes = [name for name in ("figures", "others") if name in content]
+    columns = tuple(content[classes[0]]) if classes else ()
+    print_table([[name, *(content[name][column] for column in columns)] for name in classes], ("labels", *columns))
+    for note in content.get("notes", ()):
+        warn(f"note: {note}")
+
+
+def print_regimes(content: dict[str, Any]) -> None:
+    """The content of regimes.json: each regime's validation F1, the chosen one marked; notes to the error stream."""
+    chosen = content["chosen"]["regime"]
+    rows: list[list[object]] = []
+    for number, part in enumerate(content["rounds"], start=1):
+        last = number == len(content["rounds"])
+        for score in part["regimes"]:
+            mark = "chosen" if last and score["regime"] == chosen else f"round {number}"
+            rows.append([mark, *_regime_row(score)])
+    rows += [[control["name"], *_regime_row(control["score"])] for control in content["controls"]]
+    columns = (
+        "regime",
+        "labelled",
+        "unlabelled",
+        "cap",
+        "imposters",
+        "patches",
+        "used",
+        "validation F1",
+        "lowest, highest",
+    )
+    print_table(rows, columns)
+    for note in content["notes"]:
+        warn(f"note: {note}")
+
+
+def _regime_row(score: dict[str, Any]) -> list[object]:
+    regime = score["regime"]
+    return [
+        f"{regime['labelled']:.3g}",
+        f"{regime['unlabelled']:.3g}",
+        f"{regime['cap']:.3g}",
+        f"x {regime['imposter_weight']}",
+        score["patches"],
+        f"{score['used_fraction']:.1%}",
+        f"{score['mean']:.3f}",
+        f"{score['low']:.3f}, {score['high']:.3f}",
+    ]
+
+
+def print_scores(metrics: dict[str, Any]) -> None:
+    """The content of metrics.json as a table, pooled and by domain; its notes to the error stream."""
+    rows = [("pooled", metrics["pooled"]), *((row["domain"], row) for row in metrics["per_domain"])]
+    print_table(
+        [
+            (name, row["tp"], row["fp"], row["fn"], *(in_digits(row[k], row.get(f"{k}_interval")) for k in MEASURES))
+            for name, row in rows
+        ],
+        ("part", "found", "false", "missed", *MEASURES),
+    )
+    for note in metrics["notes"]:
+        warn(f"note: {note}")
+
+
+def print_counts(rows: Sequence[dict[str, str]]) -> None:
+    """The counts of slides as a table; only the first hundred, and what was seen without tissue to the error stream."""
+    columns = {
+        "slide_id": "slide",
+        "tissue_mm2": "tissue mm2",
+        "figures": "figures",
+        "figures_per_mm2": "per mm2",
+        "hotspot_area_mm2": "hotspot mm2",
+        "hotspot_figures": "in hotspot",
+        "nottingham_mitotic_score": "mitotic score",
+    }
+    if out_console.is_terminal:
+        print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
+        if len(rows) > 100:
+            warn(f"... and {len(rows) - 100} more slides, see summary.csv")
+    bare = [row["slide_id"] for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
+    if bare:
+        warn(f"note: no tissue was found on {len(bare)} slides, so no figure: {', '.join(bare[:5])}")
+
+
+class _SlidesPerHour(ProgressColumn):
+    """How many slides an hour; nothing for other kinds of work."""
+
+    def render(self, task: Task) -> Text:
+        if not task.description.startswith("slides") or not task.completed or not task.elapsed:
+            return Text("")
+        return Text(f"{3600 * task.completed / task.elapsed:.0f} slides/h")
+
+
+class _Memory(ProgressColumn):
+    """Memory of this process and those it started, looked up every other second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = 0.0
+        self._text = Text("")
+
+    def render(self, task: Task) -> Text:
+        del task
+        now = time.monotonic()
+        if now - self._seen > 2:
+            self._seen, self._text = now, Text(f"{memory_bytes() / 1e9:.1f} GB")
+        return self._text
+
+
+def memory_bytes() -> int:
+    """Memory of this process and those it started: shared pages are divided among them where the system can tell."""
+    total = 0
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            seen = process.memory_full_info()
+            total += getattr(seen, "pss", seen.rss)
+    return total
+
+
+@contextmanager
+def progress_bars() -> Generator[Told]:
+    """A function to tell progress to; draws one bar for each kind of work, and nothing when not in a terminal."""
+    if not err_console.is_terminal:
+        yield lambda what, done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        _SlidesPerHour(),
+        _Memory(),
+    )
+    with Progress(*columns, console=err_console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+            if done >= total and len(tasks) > 1:  # a job of many slides would leave a bar for each
+                bars.remove_task(tasks.pop(what))
+
+        yield tell

@@ -1,1 +1,0 @@
-"""How hard each patch is: ids and arrays of scores only, no pixels, no networks."""

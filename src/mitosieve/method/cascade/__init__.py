@@ -1,0 +1,1 @@
+"""CHS-NET's cascade and its fast sibling, with offline hard example mining."""

@@ -1,0 +1,1 @@
+"""DASC: difficulty-aware supervised contrastive learning."""

@@ -1,0 +1,1 @@
+"""Fine-grained hard negative mining: a search over mining regimes."""

@@ -1,0 +1,1 @@
+"""How a patch is varied: fixed variants, distortions, colour."""

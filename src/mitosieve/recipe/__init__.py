@@ -1,0 +1,1 @@
+"""Recipes in TOML, their registry, and the trainings made of them."""

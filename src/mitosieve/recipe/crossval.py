@@ -1,0 +1,123 @@
+"""Train, detect and score every fold of a split, and pool the test cases: one honest figure for a recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.split import Split
+from mitosieve.detection import Detections
+from mitosieve.errors import SlideError, SplitError
+from mitosieve.export.table import read_detections, write_detections
+from mitosieve.network.compute import Compute
+from mitosieve.recipe.recipe import FoldRun, Recipe, train_fold
+from mitosieve.run.folder import write_json
+from mitosieve.run.progress import Progress
+from mitosieve.scan import DETECTIONS_FILE, JOB_FILE, Scan, items_of_cohort, origin_of, scan
+from mitosieve.score.evaluation import (
+    METRICS_FILE,
+    OUTCOMES_FILE,
+    EvaluateConfig,
+    Evaluation,
+    evaluate,
+    evaluate_folder,
+)
+from mitosieve.score.outcome import write_outcomes
+from mitosieve.train.job import Mapper
+
+
+def cross_validate(  # noqa: PLR0913 - one job, called from one place
+    recipe: Recipe,
+    cohort: Cohort,
+    split: Split,
+    out: Path,
+    *,
+    folds: Sequence[str] = (),
+    compute: Compute,
+    resume: bool,
+    progress: Progress | None = None,
+    mapper: Mapper | None = None,
+) -> Evaluation:
+    """Run the folds one after another in `out/FOLD`, score each test part, then all of them pooled in `out`.
+
+    Each fold's detections keep the operating threshold that its own validation chose. Finished folds are not repeated
+    on resume.
+
+    Args:
+        recipe: the science.
+        cohort: the data.
+        split: its folds.
+        out: folder of the result.
+        folds: names of folds; empty is all.
+        compute: machine.
+        resume: whether to go on with an earlier try.
+        progress: told how far the work is.
+        mapper: does the independent trainings of a fold side by side or elsewhere.
+
+    Raises:
+        SplitError: a case is tested in two of the folds, so that pooling would count it twice.
+        SlideError: a test slide could not be read; named, after all folds were done and pooled.
+    """
+    names = list(folds) or list(split.folds)
+    tested = {name: split.fold(name).test for name in names}
+    cases = [case for name in names for case in tested[name]]
+    twice = sorted({case for case in cases if cases.count(case) > 1})
+    if twice:
+        raise SplitError(
+            f"the case {twice[0]} is tested in more than one of the folds",
+            remedy="choose folds with different test cases",
+        )
+    found: list[Detections] = []
+    failed: dict[str, str] = {}
+    for name in names:
+        run = out / name
+        what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=run)
+        train_fold(what, compute=compute, resume=resume, progress=progress, mapper=mapper)
+        of_fold, broken = score_test_cases(
+            run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
+        )
+        found.append(of_fold)
+        failed |= broken
+    pooled = Detections.concatenate(found)
+    write_detections(out / DETECTIONS_FILE, pooled)
+    write_json(out / JOB_FILE, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
+    result = evaluate(pooled, cohort, cases=tuple(cases), folds=tested)
+    write_outcomes(out / OUTCOMES_FILE, result.outcomes)
+    write_json(out / METRICS_FILE, result.to_json())
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise SlideError(
+            f"{len(failed)} test slides could not be read and their figures count as missed; first {name}: {why}",
+            where=out / METRICS_FILE,
+            remedy="mend them, delete the folder `test` of their fold, and repeat the command with --resume",
+        )
+    return result
+
+
+def score_test_cases(  # noqa: PLR0913 - one call of one job
+    run: Path,
+    cohort: Cohort,
+    fold: str,
+    cases: tuple[str, ...],
+    *,
+    compute: Compute,
+    resume: bool,
+    progress: Progress | None = None,
+) -> tuple[Detections, dict[str, str]]:
+    """Detect on a fold's test cases into `run/test` and score them there.
+
+    Returns:
+        The detections, and slide_id -> why for slides that could not be read.
+    """
+    out = run / "test"
+    job = Scan(
+        detector=run,
+        items=items_of_cohort(cohort, cases),
+        out=out,
+        origin=origin_of(run, cohort, fold, "test"),
+        compute=compute,
+        resume=resume,
+        progress=progress,
+    )
+    failed = scan(job).failed
+    evaluate_folder(out, cohort, cases=cases, config=EvaluateConfig())
+    return read_detections(out / DETECTIONS_FILE), failed

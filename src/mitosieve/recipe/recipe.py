@@ -1,0 +1,229 @@
+"""Recipes: all the science of a run in one TOML file. Loads, overrides, checks and writes them; runs the method named.
+
+Knows which methods there are; knows nothing of how they work.
+"""
+
+import difflib
+import shutil
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.split import PARTS, Split
+from mitosieve.errors import RecipeError
+from mitosieve.method.cascade.chsnet import ChsNetRecipe, run_chsnet
+from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
+from mitosieve.method.dasc.method import DascRecipe, check_initial, run_dasc
+from mitosieve.method.finegrained.method import FineGrainedRecipe, run_finegrained
+from mitosieve.network.compute import Compute, machine
+from mitosieve.run.folder import RunFolder, hash_file, write_atomic, write_json
+from mitosieve.run.progress import Progress
+from mitosieve.sieve.detector import Detector
+from mitosieve.train.job import Job, Mapper
+
+Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
+"""Any method's recipe. A new method joins this union, `METHODS` and `run_recipe`."""
+
+METHODS: dict[str, type[Recipe]] = {
+    "chsnet": ChsNetRecipe,
+    "dasc": DascRecipe,
+    "finegrained": FineGrainedRecipe,
+    "swift": SwiftRecipe,
+}
+
+
+DEFAULT = "swift"
+"""What the name `default` stands for: what a CPU can train in minutes, and a slide needs."""
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package, sorted."""
+    folder = resources.files("mitosieve.recipe")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or file, with `key=value` overrides.
+
+    Args:
+        name: of a recipe of the package, "default", or the path of a TOML file.
+        overrides: e.g. "network.width=0.25"; the value is read as TOML, a bare word as text.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, an unknown key (with the nearest valid one), a wrong type, or a value out
+            of range; the message names file and key.
+    """
+    text, where = _read(name)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"is not TOML ({error})", where=where) from error
+    for override in overrides:
+        _override(content, override)
+    method = content.get("method")
+    if method not in METHODS:
+        raise RecipeError(
+            f"method is '{method}'", where=where, remedy=f'write method = "NAME" with one of {", ".join(METHODS)}'
+        )
+    try:
+        return METHODS[method].model_validate(content)
+    except ValidationError as error:
+        raise _explain(error, METHODS[method], where) from error
+
+
+def run_recipe(recipe: Recipe, job: Job) -> Detector:
+    """Train what the recipe says, in the job's run folder; a run whose detector is whole is only loaded."""
+    done = job.file("detector")
+    if (done / "detector.toml").exists():
+        return Detector.load(done)
+    if isinstance(recipe, SwiftRecipe):
+        return run_swift(recipe, job)
+    if isinstance(recipe, DascRecipe):
+        return run_dasc(recipe, job)
+    return run_finegrained(recipe, job) if isinstance(recipe, FineGrainedRecipe) else run_chsnet(recipe, job)
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """The effective recipe: every value, also the defaults."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _read(name: str) -> tuple[str, str]:
+    """Text of a recipe, and what to call it in messages."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except FileNotFoundError as error:
+            raise RecipeError("there is no such recipe file", where=path) from error
+        except (UnicodeDecodeError, OSError) as error:
+            raise RecipeError(f"cannot be read as text ({error})", where=path) from error
+    name = DEFAULT if name == "default" else name
+    known = recipe_names()
+    if name not in known:
+        raise RecipeError(f"there is no recipe '{name}'", remedy=f"{_nearest(name, known)}known: {', '.join(known)}")
+    return (resources.files("mitosieve.recipe") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {override} is not key=value", remedy="for example: --set network.width=0.25")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.strip().split(".")
+    place = content
+    for table in tables:
+        place = place.setdefault(table, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"--set {key}: '{table}' is a value, not a table")
+    place[last] = value
+
+
+def _explain(error: ValidationError, model: type[BaseModel], where: str) -> RecipeError:
+    """The first fault of a recipe in words: where, what, and the nearest valid key."""
+    fault = error.errors()[0]
+    path = [str(part) for part in fault["loc"]]
+    key = ".".join(path) or "the recipe"
+    if fault["type"] == "extra_forbidden":
+        valid = _keys_at(model, path[:-1])
+        return RecipeError(
+            f"unknown key '{key}'",
+            where=where,
+            remedy=f"{_nearest(path[-1], valid)}valid keys here: {', '.join(valid)}",
+        )
+    given = "" if isinstance(fault.get("input"), dict) else f" (given: {fault.get('input')!r})"
+    return RecipeError(f"{key}: {fault['msg']}{given}", where=where, remedy="mend this value")
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = None if field is None else field.annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)
+
+
+def _nearest(word: str, valid: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'? " if close else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldRun:
+    """One training of one fold: what fixes its result, and where it goes.
+
+    Attributes:
+        recipe: the science.
+        cohort: the data.
+        split: its folds.
+        fold: which of them.
+        out: run folder.
+    """
+
+    recipe: Recipe
+    cohort: Cohort
+    split: Split
+    fold: str
+    out: Path
+
+    def provenance(self) -> dict[str, Any]:
+        """What a resumed run must agree with: recipe, fold and data."""
+        chosen = self.split.fold(self.fold)
+        first: dict[str, str] = {}
+        if isinstance(self.recipe, DascRecipe) and self.recipe.initial is not None:
+            check_initial(self.recipe)  # before there is a run folder
+            first = {"initial_sha256": hash_file(self.recipe.initial)}
+        return {
+            **first,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "fold": {"name": self.fold, **{part: list(chosen.part(part)) for part in PARTS}},
+            "cohort": str(self.cohort.folder.resolve()),
+            "cohort_hash": self.cohort.hash(),
+        }
+
+
+def train_fold(
+    what: FoldRun,
+    *,
+    compute: Compute,
+    resume: bool,
+    progress: Progress | None = None,
+    mapper: Mapper | None = None,
+) -> Detector:
+    """Train one fold into its run folder.
+
+    Args:
+        what: to train.
+        compute: machine.
+        resume: whether to go on with an earlier try.
+        progress: told how far the work is.
+        mapper: does the independent trainings of a search side by side or elsewhere.
+
+    Raises:
+        SplitError: the split does not fit the cohort, or there is no such fold.
+        RunFolderError: the folder holds another run, or is in use.
+        SlideError: an image cannot be read.
+    """
+    what.split.check(what.cohort)
+    fold = what.split.fold(what.fold)
+    run = RunFolder.create(what.out, what.provenance(), resume=resume)
+    with run.lock():
+        write_atomic(run / "recipe.toml", recipe_to_toml(what.recipe))
+        what.split.save(run / "split.json")
+        write_json(run / "machine.json", machine(compute))
+        job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=progress, mapper=mapper)
+        detector = run_recipe(what.recipe, job)
+        shutil.rmtree(run / "frames", ignore_errors=True)
+    return detector

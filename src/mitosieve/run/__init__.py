@@ -1,0 +1,1 @@
+"""One run on disk: whole files, lock, provenance; time and progress."""

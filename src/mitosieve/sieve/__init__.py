@@ -1,0 +1,1 @@
+"""From a slide to detections: detector, plan, tile reader, cascade, workers."""

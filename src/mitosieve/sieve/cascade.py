@@ -1,0 +1,394 @@
+"""From a slide to detections: propose places, let each stage throw away what is easy, merge, re-centre, suppress.
+
+Works through own-once tiles: every place belongs to exactly one tile, whose halo shows all it needs, so no figure is
+lost or doubled at a seam. What is to be read is asked for (`Find`, `Cut`) and answered by whoever drives: here the
+same process, in `pipeline` reader processes. Knows no recipe and no marks.
+"""
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import shapely
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from shapely.geometry.base import BaseGeometry
+from torch import nn
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.detection import Detections, suppress
+from mitosieve.geometry import Region, rescale_points
+from mitosieve.network.compute import Compute
+from mitosieve.network.rototranslation import RotoTranslationNet
+from mitosieve.network.swift import SwiftNet
+from mitosieve.patch.frames import Frame
+from mitosieve.patch.reader import cut_patches
+from mitosieve.run.clock import Clock
+from mitosieve.run.progress import Progress
+from mitosieve.sieve.activation_peak import locate_reach_um, located
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.propose.proposer import DenseProposer
+from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Scout, Settle, survey
+from mitosieve.slide.slide import Slide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Places that came through all stages of one slide.
+
+    Attributes:
+        center_px: (N, 2) on the slide's lattice at the detector's mpp.
+        score: (N, S) of every stage; where the last is fused by votes, a column for each of its networks in place of
+            its own: who is near whom is known only when a slide's tiles have come together.
+    """
+
+    center_px: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Scored"], columns: int) -> "Scored":
+        """All rows of all parts; `columns` as `columns_of` counts them."""
+        items = list(parts)
+        return cls(
+            center_px=np.concatenate([np.zeros((0, 2)), *(part.center_px for part in items)]),
+            score=np.concatenate([np.zeros((0, columns)), *(part.score for part in items)]),
+        )
+
+
+Asking = Generator[Request, Any, Scored]
+"""A tile being sieved: yields what it needs read, is sent the answer, returns what came through."""
+
+
+def columns_of(detector: Detector) -> int:
+    """Columns of score that a place carries until it is merged."""
+    return sum(_width(detector, number) for number in range(len(detector.config.stages)))
+
+
+def _width(detector: Detector, number: int) -> int:
+    return len(detector.networks[number]) if detector.config.stages[number].fusion == "votes" else 1
+
+
+def plan_of(detector: Detector) -> Plan:
+    """What reading needs to know of a detector."""
+    config = detector.config
+    last = config.stages[-1]
+    return Plan(
+        frame=config.frame,
+        proposer=config.proposer,
+        views=tuple(stage.view for stage in config.stages),
+        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
+        stain_target=detector.stain_target,
+    )
+
+
+def detect(
+    detector: Detector,
+    cohort: Cohort,
+    *,
+    cases: tuple[str, ...] | None = None,
+    compute: Compute | None = None,
+    progress: Progress | None = None,
+) -> Detections:
+    """Detect on the slides of a cohort, inside their ROIs.
+
+    Args:
+        detector: any.
+        cohort: gives images, mpp and ROIs; its marks are not looked at.
+        cases: which; None is all.
+        compute: machine; None chooses.
+        progress: told after every slide.
+
+    Returns:
+        Detections of all slides, in the cohort's order.
+
+    Raises:
+        SlideError: a slide cannot be read.
+    """
+    compute = Compute.choose() if compute is None else compute
+    chosen = cohort if cases is None else cohort.of_cases(cases)
+    found: list[Detections] = [Detections.empty(detector.stage_names)]
+    for number, entry in enumerate(chosen.slides, start=1):
+        with cohort.open(entry.slide_id) as slide:
+            found.append(detect_slide(detector, slide, compute=compute, roi=entry.roi))
+        if progress is not None:
+            progress("slides", number, len(chosen.slides))
+    return Detections.concatenate(found)
+
+
+def detect_slide(
+    detector: Detector,
+    slide: Slide,
+    *,
+    compute: Compute,
+    roi: BaseGeometry | None = None,
+    progress: Progress | None = None,
+) -> Detections:
+    """Detect on one slide.
+
+    Args:
+        detector: any.
+        slide: opened, with its mpp.
+        compute: machine.
+        roi: area in level-0 px outside which nothing is reported; None is the whole slide.
+        progress: told after every tile.
+
+    Returns:
+        Detections with a score of at least `keep_above`, strongest first; equal scores by place (y, then x).
+    """
+    plan = plan_of(detector)
+    scout = Scout(slide, plan, survey(slide, plan), roi)
+    tiles = [core for band in scout.bands() for core in band]
+    parts: list[Scored] = []
+    clock = Clock()
+    for number, core in enumerate(tiles, start=1):
+        parts.append(answered(sieve_tile(detector, core, compute, clock), scout))
+        if progress is not None and len(tiles) > 1:
+            progress(f"tiles of {slide.slide_id}", number, len(tiles))
+    return finish(Scored.concatenate(parts, columns_of(detector)), detector, slide, roi)
+
+
+def answered(asking: Asking, scout: Scout) -> Scored:
+    """Drive a tile with a scout of this process."""
+    reply: Answer | None = None
+    while True:
+        try:
+            request = asking.send(reply)
+        except StopIteration as end:
+            return end.value
+        reply = scout.answer(request)
+
+
+def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock) -> Asking:
+    """Propose in one tile, then let each stage see only what the last one left.
+
+    Args:
+        detector: any.
+        core: a tile of `Scout.bands`.
+        compute: machine.
+        clock: gets the seconds of each stage.
+    """
+    found: Found = yield Find(core=core)
+    config, networks = detector.config, detector.networks
+    center, score = found.center_px, np.zeros((len(found.center_px), 0))
+    ready = {0: found.images}
+    first = 0
+    if found.plane is not None:
+        with clock.part(f"stage {config.stages[0].name}"):
+            center, score = _dense(detector, found.plane, core, compute)
+        ready, first = {}, 1
+    for number in range(first, len(config.stages)):
+        scores: list[NDArray[np.float64]] = []
+        for start in range(0, len(center), CHUNK):
+            images = ready.pop(start, None) if number == 0 else None
+            if images is None:
+                images = yield Cut(core=core, stage=number, center_px=center[start : start + CHUNK])
+            with clock.part(f"stage {config.stages[number].name}"):
+                scores.append(_columns(config.stages[number], networks[number], images, compute))
+        columns = np.concatenate([np.zeros((0, _width(detector, number))), *scores])
+        score = np.concatenate([score, columns], axis=1)
+        passed = columns.max(axis=1) >= _gate(detector, number)
+        center, score = center[passed], score[passed]
+    if config.locating is None:
+        center = yield Settle(core=core, center_px=center)
+    else:  # a peak is where the figure is: the proposer must not move it again
+        center = yield from located(detector, core, center, compute, clock)
+    return Scored(center_px=center, score=score)
+
+
+def _gate(detector: Detector, number: int) -> float:
+    """Score that a place needs to come through a stage."""
+    stages = detector.config.stages
+    return detector.config.floor if number == len(stages) - 1 else stages[number].threshold
+
+
+def _dense(
+    detector: Detector, plane: Frame, core: Region, compute: Compute
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit, or of each network's map
+    where they vote: places that the core owns, at the frame's mpp, and their (N, 1) or (N, K) scores.
+    """
+    proposer, networks = detector.config.proposer, detector.networks[0]
+    network = networks[0]
+    assert isinstance(proposer, DenseProposer)
+    assert isinstance(network, SwiftNet | RotoTranslationNet)
+    stride = network.stride_px
+    image = plane.pixels[None]
+    maps = [compute.engine_of(item.eval(), image, dense=True).scores(image)[0] for item in networks]
+    if detector.config.stages[0].fusion == "mean" and len(maps) > 1:
+        maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
+    mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
+    steps = max(1, int(proposer.spacing_um / mpp / stride))
+    peak = np.any([_maxima(score, steps) & (score >= _gate(detector, 0)) for score in maps], axis=0)
+    rows, columns = np.nonzero(peak)
+    center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
+    mine = core.holds(center)
+    places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)
+    score = np.stack([item[rows, columns] for item in maps], axis=1)
+    return places, score[mine].astype(np.float64)
+
+
+def _maxima(score: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
+    """Where a map (H, W) is largest of all within `steps` in x and y."""
+    before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)
+    before.ravel()[before.size // 2 :] = 0  # of equal scores the first by y, then x, is the maximum
+    after = np.ascontiguousarray(before[::-1, ::-1])
+    return (score > cv2.dilate(score, before)) & (score >= cv2.dilate(score, after))
+
+
+def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
+    """Merge what came through on a slide into detections in level-0 px, strongest first, equal ones by y, then x."""
+    center_px, score = merge(scored, detector)
+    center_l0 = rescale_points(center_px, mpp_from=detector.config.frame.mpp, mpp_to=slide.mpp_xy)
+    if detector.config.locating is not None:  # a peak in a margin is of what lies at the slide's edge
+        center_l0 = np.clip(center_l0, 0, np.array(slide.size_l0) - 1.0)
+    if roi is not None:
+        inside = shapely.contains_xy(roi, center_l0[:, 0], center_l0[:, 1])
+        center_l0, score = center_l0[inside], score[inside]
+    order = np.lexsort((center_l0[:, 0], center_l0[:, 1], -score[:, -1]))
+    return Detections.of(
+        slide_id=[slide.slide_id] * len(order),
+        center_l0=center_l0[order],
+        score=score[order, -1],
+        threshold=detector.config.threshold,
+        stage_names=detector.stage_names,
+        stage_score=score[order],
+    )
+
+
+def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One row a figure: windows join the strongest window near them, the figure lies at their weighted mean.
+
+    Windows within `merge_um` of a stronger one join it. The place is the mean of the joined windows whose score is at
+    least half of the strongest, weighted by score (a window's centre alone may be half a stride off); the scores
+    are those of the strongest window. Then figures within `suppress_um` of a stronger one are dropped.
+
+    Votes are counted first. They give neighbours equal scores, for all of them are near the same agreeing networks:
+    of these the strongest is where the required networks agree on the place itself, and there the figure lies.
+
+    Returns:
+        center_px (M, 2) and score (M, S).
+    """
+    config = detector.config
+    by_place = np.lexsort((scored.center_px[:, 0], scored.center_px[:, 1]))  # ties must not depend on the tiles
+    scored = Scored(center_px=scored.center_px[by_place], score=scored.score[by_place])
+    score, own = _counted(scored, config)
+    strength = _strength(score[:, -1], own)
+    owner = suppress(scored.center_px * config.frame.mpp, strength, radius_um=config.merge_um)
+    weight = np.where(own >= own[owner] / 2, np.maximum(own, 1e-12), 0.0)
+    kept = np.flatnonzero(owner == np.arange(len(owner)))
+    total = np.bincount(owner, weight, minlength=len(owner))[kept]
+    place = np.stack(
+        [np.bincount(owner, weight * scored.center_px[:, axis], minlength=len(owner))[kept] / total for axis in (0, 1)],
+        axis=1,
+    )
+    score, strength = score[kept], strength[kept]
+    strong = score[:, -1] >= config.floor
+    place, score, strength = place[strong], score[strong], strength[strong]
+    alone = suppress(place * config.frame.mpp, strength, radius_um=config.suppress_um) == np.arange(len(score))
+    return place[alone], score[alone]
+
+
+def _counted(scored: Scored, config: DetectorConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores (N, S) of the stages, votes counted; and what each place says for itself, its neighbours unheard, (N,)."""
+    stage = config.stages[-1]
+    if stage.fusion == "mean":
+        return scored.score, scored.score[:, -1]
+    before, each = np.split(scored.score, [len(config.stages) - 1], axis=1)
+    heard = each.copy()
+    pairs = KDTree(scored.center_px * config.frame.mpp).query_pairs(stage.votes_um, output_type="ndarray")
+    for one, other in (pairs.T, pairs.T[::-1]):
+        np.maximum.at(heard, one, each[other])
+    return np.column_stack([before, _agreed(heard, stage.votes)]), _agreed(each, stage.votes)
+
+
+def _agreed(each: NDArray[np.float64], votes: int) -> NDArray[np.float64]:
+    """The highest score (N,) that so many of the networks' scores (N, K) reach."""
+    return np.sort(each, axis=1)[:, each.shape[1] - votes]
+
+
+def _strength(score: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Falling with the rank by score, then by own score, then by row, (N,); no two are equal."""
+    strength = np.empty(len(score))
+    strength[np.lexsort((-own, -score))] = np.arange(len(score), 0, -1)
+    return strength
+
+
+def score_places(
+    stage: Stage,
+    networks: tuple[nn.Module, ...],
+    frame: Frame,
+    centers: NDArray[np.float64],
+    compute: Compute,
+) -> NDArray[np.float64]:
+    """Score of one stage at places of a frame, (N,), by `score_images`."""
+    parts = [
+        stage.view.images(cut_patches(frame, centers[start : start + CHUNK], patch_px=stage.patch_px))
+        for start in range(0, len(centers), CHUNK)
+    ]
+    return np.concatenate([np.zeros(0), *(score_images(stage, networks, images, compute) for images in parts)])
+
+
+def score_images(
+    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
+    """Score of one stage for its input, (N,): the sigmoid of the mean logit of its networks and turns; of votes, what
+    so many of its networks reach at this very place.
+
+    Args:
+        stage: says how often the input is turned, and from which score on.
+        networks: of the stage.
+        images: uint8 (N, s, s, C), as `View.images` gives them.
+        compute: machine.
+    """
+    if stage.fusion == "votes":
+        return _agreed(_columns(stage, networks, images, compute), stage.votes)
+    return _mean_score(stage, networks, images, compute)
+
+
+def _columns(
+    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
+    """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
+    voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
+    return np.stack([_mean_score(stage, some, images, compute) for some in voters], axis=1)
+
+
+def _mean_score(
+    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
+    if len(images) == 0:
+        return np.zeros(0)
+    engines = [compute.engine_of(network.eval(), images) for network in networks]
+    first = [engine.scores(images).astype(np.float64) for engine in engines]
+    score = first[0] if len(first) == 1 else _sigmoid(np.mean([_logit(item) for item in first], axis=0))
+    again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
+    if len(again) == 0:
+        return score
+    logits = [_logit(item[again]) for item in first]
+    for turned in _turns(images[again], stage.turns):
+        logits += [_logit(engine.scores(turned).astype(np.float64)) for engine in engines]
+    score = score.copy()
+    score[again] = _sigmoid(np.mean(logits, axis=0))
+    return score
+
+
+def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]:
+    """The other orientations of images (N, s, s, C): of 4 the three turns, of 8 also the mirror images."""
+    for quarter in range(4):
+        turned = np.rot90(images, quarter, axes=(1, 2))
+        if quarter:
+            yield np.ascontiguousarray(turned)
+        if turns == 8:
+            yield np.ascontiguousarray(turned[:, :, ::-1])
+
+
+def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.clip(score, 1e-9, 1)) - np.log(np.clip(1 - score, 1e-9, 1))
+
+
+def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    return torch.sigmoid(torch.from_numpy(logit)).numpy()

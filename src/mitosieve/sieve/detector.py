@@ -1,0 +1,303 @@
+"""A trained detector that can be handed over: a proposer, stages, thresholds; a folder of TOML and safetensors.
+
+`detect`, `evaluate`, the report and the exports know nothing of the recipe a detector came from.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
+
+from mitosieve.errors import DetectorError
+from mitosieve.network.chsnet import ChsNetConfig
+from mitosieve.network.registry import NetworkConfig, build_network, load_weights, map_stride_px, save_weights
+from mitosieve.network.resnet import ResNetConfig
+from mitosieve.patch.frames import FrameConfig
+from mitosieve.patch.view import View
+from mitosieve.run.folder import hash_file, write_atomic
+from mitosieve.sieve.plan import ALIGN_PX
+from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, Proposer, describe
+from mitosieve.slide.stain import StainProfile
+
+DETECTOR_FORMAT = 1
+"""Version of the folder's layout."""
+
+_FILE = "detector.toml"
+_CARD = "CARD.md"
+
+
+class Stage(View):
+    """One network, or several that are fused, over patches of one size."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    network: NetworkConfig = Field(default_factory=ChsNetConfig, discriminator="kind")
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Places with a lower score go no further; for the last stage, the operating threshold."""
+    turns: Literal[1, 4, 8] = 1
+    """Orientations whose logits are averaged: the patch as it is, its four right-angled turns, or these and their
+    mirror images. A cell has no upright."""
+    turn_above: float = Field(default=0.05, ge=0, le=1)
+    """Places whose score as they are is lower keep it: only what may be a figure is worth eight looks."""
+    fusion: Literal["mean", "votes"] = "mean"
+    """What several networks say together. "mean" is the sigmoid of their mean logit. "votes" calls a place at a score
+    where at least `votes` networks reach that score somewhere within `votes_um` of it: so were detections of an
+    ensemble fused in Lafarge and Koelzer's MIDOG 2021 entry, as its organisers tell (arXiv 2204.03742, sections
+    3.1-3.5: a required number of agreeing detections). How near agreeing detections lie is our reading."""
+    votes: int = Field(default=1, ge=1, le=100)
+    """Networks that must agree; of fusion "votes" alone."""
+    votes_um: float = Field(default=7.5, gt=0, le=50)
+    """Distance within which networks agree: the official matching radius; of fusion "votes" alone."""
+    locate: Literal["place", "activation"] = "place"
+    """Where a detection lies: at the place that was looked at, or at the peak of the network's class-activation map of
+    that patch (`locate.locate_peaks`), for networks that have one: kind resnet. One stage of a detector at most."""
+    locate_above: float = Field(default=0.9, ge=0, le=1)
+    """Sigmoid of the map from which on an area belongs to a peak (DASC's public code); of locate "activation" alone."""
+    locate_within_um: float = Field(default=5.0, gt=0, le=100)
+    """A peak farther than this from its place does not move it. Ours: a network that finds figures may still point
+    beside them, for its location loss asks for the middle of its marks alone; a candidate lies on its cell already."""
+    weights: tuple[str, ...] = ()
+    """safetensors files of the stage's networks, relative to the folder."""
+    sha256: tuple[str, ...] = ()
+    """Hash of each weight file; an altered file is refused."""
+
+    @model_validator(mode="after")
+    def _has_voters(self) -> "Stage":
+        if self.fusion == "votes" and 0 < len(self.weights) < self.votes:
+            raise ValueError(f"{self.votes} votes of {len(self.weights)} network(s) cannot be had: give fewer votes")
+        return self
+
+    @model_validator(mode="after")
+    def _has_map(self) -> "Stage":
+        if self.locate == "place":
+            return self
+        if not isinstance(self.network, ResNetConfig):
+            raise ValueError(
+                f'locate "activation" needs a class-activation map, and networks of kind {self.network.kind} have '
+                'none: choose kind resnet, or locate "place"'
+            )
+        if self.views != "one":
+            raise ValueError('locate "activation" finds its peak in the patch itself: choose views "one"')
+        if self.fusion == "votes":
+            raise ValueError(
+                'locate "activation" takes one network\'s map, or the mean of several: choose fusion "mean"; '
+                "networks that vote agree on places"
+            )
+        return self
+
+    @property
+    def view(self) -> View:
+        """What the stage's networks see of a place."""
+        return View(mpp=self.mpp, views=self.views, patch_px=self.patch_px)
+
+
+class DetectorConfig(BaseModel):
+    """All of detector.toml but the weights' bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = DETECTOR_FORMAT
+    made_by: str = ""
+    """Recipe and version that trained it."""
+    frame: FrameConfig = Field(default_factory=FrameConfig)
+    proposer: Proposer = Field(default_factory=GridProposer)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    merge_um: float = Field(default=12.0, ge=0, le=100)
+    """Windows nearer than this to a stronger one belong to its figure; the figure lies at their weighted mean."""
+    suppress_um: float = Field(default=7.5, ge=0, le=100)
+    """Two figures nearer than this are one: the official matching radius."""
+    keep_above: float = Field(default=0.05, ge=0, le=1)
+    """Detections below the operating threshold but above this are kept for curves."""
+    stain_target: dict[str, Any] | None = None
+    """Macenko profile of the training cases that every slide is brought to."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DetectorConfig":
+        first = self.stages[0]
+        if any(stage.fusion == "votes" for stage in self.stages[:-1]):
+            raise ValueError(
+                'only the last stage may have fusion "votes": votes are counted when a slide\'s tiles come together, '
+                "and a stage before it decides within a tile"
+            )
+        if sum(stage.locate == "activation" for stage in self.stages) > 1:
+            raise ValueError('only one stage may have locate "activation": a detection has one place')
+        if isinstance(self.proposer, DenseProposer):
+            stride = map_stride_px(first.network)
+            if first.turns > 1 or first.views != "one":
+                raise ValueError("a dense proposer's first stage takes one view and no turns: it runs as a map")
+            if stride is None or ALIGN_PX % stride:
+                raise ValueError(
+                    "a dense proposer runs the first stage's networks as maps: "
+                    f"they are of kind swift or rototranslation and their stride divides {ALIGN_PX}"
+                )
+        return self
+
+    @property
+    def threshold(self) -> float:
+        """The operating threshold: that of the last stage."""
+        return self.stages[-1].threshold
+
+    @property
+    def locating(self) -> int | None:
+        """Number of the stage that says where detections lie; None where the places that were looked at do."""
+        return next((number for number, stage in enumerate(self.stages) if stage.locate == "activation"), None)
+
+    @property
+    def floor(self) -> float:
+        """Score below which nothing is kept, not even for curves."""
+        return min(self.threshold, self.keep_above)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """A loaded detector.
+
+    Attributes:
+        config: what detector.toml says.
+        networks: for each stage its networks, in evaluation mode.
+    """
+
+    config: DetectorConfig
+    networks: tuple[tuple[nn.Module, ...], ...]
+
+    def __post_init__(self) -> None:
+        for stage, networks in zip(self.config.stages, self.networks, strict=False):
+            if stage.fusion == "votes" and len(networks) < stage.votes:
+                raise DetectorError(
+                    f"stage {stage.name}: {stage.votes} votes of {len(networks)} network(s) cannot be had",
+                    remedy="give fewer votes, or more networks",
+                )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Detector":
+        """Read a detector folder, or the detector of a run folder.
+
+        Raises:
+            DetectorError: missing, of another version, with an unknown key, or with an altered weight file.
+        """
+        folder = Path(folder)
+        if not (folder / _FILE).exists() and (folder / "detector" / _FILE).exists():
+            folder = folder / "detector"
+        config = _read_config(folder / _FILE)
+        networks = tuple(
+            tuple(
+                _load_network(stage, folder / name, digest)
+                for name, digest in zip(stage.weights, stage.sha256, strict=True)
+            )
+            for stage in config.stages
+        )
+        return cls(config=config, networks=networks)
+
+    def save(self, folder: Path) -> Path:
+        """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole."""
+        stages: list[Stage] = []
+        for stage, networks in zip(self.config.stages, self.networks, strict=True):
+            names = tuple(f"{stage.name}{'' if i == 0 else f'_{i + 1}'}.safetensors" for i in range(len(networks)))
+            for name, network in zip(names, networks, strict=True):
+                save_weights(network, folder / name)
+            hashes = tuple(hash_file(folder / name) for name in names)
+            stages.append(stage.model_copy(update={"weights": names, "sha256": hashes}))
+        whole = self.config.model_copy(update={"stages": tuple(stages)})
+        write_atomic(folder / _CARD, _card(whole))
+        write_atomic(folder / _FILE, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
+        return folder
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.config.stages)
+
+    @property
+    def stain_target(self) -> StainProfile | None:
+        return None if self.config.stain_target is None else StainProfile.from_json(self.config.stain_target)
+
+    def with_threshold(self, threshold: float) -> "Detector":
+        """The same detector at another operating threshold."""
+        last = self.config.stages[-1].model_copy(update={"threshold": threshold})
+        config = self.config.model_copy(update={"stages": (*self.config.stages[:-1], last)})
+        return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
+
+    def with_gate(self, threshold: float) -> "Detector":
+        """The same detector with another threshold of its first stage."""
+        first = self.config.stages[0].model_copy(update={"threshold": threshold})
+        config = self.config.model_copy(update={"stages": (first, *self.config.stages[1:])})
+        return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
+
+    def describe(self) -> str:
+        """One line a part, for people."""
+        config = self.config
+        lines = [f"proposer: {describe(config.proposer, config.frame.mpp)}"]
+        lines += [
+            f"stage {stage.name}: {stage.network.kind}, {len(networks)} network(s) of "
+            f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "
+            f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
+            f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
+            f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}{_fusion(stage, len(networks))}"
+            f"{'placed at the peak of its map, ' if stage.locate == 'activation' else ''}"
+            f"threshold {stage.threshold:.3f}"
+            for stage, networks in zip(config.stages, self.networks, strict=True)
+        ]
+        return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])
+
+
+def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
+    if not path.exists():
+        raise DetectorError("the weight file is missing", where=path, remedy="copy the whole folder again")
+    if hash_file(path) != digest:
+        raise DetectorError(
+            "was altered: its sha256 is not the one in detector.toml", where=path, remedy="copy the whole folder again"
+        )
+    return load_weights(build_network(stage.network), path)
+
+
+def _read_config(path: Path) -> DetectorConfig:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DetectorError(
+            "there is no detector here", where=path, remedy="name a detector folder, or a run whose training has ended"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DetectorError(f"is not TOML ({error})", where=path) from error
+    if content.get("format") != DETECTOR_FORMAT:
+        raise DetectorError(
+            f"is a detector of format {content.get('format')}; this version reads format {DETECTOR_FORMAT}",
+            where=path,
+            remedy="use the version of mitosieve that made it (made_by), or train again",
+        )
+    try:
+        config = DetectorConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DetectorError(f"{key}: {first['msg']}", where=path) from error
+    if any(len(stage.weights) != len(stage.sha256) or not stage.weights for stage in config.stages):
+        raise DetectorError(
+            "a stage lacks weight files or their hashes", where=path, remedy="copy the whole folder again"
+        )
+    return config
+
+
+def _fusion(stage: Stage, networks: int) -> str:
+    """How a stage's networks are fused, for people; nothing of a single network's mean."""
+    if stage.fusion == "votes":
+        return f"{stage.votes} of {networks} networks agreeing within {stage.votes_um:g} um, "
+    return f"mean of {networks} networks, " if networks > 1 else ""
+
+
+def _card(config: DetectorConfig) -> str:
+    stages = "\n".join(
+        f"- {stage.name}: {stage.network.kind}, {_fusion(stage, len(stage.weights))}threshold {stage.threshold:.4f}"
+        for stage in config.stages
+    )
+    return (
+        "# Mitotic figure detector\n\n"
+        f"Made by {config.made_by or 'mitosieve'}. "
+        f"Looks at {config.frame.mpp:g} um/px, stain: {config.frame.stain}.\n\n"
+        f"{stages}\n\n"
+        "Scores are not calibrated probabilities. Trained on the cases that the run's split names; on other tumours,\n"
+        "species, scanners and laboratories expect it to do worse, and measure before use.\n\n"
+        "**Research use only, not for diagnosis.**\n"
+    )

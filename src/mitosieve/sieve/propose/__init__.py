@@ -1,0 +1,1 @@
+"""Which places of a slide are worth a network's look."""

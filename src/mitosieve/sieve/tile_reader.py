@@ -1,0 +1,338 @@
+"""Reads a slide for a detector: where there is tissue, which places are worth a look, and their patches.
+
+Runs in reader processes, so it knows no networks (and imports no torch). What it answers depends on the slide, the
+plan and the tile asked for, never on what was asked before.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from mitosieve.geometry import Region, lattice, mm2_from_px2, rescale_points, tiles_over
+from mitosieve.patch.frames import Frame, Look, look_at, render_block
+from mitosieve.patch.reader import cut_patches, margin_for
+from mitosieve.run.clock import Clock
+from mitosieve.sieve.plan import ALIGN_PX, Plan, Survey, bounds_in, grown, is_near
+from mitosieve.sieve.propose.components import component_reach_px, find_components, nucleus_threshold
+from mitosieve.sieve.propose.grid import covering_line
+from mitosieve.sieve.propose.nuclei import contrast_cut, contrast_maxima, reach_px, recentre
+from mitosieve.sieve.propose.proposer import ComponentProposer, DenseProposer, GridProposer, NucleiProposer
+from mitosieve.slide.overview import look_over, sample_blocks
+from mitosieve.slide.slide import Slide
+
+TILE_PX = 2048
+"""Side of a tile's core, px of the proposer's plane."""
+
+CHUNK = 2048
+"""Places whose patches are cut and scored together."""
+
+TISSUE_REACH_UM = 24.0
+"""Places this far from the tissue of the overview still count as tissue: its pixels are coarse and its edge is pale."""
+
+DENSE = 4
+"""Places whose patches together have at least a quarter of the area of the rectangle round them are cut from that."""
+
+SUBPIXEL = 64
+"""Steps of a pixel in which a component's middle is counted."""
+
+HELD = 3
+"""Rendered tiles that are kept while their places are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a tile's core holds.
+
+    Attributes:
+        center_px: (N, 2) places on the slide's lattice at the frame's mpp.
+        images: input of the first stage for the first CHUNK places.
+        plane: pixels for a dense network, which proposes itself; then there are no places and no images.
+    """
+
+    center_px: NDArray[np.float64]
+    images: NDArray[np.uint8]
+    plane: Frame | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Find:
+    """Asks for the places of a tile; answered by `Found`."""
+
+    core: Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Asks for a stage's input at places of a tile, (N, 2) at the frame's mpp; answered by images (N, s, s, C)."""
+
+    core: Region
+    stage: int
+    center_px: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settle:
+    """Asks for places of a tile, (N, 2) at the frame's mpp, moved onto their cells; answered by places (N, 2)."""
+
+    core: Region
+    center_px: NDArray[np.float64]
+
+
+Request = Find | Cut | Settle
+Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
+
+
+class Scout:
+    """One slide seen by one detector's plan.
+
+    Args:
+        slide: opened.
+        plan: of the detector.
+        survey: of the slide.
+        roi: area in level-0 px outside which nothing is wanted; None is the whole slide.
+    """
+
+    def __init__(self, slide: Slide, plan: Plan, survey: Survey, roi: BaseGeometry | None = None) -> None:
+        self.slide = slide
+        self.plan = plan
+        self.survey = survey
+        self.roi = roi
+        everywhere = isinstance(plan.proposer, GridProposer)
+        self._near_tissue = None if everywhere else grown(survey.tissue, TISSUE_REACH_UM)
+        self.clock = Clock()
+        self._margin = self._margin_px()
+        self._held: OrderedDict[Region, Frame] = OrderedDict()
+        self._raw: dict[Region, Frame] = {}
+
+    def bands(self) -> list[list[Region]]:
+        """Tiles, row by row: parts of the proposer's plane that partition what is to be looked at.
+
+        A tile is cut down to the rectangle round its tissue, so that glass is not read; only a grid looks everywhere.
+        """
+        whole = self._whole(self.plan.mpp)
+        rows: dict[int, list[Region]] = {}
+        for tile in tiles_over(whole, core=TILE_PX, margin=0):
+            near = self._near_tissue
+            core = tile.core if near is None else bounds_in(near, tile.core, self.plan.mpp)
+            if core is not None and (self.roi is None or self._meets_roi(core)):
+                rows.setdefault(tile.core.y, []).append(core)
+        return [rows[y] for y in sorted(rows)]
+
+    def answer(self, request: Request) -> Answer:
+        """What was asked for."""
+        if isinstance(request, Find):
+            return self.find(request.core)
+        if isinstance(request, Settle):
+            return self.settle(request.core, request.center_px)
+        return self.cut(request.core, request.stage, request.center_px)
+
+    def find(self, core: Region) -> Found:
+        """Places that a tile's core owns, with the input of the first stage for the first of them."""
+        if isinstance(self.plan.proposer, DenseProposer):
+            nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
+            return Found(center_px=np.zeros((0, 2)), images=nothing, plane=self._frame_of(core))
+        centers = self.places(core)
+        return Found(center_px=centers, images=self.cut(core, 0, centers[:CHUNK]))
+
+    def places(self, core: Region) -> NDArray[np.float64]:
+        """Places (N, 2) that a tile's core owns, on the lattice at the frame's mpp; not for a dense proposer."""
+        if isinstance(self.plan.proposer, NucleiProposer):
+            return self._nuclei_of(core)
+        if isinstance(self.plan.proposer, ComponentProposer):
+            return self._components_of(core)
+        return self._cells_of(core)
+
+    def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Network input of a stage at places of a tile.
+
+        Args:
+            core: the tile that owns the places.
+            stage: number of the stage.
+            center_px: (N, 2) on the lattice at the frame's mpp.
+
+        Returns:
+            uint8 (N, s, s, C).
+        """
+        view = self.plan.views[stage]
+        mpp = view.mpp_in(self.plan.frame.mpp)
+        places = rescale_points(center_px, mpp_from=self.plan.frame.mpp, mpp_to=mpp)
+        frame = self._frame_of(core) if mpp == self.plan.mpp and len(places) else None
+        with self.clock.part("cut"):
+            if frame is not None:
+                return view.images(cut_patches(frame, places, patch_px=view.patch_px))
+            return view.images(self._patches(places, mpp, view.patch_px))
+
+    def settle(self, core: Region, center_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places of a tile moved onto the middle of their cell, where the proposer can tell."""
+        proposer = self.plan.proposer
+        if not isinstance(proposer, NucleiProposer) or len(center_px) == 0:
+            return center_px
+        mpp = self.plan.frame.mpp
+        raw = self._raw[core] if core in self._raw else self._render(core, self.survey.look.raw)
+        with self.clock.part("propose"):
+            origin = np.array(raw.origin_px)
+            local = rescale_points(center_px, mpp_from=mpp, mpp_to=self.plan.mpp) - origin
+            moved = recentre(raw.pixels, local, proposer.contrast) + origin
+        return rescale_points(moved, mpp_from=self.plan.mpp, mpp_to=mpp)
+
+    def keep(self, center_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which places (N, 2), at the frame's mpp, can matter: near tissue, and near the ROI."""
+        mpp = self.plan.frame.mpp
+        near = self._near_tissue
+        kept = np.ones(len(center_px), dtype=bool) if near is None else is_near(near, (center_px + 0.5) * mpp)
+        if self.roi is not None:
+            places = shapely.points(rescale_points(center_px, mpp_from=mpp, mpp_to=self.slide.mpp_xy))
+            kept &= shapely.dwithin(self.roi, places, self._roi_reach_l0())
+        return kept
+
+    def nuclei(self, core: Region) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Places of a core near tissue, at the plane's mpp, strongest first, and their contrast; uncut."""
+        assert isinstance(self.plan.proposer, NucleiProposer)
+        raw = self._render(core, self.survey.look.raw)
+        with self.clock.part("propose"):
+            local, value = contrast_maxima(raw.pixels, self.plan.proposer.contrast)
+        with self.clock.part("stain"):
+            self._hold(core, self.survey.look.apply(raw))
+        self._raw[core] = raw
+        center = local + np.array(raw.origin_px)
+        assert self._near_tissue is not None
+        mine = core.holds(center) & is_near(self._near_tissue, (center + 0.5) * self.plan.mpp)
+        return center[mine], value[mine]
+
+    def _nuclei_of(self, core: Region) -> NDArray[np.float64]:
+        center, value = self.nuclei(core)
+        center = rescale_points(center[value >= self.survey.cut], mpp_from=self.plan.mpp, mpp_to=self.plan.frame.mpp)
+        return center if self.roi is None else center[self.keep(center)]
+
+    def _components_of(self, core: Region) -> NDArray[np.float64]:
+        """Middles of the components that a core owns, by y, then x, moved to half-integers of the plane.
+
+        There a patch of even side is cut without interpolation. Of the middles only whole steps of 1 / SUBPIXEL count,
+        so that a tile's rounding errors move none over a pixel's edge.
+        """
+        proposer = self.plan.proposer
+        assert isinstance(proposer, ComponentProposer)
+        raw = self._render(core, self.survey.look.raw)
+        with self.clock.part("propose"):
+            local = find_components(raw.pixels, self.survey.cut, proposer.components).center_px
+        with self.clock.part("stain"):
+            self._hold(core, self.survey.look.apply(raw))
+        center = np.round((local + np.array(raw.origin_px)) * SUBPIXEL) / SUBPIXEL
+        center = np.floor(center) + 0.5
+        center = rescale_points(center[core.holds(center)], mpp_from=self.plan.mpp, mpp_to=self.plan.frame.mpp)
+        return center[self.keep(center)]
+
+    def _cells_of(self, core: Region) -> NDArray[np.float64]:
+        """Grid centres that a core owns and that hold something dark; those beyond the edge belong to the edge."""
+        proposer = self.plan.proposer
+        assert isinstance(proposer, GridProposer)
+        whole = self._whole(self.plan.mpp)
+        x, y = (covering_line(length, stride_px=proposer.stride_px) for length in (whole.w, whole.h))
+        own_x = x[_between(np.clip(x, 0, whole.w - 1), core.x, core.x + core.w)]
+        own_y = y[_between(np.clip(y, 0, whole.h - 1), core.y, core.y + core.h)]
+        grid_x, grid_y = np.meshgrid(own_x, own_y)
+        centers = np.stack([grid_x.ravel(), grid_y.ravel()], axis=1).astype(np.float64)
+        centers = centers[self.keep(centers)]
+        return _dark_cells(proposer, self._frame_of(core), centers, self.plan.mpp) if len(centers) else centers
+
+    def _patches(self, places: NDArray[np.float64], mpp: float, side: int) -> NDArray[np.uint8]:
+        """Patches where the plane has another resolution: from one block where places are dense, else one by one."""
+        patches = np.empty((len(places), side, side, 3), dtype=np.uint8)
+        if len(places) == 0:
+            return patches
+        reach = side / 2 + 1
+        low, high = np.floor(places.min(axis=0) - reach), np.ceil(places.max(axis=0) + reach)
+        if (high - low + 1).prod() <= DENSE * len(places) * side**2:
+            return cut_patches(self._block(low, high, mpp), places, patch_px=side)
+        for row, place in enumerate(places):
+            block = self._block(np.floor(place - reach), np.ceil(place + reach), mpp)
+            patches[row] = cut_patches(block, place[None], patch_px=side)[0]
+        return patches
+
+    def _block(self, low: NDArray[np.float64], high: NDArray[np.float64], mpp: float) -> Frame:
+        """Pixels from `low` to `high`, both included."""
+        wanted = Region(x=int(low[0]), y=int(low[1]), w=int(high[0] - low[0]) + 1, h=int(high[1] - low[1]) + 1)
+        return render_block(self.slide, wanted, mpp=mpp, look=self.survey.look)
+
+    def _render(self, core: Region, look: Look) -> Frame:
+        """A core of the plane with what its places need all round, starting at a multiple of ALIGN_PX."""
+        x, y = ((edge - self._margin) // ALIGN_PX * ALIGN_PX for edge in (core.x, core.y))
+        right, bottom = core.x + core.w + self._margin, core.y + core.h + self._margin
+        with self.clock.part("read"):
+            return render_block(self.slide, Region(x=x, y=y, w=right - x, h=bottom - y), mpp=self.plan.mpp, look=look)
+
+    def _margin_px(self) -> int:
+        """Px of the plane: for patches of its resolution, and for contrast to be that of the whole slide."""
+        plan, proposer = self.plan, self.plan.proposer
+        sides = [view.patch_px for view in plan.views if view.mpp_in(plan.frame.mpp) == plan.mpp]
+        side = max(sides, default=0)
+        if isinstance(proposer, NucleiProposer):
+            return max(margin_for(side), reach_px(proposer.contrast))
+        if isinstance(proposer, ComponentProposer):
+            return max(margin_for(side), component_reach_px(proposer.components))
+        if isinstance(proposer, DenseProposer):
+            return margin_for(side) + int(np.ceil(proposer.spacing_um / plan.mpp)) + ALIGN_PX
+        return margin_for(side, proposer.stride_px)
+
+    def _frame_of(self, core: Region) -> Frame:
+        """The rendered tile, kept or made again: a tile is always rendered alike."""
+        if core not in self._held:
+            self._hold(core, self._render(core, self.survey.look))
+        return self._held[core]
+
+    def _hold(self, core: Region, frame: Frame) -> None:
+        self._held[core] = frame
+        while len(self._held) > HELD:
+            gone, _ = self._held.popitem(last=False)
+            self._raw.pop(gone, None)
+
+    def _whole(self, mpp: float) -> Region:
+        return lattice(self.slide.bounds, mpp_l0=self.slide.mpp_xy, mpp=mpp)
+
+    def _roi_reach_l0(self) -> float:
+        stride = self.plan.proposer.stride_px * self.plan.mpp if isinstance(self.plan.proposer, GridProposer) else 0.0
+        return (stride + self.plan.reach_um) / min(self.slide.mpp_xy)
+
+    def _meets_roi(self, core: Region) -> bool:
+        corners = np.array([[core.x, core.y], [core.x + core.w, core.y + core.h]], dtype=float) - 0.5
+        (x0, y0), (x1, y1) = rescale_points(corners, mpp_from=self.plan.mpp, mpp_to=self.slide.mpp_xy)
+        return bool(shapely.dwithin(self.roi, shapely.box(x0, y0, x1, y1), self._roi_reach_l0()))
+
+
+def _between(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
+    return (values >= low) & (values < high)
+
+
+def _dark_cells(proposer: GridProposer, frame: Frame, centers: NDArray[np.float64], mpp: float) -> NDArray[np.float64]:
+    """The centres whose cell holds something dark enough to be a figure."""
+    if proposer.min_darkness == 0:
+        return centers
+    red = cv2.GaussianBlur(frame.pixels[..., 0], (0, 0), 1.0 / mpp)
+    side = proposer.stride_px + 2 * (proposer.stride_px // 4) + 1
+    darkest = np.asarray(cv2.erode(red, np.ones((side, side), dtype=np.uint8)))
+    local = np.floor(centers - np.array(frame.origin_px)).astype(int)
+    value = darkest[local[:, 1], local[:, 0]].astype(np.float64)
+    return centers[-np.log((value + 1) / 256) >= proposer.min_darkness]
+
+
+def survey(slide: Slide, plan: Plan) -> Survey:
+    """Look a slide over: tissue from its overview; stain and cut from a fixed sample of its tissue."""
+    overview = look_over(slide)
+    tissue = overview.tissue
+    look = look_at(slide, plan.stain_target, overview)
+    cut = 0.0
+    if isinstance(plan.proposer, NucleiProposer):
+        scout = Scout(slide, plan, Survey(look=look, overview=overview, cut=0.0))
+        blocks = sample_blocks(slide, tissue, plan.mpp)
+        area = sum(tissue.fraction(block, plan.mpp) * mm2_from_px2(block.area_px2, plan.mpp) for block in blocks)
+        cut = contrast_cut([scout.nuclei(block)[1] for block in blocks], area, plan.proposer.contrast)
+    if isinstance(plan.proposer, ComponentProposer):
+        blocks = sample_blocks(slide, tissue, plan.mpp)
+        planes = [render_block(slide, block, mpp=plan.mpp, look=look.raw).pixels for block in blocks]
+        cut = nucleus_threshold(planes, plan.proposer.components)
+    return Survey(look=look, overview=overview, cut=cut)

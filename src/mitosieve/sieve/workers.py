@@ -1,0 +1,267 @@
+"""Reader processes, bounded queues, one device loop: a slide's tiles read in parallel, scored in this process.
+
+A reader answers one request at a time and each is fed by a thread of its own, so a large answer never blocks a reader
+that could go on, and nothing can wait for itself. What comes out of a tile depends on the tile alone: not on how many
+readers there are, nor on the order in which they answer.
+"""
+
+import itertools
+import multiprocessing
+import queue
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mitosieve.errors import SlideError
+from mitosieve.network.compute import Compute
+from mitosieve.run.clock import Clock
+from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, plan_of, sieve_tile
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.reader_process import Open, Opened, Reply, SlideSource, open_scout, serve
+from mitosieve.sieve.tile_reader import Cut, Scout, Settle
+
+IN_FLIGHT = 3
+"""Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
+
+OnBand = Callable[[int, Scored], None]
+"""Told the number of a band and what came through on it, as soon as its last tile is done."""
+
+
+@contextmanager
+def _deaf() -> Generator[None]:
+    """Processes started here do not hear Ctrl-C, which is for the main process: it then ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's; the reader itself turns deaf as soon as it runs
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+class Reader:
+    """One reader process and the thread that feeds it.
+
+    Args:
+        answers: where every answer goes, with the key of its request.
+    """
+
+    def __init__(self, answers: "queue.SimpleQueue[tuple[Any, Any]]") -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs,), daemon=True)
+        with _deaf():
+            self._process.start()
+        theirs.close()
+        self._requests: queue.PriorityQueue[tuple[int, int, Any, Any]] = queue.PriorityQueue()
+        self._count = itertools.count()
+        self._answers = answers
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def ask(self, key: Any, request: Any) -> None:  # noqa: ANN401 - whatever the caller wants back
+        """Send a request when the one before is answered; its `Reply` comes with `key`.
+
+        Patches of a tile that was read go before reading a new one: its pixels are still at hand.
+        """
+        self._requests.put((0 if isinstance(request, Cut | Settle) else 1, next(self._count), key, request))
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def close(self) -> None:
+        """End the process at once; what was asked and not answered is lost."""
+        self._requests.put((-1, 0, None, None))
+        self._process.terminate()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+        self._thread.join(timeout=5)
+
+    def _feed(self) -> None:
+        while True:
+            order, _, key, request = self._requests.get()
+            if order < 0:
+                return
+            try:
+                self._pipe.send(request)
+                reply = self._pipe.recv()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the main loop waits for an answer
+                if not isinstance(error, EOFError | OSError):
+                    self._process.kill()
+                self._process.join(timeout=5)
+                told = SlideError(
+                    f"a reader process ended (exit code {self._process.exitcode}; {type(error).__name__})",
+                    remedy="it may have run out of memory: use fewer --workers, and go on with --resume",
+                )
+                reply = Reply(value=told, seconds={})
+            self._answers.put((key, reply))
+
+
+class Readers:
+    """Some reader processes that live for a whole job; use as a context, or close them."""
+
+    def __init__(self, workers: int) -> None:
+        self._answers: queue.SimpleQueue[tuple[Any, Reply]] = queue.SimpleQueue()
+        self._readers = [Reader(self._answers) for _ in range(workers)]
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def __enter__(self) -> "Readers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+
+    def renew(self) -> None:
+        """Forget what is still unanswered, and replace every process that has ended."""
+        for number, reader in enumerate(self._readers):
+            if not reader.alive:
+                reader.close()
+                self._readers[number] = Reader(self._answers)
+
+    def ask(self, reader: int, key: Any, request: Any) -> None:  # noqa: ANN401 - whatever the caller wants back
+        self._readers[reader].ask(key, request)
+
+    def answers(self) -> Iterator[tuple[Any, Reply]]:
+        """Keys and replies as they come; waits in short steps so that an interrupt is heard."""
+        while True:
+            try:
+                yield self._answers.get(timeout=0.5)
+            except queue.Empty:
+                continue
+
+
+class Sieving:
+    """One slide on its way through a detector.
+
+    Args:
+        detector: loaded.
+        source: of the slide.
+        compute: machine.
+        clock: gets the seconds of every part, of this process and of the readers.
+        readers: processes that read; None reads here.
+    """
+
+    def __init__(
+        self, detector: Detector, source: SlideSource, compute: Compute, clock: Clock, readers: Readers | None
+    ) -> None:
+        self._detector = detector
+        self._source = source
+        self._compute = compute
+        self._clock = clock
+        self._readers = readers
+        self._scout: Scout | None = None
+        self._turn = object()
+        """Stands in the keys of this slide's requests: what is answered for another slide is dropped."""
+
+    def open(self) -> Opened:
+        """Open the slide everywhere and look it over once.
+
+        Raises:
+            SlideError: it cannot be read.
+            ResolutionError: no usable resolution.
+        """
+        plan = plan_of(self._detector)
+        request = Open(source=self._source, plan=plan)
+        if self._readers is None or len(self._readers) == 0:
+            self._scout = open_scout(request)
+            opened = Opened(survey=self._scout.survey, bands=self._scout.bands())
+            self._clock.add(self._scout.clock.taken())
+            return opened
+        self._readers.renew()
+        self._ask(0, None, request)
+        opened = self._next()[1]
+        again = Open(source=self._source, plan=plan, survey=opened.survey)
+        for reader in range(1, len(self._readers)):
+            self._ask(reader, None, again)
+        for _ in range(1, len(self._readers)):
+            self._next()
+        return opened
+
+    def run(self, opened: Opened, done: set[int], on_band: OnBand) -> None:
+        """Sieve every band that is not done.
+
+        Args:
+            opened: what `open` answered.
+            done: numbers of bands that need no more work.
+            on_band: told each finished band; bands finish in any order.
+
+        Raises:
+            SlideError: the slide cannot be read to its end; finished bands were told.
+        """
+        if self._scout is not None:
+            for number, band in enumerate(opened.bands):
+                if number not in done:
+                    tiles = [answered(self._tile(core), self._scout) for core in band]
+                    self._clock.add(self._scout.clock.taken())
+                    on_band(number, self._whole(tiles))
+            return
+        self._run_readers(opened, done, on_band)
+
+    def close(self) -> None:
+        """Release the slide, where it was opened here."""
+        if self._scout is not None:
+            self._scout.slide.close()
+
+    def _run_readers(self, opened: Opened, done: set[int], on_band: OnBand) -> None:
+        assert self._readers is not None
+        bands = [(number, band) for number, band in enumerate(opened.bands) if number not in done]
+        waiting = iter([(number, place, core) for number, band in bands for place, core in enumerate(band)])
+        left = {number: len(band) for number, band in bands}
+        tiles: dict[int, dict[int, Scored]] = {number: {} for number in left}
+        running: dict[tuple[int, int], tuple[int, Asking]] = {}
+
+        def begin(reader: int) -> None:
+            for number, place, core in waiting:
+                asking = self._tile(core)
+                running[number, place] = (reader, asking)
+                self._ask(reader, (number, place), next(asking))
+                return
+
+        for _ in range(IN_FLIGHT):
+            for reader in range(len(self._readers)):
+                begin(reader)
+        while running:
+            (number, place), value = self._next()
+            reader, asking = running[number, place]
+            try:
+                self._ask(reader, (number, place), asking.send(value))
+            except StopIteration as end:
+                del running[number, place]
+                tiles[number][place] = end.value
+                begin(reader)
+                if len(tiles[number]) == left[number]:
+                    band = tiles.pop(number)
+                    on_band(number, self._whole([band[i] for i in sorted(band)]))
+
+    def _tile(self, core: Any) -> Asking:  # noqa: ANN401 - a Region
+        return sieve_tile(self._detector, core, self._compute, self._clock)
+
+    def _whole(self, tiles: list[Scored]) -> Scored:
+        return Scored.concatenate(tiles, columns_of(self._detector))
+
+    def _ask(self, reader: int, key: tuple[int, int] | None, request: Any) -> None:  # noqa: ANN401 - any request
+        assert self._readers is not None
+        self._readers.ask(reader, (self._turn, key), request)
+
+    def _next(self) -> tuple[Any, Any]:
+        """The next answer for this slide, its seconds counted; an error is raised."""
+        assert self._readers is not None
+        with self._clock.part("waiting for readers"):
+            key, reply = next((key, reply) for (turn, key), reply in self._readers.answers() if turn is self._turn)
+        self._clock.add(reply.seconds)
+        if isinstance(reply.value, Exception):
+            raise reply.value
+        return key, reply.value

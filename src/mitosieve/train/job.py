@@ -1,0 +1,70 @@
+"""What every method is given: data, fold, run folder and machine; and a clock for the parts of its work."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.split import Fold
+from mitosieve.network.compute import Compute
+from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.run.progress import Progress
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+"""Does a function for many independent tasks somewhere, and gives the results in the tasks' order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training to be done.
+
+    Attributes:
+        cohort: all of it; only the fold's train and validation cases may be touched.
+        fold: which cases are for what.
+        run: where everything is written.
+        compute: machine.
+        progress: told how far the work is; None for silence.
+        mapper: does independent trainings side by side or elsewhere; None does them here, one after another.
+    """
+
+    cohort: Cohort
+    fold: Fold
+    run: RunFolder
+    compute: Compute
+    progress: Progress | None = None
+    mapper: Mapper | None = None
+
+    def each(self, function: Callable[[Given], Made], tasks: Sequence[Given], what: str) -> list[Made]:
+        """The function's result for each task, in their order; tasks know by their files what is done already."""
+        if self.mapper is not None:
+            return list(self.mapper(function, tasks))
+        made: list[Made] = []
+        for number, task in enumerate(tasks, start=1):
+            made.append(function(task))
+            if self.progress is not None:
+                self.progress(what, number, len(tasks))
+        return made
+
+    def file(self, name: str) -> Path:
+        return self.run.path / name
+
+    @contextlib.contextmanager
+    def timed(self, part: str) -> Generator[None]:
+        """Add the wall time of the block to timing.json, which is never compared; that of a killed process is lost."""
+        start = time.perf_counter()
+        path = self.file("timing.json")
+        try:
+            yield
+        finally:
+            self._add_time(path, part, time.perf_counter() - start)
+
+    def _add_time(self, path: Path, part: str, seconds: float) -> None:
+        known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        known[part] = round(known.get(part, 0.0) + seconds, 2)
+        write_json(path, known)

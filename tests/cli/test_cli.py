@@ -1,0 +1,249 @@
+"""The command line: every command, its exit code, and the path of its result on the last line."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from mitosieve import Cohort, Detector, Split
+from mitosieve.recipe.recipe import recipe_names
+from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, files_of, images, mitosieve, settings, training
+
+COMMANDS = (
+    "import",
+    "phantom",
+    "split",
+    "train",
+    "detect",
+    "evaluate",
+    "crossval",
+    "compare",
+    "report",
+    "audit",
+    "info",
+    "doctor",
+)
+
+
+def test_help_imports_nothing_heavy():
+    """--help is answered before torch, OpenCV, pandas, scipy and numba are looked for."""
+    heavy = "{'torch', 'cv2', 'pandas', 'scipy', 'numba', 'numpy', 'matplotlib'}"
+    code = (
+        f"import sys\nfrom mitosieve.cli import app\ntry: app(['--help'])\nfinally: print({heavy} & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "set()"
+    assert all(command in told.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_every_command_has_help(command):
+    """--help exits with 0 and shows the usage."""
+    told = mitosieve(*command, "--help")
+    assert told.code == 0
+    assert "Usage: mitosieve" in told.out
+
+
+def test_unknown_commands_and_options_are_bad_input():
+    """Exit code 2 with the usage, on the error stream."""
+    for words in (("detekt",), ("train", "--no-such"), ("evaluate",), ("split", "x", "--folds", "many", "--out", "y")):
+        told = mitosieve(*words)
+        assert told.code == 2
+        assert told.out == ""
+        assert "Usage" in told.err
+
+
+def test_phantom_and_split_print_their_counts(tmp_path):
+    """The phantom counts slides and marks, the split the cases and figures of each part; both load."""
+    phantom = mitosieve("phantom", tmp_path / "p", "--cases", 3, "--slides-per-case", 1, "--size", 256, "--seed", 1)
+    counts = dict(zip(*(line.split("\t") for line in phantom.out.splitlines()[:2]), strict=True))
+    assert counts == {name: str(count) for name, count in Cohort.load(tmp_path / "p").counts().items()}
+    split = mitosieve("split", a_cohort(), "--folds", 3, "--out", tmp_path / "split.json")
+    assert split.result == tmp_path / "split.json"
+    assert list(Split.load(split.result).folds) == ["A", "B", "C"]
+    assert [line.split("\t")[0] for line in split.out.splitlines()[:-1]] == ["fold", "A", "B", "C"]
+
+
+def test_split_from_a_table(tmp_path):
+    """--table takes fold,case,part as it stands."""
+    given = Split.load(a_split())
+    rows = [
+        f"{n},{case},{part}"
+        for n, f in given.folds.items()
+        for part in ("train", "validation", "test")
+        for case in f.part(part)
+    ]
+    (tmp_path / "folds.csv").write_text("\n".join(["fold,case,part", *rows]))
+    told = mitosieve("split", a_cohort(), "--table", tmp_path / "folds.csv", "--out", tmp_path / "split.json")
+    assert told.code == 0, told.err
+    assert Split.load(told.result) == given
+
+
+def test_import_counts_and_adds(tmp_path):
+    """An import prints its counts; a second one into the same folder adds to it; a clash changes nothing."""
+    (tmp_path / "one.csv").write_text("image,x,y,label\na_1.png,10,20,mitotic figure\na_1.png,30,40,imposter\n")
+    (tmp_path / "two.csv").write_text("image,x,y,label\nb_1.png,10,20,mitotic figure\n")
+    first = mitosieve("import", "points", tmp_path / "one.csv", tmp_path / "c", "--mpp", 0.25)
+    assert (first.code, first.result) == (0, tmp_path / "c"), first.err
+    assert first.out.splitlines()[0].split("\t") == [
+        "domain",
+        "cases",
+        "slides",
+        "labelled",
+        "figures",
+        "imposters",
+        "warnings",
+    ]
+    assert mitosieve("import", "points", tmp_path / "two.csv", tmp_path / "c", "--mpp", 0.25).code == 0
+    counts = Cohort.load(tmp_path / "c").counts()
+    assert (counts["slides"], counts["figures"], counts["imposters"]) == (2, 2, 1)
+    before = files_of(tmp_path / "c")
+    assert mitosieve("import", "points", tmp_path / "two.csv", tmp_path / "c", "--mpp", 0.25).code == 2
+    assert files_of(tmp_path / "c") == before
+
+
+def test_train_prints_what_screening_kept(tmp_path):
+    """The last lines are the paper's table 2 and the run folder; nothing but the detector is on the error stream."""
+    told = mitosieve(*training(tmp_path / "run", *SHORTER))
+    assert told.code == 0, told.err
+    head, row, path = (line.split("\t") for line in told.out.splitlines())
+    assert head[1:4] == ["FP", "TP", "FN"]
+    kept = json.loads((tmp_path / "run" / "mining.json").read_text())["rounds"][0]
+    assert row[:4] == ["screening", str(kept["FP"]), str(kept["TP"]), str(kept["FN"])]
+    assert path == [str(tmp_path / "run")]
+    expected = {"recipe.toml", "split.json", "ledger.parquet", "mining.json", "timing.json", "detector/detector.toml"}
+    assert expected <= {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*")}
+    assert not (tmp_path / "run" / "frames").exists()
+    assert told.err.splitlines() == Detector.load(tmp_path / "run").describe().splitlines()
+
+
+def test_detect_on_images(tmp_path):
+    """A slide a row, one file a slide and format, and detections.csv with the scores of every stage."""
+    some = images()[:2]
+    told = mitosieve(
+        "detect",
+        a_run() / "detector",
+        *some,
+        "--mpp",
+        0.25,
+        "--out",
+        tmp_path / "d",
+        "--format",
+        "geojson,midog",
+        *ONE_CORE,
+    )
+    assert (told.code, told.err) == (0, "")
+    assert told.out.splitlines() == [str(tmp_path / "d" / "detections.csv")]
+    table = pd.read_csv(tmp_path / "d" / "detections.csv")
+    assert {"slide_id", "x", "y", "score", "screening_score", "refined_score"} <= set(table.columns)
+    slides = pd.read_csv(tmp_path / "d" / "slides.csv")
+    assert slides.slide_id.tolist() == [path.stem for path in some]
+    assert slides.mpp.tolist() == [0.25, 0.25]
+    assert slides.error.isna().all()
+    for path in some:
+        assert json.loads((tmp_path / "d" / "geojson" / f"{path.stem}.geojson").read_text())
+        assert json.loads((tmp_path / "d" / "midog" / f"{path.stem}.json").read_text())["type"] == "Multiple points"
+
+
+def test_a_threshold_on_the_command_line_goes_before_the_detectors(tmp_path):
+    """Everything at --threshold or above is a figure; at 1 nothing is."""
+    found = {}
+    for threshold in (0.1, 1):
+        args = ["--mpp", 0.25, "--threshold", threshold, "--out", tmp_path / str(threshold), *ONE_CORE]
+        assert mitosieve("detect", a_run(), images()[0], *args).code == 0
+        found[threshold] = pd.read_csv(tmp_path / str(threshold) / "slides.csv").figures.sum()
+    assert found[0.1] > found[1] == 0
+
+
+def test_images_and_cohort_give_the_same_detections(tmp_path):
+    """The same slide, reached either way, has the same rows, to the byte."""
+    cohort = Cohort.load(a_cohort())
+    (case,) = Split.load(a_split()).fold("A").test[:1]
+    slide = cohort.of_cases((case,)).slides[0]
+    told = mitosieve(
+        "detect", a_run(), cohort.path_of(slide.slide_id), "--mpp", slide.mpp, "--out", tmp_path / "d", *ONE_CORE
+    )
+    assert told.code == 0, told.err
+    by_cohort = pd.read_csv(a_scan() / "detections.csv").query("slide_id == @slide.slide_id").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d" / "detections.csv"), by_cohort)
+
+
+def test_evaluate_prints_and_writes(tmp_path):
+    """The table says what metrics.json says; --out chooses where; the folder scored is left alone."""
+    before = files_of(a_scan())
+    fold = ["--split", a_split(), "--fold", "A"]
+    told = mitosieve("evaluate", a_scan(), a_cohort(), *fold, "--radius-um", 5, "--out", tmp_path / "m.json")
+    assert (told.code, told.result) == (0, tmp_path / "m.json"), told.err
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["radius_um"] == 5
+    pooled = metrics["pooled"]
+    cells = dict(line.split("\t", 1) for line in told.out.splitlines()[:-1])["pooled"].split("\t")
+    assert cells[:3] == [str(pooled[name]) for name in ("tp", "fp", "fn")]
+    assert cells[3].startswith(f"{pooled['f1']:.3f}")
+    assert files_of(a_scan()) == before
+    assert "not looked at" not in told.err
+
+
+def test_slides_that_were_not_looked_at_are_named():
+    """Scored on all cases, the slides that the detector was not given count as missed, and that is said."""
+    metrics = json.loads((a_scan() / "metrics.json").read_text())
+    (case,) = {row["case_id"] for row in metrics["per_slide"]}
+    told = mitosieve("evaluate", a_scan(), a_cohort(), "--out", a_scan().with_name("all.json"))
+    others = [entry.slide_id for entry in Cohort.load(a_cohort()).slides if entry.case_id != case]
+    assert told.code == 0
+    assert f"{len(others)} scored slides were not looked at" in told.err
+    assert all(name in told.err for name in others)
+
+
+def test_crossval_pools_the_folds(tmp_path):
+    """Each fold is trained and tested on its own, the pooled counts are their sums, and --resume repeats none."""
+    out = tmp_path / "cv"
+    words = ["crossval", "chsnet-small", a_cohort(), "--split", a_split(), "--folds", "A,B", "--out", out, *ONE_CORE]
+    told = mitosieve(*words, *settings(*SHORTER))
+    assert (told.code, told.result) == (0, out / "metrics.json"), told.err
+    pooled = json.loads((out / "metrics.json").read_text())["pooled"]
+    folds = [json.loads((out / name / "test" / "metrics.json").read_text())["pooled"] for name in "AB"]
+    for count in ("tp", "fp", "fn", "slides"):
+        assert pooled[count] == sum(fold[count] for fold in folds)
+    before = files_of(out)
+    trained = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert mitosieve(*words, *settings(*SHORTER), "--resume").code == 0
+    assert files_of(out) == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == trained
+    assert mitosieve(*words, *settings(*SHORTER)).code == 2
+
+
+def test_compare_prints_differences(tmp_path):
+    """A copy differs from its original by nothing, and the interval of the difference says so."""
+    shutil.copytree(a_scan(), tmp_path / "copy")
+    told = mitosieve("compare", a_scan(), tmp_path / "copy", "--out", tmp_path / "c.json")
+    assert (told.code, told.result) == (0, tmp_path / "c.json"), told.err
+    assert all(row["difference"] == 0 for row in json.loads((tmp_path / "c.json").read_text())["differences"])
+    assert mitosieve("compare", a_scan(), tmp_path / "copy").code == 0
+
+
+def test_report_is_one_page(tmp_path):
+    """The page of a run is where --out says, whole, and needs no other file."""
+    told = mitosieve("report", a_run(), a_scan(), "--out", tmp_path / "page.html")
+    assert (told.code, told.result) == (0, tmp_path / "page.html"), told.err
+    page = (tmp_path / "page.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    assert list(tmp_path.iterdir()) == [tmp_path / "page.html"]
+
+
+def test_info_and_recipes():
+    """info tells size and resolution; recipes lists what train takes."""
+    told = mitosieve("info", images()[0])
+    assert told.code == 0
+    assert "384 x 384 px" in told.out
+    assert "--mpp" in told.out
+    assert mitosieve("recipes").out.split() == recipe_names()
+
+
+def test_stdout_holds_only_results():
+    """What a script reads from stdout is tables and a path: nothing of a terminal's colours or bars."""
+    told = mitosieve("evaluate", a_scan(), a_cohort(), "--out", a_scan().with_name("plain.json"))
+    assert "\x1b" not in told.out + told.err

@@ -1,0 +1,160 @@
+"""Laws of the heat map: its numbers, and what the drawn pixels show."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mitosieve.count.heatmap import Thumbnail, density_per_mm2, write_heatmap
+from mitosieve.count.hotspot import find_hotspot
+
+GLASS = 240
+
+
+def a_thumbnail(width=600, height=400, *, mpp_xy=(20.0, 20.0)):
+    """Glass with a pale patch of tissue; 12 x 8 mm."""
+    rgb = np.full((height, width, 3), GLASS, dtype=np.uint8)
+    rgb[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = (214, 160, 196)
+    return Thumbnail(rgb=rgb, mpp_xy=mpp_xy)
+
+
+def drawn(path):
+    return np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB")).astype(int)
+
+
+def colored(pixels):
+    """Pixels of the left part (no colour bar) that are neither grey nor the tissue's pale rest of pink."""
+    return np.ptp(pixels[:, :600], axis=2) > 40
+
+
+@given(
+    st.lists(st.tuples(st.floats(3000, 9000), st.floats(3000, 6000)), max_size=20),
+    st.sampled_from([(20.0, 20.0), (20.0, 40.0)]),
+    st.sampled_from([100.0, 300.0]),
+)
+def test_the_density_adds_up_to_the_number_of_points(points, mpp, bandwidth):
+    """Far from the edge nothing is lost, whatever the pixels and the bandwidth."""
+    shape = (round(9000 / mpp[1]), round(12000 / mpp[0]))
+    point_um = np.array(points).reshape(-1, 2)
+    density = density_per_mm2(point_um, shape=shape, mpp_xy=mpp, bandwidth_um=bandwidth)
+    assert density.sum() * mpp[0] * mpp[1] / 1e6 == pytest.approx(len(points), rel=1e-3)
+
+
+def test_a_point_spreads_as_a_gaussian_around_itself():
+    """Its peak is 1 / (2 pi sigma^2), at its place; one sigma away it is exp(-1/2) of that."""
+    density = density_per_mm2(np.array([(4010.0, 2010.0)]), shape=(300, 500), mpp_xy=(20, 20), bandwidth_um=300)
+    assert np.unravel_index(density.argmax(), density.shape) == (100, 200)
+    assert density.max() == pytest.approx(1 / (2 * math.pi * 0.3**2), rel=0.01)
+    assert density[100, 215] / density.max() == pytest.approx(math.exp(-0.5), rel=0.01)
+
+
+def test_points_outside_and_many_in_one_pixel():
+    """Those outside are left out; a thousand in one pixel are a thousand."""
+    points = np.concatenate([np.full((1000, 2), 3000.0), [(-1.0, 50.0), (1e9, 50.0)]])
+    density = density_per_mm2(points, shape=(300, 300), mpp_xy=(20, 20), bandwidth_um=200)
+    assert density.sum() * 400 / 1e6 == pytest.approx(1000, rel=1e-3)
+
+
+@pytest.mark.parametrize(("bandwidth", "middle"), [(0.1, 1 / 4e-4), (1e6, 1 / (2 * math.pi * 1e6))])
+def test_any_bandwidth_is_exact(bandwidth, middle):
+    """Far below a pixel all stays in it; far above the whole the density is flat and small."""
+    density = density_per_mm2(np.array([(110.0, 110.0)]), shape=(11, 11), mpp_xy=(20, 20), bandwidth_um=bandwidth)
+    assert density[5, 5] == pytest.approx(middle, rel=1e-3)
+    assert density.sum() * 4e-4 == pytest.approx(1 if bandwidth < 1 else middle * 121 * 4e-4, rel=1e-3)
+
+
+def test_equal_input_gives_equal_bytes(tmp_path):
+    """No date, no version, no chance."""
+    points = np.random.default_rng(0).uniform(0, 8000, (50, 2))
+    hotspot = find_hotspot(points / 1000, size_mm=(12, 8))
+    one, two = (
+        write_heatmap(tmp_path / name, a_thumbnail(), points, hotspot=hotspot).read_bytes() for name in ("a", "b")
+    )
+    assert one == two
+    assert b"matplotlib" not in one.lower()
+
+
+def test_colour_is_where_the_figures_are(tmp_path):
+    """A spot at the left is coloured, the right is not; the picture begins 12 px from the left."""
+    points = np.random.default_rng(0).normal((3000, 4000), 150, (40, 2))
+    pixels = drawn(write_heatmap(tmp_path / "h.png", a_thumbnail(), points))
+    rows, columns = np.nonzero(colored(pixels))
+    assert columns.mean() == pytest.approx(12 + 150, abs=5)
+    assert rows.mean() == pytest.approx(12 + 200, abs=5)
+    assert columns.max() < 300
+
+
+@pytest.mark.parametrize("shape", ["square", "circle", "rectangle"])
+def test_the_hotspot_is_outlined_at_its_place(tmp_path, shape):
+    """The picture changes along the region's edge, and nowhere far from it but in the caption below."""
+    points = np.random.default_rng(0).normal((7000, 3000), 300, (40, 2))
+    hotspot = find_hotspot(points / 1000, size_mm=(12, 8), shape=shape)
+    bare = drawn(write_heatmap(tmp_path / "bare.png", a_thumbnail(), points))
+    pixels = drawn(write_heatmap(tmp_path / "with.png", a_thumbnail(), points, hotspot=hotspot))
+    rows, columns = np.nonzero((pixels != bare).any(axis=2)[:410])
+    x, y = (12 + value * 50 for value in hotspot.center_mm)
+    half = np.array(hotspot.size_mm) * 25
+    assert columns.min() == pytest.approx(x - half[0], abs=4)
+    assert columns.max() == pytest.approx(x + half[0], abs=4)
+    assert rows.min() == pytest.approx(y - half[1], abs=4)
+    assert rows.max() == pytest.approx(y + half[1], abs=4)
+    assert (pixels != bare).any(axis=2)[414:].any()
+
+
+def test_a_slide_without_figures_is_a_picture_without_colour(tmp_path):
+    """The thumbnail, and words below it; a hotspot that holds nothing is not outlined."""
+    none = np.zeros((0, 2))
+    empty = find_hotspot(none, size_mm=(12, 8))
+    bytes_of = [write_heatmap(tmp_path / "h.png", a_thumbnail(), none, hotspot=h).read_bytes() for h in (None, empty)]
+    assert bytes_of[0] == bytes_of[1]
+    pixels = drawn(tmp_path / "h.png")
+    assert not colored(pixels).any()
+    assert (pixels[414:440, 500:612] < 100).any()
+
+
+def test_the_scale_bar_is_as_long_as_it_says(tmp_path):
+    """At most a quarter of 12 mm, so 2 mm; 100 px at 20 um."""
+    pixels = drawn(write_heatmap(tmp_path / "h.png", a_thumbnail(), np.zeros((0, 2))))
+    black = (pixels[418:430, :300] < 60).all(axis=2).sum(axis=1)
+    assert black.max() == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "mpp_xy"),
+    [
+        (3000, 1000, (8.0, 8.0)),
+        (40, 30, (20.0, 20.0)),
+        (200, 400, (40.0, 20.0)),
+        (2, 900, (20.0, 20.0)),
+        (1, 1, (0.25, 0.25)),
+    ],
+)
+def test_any_overview_is_drawn_at_a_useful_size(tmp_path, width, height, mpp_xy):
+    """Large, small, oblong pixels, a sliver, one pixel."""
+    points = np.array([(0.1, 0.1)])
+    size_mm = (width * mpp_xy[0] / 1000, height * mpp_xy[1] / 1000)
+    hotspot = find_hotspot(points / 1000, size_mm=size_mm)
+    path = write_heatmap(tmp_path / "h.png", a_thumbnail(width, height, mpp_xy=mpp_xy), points, hotspot=hotspot)
+    shape = drawn(path).shape
+    assert 300 <= max(shape[:2]) <= 1050
+    assert path.stat().st_size < 2e6
+
+
+@pytest.mark.parametrize(
+    ("thumbnail", "bandwidth"),
+    [
+        (Thumbnail(rgb=np.zeros((0, 4, 3), np.uint8), mpp_xy=(1, 1)), 300),
+        (a_thumbnail(mpp_xy=(0.0, 1.0)), 300),
+        (a_thumbnail(), 0),
+        (a_thumbnail(), math.nan),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(tmp_path, thumbnail, bandwidth):
+    """Before anything is written."""
+    with pytest.raises(ValueError, match="no heat map"):
+        write_heatmap(tmp_path / "h.png", thumbnail, np.zeros((0, 2)), bandwidth_um=bandwidth)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,71 @@
+"""Laws of the Nottingham mitotic score."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitosieve.count.nottingham import CUT_OFFS, SOURCE, mitotic_score
+
+AREAS = st.floats(0.01, 100)
+
+
+@pytest.mark.parametrize(
+    ("area", "scores"),
+    [
+        (2.0, {0: 1, 7: 1, 8: 2, 14: 2, 15: 3, 500: 3}),
+        (2.37, {0: 1, 8: 1, 9: 2, 17: 2, 18: 3}),
+        (2.74, {9: 1, 10: 2, 19: 2, 20: 3}),  # as HL7 gives it for fields of 0.274 mm2
+        (10 * math.pi * 0.2**2, {4: 1, 5: 2, 9: 2, 10: 3}),
+        (10 * math.pi * 0.345**2, {13: 1, 14: 2, 27: 2, 28: 3}),
+    ],
+)
+def test_scores_are_those_of_the_published_rows(area, scores):
+    """On both sides of both cut-offs; the source is said."""
+    for count, score in scores.items():
+        assert mitotic_score(count, area).score == score
+        assert SOURCE in mitotic_score(count, area).reason
+
+
+def test_two_square_millimetres_lie_between_rows_that_agree():
+    """0.505 mm: the cut-offs are the same whichever neighbour is taken."""
+    diameter = 2 * math.sqrt(2 / (10 * math.pi))
+    assert 0.50 < diameter < 0.51
+    assert CUT_OFFS[50] == CUT_OFFS[51]
+
+
+@pytest.mark.parametrize("area", [0.5, 1.2, 3.9, 10.0])
+def test_an_area_outside_the_table_has_no_score(area):
+    """And the reason says which diameters there are."""
+    told = mitotic_score(9, area)
+    assert told.score is None
+    assert "0.40 to 0.69 mm only" in told.reason
+
+
+def test_the_table_has_every_step_and_rises():
+    """No gap; more area, never a lower cut-off; about as many per mm2 in every row."""
+    assert list(CUT_OFFS) == list(range(40, 70))
+    for above, below in itertools.pairwise(CUT_OFFS.values()):
+        assert above <= below
+        assert above[1] <= below[1]
+    for row, (one, two) in CUT_OFFS.items():
+        area = 10 * math.pi * (row / 200) ** 2
+        assert 3 < (one + 1) / area < 4.4
+        assert 6.8 < (two + 1) / area < 8.2
+
+
+@given(st.integers(0, 100), AREAS)
+def test_more_figures_never_score_lower(count, area):
+    """In the same area."""
+    less, more = mitotic_score(count, area).score, mitotic_score(count + 1, area).score
+    assert (less is None) == (more is None)
+    assert less is None or less <= more <= 3
+
+
+@pytest.mark.parametrize(("count", "area"), [(-1, 2.0), (1, 0.0), (1, math.nan)])
+def test_what_cannot_be_is_refused(count, area):
+    """Before the table is asked."""
+    with pytest.raises(ValueError, match="no score for"):
+        mitotic_score(count, area)

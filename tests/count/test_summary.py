@@ -1,0 +1,171 @@
+"""Laws of summary.csv, timing.csv and a slide's JSON."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mitosieve.count.summary import (
+    DISCLAIMER,
+    SUMMARY_COLUMNS,
+    SlideFailure,
+    SlideFindings,
+    summarize,
+    write_slide_summary,
+    write_summary,
+    write_timing,
+)
+from mitosieve.detection import Detections
+from mitosieve.errors import FrameError
+
+
+def some_findings(slide_id="s", *, centers=(), scores=None, **other):
+    """A slide of 10 x 5 mm at 0.25 um per px."""
+    scores = [0.9] * len(centers) if scores is None else scores
+    found = Detections.of(slide_id=[slide_id] * len(centers), center_l0=list(centers), score=scores, threshold=0.5)
+    values = {
+        "mpp_xy": (0.25, 0.25),
+        "size_l0": (40_000, 20_000),
+        "tissue_mm2": 12.5,
+        "proposer": "grid, stride 14.4 um",
+        "threshold": 0.5,
+    }
+    return SlideFindings(slide_id=slide_id, detections=found, **{**values, **other})
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+CLUSTER = [(20_000 + 100 * k, 9_000) for k in range(9)]
+
+
+def test_only_figures_count(tmp_path):
+    """Detections below the threshold are in no count; densities are per mm2 of tissue, and of the hotspot."""
+    centers = [*CLUSTER, (100, 100), (30_000, 19_000)]
+    scores = [0.9] * 9 + [0.9, 0.4]
+    summary = summarize(some_findings(centers=centers, scores=scores))
+    assert (summary.figures, summary.hotspot.count) == (10, 9)
+    row = read(write_summary(tmp_path / "summary.csv", [summary]))[0]
+    assert tuple(row) == SUMMARY_COLUMNS
+    expected = {
+        "slide_id": "s",
+        "mpp_x": "0.25",
+        "width": "40000",
+        "height": "20000",
+        "tissue_mm2": "12.5000",
+        "figures": "10",
+        "figures_per_mm2": "0.8000",
+        "hotspot_shape": "square",
+        "hotspot_area_mm2": "2.0000",
+        "hotspot_figures": "9",
+        "hotspot_figures_per_mm2": "4.5000",
+        "nottingham_mitotic_score": "2",
+        "proposer": "grid, stride 14.4 um",
+        "threshold": "0.5",
+        "error": "",
+    }
+    assert {name: row[name] for name in expected} == expected
+    side = 1000 * math.sqrt(2) / 0.25
+    assert float(row["hotspot_width"]) == pytest.approx(side, abs=0.1)
+    assert float(row["hotspot_x"]) == pytest.approx(20_400 - side / 2, abs=0.1)
+    assert float(row["hotspot_y"]) == pytest.approx(9_000 - side / 2, abs=0.1)
+
+
+def test_the_place_in_the_json_holds_the_figures(tmp_path):
+    """The outline in level-0 px, its bounds, and the reason of the score."""
+    summary = summarize(some_findings(centers=CLUSTER), shape="circle", area_mm2=2.37)
+    content = json.loads(write_slide_summary(tmp_path / "s.json", summary).read_text())
+    hotspot, outline = content["hotspot"], np.array(content["hotspot"]["outline_l0"])
+    assert (hotspot["figures"], hotspot["area_mm2"], hotspot["shape"]) == (9, 2.37, "circle")
+    assert outline.shape == (72, 2)
+    assert hotspot["bounds_l0"]["x"] == pytest.approx(outline[:, 0].min(), abs=0.2)
+    middle = outline.mean(axis=0)
+    radius = 1000 * math.sqrt(2.37 / math.pi) / 0.25
+    assert (np.hypot(*(np.array(CLUSTER) - middle).T) <= radius).all()
+    assert content["nottingham_mitotic_score"]["score"] == 2
+    assert "0.55 mm" in content["nottingham_mitotic_score"]["reason"]
+    assert content["note"] == DISCLAIMER
+    assert not {"seconds", "engine"} & set(content)
+
+
+@pytest.mark.parametrize("tissue", [None, 0.0, 30.0])
+def test_a_slide_without_figures_has_its_row(tmp_path, tissue):
+    """Counts are 0, the hotspot has no place; without tissue there is no density and no score."""
+    summary = summarize(some_findings(tissue_mm2=tissue))
+    row = read(write_summary(tmp_path / "summary.csv", [summary]))[0]
+    assert (row["figures"], row["hotspot_figures"], row["hotspot_x"], row["hotspot_width"]) == ("0", "0", "", "")
+    assert row["figures_per_mm2"] == ("0.0000" if tissue else "")
+    assert row["nottingham_mitotic_score"] == ("" if tissue == 0 else "1")
+    content = json.loads(write_slide_summary(tmp_path / "s.json", summary).read_text())
+    assert "outline_l0" not in content["hotspot"]
+    assert content["tissue_mm2"] == tissue
+
+
+def test_less_tissue_than_the_region_has_no_score():
+    """The count is right, the score would be of glass; the reason says so."""
+    score = summarize(some_findings(centers=CLUSTER, tissue_mm2=1.5)).score
+    assert score.score is None
+    assert "1.5 mm2 of tissue, less than the region's 2 mm2" in score.reason
+    assert summarize(some_findings(centers=CLUSTER, tissue_mm2=None)).score.score == 2
+    assert summarize(some_findings(centers=CLUSTER), area_mm2=0.5).score.score is None
+
+
+def test_a_small_slide_is_its_own_hotspot():
+    """A field of 0.1 mm2: the shape and the area are the slide's."""
+    field = summarize(some_findings(centers=[(5, 5)], size_l0=(1000, 1600), tissue_mm2=0.1))
+    assert (field.hotspot.shape, field.hotspot.area_mm2, field.hotspot.count) == ("slide", pytest.approx(0.1), 1)
+    assert field.score.score is None
+
+
+def test_oblong_pixels_keep_the_area():
+    """mpp of 0.25 and 0.5: the box is twice as wide as high in px."""
+    summary = summarize(some_findings(centers=CLUSTER, mpp_xy=(0.25, 0.5)))
+    _, _, width, height = summary.hotspot.bounds_l0((0.25, 0.5))
+    assert width == pytest.approx(2 * height)
+    assert width * 0.25 * height * 0.5 == pytest.approx(2e6, rel=1e-5)
+
+
+def test_a_slide_that_failed_keeps_its_row(tmp_path):
+    """In the order given, with its error on one line and all else empty."""
+    slides = [
+        SlideFailure(slide_id='bad, "b"', error="is truncated\nremedy: scan again"),
+        summarize(some_findings("b")),
+    ]
+    first, second = read(write_summary(tmp_path / "summary.csv", slides))
+    assert (first["slide_id"], first["error"]) == ('bad, "b"', "is truncated remedy: scan again")
+    assert {value for name, value in first.items() if name not in ("slide_id", "error")} == {""}
+    assert second["slide_id"] == "b"
+    assert read(write_summary(tmp_path / "none.csv", [])) == []
+
+
+def test_time_and_engine_are_in_no_file_that_promises_equal_bytes(tmp_path):
+    """Two runs that differ in them leave the same summary; timing.csv has them."""
+    slow, fast = (
+        summarize(some_findings(centers=CLUSTER, seconds=seconds, engine=engine))
+        for seconds, engine in ((50.0, "torch, cpu"), (5.0, "onnxruntime, cpu"))
+    )
+    for write in (lambda path, slide: write_summary(path, [slide]), write_slide_summary):
+        assert write(tmp_path / "a", slow).read_bytes() == write(tmp_path / "b", fast).read_bytes()
+    unknown = summarize(some_findings(tissue_mm2=None, seconds=None))
+    assert [tuple(row.values()) for row in read(write_timing(tmp_path / "timing.csv", [slow, fast, unknown]))] == [
+        ("s", "50.000", "0.2500", "torch, cpu"),
+        ("s", "5.000", "2.5000", "onnxruntime, cpu"),
+        ("s", "", "", ""),
+    ]
+
+
+def test_a_summary_holds_no_detections():
+    """A job keeps the summaries of all its slides, so they must be small."""
+    summary = summarize(some_findings(centers=CLUSTER))
+    assert (summary.figures, len(summary.findings.detections)) == (9, 0)
+
+
+def test_rows_of_another_slide_are_refused():
+    """A count of them would be of nothing."""
+    other = Detections.of(slide_id=["t"], center_l0=[(1, 1)], score=[0.9])
+    with pytest.raises(FrameError, match="of the slide 't', not of 's'"):
+        SlideFindings(**{**vars(some_findings("s")), "detections": other})

@@ -1,0 +1,154 @@
+"""CHS-NET's parts on a cohort of four small synthetic slides: what is mined, by whom, and what is left out."""
+
+import json
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+
+from mitosieve import Cohort, Detector, Split
+from mitosieve.cohort.split import Fold
+from mitosieve.export.table import read_detections
+from mitosieve.method.cascade.chsnet import gather_patches, train_apart
+from mitosieve.method.cascade.mining import _inner_folds, _parts
+from mitosieve.network.compute import Compute
+from mitosieve.patch.index import Origin
+from mitosieve.recipe.recipe import load_recipe
+from mitosieve.run.folder import RunFolder
+from mitosieve.score.evaluation import choose_threshold
+from mitosieve.train.job import Job
+from mitosieve.train.ledger import Ledger
+from tiny import SETTINGS, SHORTER, a_cohort, a_run, a_split, mitosieve, training
+
+CPU = Compute(device="cpu", precision="32-true")
+
+
+def a_job(folder, *settings, recipe="chsnet-small"):
+    """A recipe and a job on fold A, with nothing done yet."""
+    cohort, fold = Cohort.load(a_cohort()), Split.load(a_split()).fold("A")
+    job = Job(cohort=cohort, fold=fold, run=RunFolder(folder), compute=CPU)
+    return load_recipe(recipe, [*SETTINGS, *SHORTER, *settings]), job
+
+
+def test_only_training_slides_are_in_the_pool(tmp_path):
+    """No slide of a validation or test case gives a patch to train on, and none of a test case is rendered at all."""
+    recipe, job = a_job(tmp_path)
+    patches = gather_patches(recipe, job)
+    cases = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
+    assert {cases[str(name)] for name in patches.train.index.slide_id} == set(job.fold.train)
+    rendered = {cases[path.stem] for path in (tmp_path / "frames").glob("*.npy")}
+    assert rendered == {*job.fold.train, *job.fold.validation}
+
+
+def test_training_does_not_need_the_test_images(tmp_path):
+    """With the test images gone a training ends as if they were there: they were never opened."""
+    folder = tmp_path / "cohort"
+    shutil.copytree(a_cohort(), folder)
+    cohort = Cohort.load(folder)
+    for entry in cohort.of_cases(Split.load(a_split()).fold("A").test).slides:
+        cohort.path_of(entry.slide_id).unlink()
+    told = mitosieve(*training(tmp_path / "run", *SHORTER, cohort=folder))
+    assert told.code == 0, told.err
+
+
+def test_a_figure_has_42_variants_in_the_paper_recipe(tmp_path):
+    """(1 + 5) translations times (1 + 6) rotations, in the index, each within 16 px of the mark."""
+    recipe, job = a_job(tmp_path, recipe="chsnet-paper")
+    patches = gather_patches(recipe, job)
+    index = patches.train.index
+    figures = job.cohort.of_cases(job.fold.train).counts()["figures"]
+    assert len(patches.train.figures) == 42 * figures
+    assert (index.angle_deg[index.with_origin(Origin.BACKGROUND)] == 0).all()
+    assert patches.validation.index.count()["figure"] == job.cohort.of_cases(job.fold.validation).counts()["figures"]
+
+
+def test_table_2_adds_up():
+    """TP + FN are the figures, FP + TN the background windows, and the shares follow from the counts."""
+    row = json.loads((a_run() / "mining.json").read_text())["rounds"][0]
+    count = json.loads((a_run() / "patches.json").read_text())["train"]
+    assert row["TP"] + row["FN"] == count["figure"]
+    assert row["FP"] + row["TN"] == count["background"]
+    assert row["recall_positive"] == row["TP"] / count["figure"]
+    assert row["recall_negative"] == row["TN"] / count["background"]
+
+
+def test_false_positives_are_background_above_the_threshold():
+    """FP of the table is the number of background rows whose mined score exceeds the mining threshold, and no other."""
+    row = json.loads((a_run() / "mining.json").read_text())["rounds"][0]
+    ledger = Ledger.load(a_run() / "ledger.parquet")
+    assert int((ledger.score_mined > row["threshold"]).sum()) == row["FP"] + row["TP"]
+    assert np.isfinite(ledger.score_mined).all()
+
+
+def test_out_of_fold_scores_come_from_networks_that_have_not_seen_the_case(tmp_path):
+    """Every row is scored once, and no network has trained on a row of the case that it scores."""
+    recipe, job = a_job(tmp_path, "mining.scores=out-of-fold", "mining.folds=2")
+    job = Job(
+        cohort=job.cohort,
+        fold=Fold(train=job.cohort.cases[:3], validation=job.cohort.cases[3:], test=()),
+        run=job.run,
+        compute=CPU,
+    )
+    patches = gather_patches(recipe, job)
+    part = _inner_folds(2, job, patches.train, recipe.seed)
+    cases = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
+    case = np.array([cases[str(name)] for name in patches.train.index.slide_id])
+    assert all(len(set(part[case == name])) == 1 for name in set(case))
+    apart = partial(train_apart, recipe, job, patches)
+    parts = _parts(recipe.mining, job, patches.train, None, apart, recipe.seed)
+    scored = np.concatenate([rows for rows, _ in parts])
+    assert sorted(scored) == list(range(len(patches.train.index)))
+    for number, (rows, network) in enumerate(parts):
+        assert set(part[rows]) == {number}
+        assert (patches.ledger.times_seen == 0).all()
+        assert network is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "stages"),
+    [
+        ("cascade.enabled=false", ("refined",)),
+        ("mining.enabled=false", ("screening", "refined")),
+        ("refined_start=screening", ("screening", "refined")),
+        ("loss.kind=focal", ("screening", "refined")),
+        ("network.fusion=B", ("screening", "refined")),
+    ],
+)
+def test_each_component_switches(tmp_path, setting, stages):
+    """Cascade, mining, loss, fusion and start each change alone, and a detector of the right stages comes out."""
+    told = mitosieve(*training(tmp_path / "run", *SHORTER, setting))
+    assert told.code == 0, told.err
+    assert Detector.load(tmp_path / "run").stage_names == stages
+
+
+def test_parts_are_detectors_of_the_same_networks():
+    """With parts_too the networks alone are detectors too, of the very weights of the cascade."""
+    whole = Detector.load(a_run())
+    for number, name in enumerate(("screening", "refined")):
+        alone = Detector.load(a_run() / f"detector-{name}-alone")
+        assert alone.stage_names == (name,)
+        assert alone.config.stages[0].sha256 == whole.config.stages[number].sha256
+
+
+def test_parts_change_nothing_else(tmp_path):
+    """parts_too adds folders; the detector is the same bytes as without."""
+    assert mitosieve(*training(tmp_path / "run")).code == 0
+    for path in (a_run() / "detector").iterdir():
+        assert (tmp_path / "run" / "detector" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_threshold_is_the_best_on_validation():
+    """The last stage's threshold is what choose_threshold says of the validation detections, to their six digits."""
+    cohort, fold = Cohort.load(a_cohort()), Split.load(a_split()).fold("A")
+    found = read_detections(a_run() / "validation" / "detections.csv")
+    best = choose_threshold(found, cohort, cases=fold.validation)
+    assert Detector.load(a_run()).config.threshold == pytest.approx(best.threshold, abs=2e-6)
+
+
+def test_the_refined_network_sees_survivors_only():
+    """What the cascade reports passed the gate: no detection has a screening score below it."""
+    found = read_detections(a_run() / "validation" / "detections.csv")
+    gate = Detector.load(a_run()).config.stages[0].threshold
+    assert found.stage_names == ("screening", "refined")
+    assert (found.stage_score[:, 0] >= gate - 1e-6).all()

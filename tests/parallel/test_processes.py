@@ -1,0 +1,102 @@
+"""Trainings side by side: results in order, the first error ends all, a killed process is told of, nothing is left."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from mitosieve.errors import SlideError, TrainingError
+from mitosieve.parallel.processes import ProcessMap, WithThreads
+
+
+def squared(number: int) -> tuple[int, int]:
+    """The later ones are done first."""
+    time.sleep(0.2 * max(0, 3 - number) / 3)
+    return number**2, os.getpid()
+
+
+def failing(path: Path) -> None:
+    """One fails, the other would go on for ever."""
+    if path.name == "bad":
+        raise SlideError("cannot be read", where=path, remedy="fetch it again")
+    time.sleep(600)
+
+
+def killed(path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def threads(wanted: int) -> int:
+    return torch.get_num_threads()
+
+
+def visible(number: int) -> str:
+    time.sleep(0.3)
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+def children() -> list[psutil.Process]:
+    """Worker processes of this one that still run; one that has ended and not been waited for does not."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def test_results_in_the_order_of_the_tasks():
+    """Whoever is done first, and none of it in this process; progress ends with all."""
+    told = []
+    with ProcessMap(workers=2, threads=1, progress=lambda *words: told.append(words)) as mapper:
+        made = mapper(squared, [0, 1, 2, 3])
+        assert [square for square, _ in made] == [0, 1, 4, 9]
+        assert os.getpid() not in {pid for _, pid in made}
+        assert told[-1] == ("trainings", 4, 4)
+        assert mapper(squared, []) == []
+        again = mapper(squared, [4, 5])
+        assert {pid for _, pid in again} <= {pid for _, pid in made}, "processes serve all calls"
+    assert gone()
+
+
+def gone():
+    """Whether all worker processes end within ten seconds."""
+    until = time.monotonic() + 10
+    while children() and time.monotonic() < until:
+        time.sleep(0.05)
+    return children() == []
+
+
+def test_the_first_error_ends_all():
+    """It comes out as it was raised, place and remedy included, and no process goes on."""
+    with pytest.raises(SlideError) as caught:
+        ProcessMap(workers=2, threads=1)(failing, [Path("/x/good"), Path("/x/bad")])
+    assert (caught.value.what, str(caught.value.where), caught.value.remedy) == (
+        "cannot be read",
+        "/x/bad",
+        "fetch it again",
+    )
+    assert gone()
+
+
+def test_a_killed_process_is_told_of():
+    """Not a hang, not a traceback: one message with a way on."""
+    with pytest.raises(TrainingError, match="killed"):
+        ProcessMap(workers=1, threads=1)(killed, [Path("a")])
+
+
+def test_threads_and_gpus_are_dealt_out():
+    """Each process computes with the stated threads; each sees one GPU in turn."""
+    with ProcessMap(workers=2, threads=2, gpus=2) as mapper:
+        assert mapper(threads, [0]) == [2]
+        assert set(mapper(visible, [0, 1, 2, 3])) == {"0", "1"}
+    before = torch.get_num_threads()
+    try:
+        assert WithThreads(threads, 1)(0) == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,160 @@
+"""Laws of files that exist only when whole, and of a run's folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mitosieve.errors import RunFolderError, StorageError
+from mitosieve.run.folder import RUN_FORMAT, RunFolder, hash_file, write_atomic, write_json
+
+HOLD_LOCK = """
+import sys
+from pathlib import Path
+from mitosieve.run.folder import RunFolder
+with RunFolder(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+RUN_OUT_OF_SPACE = """
+import resource, sys
+from pathlib import Path
+from mitosieve.errors import StorageError
+from mitosieve.run.folder import write_atomic
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(Path(sys.argv[1]), b"x" * 100_000)
+except StorageError as error:
+    sys.stdout.write(str(error))
+"""
+
+
+def fill_the_disk(file):
+    """Let the open file be a device that is always full: the kernel itself says so."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file.fileno())
+    os.close(full)
+    file.write(b"some bytes")
+
+
+def break_down(file):
+    file.write(b"half of it")
+    raise ValueError("the writer broke")
+
+
+@pytest.mark.parametrize("before", [None, b"old and whole"])
+@pytest.mark.parametrize(("writer", "told"), [(break_down, ValueError), (fill_the_disk, StorageError)])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, before, writer, told):
+    """After a failure the folder holds the old file or none, and no scraps."""
+    path = tmp_path / "deep" / "file.bin"
+    if before is not None:
+        write_atomic(path, before)
+    with pytest.raises(told):
+        write_atomic(path, writer)
+    assert [item.read_bytes() for item in path.parent.iterdir()] == ([] if before is None else [before])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full: nothing to be full")
+def test_a_full_disk_is_called_so(tmp_path):
+    """The message names the file, the fault and the remedy."""
+    with pytest.raises(StorageError, match="disk is full") as told:
+        write_atomic(tmp_path / "file.bin", fill_the_disk)
+    assert str(tmp_path / "file.bin") in str(told.value)
+    assert "free some space" in str(told.value)
+
+
+def test_a_limit_on_file_size_is_a_storage_error(tmp_path):
+    """A real process that may not write so much is told so and leaves nothing."""
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN_OUT_OF_SPACE, str(tmp_path / "file.bin")], capture_output=True, text=True, check=True
+    )
+    assert "cannot be written" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_content_in_every_form(tmp_path):
+    """Bytes, text (as UTF-8) and a writing function give the bytes meant, with the permissions of any new file."""
+    assert write_atomic(tmp_path / "a", b"\x00\xff").read_bytes() == b"\x00\xff"
+    assert write_atomic(tmp_path / "b", "µm²").read_bytes() == "µm²".encode()
+    array = np.arange(5)
+    assert (np.load(write_atomic(tmp_path / "c.npy", lambda file: np.save(file, array))) == array).all()
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_in_place_of_a_folder_name(tmp_path):
+    """A file where a folder is needed is a storage error, not a trace."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_atomic(tmp_path / "file" / "inner", b"")
+
+
+def test_equal_content_is_equal_bytes(tmp_path):
+    """JSON does not depend on the order of keys, and refuses what JSON cannot say."""
+    one = write_json(tmp_path / "one", {"a": 1, "b": [2]})
+    two = write_json(tmp_path / "two", {"b": [2], "a": 1})
+    assert hash_file(one) == hash_file(two)
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "three", {"a": float("nan")})
+    assert not (tmp_path / "three").exists()
+
+
+def test_a_run_is_made_once_and_resumed_by_its_like(tmp_path):
+    """The same provenance may go on if asked to; without --resume, or with another provenance, it is refused."""
+    path = tmp_path / "run"
+    RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, resume=False)
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, resume=False)
+    again = RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, resume=True)
+    assert again.read_mark() == {"recipe": "a", "split": [1, 2]}
+    with pytest.raises(RunFolderError, match="another data, recipe"):
+        RunFolder.create(path, {"recipe": "b", "split": (1, 2), "data": "c"}, resume=True)
+
+
+def test_what_fixes_a_run_and_what_does_not(tmp_path):
+    """Versions and commit stand beside the provenance: upgrading a library does not forbid a resume."""
+    run = RunFolder.create(tmp_path / "run", {"seed": 1}, resume=True)
+    assert set(json.loads((run / "versions.json").read_text())) == {"versions", "commit"}
+    assert json.loads((run / "run.json").read_text()) == {"format": RUN_FORMAT, "provenance": {"seed": 1}}
+
+
+def test_runs_of_another_version_are_refused(tmp_path):
+    """The format is checked before anything is read."""
+    write_json(tmp_path / "run.json", {"format": RUN_FORMAT + 1, "provenance": {}})
+    with pytest.raises(RunFolderError, match=f"format {RUN_FORMAT + 1}"):
+        RunFolder.open(tmp_path)
+    with pytest.raises(RunFolderError, match=f"format {RUN_FORMAT + 1}"):
+        RunFolder.create(tmp_path, {}, resume=True)
+
+
+def test_folders_that_are_no_runs_are_refused(tmp_path):
+    """Neither a stranger's folder nor a broken run.json is written into."""
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "thesis.doc").write_text("")
+    with pytest.raises(RunFolderError, match="not empty"):
+        RunFolder.create(tmp_path, {}, resume=True)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        RunFolder.create(tmp_path, {}, resume=True)
+
+
+def test_one_process_at_a_time(tmp_path):
+    """While a process holds the folder another is refused; when it is killed, the folder is free at once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match="in use by another process"), RunFolder(tmp_path).lock():
+            pass
+        holder.kill()
+        holder.wait()
+        RunFolder.create(tmp_path, {}, resume=False)
+        with RunFolder(tmp_path).lock():
+            assert (tmp_path / "run.json").exists()

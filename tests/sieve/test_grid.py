@@ -1,0 +1,115 @@
+"""Laws of windows on a grid."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitosieve.sieve.propose.grid import WindowConfig, covering_centers, largest_ioa, negative_centers, window_centers
+
+PAPER = WindowConfig()
+COORDINATE = st.integers(-10, 70)
+
+
+def test_the_papers_layout_gives_its_number_of_windows():
+    """606 frames of 2000 x 2000 px and 50 of 5657 x 5657 px hold 606 * 900 + 50 * 87^2 = 923,850 windows."""
+    small = len(window_centers((2000, 2000), patch_px=128, stride_px=64))
+    large = len(window_centers((5657, 5657), patch_px=128, stride_px=64))
+    assert (small, large) == (900, 87**2)
+    assert 606 * small + 50 * large == 923_850
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(8, 130), st.integers(1, 90))
+def test_windows_are_whole_and_start_top_left(width, height, side, stride):
+    """Windows lie inside the image, start at multiples of the stride row by row, and none that would fit is missing."""
+    corners = window_centers((width, height), patch_px=side, stride_px=stride) - (side - 1) / 2
+    expected = [
+        (x, y)
+        for y in range(0, height, stride)
+        for x in range(0, width, stride)
+        if x + side <= width and y + side <= height
+    ]
+    assert [tuple(corner) for corner in corners.tolist()] == expected
+
+
+@given(
+    st.lists(st.tuples(COORDINATE, COORDINATE), max_size=6),
+    st.sampled_from([(16, 8), (16, 16), (8, 16), (12, 4)]),
+    st.integers(1, 9),
+)
+def test_ioa_equals_counting_pixels(corners, sides, stride):
+    """IoA is the number of pixels of the window that lie in the figure's inner box, divided by the window's."""
+    patch, inner = sides
+    config = WindowConfig(patch_px=patch, inner_px=inner, stride_px=stride)
+    centers = window_centers((50, 40), patch_px=patch, stride_px=stride)
+    found = largest_ioa(centers, np.array(corners, dtype=float).reshape(-1, 2) + (inner - 1) / 2, config)
+    pad = 40
+    counts = np.zeros(len(centers))
+    for x, y in corners:
+        canvas = np.zeros((200, 200), dtype=int)
+        canvas[y + pad : y + pad + inner, x + pad : x + pad + inner] = 1
+        for row, (left, top) in enumerate((centers - (patch - 1) / 2).astype(int) + pad):
+            counts[row] = max(counts[row], canvas[top : top + patch, left : left + patch].sum())
+    assert np.allclose(found * patch**2, counts)
+
+
+def test_ioa_goes_from_none_to_a_quarter():
+    """With the paper's sides a figure in the middle has 64^2 / 128^2 = 0.25, one 96 px away or no figure has none."""
+    window = np.array([[500.0, 500.0]])
+    for dx, expected in ((0, 0.25), (32, 0.25), (64, 0.125), (80, 0.0625), (95, 1 / 256), (96, 0), (200, 0)):
+        assert largest_ioa(window, np.array([[500.0 - dx, 500.0]]), PAPER)[0] == pytest.approx(expected)
+    assert largest_ioa(window, np.zeros((0, 2)), PAPER).tolist() == [0]
+    assert largest_ioa(np.zeros((0, 2)), window, PAPER).tolist() == []
+
+
+def test_a_window_at_the_threshold_is_no_negative():
+    """IoA of 0.0625 exactly, a figure 80 px beside the centre, is ignored; 81 px beside it is background."""
+    x = 63.5
+    size = (128, 128)
+    assert len(negative_centers(size, np.array([[x + 80, x]]), PAPER)) == 0
+    assert len(negative_centers(size, np.array([[x + 81, x]]), PAPER)) == 1
+
+
+@given(st.integers(0, 1000), st.booleans(), st.sampled_from([0.03, 0.0625, 0.2]))
+def test_no_negative_overlaps_a_figure_by_more_than_allowed(seed, borders, max_ioa):
+    """Negatives are the windows whose overlap with every figure, by intervals, is below the threshold: all of them."""
+    generator = np.random.default_rng(seed)
+    config = WindowConfig(borders=borders, max_ioa=max_ioa)
+    size = tuple(generator.integers(130, 700, 2).tolist())
+    figures = generator.uniform(0, size, (4, 2))
+    every = covering_centers(size, stride_px=64) if borders else window_centers(size, patch_px=128, stride_px=64)
+    kept = {tuple(center) for center in negative_centers(size, figures, config).tolist()}
+    for center in every.tolist():
+        overlap = 0.0
+        for figure in figures:
+            sides = [max(0.0, min(c + 64, f + 32) - max(c - 64, f - 32)) for c, f in zip(center, figure, strict=True)]
+            overlap = max(overlap, sides[0] * sides[1] / 128**2)
+        if abs(overlap - max_ioa) > 1e-9:
+            assert (tuple(center) in kept) == (overlap < max_ioa)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 45).map(lambda half: 2 * half))
+def test_covering_centres_reach_every_pixel(width, height, stride):
+    """Each pixel lies within half a stride of exactly one centre, and what stands out does so alike at both ends."""
+    centers = covering_centers((width, height), stride_px=stride)
+    for axis, length in enumerate((width, height)):
+        line = np.unique(centers[:, axis])
+        distance = np.abs(np.arange(length)[:, None] - line[None])
+        assert ((distance < stride / 2).sum(axis=1) == 1).all()
+        before, after = -(line[0] - (stride - 1) / 2), line[-1] + (stride + 1) / 2 - length
+        assert 0 <= before - after <= 1
+        assert before < stride
+
+
+@given(st.integers(1, 300), st.sampled_from([16, 32, 64]), st.sampled_from([64, 128]))
+def test_covering_windows_start_at_whole_pixels(length, stride, side):
+    """Windows of even side over an even stride are cut without interpolation."""
+    corners = covering_centers((length, length + 3), stride_px=stride) - (side - 1) / 2
+    assert (corners == np.round(corners)).all()
+
+
+def test_an_image_smaller_than_a_window_has_none():
+    """Nothing is padded, and that is no error; with borders the one cell is there."""
+    assert window_centers((127, 500), patch_px=128, stride_px=64).shape == (0, 2)
+    assert negative_centers((127, 500), np.array([[5.0, 5.0]]), PAPER).shape == (0, 2)
+    assert negative_centers((40, 40), np.zeros((0, 2)), WindowConfig(borders=True)).tolist() == [[19.5, 19.5]]

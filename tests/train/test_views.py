@@ -1,0 +1,94 @@
+"""Batches of several views: what a step gives, whoever asks and in whatever order."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from mitosieve.geometry import px_from_um
+from mitosieve.method.dasc.method import gather
+from mitosieve.patch.index import Origin
+from mitosieve.train.pool import PatchFeed
+from mitosieve.train.sampler import EpochSampler, RatioSampler
+from mitosieve.train.views import ViewsFeed
+from small_dasc import a_cohort, a_job, a_recipe
+
+STEPS = 14
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("views")
+    return a_job(a_cohort(folder / "cohort", cases=3), folder / "run"), a_recipe()
+
+
+def views_feed(ready, labels=None):
+    """A feed of two views in epochs, with a store, a pool and a sampler of its own."""
+    found = gather(ready[1], ready[0])
+    rows = np.arange(len(found.labels))
+    return ViewsFeed(
+        name="memory",
+        pool=found.pool,
+        sampler=EpochSampler(rows, batch_size=8, seed=1, purpose="memory"),
+        augments=(ready[1].weak, ready[1].strong),
+        target=found.labels.index.label if labels is None else labels,
+        offset_px=px_from_um(1, 0.25) * found.labels.offset_um,
+        seed=1,
+    )
+
+
+def patch_feed(ready):
+    found = gather(ready[1], ready[0])
+    pools = {kind.value: found.labels.with_origin(kind) for kind in (Origin.FIGURE, Origin.BACKGROUND)}
+    return PatchFeed(
+        name="screening",
+        pool=found.pool,
+        sampler=RatioSampler(pools, dict.fromkeys(pools, 1.0), batch_size=8, seed=1),
+        augment=ready[1].search.augment,
+        fixed_figures=False,
+        seed=1,
+    )
+
+
+def equal(one, other):
+    pairs = [(one.image, other.image), (one.target, other.target), (one.row, other.row)]
+    if one.place_px is not None:
+        pairs.append((one.place_px, other.place_px))
+    return all(np.array_equal(first, second) for first, second in pairs)
+
+
+@pytest.mark.parametrize("make", [views_feed, patch_feed])
+def test_four_threads_in_any_order_get_what_one_gets_in_turn(ready, make):
+    """A batch is its step's, also where epochs and laps of the cards end between steps."""
+    alone = make(ready)
+    expected = [alone.batch(step) for step in range(STEPS)]
+    shared = make(ready)
+    asked = np.random.default_rng(3).permutation(np.tile(np.arange(STEPS), 3)).tolist()
+    with ThreadPoolExecutor(max_workers=4) as readers:
+        found = list(readers.map(shared.batch, asked))
+    assert all(equal(batch, expected[step]) for step, batch in zip(asked, found, strict=True))
+
+
+def test_a_batch_holds_its_views_one_after_another(ready):
+    """Two pictures of each row in the channels, two places, and whatever is to be learned of the row."""
+    target = np.arange(1000)
+    feed = views_feed(ready, target)
+    batch = feed.batch(2)
+    side = ready[1].network.input_px
+    assert batch.image.shape == (8, side, side, 6)
+    assert batch.place_px is not None
+    assert batch.place_px.shape == (8, 2, 2)
+    assert batch.target.tolist() == batch.row.tolist()
+    assert (batch.image[..., :3] != batch.image[..., 3:]).any(axis=(1, 2, 3)).all()
+    assert not equal(batch, feed.batch(3))
+
+
+def test_views_are_drawn_anew_for_each_training_and_view(ready):
+    """Two views of one distortion differ, and so do two trainings of one seed."""
+    feed = views_feed(ready)
+    strong = (ready[1].strong, ready[1].strong)
+    one = ViewsFeed(**{**vars(feed), "augments": strong}).batch(0)
+    other = ViewsFeed(**{**vars(feed), "augments": strong, "name": "classifier"}).batch(0)
+    assert one.row.tolist() == other.row.tolist()
+    for first, second in ((one.image[..., :3], one.image[..., 3:]), (one.image, other.image)):
+        assert (first != second).any(axis=(1, 2, 3)).all()
