@@ -16,9 +16,9 @@ from mitosieve.network.compute import Compute
 from mitosieve.network.registry import build_network
 from mitosieve.network.resnet import ResNetCam, ResNetConfig
 from mitosieve.network.swift import SwiftConfig, SwiftNet
-from mitosieve.patch import scout
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.run.clock import Clock
+from mitosieve.sieve import tile_reader as scout
 from mitosieve.sieve.activation_peak import locate_peaks, locate_reach_um, located
 from mitosieve.sieve.cascade import columns_of, detect_slide, finish, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage

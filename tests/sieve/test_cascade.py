@@ -11,8 +11,8 @@ from build import an_image
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.swift import SwiftConfig, SwiftNet
-from mitosieve.patch import scout
 from mitosieve.patch.frames import FrameConfig, render
+from mitosieve.sieve import tile_reader as scout
 from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of, score_images, score_places
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer

@@ -11,10 +11,10 @@ from mitosieve.geometry import rescale_points
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import build_network
-from mitosieve.patch import scout as scouting
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.patch.view import View
+from mitosieve.sieve import tile_reader as scouting
 from mitosieve.sieve.cascade import detect_slide, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan

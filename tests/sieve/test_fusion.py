@@ -14,11 +14,11 @@ from mitosieve.export.table import read_detections
 from mitosieve.network.compute import Compute
 from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
 from mitosieve.network.swift import SwiftConfig, SwiftNet
-from mitosieve.patch import scout
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.run.clock import Clock
 from mitosieve.scan import one
 from mitosieve.scan.one import SlideTask, do_slide
+from mitosieve.sieve import tile_reader as scout
 from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge, plan_of, score_images, score_places
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer

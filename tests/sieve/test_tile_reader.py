@@ -5,10 +5,10 @@ import pytest
 import shapely
 
 from mitosieve.geometry import rescale_points
-from mitosieve.patch import scout as scouting
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.patch.view import View
+from mitosieve.sieve import tile_reader as scouting
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
 from mitosieve.sieve.tile_reader import Scout, survey

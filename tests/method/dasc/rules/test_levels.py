@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mitosieve.difficulty import mixture
 from pydantic import ValidationError
 
 from mitosieve.errors import FrameError, TrainingError
+from mitosieve.method.dasc.rules import mixture
 from mitosieve.method.dasc.rules.levels import LevelConfig, LevelHits, difficulty_levels, kept_rows
 from mitosieve.method.dasc.rules.mixture import fit_mixture, upper_component
 
