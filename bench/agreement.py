@@ -20,7 +20,7 @@ from mitosieve.method.dasc.rules.memory import Memory
 from mitosieve.method.dasc.rules.verdict import suspicion
 from mitosieve.method.dasc.verdicts import VERDICTS_FILE, Verdicts
 from mitosieve.patch.index import Origin
-from mitosieve.train.sampler import derive_generator
+from mitosieve.run.seed import derive_generator
 
 DRAWS = 2000
 

@@ -16,10 +16,10 @@ from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.compute import Compute
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.network.registry import save_weights
+from mitosieve.run.seed import derive_generator
 from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig, Training, train
 from mitosieve.train.objective import Batch, Outcome, Supervised
-from mitosieve.train.sampler import derive_generator
 
 CPU = Compute(device="cpu", precision="32-true")
 PATCHES = 60

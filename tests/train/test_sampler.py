@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitosieve.errors import TrainingError
-from mitosieve.train.sampler import Deck, EpochSampler, RatioSampler, balancing_repeats, derive_generator
+from mitosieve.run.seed import derive_generator
+from mitosieve.train.sampler import Deck, EpochSampler, RatioSampler, balancing_repeats
 
 
 def a_deck(n=7, seed=1, purpose="figures"):

@@ -25,9 +25,9 @@ from mitosieve.errors import RunFolderError, TrainingError
 from mitosieve.network.compute import Compute
 from mitosieve.run.folder import write_atomic
 from mitosieve.run.progress import Progress
+from mitosieve.run.seed import derive_generator
 from mitosieve.train.ledger import Ledger
 from mitosieve.train.objective import Batch, Objective
-from mitosieve.train.sampler import derive_generator
 
 READERS = 4
 """Threads that read batches ahead where the network does not need the CPU; on a CPU one."""

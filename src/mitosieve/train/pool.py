@@ -24,10 +24,11 @@ from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader
 from mitosieve.patch.view import View
 from mitosieve.run.progress import Progress
+from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.propose.grid import WindowConfig, negative_centers
 from mitosieve.train.job import Job
 from mitosieve.train.objective import Batch
-from mitosieve.train.sampler import RatioSampler, derive_generator
+from mitosieve.train.sampler import RatioSampler
 
 SCORED_AT_ONCE = 256
 """Patches that go through a network at once when a pool is scored."""

@@ -3,22 +3,13 @@
 What is drawn at a step depends on (seed, purpose, step) alone, so a resumed training draws the same.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.errors import TrainingError
-
-
-def derive_generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
-    """The generator of one consumer: independent streams for every (seed, purpose, counters).
-
-    Counters are as long for all uses of a purpose: a missing last counter is the same as a 0.
-    """
-    word = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
-    return np.random.default_rng([seed, word, *counters])
+from mitosieve.run.seed import derive_generator
 
 
 class Deck:

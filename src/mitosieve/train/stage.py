@@ -17,6 +17,7 @@ from mitosieve.network.registry import NetworkConfig, build_network, load_weight
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.patch.augment.variant import AugmentConfig
 from mitosieve.run.folder import write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.sieve.cascade import detect
 from mitosieve.sieve.detector import Detector
@@ -25,7 +26,7 @@ from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig, Training, train
 from mitosieve.train.objective import Supervised
 from mitosieve.train.pool import PatchFeed, PatchPool, validation_judge
-from mitosieve.train.sampler import RatioSampler, derive_generator
+from mitosieve.train.sampler import RatioSampler
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from mitosieve.patch.augment.distortion import DistortionConfig, draw_distortions
 from mitosieve.patch.augment.warp import place_in_patch
+from mitosieve.run.seed import derive_generator
 from mitosieve.train.objective import Batch
 from mitosieve.train.pool import PatchPool
-from mitosieve.train.sampler import derive_generator
 
 
 class Sampler(Protocol):

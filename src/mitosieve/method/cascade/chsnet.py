@@ -20,6 +20,7 @@ from mitosieve.patch.augment.variant import AugmentConfig, paper_variants
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.reader import margin_for
 from mitosieve.run.folder import write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.grid import WindowConfig
 from mitosieve.sieve.propose.proposer import GridProposer
@@ -27,7 +28,6 @@ from mitosieve.train.job import Job
 from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig
 from mitosieve.train.pool import PatchPool, make_pool, render_frames
-from mitosieve.train.sampler import derive_generator
 from mitosieve.train.stage import GATES, StageTask, train_stage, tuned
 
 VALIDATION_NEGATIVES = 500

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from mitosieve.run.folder import write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.train.job import Job
 from mitosieve.train.ledger import Ledger
 from mitosieve.train.pool import PatchPool, screening_table
-from mitosieve.train.sampler import derive_generator
 
 
 class MiningConfig(BaseModel):

@@ -27,6 +27,7 @@ from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader, margin_for
 from mitosieve.patch.view import View
 from mitosieve.run.folder import write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
@@ -35,7 +36,6 @@ from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig
 from mitosieve.train.pool import PatchPool, render_frames
 from mitosieve.train.proposals import TruthConfig, propose, sort_proposals
-from mitosieve.train.sampler import derive_generator
 from mitosieve.train.stage import GATES, StageTask, train_stage, tuned
 
 VALIDATION_NEGATIVES = 2000

@@ -19,10 +19,11 @@ from mitosieve.network.compute import Compute
 from mitosieve.network.resnet import ContrastNet, ResNetCam
 from mitosieve.patch.augment.distortion import Distortion
 from mitosieve.run.folder import reading, write_atomic
+from mitosieve.run.seed import derive_generator
 from mitosieve.train.loop import TrainConfig
 from mitosieve.train.objective import Supervised
 from mitosieve.train.pool import SCORED_AT_ONCE, validation_judge
-from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats, derive_generator
+from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
 
 
 class ContrastStage(BaseModel):

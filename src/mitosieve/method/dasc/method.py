@@ -34,12 +34,12 @@ from mitosieve.patch.index import Origin
 from mitosieve.patch.reader import PatchReader
 from mitosieve.patch.view import View
 from mitosieve.run.folder import write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import ComponentProposer, NucleiProposer
 from mitosieve.train.job import Job
 from mitosieve.train.pool import PatchPool, render_frames
-from mitosieve.train.sampler import derive_generator
 from mitosieve.train.stage import tuned
 
 VALIDATION_NEGATIVES = 2000

@@ -19,11 +19,11 @@ from mitosieve.network.loss import LossConfig
 from mitosieve.network.resnet import ResNetCam, ResNetConfig
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.patch.index import Origin
+from mitosieve.run.seed import derive_generator
 from mitosieve.train.job import Job
 from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig
 from mitosieve.train.pool import PatchPool
-from mitosieve.train.sampler import derive_generator
 from mitosieve.train.stage import StageTask, fresh, train_stage
 
 CROSS_ENTROPY = LossConfig(kind="cross-entropy")

@@ -17,12 +17,12 @@ from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.view import View
 from mitosieve.run.folder import write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
 from mitosieve.train.job import Job
 from mitosieve.train.pool import render_frames
 from mitosieve.train.proposals import Places, TruthConfig
-from mitosieve.train.sampler import derive_generator
 
 Room = tuple[float, float, float, float]
 

@@ -27,6 +27,7 @@ from mitosieve.patch.index import Origin
 from mitosieve.patch.reader import PatchReader
 from mitosieve.patch.view import View
 from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.run.seed import derive_generator
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.sieve.cascade import Scored, merge
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
@@ -35,7 +36,6 @@ from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig
 from mitosieve.train.pool import PatchPool, average_precision
 from mitosieve.train.proposals import Places
-from mitosieve.train.sampler import derive_generator
 from mitosieve.train.stage import StageTask, train_stage
 
 CURVE_ROWS = 1500

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from mitosieve.errors import TrainingError
-from mitosieve.train.sampler import derive_generator
+from mitosieve.run.seed import derive_generator
 
 NO_DENSITY = 1e-6
 """A cluster whose samples are on average nearer to its centre has no extent (embeddings have float32's digits)."""

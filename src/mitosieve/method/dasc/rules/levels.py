@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mitosieve.errors import FrameError, TrainingError
 from mitosieve.method.dasc.rules.mixture import Mixture, fit_mixture
 from mitosieve.method.dasc.rules.verdict import Verdict
-from mitosieve.train.sampler import derive_generator
+from mitosieve.run.seed import derive_generator
 
 CLASS_NAMES = ("other", "figure")
 """Of labels 0 and 1, for messages."""

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from mitosieve.errors import RecipeError, TrainingError
 from mitosieve.method.dasc.rules.memory import Memory
 from mitosieve.method.dasc.rules.mixture import upper_component
-from mitosieve.train.sampler import derive_generator
+from mitosieve.run.seed import derive_generator
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

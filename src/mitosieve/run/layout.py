@@ -1,0 +1,112 @@
+"""Names of the files and folders that jobs leave: each is written here once, and nowhere else.
+
+A training (`kind` train), a cross-validation (a folder a fold, pooled scores above them), a job of detection (`kind`
+detect) and an audit each have their own; what is shared stands first. Whoever writes a record also reads it, beside
+one another; this file knows names alone.
+"""
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+
+class Kind(StrEnum):
+    """What a folder is of, as its run.json says."""
+
+    TRAIN = "train"
+    DETECT = "detect"
+    CROSSVAL = "crossval"
+
+
+# any run
+RUN = "run.json"
+VERSIONS = "versions.json"
+MACHINE = "machine.json"
+TIMING = "timing.json"
+"""Wall times of the parts of a job; never compared."""
+LOCK = ".lock"
+REPORT = "report.html"
+
+# a training
+RECIPE = "recipe.toml"
+SPLIT = "split.json"
+FRAMES = "frames"
+"""Rendered slides; gone when the training is done."""
+PATCHES = "patches.json"
+"""How many places of each kind were found, by part of the fold."""
+NETWORKS = "networks"
+HISTORY = "history"
+CHECKPOINT = "checkpoint"
+DETECTOR = "detector"
+VALIDATION = "validation"
+TEST = "test"
+
+# a detector
+DETECTOR_CONFIG = "detector.toml"
+CARD = "CARD.md"
+
+# what methods add to a training
+MINING = "mining.json"
+MINING_SCORES = "mining-scores.parquet"
+REGIMES = "regimes.json"
+TRIAL_RESULT = "result.json"
+LABELS = "labels.parquet"
+NEGATIVES = "negatives.json"
+MEMORY = "memory.parquet"
+MEMORY_HISTORY = "memory-history.npz"
+VERDICTS = "verdicts.parquet"
+VERDICTS_SUMMARY = "verdicts.json"
+OUT_OF_FOLD = "out-of-fold.parquet"
+EMBEDDING = "embedding.npz"
+CONTROLS = "controls"
+
+# a job of detection, and what is made of it
+REQUEST = "detect.json"
+"""What detect was asked: detector, cohort, fold, part, threshold."""
+DETECTIONS = "detections.csv"
+SLIDES = "slides.csv"
+"""What became of each slide that detect was given."""
+SUMMARY = "summary.csv"
+SLIDE_TIMES = "timing.csv"
+SHARDS = "shards"
+METRICS = "metrics.json"
+OUTCOMES = "outcomes.csv"
+
+# an audit
+AUDIT = "audit.csv"
+AUDIT_PAGE = "index.html"
+AUDIT_POINTS = "qupath"
+
+
+def places_of(part: str) -> str:
+    """Places of a part of the fold, "train" or "validation"."""
+    return f"places/{part}.parquet"
+
+
+def weights_of(lesson: str) -> str:
+    """Weights of a trained network; `lesson` may hold folders."""
+    return f"{NETWORKS}/{lesson}.safetensors"
+
+
+def history_of(lesson: str) -> str:
+    """Rows of a training's curves."""
+    return f"{HISTORY}/{lesson}.json"
+
+
+def checkpoint_of(lesson: str) -> str:
+    """Where a training that was killed goes on."""
+    return f"{CHECKPOINT}/{lesson}.safetensors"
+
+
+def scores_of_round(number: int) -> str:
+    """Scores of the pool by networks that have not trained on it, in a round of a search."""
+    return f"scores-round-{number}.parquet"
+
+
+def hits_of(lesson: str) -> str:
+    """How often a network of levels was right about each label."""
+    return f"hits {lesson}.npz"
+
+
+def validation_of(detector: str) -> str:
+    """Detections on the validation cases that a detector's thresholds were chosen on, by the detector's folder."""
+    return str(PurePosixPath(detector.replace(DETECTOR, VALIDATION, 1)) / DETECTIONS)
