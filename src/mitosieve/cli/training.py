@@ -31,6 +31,7 @@ from mitosieve.cli.terminal import (
     warn,
 )
 from mitosieve.errors import InputError, SlideError
+from mitosieve.run import layout
 
 if TYPE_CHECKING:
     from mitosieve.run.progress import Progress
@@ -69,13 +70,14 @@ def train(
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, _mapper(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
-    if (out / "mining.json").exists():
-        print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
-    for name, show_it in (("negatives", print_balance), ("verdicts", print_verdicts)):
-        if (out / f"{name}.json").exists():
-            show_it(json.loads((out / f"{name}.json").read_text()))
-    if (out / "regimes.json").exists():
-        print_regimes(json.loads((out / "regimes.json").read_text()))
+    for name, show_record in (
+        (layout.MINING, print_rounds),
+        (layout.NEGATIVES, print_balance),
+        (layout.VERDICTS_SUMMARY, print_verdicts),
+        (layout.REGIMES, print_regimes),
+    ):
+        if (out / name).exists():
+            show_record(json.loads((out / name).read_text()))
     warn(detector.describe())
     say(out)
 
@@ -168,7 +170,7 @@ def crossval(
         warn(f"mitosieve: {error}")
         raise typer.Exit(SLIDES_FAILED) from error
     print_scores(result.to_json())
-    say(out / "metrics.json")
+    say(out / layout.METRICS)
 
 
 @app.command()

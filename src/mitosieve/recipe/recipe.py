@@ -23,6 +23,7 @@ from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
 from mitosieve.method.dasc.method import DascRecipe, check_initial, run_dasc
 from mitosieve.method.finegrained.method import FineGrainedRecipe, run_finegrained
 from mitosieve.network.compute import Compute, machine
+from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, hash_file, write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
@@ -80,8 +81,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def run_recipe(recipe: Recipe, job: Job) -> Detector:
     """Train what the recipe says, in the job's run folder; a run whose detector is whole is only loaded."""
-    done = job.file("detector")
-    if (done / "detector.toml").exists():
+    done = job.file(layout.DETECTOR)
+    if (done / layout.DETECTOR_CONFIG).exists():
         return Detector.load(done)
     if isinstance(recipe, SwiftRecipe):
         return run_swift(recipe, job)
@@ -220,10 +221,10 @@ def train_fold(
     fold = what.split.fold(what.fold)
     run = RunFolder.create(what.out, what.provenance(), resume=resume)
     with run.lock():
-        write_atomic(run / "recipe.toml", recipe_to_toml(what.recipe))
-        what.split.save(run / "split.json")
-        write_json(run / "machine.json", machine(compute))
+        write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
+        what.split.save(run / layout.SPLIT)
+        write_json(run / layout.MACHINE, machine(compute))
         job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=progress, mapper=mapper)
         detector = run_recipe(what.recipe, job)
-        shutil.rmtree(run / "frames", ignore_errors=True)
+        shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector
