@@ -18,16 +18,8 @@ from mitosieve.export.table import read_detections
 from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
-from mitosieve.method.finegrained.trial import (
-    TrialTask,
-    _lesson,
-    crop_rooms,
-    parts_of,
-    peaks,
-    pool_of,
-    rows_of,
-    run_trial,
-)
+from mitosieve.method.finegrained.task import TrialTask, crop_rooms, parts_of, pool_of
+from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe.recipe import load_recipe

@@ -25,13 +25,21 @@ from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.grid import WindowConfig
 from mitosieve.sieve.propose.proposer import GridProposer
-from mitosieve.train.job import Job
-from mitosieve.train.lesson import Lesson, classification, fresh
-from mitosieve.train.loop import learn
-from mitosieve.train.places import places_of_fold
-from mitosieve.train.pool import PatchPool, Pools, curve_rows, render_frames
-from mitosieve.train.schedule import TrainConfig
-from mitosieve.train.thresholds import ThresholdRule, choose_thresholds
+from mitosieve.train import (
+    Job,
+    Lesson,
+    PatchPool,
+    Pools,
+    ThresholdRule,
+    TrainConfig,
+    choose_thresholds,
+    classification,
+    curve_rows,
+    fresh,
+    learn,
+    places_of_fold,
+    render_frames,
+)
 
 _PAPER_REFINED = TrainConfig(
     epochs=15, rates=((0, 0.1), (2.5 / 15, 0.01), (6 / 15, 1e-3), (9.5 / 15, 1e-4), (13 / 15, 3e-5))

@@ -10,10 +10,7 @@ from torch import nn
 
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
-from mitosieve.train.job import Job
-from mitosieve.train.parts import inner_parts
-from mitosieve.train.pool import PatchPool
-from mitosieve.train.scores import PoolScores
+from mitosieve.train import Job, PatchPool, PoolScores, inner_parts
 
 
 class MiningConfig(BaseModel):

@@ -25,14 +25,22 @@ from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train.job import Job
-from mitosieve.train.lesson import classification, fresh
-from mitosieve.train.loop import learn
-from mitosieve.train.places import places_of_fold
-from mitosieve.train.pool import PatchPool, Pools, curve_rows, render_frames
-from mitosieve.train.proposals import ProposalRule, TruthConfig
-from mitosieve.train.schedule import TrainConfig
-from mitosieve.train.thresholds import ThresholdRule, choose_thresholds
+from mitosieve.train import (
+    Job,
+    PatchPool,
+    Pools,
+    ProposalRule,
+    ThresholdRule,
+    TrainConfig,
+    TruthConfig,
+    choose_thresholds,
+    classification,
+    curve_rows,
+    fresh,
+    learn,
+    places_of_fold,
+    render_frames,
+)
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 

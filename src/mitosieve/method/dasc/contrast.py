@@ -17,14 +17,18 @@ from mitosieve.network.resnet import ContrastNet, ResNetCam
 from mitosieve.patch.augment.distortion import Distortion
 from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic
-from mitosieve.train.curve import validation_curve
-from mitosieve.train.lesson import Lesson
-from mitosieve.train.loop import learn
-from mitosieve.train.objective import Supervised
-from mitosieve.train.parts import inner_parts
-from mitosieve.train.pool import SCORED_AT_ONCE
-from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
-from mitosieve.train.scores import PoolScores
+from mitosieve.train import (
+    SCORED_AT_ONCE,
+    EpochSampler,
+    Lesson,
+    PoolScores,
+    RatioSampler,
+    Supervised,
+    balancing_repeats,
+    inner_parts,
+    learn,
+    validation_curve,
+)
 
 
 def train_contrast(course: Course, found: Verdicts) -> ContrastNet:

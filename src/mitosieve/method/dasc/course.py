@@ -12,11 +12,7 @@ from mitosieve.method.dasc.recipe import DascRecipe
 from mitosieve.network.resnet import ResNetBody, ResNetConfig, load_public_weights
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.run import layout
-from mitosieve.train.feed import Feed, Sampler
-from mitosieve.train.job import Job
-from mitosieve.train.lesson import Network, fresh
-from mitosieve.train.places import Places
-from mitosieve.train.pool import Pools
+from mitosieve.train import Feed, Job, Network, Places, Pools, Sampler, fresh
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.sieve.plan import Plan
-from mitosieve.train.places import Places
-from mitosieve.train.proposals import propose
+from mitosieve.train import Places, propose
 
 
 class LabelConfig(BaseModel):

@@ -24,10 +24,17 @@ from mitosieve.patch.index import Origin
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_json
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.train.job import Job
-from mitosieve.train.places import NO_MARK, Places, places_of_fold
-from mitosieve.train.pool import PatchPool, Pools, curve_rows, render_frames
-from mitosieve.train.thresholds import choose_thresholds
+from mitosieve.train import (
+    NO_MARK,
+    Job,
+    PatchPool,
+    Places,
+    Pools,
+    choose_thresholds,
+    curve_rows,
+    places_of_fold,
+    render_frames,
+)
 
 
 def run_dasc(recipe: DascRecipe, job: Job) -> Detector:

@@ -17,11 +17,7 @@ from mitosieve.network.resnet import ResNetCam
 from mitosieve.patch.index import Origin
 from mitosieve.run import layout
 from mitosieve.run.seed import derive_generator
-from mitosieve.train.job import Job
-from mitosieve.train.lesson import classification, fresh
-from mitosieve.train.loop import learn
-from mitosieve.train.places import Places
-from mitosieve.train.pool import Pools
+from mitosieve.train import Job, Places, Pools, classification, fresh, learn
 
 CROSS_ENTROPY = LossConfig(kind="cross-entropy")
 

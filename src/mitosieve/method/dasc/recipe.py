@@ -16,8 +16,7 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import ComponentProposer, NucleiProposer
-from mitosieve.train.schedule import TrainConfig
-from mitosieve.train.thresholds import ThresholdRule
+from mitosieve.train import ThresholdRule, TrainConfig
 
 Part = Literal["search", "memory", "levels", "contrast"]
 """The stages NS, DMU, DLE and SDSCL by name, in their order."""

@@ -16,9 +16,7 @@ from mitosieve.method.dasc.rules.verdict import Verdict, label_verdicts, suspici
 from mitosieve.network.resnet import DualResNet, LevelNet
 from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic
-from mitosieve.train.lesson import Lesson
-from mitosieve.train.loop import learn
-from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
+from mitosieve.train import EpochSampler, Lesson, RatioSampler, balancing_repeats, learn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,17 +12,12 @@ from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.errors import TrainingError
 from mitosieve.geometry import rescale_points
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
-from mitosieve.method.finegrained.trial import TrialTask, candidates_of, crop_rooms, frame_store, pool_of
+from mitosieve.method.finegrained.task import TrialTask, crop_rooms, frame_store, pool_of
+from mitosieve.method.finegrained.trial import candidates_of
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run import layout
 from mitosieve.run.seed import derive_generator
-from mitosieve.train.job import Job
-from mitosieve.train.parts import inner_parts
-from mitosieve.train.places import Places, places_of_fold
-from mitosieve.train.pool import Room, render_frames
-from mitosieve.train.proposals import ProposalRule
-
-__all__ = ["CropRule", "cap_report", "frame_store", "gather", "hidden_slides", "partition"]
+from mitosieve.train import Job, Places, ProposalRule, Room, inner_parts, places_of_fold, render_frames
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,17 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from mitosieve.errors import TrainingError
-from mitosieve.method.finegrained.gathering import cap_report, frame_store, gather, hidden_slides, partition
+from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
 from mitosieve.method.finegrained.recipe import Control, FineGrainedRecipe
 from mitosieve.method.finegrained.regime import REGIMES_FORMAT, Regime, RegimeScore, Round, Trial, scored
-from mitosieve.method.finegrained.trial import NETWORK, TrialTask, parts_of, pool_of, rows_of, run_trial
+from mitosieve.method.finegrained.task import NETWORK, TrialTask, frame_store, parts_of, pool_of
+from mitosieve.method.finegrained.trial import rows_of, run_trial
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.train.job import Job
-from mitosieve.train.parts import NO_PART
-from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import choose_thresholds
+from mitosieve.train import NO_PART, Job, PoolScores, choose_thresholds
 
 
 def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:

@@ -12,9 +12,7 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train.proposals import TruthConfig
-from mitosieve.train.schedule import TrainConfig
-from mitosieve.train.thresholds import ThresholdRule
+from mitosieve.train import ThresholdRule, TrainConfig, TruthConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -4,95 +4,35 @@ A trial depends on its task and the run's files alone, so trials run one after a
 machines, and a finished one is never done again.
 """
 
-import json
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.geometry import rescale_points
-from mitosieve.method.finegrained.recipe import FineGrainedRecipe
-from mitosieve.method.finegrained.regime import Candidates, Regime, Trial, select
-from mitosieve.network.registry import build_network, load_weights
-from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
-from mitosieve.patch.augment.distortion import reach_px
-from mitosieve.patch.frames import FrameStore
+from mitosieve.method.finegrained.regime import Candidates, Trial, select
+from mitosieve.method.finegrained.task import NETWORK, TrialTask, pool_of, seen_by
+from mitosieve.network.rototranslation import RotoTranslationNet
 from mitosieve.patch.index import Origin
-from mitosieve.patch.view import View
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.cascade import Scored, merge
 from mitosieve.sieve.detector import DetectorConfig, Stage
-from mitosieve.train.curve import average_precision
-from mitosieve.train.job import Job
-from mitosieve.train.lesson import Lesson, classification, fresh
-from mitosieve.train.loop import learn
-from mitosieve.train.parts import inner_parts
-from mitosieve.train.places import Part, Places
-from mitosieve.train.pool import PatchPool, Pools, Room, curve_rows
-from mitosieve.train.schedule import TrainConfig
-from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import operating_threshold
-
-NETWORK = "network"
-"""What the only stage is called, in files and in the detector."""
-
-CROP_SIDES = 3
-"""A slide with a side of less than this many patches is a crop: patches must lie wholly inside, or padding tells."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialTask:
-    """One trial.
-
-    Attributes:
-        job: of the run; its progress is not carried along.
-        recipe: of the run.
-        folder: of the trial, relative to the run.
-        network: its shape.
-        schedule: its length and rates.
-        regime: which negatives.
-        scores: file of the pool's scores, relative to the run; None where nothing is scored yet, and the
-            regime must then keep all or choose at random.
-        seed: number of the training: equal numbers start from equal weights.
-        without: (part, of how many) whose slides it must not learn from; None learns from all.
-    """
-
-    job: Job
-    recipe: FineGrainedRecipe
-    folder: str
-    network: RotoTranslationConfig
-    schedule: TrainConfig
-    regime: Regime
-    scores: str | None
-    seed: int
-    without: tuple[int, int] | None = None
-
-    @property
-    def place(self) -> Path:
-        return self.job.file(self.folder)
-
-    @property
-    def weights(self) -> Path:
-        return self.place / layout.weights_of(NETWORK)
-
-    @property
-    def is_done(self) -> bool:
-        return (self.place / layout.TRIAL_RESULT).exists()
-
-    def result(self) -> Trial:
-        """What a finished trial found."""
-        return Trial.from_json(json.loads((self.place / layout.TRIAL_RESULT).read_text()))
-
-    def load(self) -> nn.Module:
-        """Its trained network."""
-        return load_weights(build_network(self.network), self.weights)
+from mitosieve.train import (
+    Lesson,
+    PatchPool,
+    Places,
+    Pools,
+    PoolScores,
+    average_precision,
+    classification,
+    curve_rows,
+    fresh,
+    learn,
+    operating_threshold,
+)
 
 
 def run_trial(task: TrialTask) -> Trial:
@@ -123,52 +63,6 @@ def run_trial(task: TrialTask) -> Trial:
     )
     write_json(task.place / layout.TRIAL_RESULT, trial.to_json())
     return trial
-
-
-def pool_of(task: TrialTask, part: Part) -> PatchPool:
-    """The places of a part of the fold from the run's files, as the trial's network sees them."""
-    recipe, cohort = task.recipe, task.job.cohort
-    view = View(views="one", patch_px=task.network.input_px)
-    rooms = crop_rooms(cohort, recipe.frame.mpp, view.patch_px)
-    return PatchPool.of_places(
-        _load_places(task.job.file(layout.places_of(part))), frame_store(recipe, task.job), view, cohort, rooms
-    )
-
-
-@lru_cache(maxsize=4)
-def _load_places(path: Path) -> Places:
-    return Places.load(path)
-
-
-def frame_store(recipe: FineGrainedRecipe, job: Job) -> FrameStore:
-    """The rendered frames of the run."""
-    return FrameStore(
-        job.file(layout.FRAMES), recipe.frame, margin_px=reach_px(recipe.augment, recipe.network.input_px)
-    )
-
-
-def parts_of(task: TrialTask, places: Places, parts: int) -> NDArray[np.int64]:
-    """Inner part of each place, (N,); unlabelled ones are in none: every network may learn from them."""
-    labelled = places.index.origin != Origin.UNLABELLED.value
-    return inner_parts(places.index.slide_id, task.job.cohort.case_of, parts, task.recipe.seed, held=labelled)
-
-
-def seen_by(task: TrialTask, places: Places) -> NDArray[np.bool_]:
-    """Places of slides that a trial may learn from, (N,)."""
-    if task.without is None:
-        return np.ones(len(places), dtype=bool)
-    part, parts = task.without
-    return parts_of(task, places, parts) != part
-
-
-def crop_rooms(cohort: Cohort, mpp: float, patch_px: int) -> dict[str, Room]:
-    """Where patches of crops must stay: the lattice at `mpp` of slides with a side of less than CROP_SIDES patches."""
-    rooms: dict[str, Room] = {}
-    for entry in cohort.slides:
-        width, height = (side * entry.mpp / mpp for side in (entry.width_l0, entry.height_l0))
-        if 0 < min(width, height) < CROP_SIDES * patch_px:
-            rooms[entry.slide_id] = (-0.5, -0.5, width - 0.5, height - 0.5)
-    return rooms
 
 
 @dataclass(frozen=True, kw_only=True)
