@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.method.dasc.labels import Labels
 from mitosieve.method.dasc.rules.memory import Memory
 from mitosieve.method.dasc.rules.verdict import suspicion
-from mitosieve.method.dasc.verdicts import VERDICTS_FILE, Verdicts
+from mitosieve.method.dasc.verdicts import Verdicts
 from mitosieve.patch.index import Origin
+from mitosieve.run import layout
 from mitosieve.run.seed import derive_generator
+from mitosieve.train.places import Places
 
 DRAWS = 2000
 
@@ -36,8 +37,8 @@ def main() -> None:
 
 
 def tell(run: Path, cohort: Cohort) -> None:
-    labels, memory = Labels.load(run / "labels.parquet"), Memory.load(run)
-    found = Verdicts.load(run / VERDICTS_FILE, labels.index.patch_id)
+    labels, memory = Places.load(run / layout.LABELS), Memory.load(run)
+    found = Verdicts.load(run / layout.VERDICTS, labels.index.patch_id)
     expert = np.where(labels.mark >= 0, cohort.annotations.score[np.maximum(labels.mark, 0)], np.nan)
     right = memory.mean_confidence()
     figure = np.where(labels.index.label == 1, right, 1 - right)

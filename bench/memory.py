@@ -12,7 +12,7 @@ import numpy as np
 
 from mitosieve.method.dasc.rules.levels import LevelConfig, difficulty_levels
 from mitosieve.method.dasc.rules.memory import Memory, MemoryConfig
-from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, suspicion, verdicts
+from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, label_verdicts, suspicion
 
 FIGURES = 0.3
 WRONG = 0.1
@@ -57,8 +57,8 @@ def run(samples: int, features: int, batch: int, epochs: int) -> tuple[Memory, n
 
 def conclude(memory: Memory, wrong: np.ndarray) -> None:
     """Time what is done once, at the end of a training."""
-    found = timed("verdicts, rule fraction", lambda: verdicts(memory, VerdictConfig(), seed=0))
-    timed("verdicts, rule literal", lambda: verdicts(memory, VerdictConfig(rule="literal"), seed=0))
+    found = timed("verdicts, rule fraction", lambda: label_verdicts(memory, VerdictConfig(), seed=0))
+    timed("verdicts, rule literal", lambda: label_verdicts(memory, VerdictConfig(rule="literal"), seed=0))
     rank = timed("suspicion", lambda: suspicion(memory))
     hard = found == Verdict.HARD.value
     rates = (memory.forget_rate, memory.centroid_rate)

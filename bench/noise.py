@@ -30,18 +30,19 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.audit.ranking import cleanlab_verdict, mean_loss
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
-from mitosieve.method.dasc.labels import Labels
-from mitosieve.method.dasc.method import DascRecipe
+from mitosieve.method.dasc.recipe import DascRecipe
 from mitosieve.method.dasc.rules.memory import Memory
-from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, suspicion, verdicts
+from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, label_verdicts, suspicion
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin
 from mitosieve.phantom import PhantomConfig, make_phantom, read_truth
 from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
+from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.score.evaluation import evaluate
 from mitosieve.sieve.cascade import detect
 from mitosieve.sieve.detector import Detector
+from mitosieve.train.places import Places
 
 COHORT = PhantomConfig(cases=12, slides_per_case=3, size_px=(1280, 1280), difficulty=0.3)
 SETTINGS = (
@@ -100,7 +101,7 @@ def run(place: Path, share: float, seed: int, settings: tuple[str, ...], compute
 
 def of_labels(folder: Path, cohort: Cohort) -> dict[str, float | None]:
     """What is found of the training labels that are wrong."""
-    labels, memory = Labels.load(folder / "labels.parquet"), Memory.load(folder)
+    labels, memory = Places.load(folder / layout.LABELS), Memory.load(folder)
     wrong = is_wrong(labels, cohort)
     score = pd.read_parquet(folder / "out-of-fold.parquet")["score"].to_numpy()
     issues, quality = cleanlab_verdict(labels.index.label, score)
@@ -111,7 +112,7 @@ def of_labels(folder: Path, cohort: Cohort) -> dict[str, float | None]:
         ("fraction with centroid, from 0.5", VerdictConfig()),
         ("literal", VerdictConfig(rule="literal")),
     ):
-        told |= precision_recall(name, verdicts(memory, config, 1) == Verdict.NOISE.value, wrong)
+        told |= precision_recall(name, label_verdicts(memory, config, 1) == Verdict.NOISE.value, wrong)
     told |= precision_recall("cleanlab", issues, wrong)
     rankings = {
         "suspicion": suspicion(memory),
@@ -137,7 +138,7 @@ def load_dasc() -> DascRecipe:
     return recipe
 
 
-def is_wrong(labels: Labels, cohort: Cohort) -> NDArray[np.bool_]:
+def is_wrong(labels: Places, cohort: Cohort) -> NDArray[np.bool_]:
     """Which labels say what their cell is not: figures that are none, and others that are figures."""
     truth = read_truth(cohort.folder)
     is_figure = np.zeros(len(labels), dtype=bool)

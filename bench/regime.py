@@ -24,8 +24,10 @@ from mitosieve.parallel.processes import ProcessMap
 from mitosieve.patch.index import Origin
 from mitosieve.phantom import PhantomConfig, make_phantom, read_truth
 from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.proposals import Places, TruthConfig, sort_proposals
+from mitosieve.run import layout
+from mitosieve.train.places import Places
+from mitosieve.train.proposals import TruthConfig, sort_proposals
+from mitosieve.train.scores import PoolScores
 
 COHORT = PhantomConfig(cases=14, slides_per_case=2, size_px=(1024, 1024), difficulty=0.4, unlabelled_cases=5)
 TRAINING = ("patch_visits=6000",)
@@ -64,8 +66,8 @@ def main() -> None:
 
 def print_caps(run: Path, cohort: Path) -> None:
     """Of the unlabelled candidates at or above each cap, how many are figures by the truth, and how many of all."""
-    places, truth = Places.load(run / "places" / "train.npz"), read_truth(cohort)
-    score = Ledger.load(run / "ledger-round-1.parquet").score_mined
+    places, truth = Places.load(run / layout.places_of("train")), read_truth(cohort)
+    score = PoolScores.load(run / layout.scores_of_round(1), places.index.patch_id).score
     rows = places.index.with_origin(Origin.UNLABELLED)
     is_figure = np.zeros(len(rows), dtype=bool)
     true_figure = truth.true_label == Label.MITOTIC_FIGURE.value

@@ -2,7 +2,7 @@
 
     python bench/same_bytes.py OUT                   train, detect, score, audit; write OUT/hashes.json
     python bench/same_bytes.py OUT --against FILE    the same, and print what differs from an earlier hashes.json
-    python bench/same_bytes.py OUT --demo            only hash OUT, a folder that `make demo` made
+    python bench/same_bytes.py OUT --hash            only hash OUT, which an earlier call or `make demo` has made
 
 A phantom of six small cases, one thread, some three minutes. Times, versions and provenance are left out.
 """
@@ -14,7 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-UNSTABLE = {"timing.json", "timing.csv", "machine.json", "versions.json", "run.json", "inference.json", ".lock"}
+UNSTABLE = {
+    "timing.json",
+    "timing.csv",
+    "machine.json",
+    "versions.json",
+    "run.json",
+    "inference.json",
+    ".lock",
+    "report.html",
+}
 SHORT = ("batch_size=16", "checkpoint_every=4", "validations=1")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "chsnet-small": (
@@ -89,11 +98,15 @@ def make(out: Path) -> None:
 
 
 def hashes(out: Path) -> dict[str, str]:
-    """SHA-256, shortened, of every file that holds a result, by its path below `out`."""
+    """SHA-256, shortened, of every file that holds a result, by its path below `out`, whose own name is taken out.
+
+    The parts of a job are called by a hash of their slide's path, and all is in the job's tables: they are left out.
+    """
+    here = str(out.resolve()).encode()
     return {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes().replace(here, b"OUT")).hexdigest()[:16]
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in UNSTABLE and path.name != "hashes.json"
+        if path.is_file() and path.name not in UNSTABLE and path.name != "hashes.json" and path.parent.name != "parts"
     }
 
 
@@ -102,9 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--against", type=Path)
-    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--hash", action="store_true")
     asked = parser.parse_args()
-    if not asked.demo:
+    if not asked.hash:
         asked.out.mkdir(parents=True)
         make(asked.out)
     found = hashes(asked.out)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mitosieve import Cohort, Split
-from mitosieve.method.dasc.method import DascRecipe
+from mitosieve.method.dasc.recipe import DascRecipe
 from mitosieve.network.compute import Compute
 from mitosieve.phantom import PhantomConfig, make_phantom
 from mitosieve.recipe.recipe import load_recipe

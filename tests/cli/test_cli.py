@@ -114,7 +114,14 @@ def test_train_prints_what_screening_kept(tmp_path):
     kept = json.loads((tmp_path / "run" / "mining.json").read_text())["rounds"][0]
     assert row[:4] == ["screening", str(kept["FP"]), str(kept["TP"]), str(kept["FN"])]
     assert path == [str(tmp_path / "run")]
-    expected = {"recipe.toml", "split.json", "ledger.parquet", "mining.json", "timing.json", "detector/detector.toml"}
+    expected = {
+        "recipe.toml",
+        "split.json",
+        "mining-scores.parquet",
+        "mining.json",
+        "timing.json",
+        "detector/detector.toml",
+    }
     assert expected <= {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*")}
     assert not (tmp_path / "run" / "frames").exists()
     assert told.err.splitlines() == Detector.load(tmp_path / "run").describe().splitlines()

@@ -151,19 +151,19 @@ def places(rows):
 
 def test_a_figure_lies_at_the_weighted_mean_of_its_windows():
     """Windows with at least half the best score are averaged by score; weaker ones join without a say."""
-    center, score = merge(places([(0, 0, 0.9), (32, 0, 0.6), (0, 32, 0.3), (500, 0, 0.7)]), a_detector())
+    center, score = merge(places([(0, 0, 0.9), (32, 0, 0.6), (0, 32, 0.3), (500, 0, 0.7)]), a_detector().config)
     assert np.allclose(center, [[32 * 0.6 / 1.5, 0], [500, 0]])
     assert score[:, 0].tolist() == [0.9, 0.7]
 
 
 def test_merging_and_suppressing_by_distance():
     """Windows 12 um apart stay two figures; merged places less than 7.5 um apart become one."""
-    apart, _ = merge(places([(0, 0, 0.9), (48, 0, 0.8)]), a_detector())
+    apart, _ = merge(places([(0, 0, 0.9), (48, 0, 0.8)]), a_detector().config)
     assert np.allclose(apart, [[0, 0], [48, 0]])
-    near, score = merge(places([(0, 0, 0.9), (24, 0, 0.89), (52, 0, 0.8), (30, 0, 0.79)]), a_detector())
+    near, score = merge(places([(0, 0, 0.9), (24, 0, 0.89), (52, 0, 0.8), (30, 0, 0.79)]), a_detector().config)
     assert np.allclose(near, [[24 * 0.89 / 1.79, 0]])
     assert score.tolist() == [[0.9]]
-    none, _ = merge(places([(0, 0, 0.01)]), a_detector())
+    none, _ = merge(places([(0, 0, 0.01)]), a_detector().config)
     assert none.shape == (0, 2)
 
 

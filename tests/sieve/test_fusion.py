@@ -107,7 +107,7 @@ def test_votes_are_counted_by_the_definition(votes, radius):
     networks = [nn.Identity() for _ in range(4)]
     first = (Stage(name="first", network=SwiftConfig()), nn.Identity())
     detector = a_detector(networks, stage=a_stage(votes, radius), before=(first,))
-    place, found = merge(Scored(center_px=center, score=score), detector)
+    place, found = merge(Scored(center_px=center, score=score), detector.config)
     wanted = voted(center * 0.25, score[:, 1:], votes, radius)
     kept = wanted >= FLOOR
     assert kept.any()
@@ -122,7 +122,7 @@ def test_exactly_at_the_distance_is_near():
     """7.5 um is within 7.5 um; a hair more is not."""
     for far, wanted in ((30.0, [0.8, 0.8]), (30.01, [])):
         places = Scored(center_px=np.array([[0, 0], [far, 0]]), score=np.array([[0.9, 0.0], [0.0, 0.8]]))
-        assert merge(places, a_detector(SPOTS[:2]))[1].ravel().tolist() == wanted
+        assert merge(places, a_detector(SPOTS[:2]).config)[1].ravel().tolist() == wanted
 
 
 def test_a_figure_lies_where_the_networks_agree():
@@ -130,17 +130,17 @@ def test_a_figure_lies_where_the_networks_agree():
     center = np.array([[0, 0], [20, 0], [20, 20], [44, 0]], dtype=float)
     each = np.array([[0.06, 0.01, 0.02], [0.9, 0.8, 0.1], [0.3, 0.1, 0.95], [0.01, 0.02, 0.06]])
     detector = a_detector(merge_um=12.0, suppress_um=7.5)
-    place, score = merge(Scored(center_px=center, score=each), detector)
+    place, score = merge(Scored(center_px=center, score=each), detector.config)
     assert place.tolist() == [[20, 0]]
     assert score.tolist() == [[0.9]]
-    none, score = merge(Scored(center_px=center, score=each / 100), detector)
+    none, score = merge(Scored(center_px=center, score=each / 100), detector.config)
     assert none.shape == (0, 2)
     assert score.shape == (0, 1)
 
 
 def test_no_places_have_no_votes():
     """A slide where nothing came through has no detections."""
-    place, score = merge(Scored.concatenate([], columns_of(a_detector())), a_detector())
+    place, score = merge(Scored.concatenate([], columns_of(a_detector())), a_detector().config)
     assert place.shape == (0, 2)
     assert score.shape == (0, 1)
 

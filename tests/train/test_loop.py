@@ -1,14 +1,12 @@
 """Laws of the training loop: what is killed and resumed ends as what was not; the rest is arithmetic by hand."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from mitosieve.errors import TrainingError
@@ -17,9 +15,10 @@ from mitosieve.network.compute import Compute
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.network.registry import save_weights
 from mitosieve.run.seed import derive_generator
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.loop import TrainConfig, Training, train
-from mitosieve.train.objective import Batch, Outcome, Supervised
+from mitosieve.train.lesson import Lesson
+from mitosieve.train.loop import train
+from mitosieve.train.objective import Batch, StepResult, Supervised
+from mitosieve.train.schedule import TrainConfig
 
 CPU = Compute(device="cpu", precision="32-true")
 PATCHES = 60
@@ -61,26 +60,28 @@ def a_network(seed=3):
     return ChsNet(ChsNetConfig(width=0.03125))
 
 
-def a_training(folder: Path, *, steps=40, seed=5, feed=None, progress=None, **config):
+def a_lesson(network, *, steps=40, seed=5, feed=None, **config):
     settings = {"rates": ((0, 1e-3), (0.5, 1e-4)), "checkpoint_every": 10, "validations": 3, "clip_norm": 5.0}
-    return Training(
+    return Lesson(
         name="screening",
-        folder=folder,
+        network=network,
         feed=feed or BrightFeed(),
         steps=steps,
-        config=TrainConfig(batch_size=6, **{**settings, **config}),
+        schedule=TrainConfig(batch_size=6, **{**settings, **config}),
         objective=Supervised(LossConfig()),
-        ledger=Ledger.of(np.arange(PATCHES, dtype=np.int64)),
         seed=seed,
-        compute=CPU,
-        progress=progress,
     )
 
 
-def outcome(folder: Path, network, history, training):
+def taught(folder: Path, lesson, progress=None):
+    """The history of a lesson whose checkpoint lies in a folder."""
+    return train(lesson, folder / "checkpoint.safetensors", CPU, progress)
+
+
+def outcome(folder: Path, lesson, progress=None):
     """All that a training leaves, as bytes."""
-    ledger = {name: column.tobytes() for name, column in training.ledger.arrays().items()}
-    return save_weights(network, folder / "network").read_bytes(), ledger, json.dumps(history)
+    history = taught(folder, lesson, progress)
+    return save_weights(lesson.network, folder / "network").read_bytes(), json.dumps(history)
 
 
 def dying_at(step):
@@ -93,18 +94,18 @@ def dying_at(step):
 
 @pytest.mark.parametrize("killed_at", [20, 27])
 def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path, killed_at):
-    """Weights, ledger and history of an interrupted training equal those of one that ran through, byte for byte."""
+    """Weights and history of an interrupted training equal those of one that ran through, byte for byte."""
 
     def judge(network):
         return {"weight": float(network.decision.weight.detach().sum())}
 
-    whole = replace(a_training(tmp_path / "whole"), validate=judge)
-    expected = outcome(tmp_path / "whole", *train(a_network(), whole), whole)
-    first = replace(a_training(tmp_path / "parts", progress=dying_at(killed_at)), validate=judge)
+    whole = replace(a_lesson(a_network()), validate=judge)
+    expected = outcome(tmp_path / "whole", whole)
+    first = replace(a_lesson(a_network()), validate=judge)
     with pytest.raises(Killed):
-        train(a_network(), first)
-    second = replace(a_training(tmp_path / "parts"), validate=judge)
-    assert outcome(tmp_path / "parts", *train(a_network(seed=99), second), second) == expected
+        taught(tmp_path / "parts", first, dying_at(killed_at))
+    second = replace(a_lesson(a_network(seed=99)), validate=judge)
+    assert outcome(tmp_path / "parts", second) == expected
 
 
 class Remembering:
@@ -121,7 +122,7 @@ class Remembering:
         logit = network.twice(image).float()
         loss = per_sample_loss(logit, torch.from_numpy(batch.target), LossConfig())
         weight = torch.from_numpy(self.visits[batch.row]).float()
-        return Outcome(loss=loss * weight, score=torch.sigmoid(logit.detach()))
+        return StepResult(loss=loss * weight, score=torch.sigmoid(logit.detach()))
 
     def after(self, network, done):
         assert network.training
@@ -143,8 +144,8 @@ def test_what_an_objective_remembers_survives_a_kill(tmp_path):
     """An objective with memory of its own, and with another method than `forward`, resumes to the same bytes."""
 
     def run(folder, objective, progress=None):
-        training = replace(a_training(tmp_path / folder, progress=progress), objective=objective)
-        return outcome(tmp_path / folder, *train(TwiceBright(), training), training), objective
+        lesson = replace(a_lesson(TwiceBright()), objective=objective)
+        return outcome(tmp_path / folder, lesson, progress), objective
 
     whole, seen = run("whole", Remembering())
     with pytest.raises(Killed):
@@ -160,19 +161,16 @@ def test_same_seed_same_bytes(tmp_path):
     """Two trainings alike in everything leave the same bytes; another seed, other dropout, other weights."""
 
     def run(name, seed):
-        training = a_training(tmp_path / name, steps=4, seed=seed)
-        return outcome(tmp_path / name, *train(a_network(), training), training)
+        return outcome(tmp_path / name, a_lesson(a_network(), steps=4, seed=seed))
 
     assert run("a", 5) == run("b", 5)
     assert run("c", 6)[0] != run("b", 5)[0]
 
 
 def test_a_finished_training_is_not_trained_further(tmp_path):
-    """Taking up a training whose last checkpoint is its end gives its result and books nothing."""
-    first = a_training(tmp_path, steps=3)
-    expected = outcome(tmp_path, *train(Brightness(), first), first)
-    again = a_training(tmp_path, steps=3, progress=dying_at(3))
-    assert outcome(tmp_path, *train(Brightness(), again), again) == expected
+    """Taking up a training whose last checkpoint is its end gives its result without a step."""
+    expected = outcome(tmp_path, a_lesson(Brightness(), steps=3))
+    assert outcome(tmp_path, a_lesson(Brightness(), steps=3), dying_at(3)) == expected
 
 
 def test_kept_weights_are_the_moving_average(tmp_path):
@@ -183,12 +181,11 @@ def test_kept_weights_are_the_moving_average(tmp_path):
         seen.append({key: value.detach().clone() for key, value in network.named_parameters()})
 
     expected = {key: value.detach().clone() for key, value in network.named_parameters()}
-    training = a_training(tmp_path, steps=12, feed=BrightFeed(side=8), progress=progress, ema_decay=0.7)
-    trained, _ = train(network, training)
+    taught(tmp_path, a_lesson(network, steps=12, feed=BrightFeed(side=8), ema_decay=0.7), progress)
     for weights in seen:
         expected = {key: 0.7 * expected[key] + 0.3 * weights[key] for key in expected}
     assert len(seen) == 12
-    for key, value in trained.named_parameters():
+    for key, value in network.named_parameters():
         torch.testing.assert_close(value.detach(), expected[key], rtol=1e-5, atol=1e-7)
         assert not torch.equal(value.detach(), seen[-1][key])
 
@@ -201,10 +198,9 @@ def test_validation_sees_the_average_and_changes_nothing(tmp_path):
         shown.append((network.training, [p.detach().clone() for p in network.parameters()]))
         return {"judged": 1.0}
 
-    quiet = a_training(tmp_path / "quiet", steps=6, validations=2)
-    plain, rows = train(a_network(), quiet)
-    judged = replace(a_training(tmp_path / "judged", steps=6, validations=2), validate=judge)
-    same, more = train(a_network(), judged)
+    plain, same = a_network(), a_network()
+    rows = taught(tmp_path / "quiet", a_lesson(plain, steps=6, validations=2))
+    more = taught(tmp_path / "judged", replace(a_lesson(same, steps=6, validations=2), validate=judge))
     assert [row for row in more if "judged" not in row] == rows
     assert [row["step"] for row in more if "judged" in row] == [3, 6]
     assert [training for training, _ in shown] == [False, False]
@@ -213,28 +209,18 @@ def test_validation_sees_the_average_and_changes_nothing(tmp_path):
         assert torch.equal(two, last)
 
 
-def test_the_ledger_books_every_visit_once(tmp_path):
-    """Visits in the ledger are the rows of the batches, counted."""
-    feed = BrightFeed(side=8)
-    training = a_training(tmp_path, steps=9, feed=feed)
-    train(Brightness(), training)
-    visits = np.bincount(np.concatenate([feed.batch(step).row for step in range(9)]), minlength=PATCHES)
-    assert training.ledger.times_seen.tolist() == visits.tolist()
-    assert (np.isfinite(training.ledger.loss_last) == (visits > 0)).all()
-
-
 def test_the_loss_goes_down_on_a_trivial_problem(tmp_path):
     """Brightness alone tells the classes apart, and the loop finds it."""
-    training = a_training(tmp_path, steps=120, feed=BrightFeed(side=8, batch_size=16), rates=((0, 0.1),))
-    _, history = train(Brightness(), training)
+    feed = BrightFeed(side=8, batch_size=16)
+    history = taught(tmp_path, a_lesson(Brightness(), steps=120, feed=feed, rates=((0, 0.1),)))
     assert history[-1]["loss"] < history[0]["loss"] / 2
     assert history[-1]["score_figures"] > 0.6 > 0.4 > history[-1]["score_others"]
 
 
 def test_history_averages_rows_of_twenty_steps(tmp_path):
     """A row names the step it ends at, the patches seen and the rate; the rest of a training closes the last row."""
-    training = a_training(tmp_path, steps=45, feed=BrightFeed(side=8), rates=((0, 1e-3), (0.5, 1e-4)))
-    _, history = train(Brightness(), training)
+    rates = ((0, 1e-3), (0.5, 1e-4))
+    history = taught(tmp_path, a_lesson(Brightness(), steps=45, feed=BrightFeed(side=8), rates=rates))
     assert [(row["step"], row["patches"], row["rate"]) for row in history] == [
         (20, 120, 1e-3),
         (40, 240, 1e-4),
@@ -246,38 +232,12 @@ def test_history_averages_rows_of_twenty_steps(tmp_path):
 def test_a_loss_that_is_not_finite_is_told_with_step_and_rate(tmp_path, clip_norm):
     """The run stops with the step, the rate and a remedy, and the checkpoint from before stays finite."""
     rates = ((0.0, 1e-3), (0.5, 1e38))
-    training = a_training(
-        tmp_path, steps=8, feed=BrightFeed(side=8), rates=rates, checkpoint_every=2, clip_norm=clip_norm
+    lesson = a_lesson(
+        Brightness(), steps=8, feed=BrightFeed(side=8), rates=rates, checkpoint_every=2, clip_norm=clip_norm
     )
     with pytest.raises(
         TrainingError, match=r"'screening' is not finite at step [4-7] \(learning rate 1e\+38\)"
     ) as told:
-        train(Brightness(), training)
+        taught(tmp_path, lesson)
     assert told.value.remedy is not None
     assert "learning rates" in told.value.remedy
-
-
-def test_rates_hold_or_go_straight():
-    """'hold' keeps the rate of the last point reached, the point itself included; 'linear' joins the points."""
-    rates = ((0.0, 0.1), (0.2, 0.01), (0.8, 0.001))
-    held = TrainConfig(rates=rates)
-    assert [held.rate(done) for done in (0, 0.1999, 0.2, 0.5, 0.8, 1)] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
-    straight = TrainConfig(rates=rates, between="linear")
-    expected = [0.1, 0.055, 0.01, 0.0055, 0.001, 0.001]
-    assert np.allclose([straight.rate(done) for done in (0, 0.1, 0.2, 0.5, 0.8, 1)], expected)
-
-
-def test_length_in_epochs_or_in_patches():
-    """Steps are passes over the figures divided by figures a batch, rounded up; patch_visits overrules."""
-    assert TrainConfig(epochs=10).steps(figures_per_epoch=97, figures_per_batch=48) == math.ceil(970 / 48)
-    assert TrainConfig(epochs=10, patch_visits=1000).steps(97, 48) == math.ceil(1000 / 192)
-    assert TrainConfig(epochs=0.001).steps(1, 48) == 1
-
-
-@pytest.mark.parametrize(
-    "rates", [(), ((0.1, 1.0),), ((0, 1.0), (0, 2.0)), ((0, 1.0), (1.1, 1.0)), ((0, 1.0), (0.5, -1.0))]
-)
-def test_impossible_schedules_are_refused(rates):
-    """Shares start at 0, ascend and end by 1; no rate is negative."""
-    with pytest.raises(ValidationError, match="rate"):
-        TrainConfig(rates=rates)

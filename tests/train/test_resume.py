@@ -29,7 +29,7 @@ def killed(words, file, *, delay=0.0):
 
 
 def test_a_training_killed_again_and_again(tmp_path):
-    """Weights, detectors, ledger, validation and history equal those of a run in one go; nothing else is left."""
+    """Weights, detectors, scores, validation and history equal those of a run in one go; nothing else is left."""
     run = tmp_path / "run"
     words = training(run, "cascade.parts_too=true")
     delays = np.random.default_rng().uniform(0, 0.1, len(MOMENTS))
@@ -40,7 +40,7 @@ def test_a_training_killed_again_and_again(tmp_path):
     assert any(deaths)
     assert mitosieve(*words, "--resume").code == 0
     expected = files_of(a_run())
-    assert {"networks/refined.safetensors", "ledger.parquet", "validation/detections.csv"} <= set(expected)
+    assert {"networks/refined.safetensors", "mining-scores.parquet", "validation/detections.csv"} <= set(expected)
     assert files_of(run) == expected, f"killed {delays} s after {MOMENTS}"
 
 

@@ -45,6 +45,14 @@ ClusterOpt = Annotated[
     typer.Option("--cluster", metavar="auto|HOST:PORT", help="Do independent trainings on a Ray cluster."),
 ]
 
+_PRINT: dict[str, Callable[[dict[str, Any]], None]] = {
+    layout.MINING: print_rounds,
+    layout.NEGATIVES: print_balance,
+    layout.VERDICTS_SUMMARY: print_verdicts,
+    layout.REGIMES: print_regimes,
+}
+"""How a table that a method leaves is shown in a terminal."""
+
 
 @app.command()
 def train(
@@ -63,6 +71,7 @@ def train(
 ) -> None:
     """Train a recipe on one fold: thresholds from its validation cases, its test cases untouched."""
     from mitosieve.cohort.cohort import Cohort
+    from mitosieve.method.registry import METHODS
     from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
@@ -70,14 +79,9 @@ def train(
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, _mapper(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
-    for name, show_record in (
-        (layout.MINING, print_rounds),
-        (layout.NEGATIVES, print_balance),
-        (layout.VERDICTS_SUMMARY, print_verdicts),
-        (layout.REGIMES, print_regimes),
-    ):
+    for name in METHODS[science.method].tables:
         if (out / name).exists():
-            show_record(json.loads((out / name).read_text()))
+            _PRINT[name](json.loads((out / name).read_text()))
     warn(detector.describe())
     say(out)
 

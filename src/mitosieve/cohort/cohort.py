@@ -205,6 +205,11 @@ class Cohort:
         """Case ids, sorted."""
         return tuple(sorted({entry.case_id for entry in self.slides}))
 
+    @property
+    def case_of(self) -> dict[str, str]:
+        """The case of each slide."""
+        return {entry.slide_id: entry.case_id for entry in self.slides}
+
     def entry(self, slide_id: str) -> SlideEntry:
         """The row of one slide.
 

@@ -1,6 +1,6 @@
-"""Recipes: all the science of a run in one TOML file. Loads, overrides, checks and writes them; runs the method named.
+"""Recipes: all the science of a run in one TOML file. Loads, overrides, checks and writes them; trains one fold.
 
-Knows which methods there are; knows nothing of how they work.
+Asks the registry of methods; knows nothing of how they work.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -18,27 +18,13 @@ from pydantic import BaseModel, ValidationError
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import PARTS, Split
 from mitosieve.errors import RecipeError
-from mitosieve.method.cascade.chsnet import ChsNetRecipe, run_chsnet
-from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
-from mitosieve.method.dasc.method import DascRecipe, check_initial, run_dasc
-from mitosieve.method.finegrained.method import FineGrainedRecipe, run_finegrained
+from mitosieve.method.registry import METHODS, Method, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, hash_file, write_atomic, write_json
+from mitosieve.run.folder import RunFolder, write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper
-
-Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
-"""Any method's recipe. A new method joins this union, `METHODS` and `run_recipe`."""
-
-METHODS: dict[str, type[Recipe]] = {
-    "chsnet": ChsNetRecipe,
-    "dasc": DascRecipe,
-    "finegrained": FineGrainedRecipe,
-    "swift": SwiftRecipe,
-}
-
 
 DEFAULT = "swift"
 """What the name `default` stands for: what a CPU can train in minutes, and a slide needs."""
@@ -74,21 +60,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
             f"method is '{method}'", where=where, remedy=f'write method = "NAME" with one of {", ".join(METHODS)}'
         )
     try:
-        return METHODS[method].model_validate(content)
+        return cast(Recipe, METHODS[method].recipe.model_validate(content))
     except ValidationError as error:
         raise _explain(error, METHODS[method], where) from error
-
-
-def run_recipe(recipe: Recipe, job: Job) -> Detector:
-    """Train what the recipe says, in the job's run folder; a run whose detector is whole is only loaded."""
-    done = job.file(layout.DETECTOR)
-    if (done / layout.DETECTOR_CONFIG).exists():
-        return Detector.load(done)
-    if isinstance(recipe, SwiftRecipe):
-        return run_swift(recipe, job)
-    if isinstance(recipe, DascRecipe):
-        return run_dasc(recipe, job)
-    return run_finegrained(recipe, job) if isinstance(recipe, FineGrainedRecipe) else run_chsnet(recipe, job)
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
@@ -130,13 +104,15 @@ def _override(content: dict[str, Any], override: str) -> None:
     place[last] = value
 
 
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> RecipeError:
+def _explain(error: ValidationError, method: Method, where: str) -> RecipeError:
     """The first fault of a recipe in words: where, what, and the nearest valid key."""
     fault = error.errors()[0]
     path = [str(part) for part in fault["loc"]]
     key = ".".join(path) or "the recipe"
+    if key in method.renamed:
+        return RecipeError(f"the key '{key}' has another name", where=where, remedy=f"write {method.renamed[key]}")
     if fault["type"] == "extra_forbidden":
-        valid = _keys_at(model, path[:-1])
+        valid = _keys_at(method.recipe, path[:-1])
         return RecipeError(
             f"unknown key '{key}'",
             where=where,
@@ -182,12 +158,8 @@ class FoldRun:
     def provenance(self) -> dict[str, Any]:
         """What a resumed run must agree with: recipe, fold and data."""
         chosen = self.split.fold(self.fold)
-        first: dict[str, str] = {}
-        if isinstance(self.recipe, DascRecipe) and self.recipe.initial is not None:
-            check_initial(self.recipe)  # before there is a run folder
-            first = {"initial_sha256": hash_file(self.recipe.initial)}
         return {
-            **first,
+            **METHODS[self.recipe.method].provenance(self.recipe),
             "recipe": self.recipe.model_dump(mode="json"),
             "fold": {"name": self.fold, **{part: list(chosen.part(part)) for part in PARTS}},
             "cohort": str(self.cohort.folder.resolve()),

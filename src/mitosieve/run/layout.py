@@ -40,6 +40,10 @@ DETECTOR = "detector"
 VALIDATION = "validation"
 TEST = "test"
 
+# names of networks that a cascade has
+SCREENING = "screening"
+REFINED = "refined"
+
 # a detector
 DETECTOR_CONFIG = "detector.toml"
 CARD = "CARD.md"

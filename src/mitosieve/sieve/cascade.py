@@ -241,7 +241,7 @@ def _maxima(score: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
     """Merge what came through on a slide into detections in level-0 px, strongest first, equal ones by y, then x."""
-    center_px, score = merge(scored, detector)
+    center_px, score = merge(scored, detector.config)
     center_l0 = rescale_points(center_px, mpp_from=detector.config.frame.mpp, mpp_to=slide.mpp_xy)
     if detector.config.locating is not None:  # a peak in a margin is of what lies at the slide's edge
         center_l0 = np.clip(center_l0, 0, np.array(slide.size_l0) - 1.0)
@@ -259,7 +259,7 @@ def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry |
     )
 
 
-def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def merge(scored: Scored, config: DetectorConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One row a figure: windows join the strongest window near them, the figure lies at their weighted mean.
 
     Windows within `merge_um` of a stronger one join it. The place is the mean of the joined windows whose score is at
@@ -272,7 +272,6 @@ def merge(scored: Scored, detector: Detector) -> tuple[NDArray[np.float64], NDAr
     Returns:
         center_px (M, 2) and score (M, S).
     """
-    config = detector.config
     by_place = np.lexsort((scored.center_px[:, 0], scored.center_px[:, 1]))  # ties must not depend on the tiles
     scored = Scored(center_px=scored.center_px[by_place], score=scored.score[by_place])
     score, own = _counted(scored, config)

@@ -1,1 +1,56 @@
-"""Training: what is learned from, the loop, what is kept."""
+"""Training: what is learned from, the loop, what is kept. What a method is written with is named here.
+
+Inside this room modules import one another directly.
+"""
+
+from mitosieve.train.curve import average_precision, validation_curve
+from mitosieve.train.feed import Feed, Sampler
+from mitosieve.train.job import Job
+from mitosieve.train.lesson import Lesson, Network, classification, fresh
+from mitosieve.train.loop import learn
+from mitosieve.train.objective import Supervised
+from mitosieve.train.parts import NO_PART, inner_parts
+from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
+from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, curve_rows, render_frames
+from mitosieve.train.proposals import ProposalRule, TruthConfig, propose
+from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
+from mitosieve.train.schedule import TrainConfig
+from mitosieve.train.scores import PoolScores
+from mitosieve.train.thresholds import ThresholdRule, choose_thresholds, operating_threshold
+
+__all__ = [
+    "EpochSampler",
+    "Feed",
+    "Job",
+    "Lesson",
+    "NO_MARK",
+    "NO_PART",
+    "Network",
+    "Part",
+    "PatchPool",
+    "Places",
+    "PoolScores",
+    "Pools",
+    "ProposalRule",
+    "RatioSampler",
+    "Room",
+    "SCORED_AT_ONCE",
+    "Sampler",
+    "Supervised",
+    "ThresholdRule",
+    "TrainConfig",
+    "TruthConfig",
+    "average_precision",
+    "balancing_repeats",
+    "choose_thresholds",
+    "classification",
+    "curve_rows",
+    "fresh",
+    "inner_parts",
+    "learn",
+    "operating_threshold",
+    "places_of_fold",
+    "propose",
+    "render_frames",
+    "validation_curve",
+]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
+from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.progress import Progress
 
@@ -58,7 +59,7 @@ class Job:
     def timed(self, part: str) -> Generator[None]:
         """Add the wall time of the block to timing.json, which is never compared; that of a killed process is lost."""
         start = time.perf_counter()
-        path = self.file("timing.json")
+        path = self.file(layout.TIMING)
         try:
             yield
         finally:

@@ -18,7 +18,7 @@ class Batch:
     Attributes:
         image: (B, H, W, C) uint8.
         target: (B,) float32, 1 for a mitotic figure.
-        row: (B,) rows of the ledger.
+        row: (B,) rows of the pool.
         place_px: (B, V, 2) where in each of V views the cell lies, px; None where no objective asks.
     """
 
@@ -29,7 +29,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StepResult:
     """What an objective says of a batch.
 
     Attributes:
@@ -51,8 +51,8 @@ class Objective(Protocol):
     @property
     def forward(self) -> str: ...
 
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
-        """The outcome of one batch, `image` (B, C, H, W) in 0..1."""
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> StepResult:
+        """The result of one batch, `image` (B, C, H, W) in 0..1."""
         ...
 
     def after(self, network: nn.Module, done: int) -> None:
@@ -75,10 +75,10 @@ class Supervised:
     config: LossConfig
     forward: str = "forward"
 
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> StepResult:
         logit = network(image).float()
         target = torch.from_numpy(batch.target).to(logit.device)
-        return Outcome(loss=per_sample_loss(logit, target, self.config), score=torch.sigmoid(logit.detach()))
+        return StepResult(loss=per_sample_loss(logit, target, self.config), score=torch.sigmoid(logit.detach()))
 
     def after(self, network: nn.Module, done: int) -> None:
         """Nothing to do."""

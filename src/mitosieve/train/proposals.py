@@ -1,8 +1,6 @@
 """Proposed places of slides, as detection will see them, and what each of them is by the experts' marks."""
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -14,9 +12,9 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.geometry import rescale_points
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.run.folder import write_atomic
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.tile_reader import Scout, survey
+from mitosieve.train.places import Places
 
 
 class TruthConfig(BaseModel):
@@ -95,99 +93,58 @@ def sort_proposals(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
-    """Proposals of many slides with what they are.
+class ProposalRule:
+    """Every proposal is a place; its nearest marks tell what it is. A `PlaceRule`.
+
+    Rows stand by origin, in the order of `Origin`, then as proposed.
 
     Attributes:
-        index: one row a proposal; origins FIGURE, IMPOSTER, BACKGROUND, NEAR or UNLABELLED.
-        settled_l0: (N, 2) where a detection of the row would lie, level-0 px.
-        hidden_figure: (N,) bool, an UNLABELLED row that the slide's hidden marks say is a figure; for reports only.
+        plan: of the detector to be.
+        truth: distances.
+        imposters: whether marked imposters are a kind of their own, by the same distances as figures, near a figure
+            too; else nothing is known of them but that they are no figures.
+        near: whether proposals near a figure are kept, as NEAR; else they are left out.
+        settle: whether it is told where a detection of the place would lie.
+        hidden: slides that are treated as unlabelled; their marks serve `Places.hidden_figure` alone.
     """
 
-    index: PatchIndex
-    settled_l0: NDArray[np.float64]
-    hidden_figure: NDArray[np.bool_]
+    plan: Plan
+    truth: TruthConfig
+    imposters: bool = True
+    near: bool = True
+    settle: bool = False
+    hidden: frozenset[str] = frozenset()
 
-    @classmethod
-    def of_slide(
-        cls, cohort: Cohort, entry: SlideEntry, plan: Plan, truth: TruthConfig, *, hidden: bool = False
-    ) -> "Places":
-        """All proposals of one slide.
-
-        A proposal is an imposter by the same distances as a figure, unless it is a figure; near a figure too.
-
-        Args:
-            cohort: gives image and marks.
-            entry: the slide.
-            plan: of the detector to be.
-            truth: distances.
-            hidden: treat the slide as unlabelled; its marks serve `hidden_figure` alone.
-        """
-        found = propose(cohort, entry, plan, settle=True)
-        marks = cohort.annotations.of_slide(entry.slide_id)
-        center_um = found.center_l0 * entry.mpp
-        figures = marks.with_label(Label.MITOTIC_FIGURE).center_l0 * entry.mpp
-        imposters = marks.with_label(Label.IMPOSTER).center_l0 * entry.mpp
-        is_figure, is_background = sort_proposals(center_um, figures, truth)
-        origin = np.full(len(center_um), Origin.NEAR.value, dtype="<U16")
-        origin[is_background] = Origin.BACKGROUND.value
-        origin[sort_proposals(center_um, imposters, truth)[0]] = Origin.IMPOSTER.value
-        origin[is_figure] = Origin.FIGURE.value
-        unlabelled = hidden or not entry.labelled
+    def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
+        """All proposals of one slide."""
+        found = propose(cohort, entry, self.plan, settle=self.settle)
+        is_figure, origin = self._sorted(cohort, entry, found.center_l0 * entry.mpp)
+        unlabelled = entry.slide_id in self.hidden or not entry.labelled
         if unlabelled:
             origin[:] = Origin.UNLABELLED.value
-        pieces: list[PatchIndex] = []
-        order: list[NDArray[np.intp]] = []
-        for kind in Origin:
-            rows = np.flatnonzero(origin == kind.value)
-            order.append(rows)
-            pieces.append(
-                PatchIndex.of(slide_id=entry.slide_id, center_l0=found.center_l0[rows], origin=kind, mpp=plan.frame.mpp)
+        kinds = [kind for kind in Origin if self.near or kind is not Origin.NEAR]
+        by_kind = {kind: np.flatnonzero(origin == kind.value) for kind in kinds}
+        index = PatchIndex.concatenate(
+            PatchIndex.of(
+                slide_id=entry.slide_id, center_l0=found.center_l0[rows], origin=kind, mpp=self.plan.frame.mpp
             )
-        rows = np.concatenate(order)
-        return cls(
-            index=PatchIndex.concatenate(pieces),
-            settled_l0=found.settled_l0[rows],
-            hidden_figure=is_figure[rows] & unlabelled,
+            for kind, rows in by_kind.items()
         )
+        rows = np.concatenate(list(by_kind.values()))
+        return Places.of_index(index, settled_l0=found.settled_l0[rows], hidden_figure=is_figure[rows] & unlabelled)
 
-    @classmethod
-    def concatenate(cls, parts: "list[Places]") -> "Places":
-        """All rows of all parts, in their order; at least one part."""
-        return cls(
-            index=PatchIndex.concatenate([part.index for part in parts]),
-            settled_l0=np.concatenate([part.settled_l0 for part in parts]),
-            hidden_figure=np.concatenate([part.hidden_figure for part in parts]),
+    def _sorted(
+        self, cohort: Cohort, entry: SlideEntry, center_um: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
+        """Which proposals (N,) are figures by the marks, and the origin of each."""
+        marks = cohort.annotations.of_slide(entry.slide_id)
+        figures, imposters = (
+            marks.with_label(label).center_l0 * entry.mpp for label in (Label.MITOTIC_FIGURE, Label.IMPOSTER)
         )
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Places":
-        return Places(index=self.index[rows], settled_l0=self.settled_l0[rows], hidden_figure=self.hidden_figure[rows])
-
-    def save(self, path: Path) -> Path:
-        """Write as one .npz file."""
-        buffer = io.BytesIO()
-        index = self.index
-        np.savez(
-            buffer,
-            patch_id=index.patch_id,
-            slide_id=index.slide_id.astype(np.str_),
-            center_l0=index.center_l0,
-            angle_deg=index.angle_deg,
-            origin=index.origin.astype(np.str_),
-            label=index.label,
-            mpp=np.array(index.mpp),
-            settled_l0=self.settled_l0,
-            hidden_figure=self.hidden_figure,
-        )
-        return write_atomic(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> "Places":
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as content:
-            names = ("patch_id", "slide_id", "center_l0", "angle_deg", "origin", "label")
-            index = PatchIndex(**{name: content[name] for name in names}, mpp=float(content["mpp"]))
-            return cls(index=index, settled_l0=content["settled_l0"], hidden_figure=content["hidden_figure"])
+        is_figure, is_background = sort_proposals(center_um, figures, self.truth)
+        origin = np.full(len(center_um), Origin.NEAR.value, dtype="<U16")
+        origin[is_background] = Origin.BACKGROUND.value
+        if self.imposters:
+            origin[sort_proposals(center_um, imposters, self.truth)[0]] = Origin.IMPOSTER.value
+        origin[is_figure] = Origin.FIGURE.value
+        return is_figure, origin

@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
         "screening.validations=0",
         "mining.enabled=false",
         "cascade.enabled=false",
-        "cascade.refined_threshold=0.5",
+        "thresholds.operating=0.5",
         "refined.patch_visits=32",
         "refined.batch_size=16",
     )

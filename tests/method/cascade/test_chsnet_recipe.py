@@ -7,18 +7,21 @@ from functools import partial
 import numpy as np
 import pytest
 
+from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
 from mitosieve.export.table import read_detections
-from mitosieve.method.cascade.chsnet import gather_patches, train_apart
-from mitosieve.method.cascade.mining import _inner_folds, _parts
+from mitosieve.method.cascade.chsnet import frame_store, gather_patches, learn_screening
+from mitosieve.method.cascade.mining import _scorers
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
+from mitosieve.train.parts import inner_parts
+from mitosieve.train.places import Places
+from mitosieve.train.scores import PoolScores
 from tiny import SETTINGS, SHORTER, a_cohort, a_run, a_split, mitosieve, training
 
 CPU = Compute(device="cpu", precision="32-true")
@@ -34,7 +37,7 @@ def a_job(folder, *settings, recipe="chsnet-small"):
 def test_only_training_slides_are_in_the_pool(tmp_path):
     """No slide of a validation or test case gives a patch to train on, and none of a test case is rendered at all."""
     recipe, job = a_job(tmp_path)
-    patches = gather_patches(recipe, job)
+    patches = gather_patches(recipe, job, frame_store(recipe, job))
     cases = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
     assert {cases[str(name)] for name in patches.train.index.slide_id} == set(job.fold.train)
     rendered = {cases[path.stem] for path in (tmp_path / "frames").glob("*.npy")}
@@ -55,7 +58,7 @@ def test_training_does_not_need_the_test_images(tmp_path):
 def test_a_figure_has_42_variants_in_the_paper_recipe(tmp_path):
     """(1 + 5) translations times (1 + 6) rotations, in the index, each within 16 px of the mark."""
     recipe, job = a_job(tmp_path, recipe="chsnet-paper")
-    patches = gather_patches(recipe, job)
+    patches = gather_patches(recipe, job, frame_store(recipe, job))
     index = patches.train.index
     figures = job.cohort.of_cases(job.fold.train).counts()["figures"]
     assert len(patches.train.figures) == 42 * figures
@@ -76,9 +79,10 @@ def test_table_2_adds_up():
 def test_false_positives_are_background_above_the_threshold():
     """FP of the table is the number of background rows whose mined score exceeds the mining threshold, and no other."""
     row = json.loads((a_run() / "mining.json").read_text())["rounds"][0]
-    ledger = Ledger.load(a_run() / "ledger.parquet")
-    assert int((ledger.score_mined > row["threshold"]).sum()) == row["FP"] + row["TP"]
-    assert np.isfinite(ledger.score_mined).all()
+    patch_id = Places.load(a_run() / "places" / "train.parquet").index.patch_id
+    score = PoolScores.load(a_run() / "mining-scores.parquet", patch_id).score
+    assert int((score > row["threshold"]).sum()) == row["FP"] + row["TP"]
+    assert np.isfinite(score).all()
 
 
 def test_out_of_fold_scores_come_from_networks_that_have_not_seen_the_case(tmp_path):
@@ -90,18 +94,19 @@ def test_out_of_fold_scores_come_from_networks_that_have_not_seen_the_case(tmp_p
         run=job.run,
         compute=CPU,
     )
-    patches = gather_patches(recipe, job)
-    part = _inner_folds(2, job, patches.train, recipe.seed)
-    cases = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
+    patches = gather_patches(recipe, job, frame_store(recipe, job))
+    cases = job.cohort.case_of
+    part = inner_parts(patches.train.index.slide_id, cases, 2, recipe.seed)
     case = np.array([cases[str(name)] for name in patches.train.index.slide_id])
     assert all(len(set(part[case == name])) == 1 for name in set(case))
-    apart = partial(train_apart, recipe, job, patches)
-    parts = _parts(recipe.mining, job, patches.train, None, apart, recipe.seed)
+    apart = partial(learn_screening, recipe, job, patches)
+    with rows_shown() as shown:
+        parts = _scorers(recipe.mining, job, patches.train, None, apart, recipe.seed)
     scored = np.concatenate([rows for rows, _ in parts])
     assert sorted(scored) == list(range(len(patches.train.index)))
     for number, (rows, network) in enumerate(parts):
         assert set(part[rows]) == {number}
-        assert (patches.ledger.times_seen == 0).all()
+        assert set(part[shown[f"screening without part {number + 1}"]]) == {1 - number}
         assert network is not None
 
 

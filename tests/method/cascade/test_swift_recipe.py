@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from mitosieve import Detector
 from mitosieve.export.table import read_detections
-from mitosieve.train.ledger import Ledger
+from mitosieve.train.places import Places
 from mitosieve.train.proposals import TruthConfig, sort_proposals
+from mitosieve.train.scores import PoolScores
 from tiny import ONE_CORE, a_cohort, a_split, files_of, images, mitosieve
 
 SETTINGS = (
@@ -73,7 +74,8 @@ def test_a_detector_of_two_small_stages(run):
     assert [stage.mpp for stage in detector.config.stages] == [0.5, None]
     counts = json.loads((run / "patches.json").read_text())["train"]
     assert 0 < counts["figure"] < counts["background"]
-    assert np.isfinite(Ledger.load(run / "ledger.parquet").score_mined).all()
+    places = Places.load(run / "places" / "train.parquet")
+    assert np.isfinite(PoolScores.load(run / "mining-scores.parquet", places.index.patch_id).score).all()
 
 
 def test_twice_the_same_bytes(run, tmp_path):

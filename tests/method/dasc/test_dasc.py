@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,23 +13,26 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split
 from mitosieve.annotation import Label
 from mitosieve.audit.dasc_run import AuditedRun
 from mitosieve.errors import RecipeError, TrainingError
-from mitosieve.method.dasc.contrast import embed, inner_parts
+from mitosieve.method.dasc.contrast import embed, label_parts
 from mitosieve.method.dasc.method import choose_labels, find_verdicts, gather
 from mitosieve.method.dasc.rules.memory import Memory
 from mitosieve.method.dasc.verdicts import Verdicts
 from mitosieve.network.registry import load_weights
 from mitosieve.network.resnet import ContrastNet, ResNetBody, ResNetCam, ResNetConfig
+from mitosieve.patch.frames import FrameStore
 from mitosieve.recipe.recipe import load_recipe, recipe_to_toml
-from mitosieve.train.ledger import Ledger
 from small_dasc import a_cohort, a_job, a_recipe, training
 from tiny import files_of, mitosieve, start
 
 CONTROLS = 'controls=["search", "memory", "levels", "contrast"]'
 PARTS = ("search", "memory", "levels", "contrast")
+SHOWN = {}
+"""Rows that each training of the run was shown, by its name."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,9 @@ def cohort(tmp_path_factory):
 def run(cohort, tmp_path_factory):
     """Everything once, each part taken out once."""
     out = tmp_path_factory.mktemp("dasc") / "run"
-    told = mitosieve(*training(cohort, out, CONTROLS))
+    with rows_shown() as shown:
+        told = mitosieve(*training(cohort, out, CONTROLS))
+    SHOWN.update(shown)
     assert told.code == 0, told.err
     assert "lowest tenth" in told.out  # the balance of the negatives
     assert "level 1" in told.out  # the verdicts
@@ -106,7 +112,7 @@ def test_no_label_is_of_another_case(run, cohort):
 
 
 def test_what_each_network_has_seen(run):
-    """By the ledgers: memory units all labels, levels the hard ones of a class, the classifier those that are kept."""
+    """Memory units all labels, levels the hard ones of a class, the classifier those that are kept."""
     labels, found = (pd.read_parquet(run / f"{name}.parquet") for name in ("labels", "verdicts"))
     expected = {"memory": np.ones(len(labels), dtype=bool), "classifier": found.kept}
     for name, value in (("figures", 1), ("others", 0)):
@@ -114,21 +120,19 @@ def test_what_each_network_has_seen(run):
             expected[f"levels {name}"] = (found.verdict == "hard") & (labels.label == value)
     assert len(expected) > 2
     for name, rows in expected.items():
-        ledger = Ledger.load(run / f"ledger-{name}.parquet")
-        assert ledger.patch_id.tolist() == labels.patch_id.tolist()
-        assert (ledger.times_seen > 0).tolist() == rows.tolist()
+        assert SHOWN[name].tolist() == np.flatnonzero(rows).tolist()
 
 
 def test_out_of_fold_scores_are_of_networks_that_have_not_seen_the_case(run, course):
-    """Each label is scored by one network; by its ledger that has seen all cases but the label's own."""
+    """Each label is scored by one network, which was shown all cases but the label's own."""
     labels, score = (pd.read_parquet(run / f"{name}.parquet") for name in ("labels", "out-of-fold"))
     case = labels.slide_id.map({entry.slide_id: entry.case_id for entry in course.job.cohort.slides})
     by_whom = np.zeros(len(labels), dtype=int)
     for path in run.glob("networks/without part *.safetensors"):
-        unseen = Ledger.load(run / f"ledger-{path.stem}.parquet").times_seen == 0
+        unseen = ~np.isin(np.arange(len(labels)), SHOWN[path.stem])
         assert not set(case[unseen]) & set(case[~unseen])
         network = load_weights(ResNetCam(course.shape(3)), path)
-        own = course.pool.score(network, np.flatnonzero(unseen), course.job.compute)
+        own = course.pools.train.score(network, np.flatnonzero(unseen), course.job.compute)
         np.testing.assert_allclose(own, score.score[unseen], atol=1e-5)
         by_whom += unseen
     assert (by_whom == 1).all()
@@ -156,7 +160,7 @@ def test_a_finished_run_is_only_loaded(cohort, run, copied):
 
 def test_the_last_stage_again(cohort, run, copied):
     """Its files deleted, it is trained again, to the same bytes; nothing else is."""
-    for name in ("networks/classifier.safetensors", "ledger-classifier.parquet", "history/classifier.json"):
+    for name in ("networks/classifier.safetensors", "history/classifier.json"):
         (copied / name).unlink()
     (copied / "embedding.npz").unlink()
     shutil.rmtree(copied / "detector")
@@ -188,7 +192,6 @@ def test_checkpoints_that_a_kill_spared_are_removed(cohort, run, copied):
     [
         ("places/train.parquet", ()),
         ("labels.parquet", ()),
-        ("ledger-screening.parquet", ("labels.parquet",)),
         ("verdicts.parquet", ()),
         ("memory.parquet", ("verdicts.parquet",)),
         ("out-of-fold.parquet", ()),
@@ -285,6 +288,11 @@ def test_an_audit_of_the_run_and_its_corrections(run, cohort, tmp_path):
     assert len(new.with_label(Label.MITOTIC_FIGURE)) == len(old.with_label(Label.MITOTIC_FIGURE)) + 1
 
 
+def a_course(recipe, job):
+    store = FrameStore(job.file("frames"), recipe.frame, margin_px=recipe.margin_px)
+    return choose_labels(recipe, job, gather(recipe, job, store), store)
+
+
 # initial weights
 
 
@@ -326,7 +334,7 @@ def test_all_bodies_start_from_initial_weights(cohort, tmp_path):
     job, courses = a_job(cohort, tmp_path / "run"), []
     for settings in ((), (f"initial={path}",)):
         recipe = a_recipe("network.width=1.0", "search.enabled=false", *settings)
-        courses.append(choose_labels(recipe, job, gather(recipe, job), ""))
+        courses.append(a_course(recipe, job))
     plain, begun = (
         course.fresh(lambda: ContrastNet(ResNetConfig(stages=3)), "classifier").state_dict() for course in courses
     )
@@ -346,16 +354,17 @@ def course(run, cohort, tmp_path):
     job = a_job(cohort, tmp_path / "course")
     job.run.path.mkdir()
     shutil.copy(run / "labels.parquet", job.file("labels.parquet"))
-    return choose_labels(a_recipe(), job, gather(a_recipe(), job), "")
+    return a_course(a_recipe(), job)
 
 
 def test_without_memory_every_label_is_clean(course):
     """And kept, with nothing known against it."""
-    found = find_verdicts(a_recipe("memory.enabled=false"), course)
+    course = replace(course, recipe=a_recipe("memory.enabled=false"))
+    found = find_verdicts(course)
     assert found.kept.all()
     assert (found.verdict == "clean").all()
     assert not found.level.any()
-    again = find_verdicts(a_recipe("memory.enabled=false"), course)
+    again = find_verdicts(course)
     assert all(np.array_equal(value, getattr(again, name)) for name, value in vars(found).items())
     assert isinstance(again, Verdicts)
 
@@ -376,13 +385,14 @@ def test_inner_parts_are_of_cases_or_of_slides(course):
     """No case, or no slide, is in two parts; what leaves nothing to learn from is refused."""
     slides = course.labels.index.slide_id
     for parts in (2, 3):
-        part_of = inner_parts(course, parts)
+        part_of = label_parts(replace(course, recipe=a_recipe(f"out_of_fold.parts={parts}")))
         assert all(len(np.unique(part_of[slides == name])) == 1 for name in np.unique(slides))
         assert len(np.unique(part_of)) == 2  # two cases of one slide each
     one = slides == slides[0]
-    lonely = type(course)(**{**vars(course), "labels": course.labels[one]})
+    pool = replace(course.pools.train, places=course.labels[one])
+    lonely = replace(course, pools=replace(course.pools, train=pool), recipe=a_recipe("out_of_fold.parts=2"))
     with pytest.raises(TrainingError, match="parts are too many"):
-        inner_parts(lonely, 2)
+        label_parts(lonely)
 
 
 # recipes

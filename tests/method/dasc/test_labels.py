@@ -12,19 +12,26 @@ from scipy.stats import mannwhitneyu
 from mitosieve import Cohort
 from mitosieve.annotation import Annotations, Label
 from mitosieve.errors import CohortError
-from mitosieve.method.dasc.labels import LabelConfig, Labels, clear_of, gather_labels, nearest_free
+from mitosieve.method.dasc.labels import LabelConfig, MarkRule, clear_of, nearest_free
 from mitosieve.patch.index import Origin
+from mitosieve.train.places import Places, find_places
 from mitosieve.train.proposals import propose
 from small_dasc import a_cohort, a_job, a_recipe
 
 HOW = LabelConfig()
+
+
+def found(job, cases, config=HOW):
+    return find_places(job.cohort, cases, MarkRule(plan=a_recipe().plan, config=config))
+
+
 points = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=9)
 
 
 @given(points, points, st.sampled_from([0.0, 1.0, 2.5, 5.0, 20.0]))
 def test_pairs_are_taken_by_growing_distance(marks, proposed, reach):
     """By brute force: the nearest pair of a free mark and a free place, again and again; of equals the first."""
-    marks, proposed = (np.array(some, dtype=float).reshape(-1, 2) for some in (marks, proposed))
+    marks, proposed = (np.array(places, dtype=float).reshape(-1, 2) for places in (marks, proposed))
     expected = np.full(len(marks), -1)
     while True:
         best = None
@@ -69,7 +76,7 @@ def of_train(cohort, tmp_path_factory):
     """Job and labels of all five cases."""
     job = a_job(cohort, tmp_path_factory.mktemp("labels") / "run")
     cases = tuple(sorted({entry.case_id for entry in job.cohort.slides}))
-    return job, gather_labels(cases, a_recipe().plan, HOW, job)
+    return job, found(job, cases, HOW)
 
 
 def marked(cohort, marks, folder):
@@ -146,7 +153,7 @@ def test_the_offset_does_not_tell_the_classes_apart(of_train):
 def test_a_mark_without_a_proposal_keeps_its_own_place(cohort, tmp_path):
     """Nothing is proposed on glass beyond the tissue's nuclei within so small a reach."""
     job, entry = marked(cohort, [(300.3, 310.7, Label.MITOTIC_FIGURE), (90.2, 80.9, Label.IMPOSTER)], tmp_path)
-    labels = gather_labels((entry.case_id,), a_recipe().plan, LabelConfig(reach_um=0.01), job)
+    labels = found(job, (entry.case_id,), LabelConfig(reach_um=0.01))
     of_mark = labels[labels.mark >= 0]
     assert of_mark.index.center_l0.tolist() == [[300.3, 310.7], [90.2, 80.9]]
     assert (of_mark.offset_um == 0).all()
@@ -165,20 +172,20 @@ def test_an_imposter_is_not_moved_onto_a_figure(cohort, tmp_path):
     imposter = figure + away * 12.5 / 0.25
     marks = [(*figure, Label.MITOTIC_FIGURE), (*imposter, Label.IMPOSTER)]
     job, entry = marked(cohort, marks, tmp_path)
-    labels = gather_labels((entry.case_id,), a_recipe().plan, LabelConfig(reach_um=12.5), job)
+    labels = found(job, (entry.case_id,), LabelConfig(reach_um=12.5))
     row = labels.with_origin(Origin.IMPOSTER)
     assert len(row) == 1
     place = labels.index.center_l0[row[0]]
     assert np.linalg.norm(place - figure) * 0.25 >= HOW.apart_um
     near = [*figure + away * 40, Label.IMPOSTER]
     job, entry = marked(cohort, [*marks, near], tmp_path)
-    assert len(gather_labels((entry.case_id,), a_recipe().plan, HOW, job).with_origin(Origin.IMPOSTER)) == 1
+    assert len(found(job, (entry.case_id,), HOW).with_origin(Origin.IMPOSTER)) == 1
 
 
 def test_labels_are_read_as_they_were_written(of_train, tmp_path):
     """Every column, and the same bytes of the same labels."""
     _, labels = of_train
-    again = Labels.load(labels.save(tmp_path / "a.parquet"))
+    again = Places.load(labels.save(tmp_path / "a.parquet"))
     assert again.save(tmp_path / "b.parquet").read_bytes() == (tmp_path / "a.parquet").read_bytes()
     pd.testing.assert_frame_equal(again.table(), labels.table())
     assert again.index.mpp == labels.index.mpp
@@ -187,7 +194,7 @@ def test_labels_are_read_as_they_were_written(of_train, tmp_path):
 def test_of_two_rows_of_one_place_the_first_stays(of_train):
     """Order is kept, and nothing stands twice."""
     _, labels = of_train
-    twice = Labels.concatenate([labels[np.arange(5, 9)], labels[np.arange(7, 12)], labels[np.arange(3)]])
+    twice = Places.concatenate([labels[np.arange(5, 9)], labels[np.arange(7, 12)], labels[np.arange(3)]])
     assert twice.index.patch_id.tolist() == labels.index.patch_id[[5, 6, 7, 8, 9, 10, 11, 0, 1, 2]].tolist()
 
 
@@ -196,7 +203,7 @@ def test_without_a_figure_there_is_nothing_to_learn(cohort, tmp_path, marks):
     """The cases are named, and what is missing."""
     job, entry = marked(cohort, marks, tmp_path)
     with pytest.raises(CohortError, match=f"the cases {entry.case_id} have no figure"):
-        gather_labels((entry.case_id,), a_recipe().plan, HOW, job)
+        found(job, (entry.case_id,), HOW)
 
 
 def test_without_labelled_slides_there_is_nothing_to_learn(cohort, tmp_path):
@@ -204,4 +211,4 @@ def test_without_labelled_slides_there_is_nothing_to_learn(cohort, tmp_path):
     job, entry = marked(cohort, [], tmp_path)
     job = replace(job, cohort=job.cohort.with_entries(lambda entry: replace(entry, labelled=False)))
     with pytest.raises(CohortError, match="have no figure"):
-        gather_labels((entry.case_id,), a_recipe().plan, HOW, job)
+        found(job, (entry.case_id,), HOW)

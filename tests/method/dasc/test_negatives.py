@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from mitosieve.errors import DetectorError, TrainingError
 from mitosieve.method.dasc.method import gather
-from mitosieve.method.dasc.negatives import Search, balance, random_negatives, screening_rows, search_negatives
+from mitosieve.method.dasc.negatives import balance, random_negatives, screening_rows, search_negatives
 from mitosieve.network.registry import build_network, load_weights
+from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
 from mitosieve.run.folder import RunFolder
 from small_dasc import a_cohort, a_job, a_recipe
@@ -18,47 +19,29 @@ from small_dasc import a_cohort, a_job, a_recipe
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """Job and search of a small cohort; its slides are rendered once."""
+    """Job and candidates of a small cohort; its slides are rendered once."""
     folder = tmp_path_factory.mktemp("negatives")
-    job = a_job(a_cohort(folder / "cohort", cases=3), folder / "run")
-    return job, gather(a_recipe(), job)
-
-
-def a_search(material, *more):
-    _, found = material
-    recipe = a_recipe(*more)
-    return Search(
-        config=recipe.search,
-        network=recipe.network,
-        labels=found.labels,
-        pool=found.pool,
-        validation=found.validation,
-        validation_rows=found.validation_rows,
-        seed=recipe.seed,
-        initial=recipe.initial,
-    )
+    job, recipe = a_job(a_cohort(folder / "cohort", cases=3), folder / "run"), a_recipe()
+    return job, gather(recipe, job, FrameStore(job.file("frames"), recipe.frame, margin_px=recipe.margin_px))
 
 
 @pytest.fixture(scope="module")
 def searched(material, tmp_path_factory):
-    """The search done once: the job with its network, the rows, and what is told."""
+    """The search done once: the job with its network, the rows, and the scores."""
     job = replace(material[0], run=RunFolder(tmp_path_factory.mktemp("searched")))
-    return job, *search_negatives(a_search(material), job)
+    return job, *search_negatives(a_recipe(), job, material[1])
 
 
-def scores(material, job):
-    what = a_search(material)
-    shape = what.network.model_copy(update={"stages": what.config.stages})
-    network = load_weights(build_network(shape), job.file("networks/screening.safetensors"))
-    return what.pool.score(network, np.arange(len(what.labels)), job.compute)
+@pytest.fixture(scope="module")
+def places(material):
+    return material[1].train.places
 
 
-def test_so_many_candidates_of_each_slide_are_learned_from(material):
+def test_so_many_candidates_of_each_slide_are_learned_from(places):
     """Of every slide `per_figure` for each figure, or all where there are fewer; of a slide without figures none."""
-    _, found = material
-    slides, origin = found.labels.index.slide_id, found.labels.index.origin
+    slides, origin = places.index.slide_id, places.index.origin
     for each in (1, 2, 100):
-        rows = screening_rows(a_search(material, f"search.per_figure={each}"))
+        rows = screening_rows(a_recipe(f"search.per_figure={each}"), places)
         assert (origin[rows] == Origin.BACKGROUND.value).all()
         assert len(np.unique(rows)) == len(rows)
         for name in np.unique(slides):
@@ -67,20 +50,21 @@ def test_so_many_candidates_of_each_slide_are_learned_from(material):
             assert mine[rows].sum() == min(each * figures.sum(), candidates.sum())
 
 
-def test_a_slide_without_figures_lends_no_candidate(material):
+def test_a_slide_without_figures_lends_no_candidate(places):
     """Unless no slide has any: then all candidates count."""
-    what = a_search(material)
-    keep = what.labels.index.origin != Origin.FIGURE.value
-    bare = replace(what, labels=what.labels[keep])
-    assert screening_rows(bare).tolist() == bare.labels.with_origin(Origin.BACKGROUND).tolist()
+    bare = places[places.index.origin != Origin.FIGURE.value]
+    assert screening_rows(a_recipe(), bare).tolist() == bare.with_origin(Origin.BACKGROUND).tolist()
 
 
-def test_what_the_search_keeps(material, searched):
+def test_what_the_search_keeps(material, places, searched):
     """All figures, all imposters, and of the candidates those whose score is above the threshold; ascending."""
-    job, chosen, told = searched
-    what, score = a_search(material), scores(material, job)
-    origin = what.labels.index.origin
-    wanted = (origin != Origin.BACKGROUND.value) | (score > what.config.threshold)
+    job, chosen, score = searched
+    recipe, origin = a_recipe(), places.index.origin
+    network = build_network(recipe.network.model_copy(update={"stages": recipe.search.stages}))
+    load_weights(network, job.file("networks/screening.safetensors"))
+    np.testing.assert_array_equal(score, material[1].train.score(network, np.arange(len(places)), job.compute))
+    wanted = (origin != Origin.BACKGROUND.value) | (score > recipe.search.threshold)
+    told = balance(recipe, places, chosen, score)
     assert chosen.tolist() == np.flatnonzero(wanted).tolist()
     for kind in (Origin.FIGURE, Origin.IMPOSTER, Origin.BACKGROUND):
         mine = origin == kind.value
@@ -88,28 +72,29 @@ def test_what_the_search_keeps(material, searched):
         assert told[kind.value]["kept"] == (mine & wanted).sum()
         expected = np.quantile(score[mine & wanted], (0.1, 0.5, 0.9))
         np.testing.assert_allclose(told[kind.value]["score_quantiles"], expected, atol=1e-4)
-    assert told["threshold"] == what.config.threshold
+    assert told["threshold"] == recipe.search.threshold
 
 
-def test_a_limit_draws_from_the_false_positives(material, searched):
+def test_a_limit_draws_from_the_false_positives(material, places, searched):
     """`most` of them, all of the same set, and the same ones again; a limit above their number changes nothing."""
     job, chosen, _ = searched
-    origin = a_search(material).labels.index.origin
+    origin = places.index.origin
     all_of_them = chosen[origin[chosen] == Origin.BACKGROUND.value]
-    few, _ = search_negatives(a_search(material, "search.most=3"), job)
+    few, _ = search_negatives(a_recipe("search.most=3"), job, material[1])
     drawn = few[origin[few] == Origin.BACKGROUND.value]
     assert len(drawn) == 3 < len(all_of_them)
     assert set(drawn) <= set(all_of_them)
     assert (np.diff(few) > 0).all()
-    assert search_negatives(a_search(material, "search.most=3"), job)[0].tolist() == few.tolist()
-    assert search_negatives(a_search(material, "search.most=1000"), job)[0].tolist() == chosen.tolist()
+    assert search_negatives(a_recipe("search.most=3"), job, material[1])[0].tolist() == few.tolist()
+    assert search_negatives(a_recipe("search.most=1000"), job, material[1])[0].tolist() == chosen.tolist()
 
 
-def test_imposters_may_be_left_out(material, searched):
+def test_imposters_may_be_left_out(material, places, searched):
     """Then the negatives are the false positives alone, as in the public code."""
     job, chosen, _ = searched
-    origin = a_search(material).labels.index.origin
-    bare, told = search_negatives(a_search(material, "search.imposters=false"), job)
+    origin = places.index.origin
+    bare, score = search_negatives(a_recipe("search.imposters=false"), job, material[1])
+    told = balance(a_recipe(), places, bare, score)
     assert bare.tolist() == chosen[origin[chosen] != Origin.IMPOSTER.value].tolist()
     assert told["imposter"]["kept"] == 0
     assert "score_quantiles" not in told["imposter"]
@@ -119,23 +104,22 @@ def test_without_any_negative_it_says_what_to_do(material, searched):
     """Nothing is above a threshold of 1; with imposters there are negatives all the same."""
     job, _, _ = searched
     with pytest.raises(TrainingError, match="takes none of") as told:
-        search_negatives(a_search(material, "search.threshold=1.0", "search.imposters=false"), job)
+        search_negatives(a_recipe("search.threshold=1.0", "search.imposters=false"), job, material[1])
     assert "search.threshold" in told.value.remedy
-    assert len(search_negatives(a_search(material, "search.threshold=1.0"), job)[0])
+    assert len(search_negatives(a_recipe("search.threshold=1.0"), job, material[1])[0])
 
 
-def test_random_negatives_are_as_many_as_asked_for(material):
+def test_random_negatives_are_as_many_as_asked_for(places):
     """Beside all figures and imposters; never more than there are, and the same ones again."""
-    what = a_search(material)
-    origin = what.labels.index.origin
+    recipe, origin = a_recipe(), places.index.origin
     candidates = int((origin == Origin.BACKGROUND.value).sum())
     for count in (0, 5, candidates, 10_000):
-        rows = random_negatives(what, count)
+        rows = random_negatives(recipe, places, count)
         assert (origin[rows] == Origin.BACKGROUND.value).sum() == min(count, candidates)
-        assert (origin[rows] != Origin.BACKGROUND.value).sum() == len(what.labels) - candidates
+        assert (origin[rows] != Origin.BACKGROUND.value).sum() == len(places) - candidates
         assert (np.diff(rows) > 0).all()
-        assert random_negatives(what, count).tolist() == rows.tolist()
-    told = balance(what, random_negatives(what, 5), None)
+        assert random_negatives(recipe, places, count).tolist() == rows.tolist()
+    told = balance(recipe, places, random_negatives(recipe, places, 5), None)
     assert (told["threshold"], told["background"]) == (None, {"of": candidates, "kept": 5})
 
 
@@ -143,7 +127,7 @@ def test_initial_weights_are_those_of_the_screening_network_too(material, tmp_pa
     """Weights that do not fit are refused before a step is made."""
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "w.safetensors")
     job = replace(material[0], run=RunFolder(tmp_path / "run"))
-    what = a_search(material, f"initial={tmp_path / 'w.safetensors'}")
+    recipe = a_recipe(f"initial={tmp_path / 'w.safetensors'}")
     with pytest.raises(DetectorError, match="public ResNet-18 layout"):
-        search_negatives(what, job)
+        search_negatives(recipe, job, material[1])
     assert not (tmp_path / "run").exists()

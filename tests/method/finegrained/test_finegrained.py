@@ -16,26 +16,17 @@ from mitosieve.cohort.cohort import SlideEntry
 from mitosieve.errors import TrainingError
 from mitosieve.export.table import read_detections
 from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
-from mitosieve.method.finegrained.method import FineGrainedRecipe
+from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
-from mitosieve.method.finegrained.trial import (
-    TrialTask,
-    _stage_task,
-    crop_rooms,
-    inner_parts,
-    peaks,
-    pool_of,
-    rows_of,
-    run_trial,
-)
+from mitosieve.method.finegrained.task import TrialTask, crop_rooms, parts_of, pool_of
+from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
 from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.proposals import Places
-from mitosieve.train.stage import _training
+from mitosieve.train.places import Places
+from mitosieve.train.scores import PoolScores
 from searched import SETTINGS, a_cohort, training
 from tiny import ONE_CORE, files_of, mitosieve, start
 
@@ -73,10 +64,10 @@ def a_job(cohort, folder, fold="A"):
 def a_task(recipe, job, regime=None, **more):
     task = TrialTask(
         job=job,
-        material=recipe.material,
+        recipe=recipe,
         folder="t",
         network=recipe.network,
-        train=recipe.trial,
+        schedule=recipe.trial,
         regime=Regime() if regime is None else regime,
         scores=None,
         seed=1,
@@ -100,7 +91,8 @@ def test_a_detector_of_one_stage_and_the_curve(run):
     assert whole["used_fraction"] == whole["patches"] / sum(counts.values())
     half = next(score for score in content["rounds"][0]["regimes"] if score["regime"]["labelled"] == 0.5)
     assert half["patches"] < whole["patches"]
-    assert np.isfinite(Ledger.load(run / "ledger.parquet").score_mined).all()
+    places = Places.load(run / "places" / "train.parquet")
+    assert np.isfinite(PoolScores.load(run / "scores-round-1.parquet", places.index.patch_id).score).all()
     assert not (run / "frames").exists()
 
 
@@ -139,22 +131,22 @@ def test_a_finished_trial_is_not_repeated(cohort, run, tmp_path):
 def test_no_patch_of_a_held_out_slide_is_in_any_pool(cohort, tmp_path):
     """Training places are of training cases, validation places of validation cases, and no test slide is anywhere."""
     recipe, job = a_recipe(), a_job(cohort, tmp_path)
-    gather(recipe.gathering, job)
+    gather(recipe, job)
     case = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
     for part, cases in (("train", job.fold.train), ("validation", job.fold.validation)):
-        places = Places.load(tmp_path / "places" / f"{part}.npz")
+        places = Places.load(tmp_path / "places" / f"{part}.parquet")
         assert {case[str(name)] for name in places.index.slide_id} == set(cases)
     rendered = {path.stem for path in (tmp_path / "frames").glob("*.npy")}
-    assert not rendered & {name for name, of in case.items() if of in job.fold.test}
+    assert not rendered & {name for name, case_id in case.items() if case_id in job.fold.test}
 
 
 def test_what_a_trial_draws_from(cohort, tmp_path):
     """Figures of the seen parts, imposters as often as they weigh, unlabelled places whichever part is left out."""
     recipe, job = a_recipe(), a_job(cohort, tmp_path)
-    gather(recipe.gathering, job)
+    gather(recipe, job)
     train = pool_of(a_task(recipe, job), "train")
     origin = train.places.index.origin
-    part_of = inner_parts(train.places, job.cohort, 2, recipe.seed)
+    part_of = parts_of(a_task(recipe, job), train.places, 2)
     assert set(part_of[origin == Origin.UNLABELLED.value]) == {-1}
     slides = train.places.index.slide_id
     assert all(len(np.unique(part_of[slides == name])) == 1 for name in np.unique(slides))
@@ -183,7 +175,7 @@ def test_peaks_by_brute_force():
             for name in ("a", "b")
         ]
     )
-    places = Places(index=index, settled_l0=index.center_l0, hidden_figure=np.zeros(80, dtype=bool))
+    places = Places.of_index(index)
     score = generator.integers(0, 6, 80) / 5
     mpp = {"a": 0.25, "b": 0.5}
     found = peaks(places, np.arange(80), score, mpp, 7.5)
@@ -199,11 +191,11 @@ def test_peaks_by_brute_force():
 def test_hidden_marks(cohort, tmp_path):
     """Hidden slides give unlabelled places alone; their figures are known to the report and to nothing else."""
     recipe, job = a_recipe("hidden=0.3"), a_job(cohort, tmp_path)
-    notes = gather(recipe.gathering, job)
-    hidden = hidden_slides(recipe.gathering, job)
+    notes = gather(recipe, job)
+    hidden = hidden_slides(recipe, job)
     assert len(hidden) == 2  # of 4 labelled training slides, 0.3 rounded up
     assert any("hidden" in note for note in notes)
-    places = Places.load(tmp_path / "places" / "train.npz")
+    places = Places.load(tmp_path / "places" / "train.parquet")
     mine = np.isin(places.index.slide_id, list(hidden))
     assert set(places.index.origin[mine]) == {Origin.UNLABELLED.value}
     assert places.index.label[mine].sum() == 0
@@ -255,7 +247,7 @@ def test_crops_have_negatives_of_their_own_and_one_share_of_both_classes(cohort,
     both = Cohort(tmp_path / "c", moved.slides, moved.annotations).merged(Cohort(tmp_path / "c", tuple(entries), own))
     recipe, job = a_recipe(), a_job(cohort, tmp_path / "run")
     job = replace(job, cohort=both, fold=replace(job.fold, train=(*job.fold.train, "crops")))
-    gather(recipe.gathering, job)
+    gather(recipe, job)
     train = pool_of(a_task(recipe, job), "train")
     of_crop = np.char.startswith(train.places.index.slide_id.astype(str), "crop")
     center, origin = train.places.index.center_l0[of_crop], train.places.index.origin[of_crop]
@@ -265,9 +257,7 @@ def test_crops_have_negatives_of_their_own_and_one_share_of_both_classes(cohort,
     assert (origin == Origin.FIGURE.value).sum() >= 10
     assert (origin == Origin.BACKGROUND.value).sum() >= 40
     assert (apart[origin == Origin.BACKGROUND.value] > 7.5).all()
-    sampler = _training(
-        _stage_task(a_task(recipe, job), rows_of(a_task(recipe, job), train), train, train), job
-    ).feed.sampler
+    sampler = _lesson(a_task(recipe, job), rows_of(a_task(recipe, job), train), train, train).feed.sampler
     rows = np.concatenate([sampler.rows(step) for step in range(4)])
     label = train.places.index.label[rows]
     assert of_crop[rows][label == 1].mean() == of_crop[rows][label == 0].mean() == 0.5
@@ -340,14 +330,14 @@ def test_too_few_slides_for_the_parts(cohort, tmp_path):
     recipe, job = a_recipe("first.parts=2", "ensemble.members=20"), a_job(cohort, tmp_path)
     one = replace(job, fold=replace(job.fold, train=job.fold.train[:1]))
     with pytest.raises(TrainingError, match="too many for the training slides"):
-        gather(recipe.gathering, one)
+        gather(recipe, one)
 
 
 def test_one_case_only_is_said(cohort, tmp_path):
     """Its slides are the parts then, and the run says that scores of one patient's slides are too sure."""
     recipe, job = a_recipe(), a_job(cohort, tmp_path)
     labelled = next(case for case in job.fold.train if any(e.labelled for e in job.cohort.of_cases((case,)).slides))
-    notes = gather(recipe.gathering, replace(job, fold=replace(job.fold, train=(labelled,))))
+    notes = gather(recipe, replace(job, fold=replace(job.fold, train=(labelled,))))
     assert any("one training case" in note for note in notes)
     assert any("no unlabelled slide" in note for note in notes)
 

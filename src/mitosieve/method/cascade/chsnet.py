@@ -5,7 +5,7 @@ refined network (3.1.2), and the cascade that tests with both. Cascade, mining a
 their table 4.
 """
 
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,31 +14,38 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from mitosieve.method.cascade.mining import MiningConfig, mine_false_positives
-from mitosieve.network.chsnet import ChsNetConfig
+from mitosieve.method.cascade.window_rule import WindowRule
+from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.loss import LossConfig
-from mitosieve.patch.augment.variant import AugmentConfig, paper_variants
+from mitosieve.patch.augment.variant import AugmentConfig
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.reader import margin_for
-from mitosieve.run.folder import write_json
-from mitosieve.run.seed import derive_generator
+from mitosieve.patch.view import View
+from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.grid import WindowConfig
 from mitosieve.sieve.propose.proposer import GridProposer
-from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.loop import TrainConfig
-from mitosieve.train.pool import PatchPool, make_pool, render_frames
-from mitosieve.train.stage import GATES, StageTask, train_stage, tuned
-
-VALIDATION_NEGATIVES = 500
-"""Background windows of the validation cases that the curves are drawn from, beside all their figures."""
+from mitosieve.train import (
+    Job,
+    Lesson,
+    PatchPool,
+    Pools,
+    ThresholdRule,
+    TrainConfig,
+    choose_thresholds,
+    classification,
+    curve_rows,
+    fresh,
+    learn,
+    places_of_fold,
+    render_frames,
+)
 
 _PAPER_REFINED = TrainConfig(
     epochs=15, rates=((0, 0.1), (2.5 / 15, 0.01), (6 / 15, 1e-3), (9.5 / 15, 1e-4), (13 / 15, 3e-5))
 )
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
@@ -50,11 +57,6 @@ class CascadeConfig(BaseModel):
     enabled: bool = True
     """Off: the refined network alone looks at every window."""
     proposer: GridProposer = GridProposer(stride_px=64)
-    screening_threshold: Share | Literal["validation"] = 0.8
-    """Gate of the screening network. The paper tests with 0.80 (section 4.3) and describes 0.2 (section 3.1.2);
-    "validation" takes, of GATES, the one of best F1 on the validation cases."""
-    refined_threshold: Share | Literal["validation"] = 0.85
-    """Operating threshold; "validation" takes the one of best F1 on the validation cases."""
     merge_um: float = Field(default=12.0, ge=0, le=100)
     """See `DetectorConfig.merge_um`; the paper's suppression has no numbers."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
@@ -86,17 +88,15 @@ class ChsNetRecipe(BaseModel):
     """Initial weights of the refined network; "the same parameters" in section 4.2.3 can be read both ways."""
     mining: MiningConfig = MiningConfig()
     cascade: CascadeConfig = CascadeConfig()
+    thresholds: ThresholdRule = ThresholdRule(gate=0.8, operating=0.85)
+    """The paper tests with a gate of 0.80 (section 4.3) and describes 0.2 (section 3.1.2)."""
+    curve_background: int = Field(default=500, ge=1)
+    """Background windows of the validation cases that the curves are drawn from, beside all their figures."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Patches:
-    """What both networks learn from."""
-
-    train: PatchPool
-    validation: PatchPool
-    validation_rows: NDArray[np.intp]
-    ledger: Ledger
-    store: FrameStore
+    @property
+    def view(self) -> View:
+        """What both networks see: the window halved, and its centre."""
+        return View(patch_px=self.windows.patch_px)
 
 
 def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
@@ -107,155 +107,135 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
+    store = frame_store(recipe, job)
     with job.timed("patches"):
-        patches = gather_patches(recipe, job)
+        pools = gather_patches(recipe, job, store)
     with job.timed("screening network"):
-        screening = train_screening(recipe, job, patches)
+        screening = train_screening(recipe, job, pools)
     with job.timed("hard example mining"):
-        mined = mine(recipe, job, patches, screening)
+        mined = mine(recipe, job, pools, screening)
     refined: nn.Module | None = None
     if recipe.mining.enabled or recipe.cascade.enabled:
         with job.timed("refined network"):
-            refined = train_refined(recipe, job, patches, screening, mined)
-    patches.ledger.save(job.file("ledger.parquet"))
+            refined = train_refined(recipe, job, pools, screening, mined)
     with job.timed("thresholds on validation"):
-        return assemble(recipe, job, patches.store, screening, refined)
+        return assemble(recipe, job, store, screening, refined)
 
 
-def gather_patches(recipe: ChsNetRecipe, job: Job) -> _Patches:
-    """Section 3.4: stain-normalised frames, figures with their variants, windows that may be negative."""
+def frame_store(recipe: ChsNetRecipe, job: Job) -> FrameStore:
+    """Where the stain-normalised frames are."""
     margin = margin_for(recipe.windows.patch_px, recipe.augment.translate_px)
-    store = FrameStore(job.file("frames"), recipe.frame, margin_px=margin)
+    return FrameStore(job.file(layout.FRAMES), recipe.frame, margin_px=margin)
+
+
+def gather_patches(recipe: ChsNetRecipe, job: Job, store: FrameStore) -> Pools:
+    """Section 3.4: stain-normalised frames, figures with their variants, windows that may be negative."""
     render_frames(job, store)
-
-    def variants(slide_id: str, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        generator = derive_generator(recipe.seed, f"paper variants of {slide_id}", number)
-        return paper_variants(generator, translate_px=recipe.augment.translate_px)
-
-    pool = make_pool(
-        job.cohort, job.fold.train, store, recipe.windows, variants if recipe.variants == "paper" else None
+    varied = frozenset(entry.slide_id for entry in job.cohort.of_cases(job.fold.train).slides)
+    rule = WindowRule(
+        store=store,
+        windows=recipe.windows,
+        translate_px=recipe.augment.translate_px,
+        varied=varied if recipe.variants == "paper" else frozenset(),
+        seed=recipe.seed,
     )
-    validation = make_pool(job.cohort, job.fold.validation, store, recipe.windows)
-    chosen = derive_generator(recipe.seed, "validation windows").permutation(validation.background)
-    rows = np.sort(np.concatenate([validation.figures, chosen[:VALIDATION_NEGATIVES]]))
-    write_json(job.file("patches.json"), {"train": pool.index.count(), "validation": validation.index.count()})
-    return _Patches(
-        train=pool, validation=validation, validation_rows=rows, ledger=Ledger.of(pool.index.patch_id), store=store
+    found = places_of_fold(job, rule)
+    train, validation = (
+        PatchPool.of_places(found[part], store, recipe.view, job.cohort) for part in ("train", "validation")
     )
+    rows = curve_rows(validation.places, validation.figures, background=recipe.curve_background, seed=recipe.seed)
+    return Pools(train=train, validation=validation, curve_rows=rows)
 
 
-def train_screening(recipe: ChsNetRecipe, job: Job, patches: _Patches) -> nn.Module:
+def train_screening(recipe: ChsNetRecipe, job: Job, pools: Pools) -> nn.Module:
     """Section 3.1.1: keep nearly all figures, screen out what is easy."""
-    pools = {"figures": patches.train.figures, "background": patches.train.background}
-    ratio = dict(zip(pools, recipe.screening_ratio, strict=True))
-    return _train(recipe, job, patches, "screening", pools, ratio, recipe.screening, None)
+    every_row = np.ones(len(pools.train.places), dtype=bool)
+    return learn_screening(recipe, job, pools, layout.SCREENING, every_row)
 
 
-def mine(recipe: ChsNetRecipe, job: Job, patches: _Patches, screening: nn.Module) -> NDArray[np.intp]:
+def learn_screening(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, seen: NDArray[np.bool_]) -> nn.Module:
+    """A screening network that learns from the rows `seen` (N,) of the training pool alone."""
+    figures, background = pools.train.figures, pools.train.background
+    kinds = {"figures": figures[seen[figures]], "background": background[seen[background]]}
+    ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
+    return learn(_lesson(recipe, job, pools, name, kinds, ratio), job)
+
+
+def mine(recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module) -> NDArray[np.intp]:
     """Section 3.2: background windows that the screening network takes for figures, as rows of the index."""
-    return mine_false_positives(
-        recipe.mining,
-        job,
-        patches.train,
-        patches.ledger,
-        screening,
-        lambda name, seen: train_apart(recipe, job, patches, name, seen),
-        recipe.seed,
-    )
-
-
-def train_apart(recipe: ChsNetRecipe, job: Job, patches: _Patches, name: str, seen: NDArray[np.bool_]) -> nn.Module:
-    """A screening network that has learned from the rows `seen` alone."""
-    pool = patches.train
-    pools = {"figures": pool.figures[seen[pool.figures]], "background": pool.background[seen[pool.background]]}
-    ratio = dict(zip(pools, recipe.screening_ratio, strict=True))
-    apart = replace(patches, ledger=Ledger.of(pool.index.patch_id))
-    return _train(recipe, job, apart, name, pools, ratio, recipe.screening, None)
+    train_apart = partial(learn_screening, recipe, job, pools)
+    return mine_false_positives(recipe.mining, job, pools.train, screening, train_apart, recipe.seed)
 
 
 def train_refined(
-    recipe: ChsNetRecipe, job: Job, patches: _Patches, screening: nn.Module, mined: NDArray[np.intp]
+    recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module, mined: NDArray[np.intp]
 ) -> nn.Module:
     """Section 3.1.2 with the sampling of 3.2: figures, background and false positives as 1 : 1 : 3."""
-    pools = {"figures": patches.train.figures, "background": patches.train.background}
-    ratio = dict(zip(pools, recipe.screening_ratio, strict=True))
+    kinds = {"figures": pools.train.figures, "background": pools.train.background}
+    ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
     if recipe.mining.enabled:
-        pools["false positives"] = mined
-        ratio = dict(zip(pools, recipe.refined_ratio, strict=True))
-    start = screening if recipe.refined_start == "screening" else None
-    return _train(recipe, job, patches, "refined", pools, ratio, recipe.refined, start)
+        kinds["false positives"] = mined
+        ratio = dict(zip(kinds, recipe.refined_ratio, strict=True))
+    lesson = _lesson(recipe, job, pools, layout.REFINED, kinds, ratio)
+    if recipe.refined_start == "screening":
+        lesson.network.load_state_dict(screening.state_dict())
+    return learn(lesson, job)
 
 
-def _train(  # noqa: PLR0913 - the parts of one stage, used only here
+def _lesson(
     recipe: ChsNetRecipe,
     job: Job,
-    patches: _Patches,
+    pools: Pools,
     name: str,
-    pools: dict[str, NDArray[np.intp]],
+    kinds: dict[str, NDArray[np.intp]],
     ratio: dict[str, float],
-    config: TrainConfig,
-    start: nn.Module | None,
-) -> nn.Module:
+) -> Lesson[ChsNet]:
     """One network of the cascade; both are alike but for what they are fed."""
-    task = StageTask(
-        name=name,
-        network=recipe.network,
-        config=config,
+    return classification(
+        name,
+        fresh(lambda: ChsNet(recipe.network), recipe.seed, name),
+        pools,
+        kinds,
+        ratio=ratio,
+        schedule=recipe.refined if name == layout.REFINED else recipe.screening,
         loss=recipe.loss,
         augment=recipe.augment,
-        pool=patches.train,
-        rows=pools,
-        ratio=ratio,
-        validation=patches.validation,
-        validation_rows=patches.validation_rows,
-        ledger=patches.ledger,
+        compute=job.compute,
         seed=recipe.seed,
         fixed_figures=recipe.variants == "paper",
-        start=start,
     )
-    return train_stage(task, job)
 
 
 def assemble(
     recipe: ChsNetRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module | None
 ) -> Detector:
     """Section 4.3: both networks must agree; then the parts alone, if asked for, each with its own threshold."""
-    both = _stages(recipe, screening, refined)
-    parts: dict[str, list[tuple[Stage, nn.Module]]] = {}
+    trained = {layout.SCREENING: screening} | ({} if refined is None else {layout.REFINED: refined})
+    chosen: dict[str, tuple[str, ...]] = {}
     if recipe.cascade.parts_too:
-        parts |= {f"detector-{stage.name}-alone": [(stage, network)] for stage, network in both}
-    parts["detector"] = both if recipe.cascade.enabled else both[-1:]  # last: where it is, the run is done
+        chosen |= {f"{layout.DETECTOR}-{name}-alone": (name,) for name in trained}
+    names = tuple(trained)
+    chosen[layout.DETECTOR] = names if recipe.cascade.enabled else names[-1:]  # last: where it is, the run is done
     made: dict[str, Detector] = {}
     target = store.load_target()
-    for folder, stages in parts.items():
+    for folder, stages in chosen.items():
         config = DetectorConfig(
             made_by="mitosieve recipe chsnet",
             frame=recipe.frame,
             proposer=recipe.cascade.proposer,
-            stages=tuple(stage for stage, _ in stages),
+            stages=tuple(Stage(name=name, network=recipe.network, patch_px=recipe.windows.patch_px) for name in stages),
             merge_um=recipe.cascade.merge_um,
             keep_above=recipe.cascade.keep_above,
             stain_target=None if target is None else target.to_json(),
         )
-        untuned = Detector(config=config, networks=tuple((network,) for _, network in stages))
-        made[folder] = tuned(
-            job,
-            folder,
-            untuned,
-            gate=recipe.cascade.screening_threshold,
-            last=recipe.cascade.refined_threshold,
-        )
-    return made["detector"]
+        detector = Detector(config=config, networks=tuple((trained[name],) for name in stages))
+        made[folder] = choose_thresholds(job, folder, detector, _rule_of(recipe, stages))
+    return made[layout.DETECTOR]
 
 
-def _stages(recipe: ChsNetRecipe, screening: nn.Module, refined: nn.Module | None) -> list[tuple[Stage, nn.Module]]:
-    def stage(name: str, threshold: float) -> Stage:
-        return Stage(name=name, network=recipe.network, patch_px=recipe.windows.patch_px, threshold=threshold)
-
-    asked = recipe.cascade
-    gate = min(GATES) if asked.screening_threshold == "validation" else asked.screening_threshold
-    stages = [(stage("screening", gate), screening)]
-    if refined is not None:
-        last = 0.5 if asked.refined_threshold == "validation" else asked.refined_threshold
-        stages.append((stage("refined", last), refined))
-    return stages
+def _rule_of(recipe: ChsNetRecipe, stages: tuple[str, ...]) -> ThresholdRule:
+    """The screening network alone operates at its gate, unless validation is asked."""
+    rule = recipe.thresholds
+    if stages == (layout.SCREENING,) and rule.operating != "validation":
+        return rule.model_copy(update={"operating": rule.gate})
+    return rule

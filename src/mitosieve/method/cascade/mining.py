@@ -1,18 +1,16 @@
 """Offline hard example mining: background that a first network takes for figures (Ma et al. 2018, section 3.2)."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from mitosieve.run import layout
 from mitosieve.run.folder import write_json
-from mitosieve.run.seed import derive_generator
-from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.pool import PatchPool, screening_table
+from mitosieve.train import Job, PatchPool, PoolScores, inner_parts
 
 
 class MiningConfig(BaseModel):
@@ -34,8 +32,8 @@ Apart = Callable[[str, NDArray[np.bool_]], nn.Module]
 """(name, which rows it may learn from) -> a screening network trained on those alone."""
 
 
-def mine_false_positives(  # noqa: PLR0913 - what two methods have in common
-    config: MiningConfig, job: Job, pool: PatchPool, ledger: Ledger, screening: nn.Module, train_apart: Apart, seed: int
+def mine_false_positives(
+    config: MiningConfig, job: Job, pool: PatchPool, screening: nn.Module, train_apart: Apart, seed: int
 ) -> NDArray[np.intp]:
     """Score every training patch and choose the background scored above the threshold, as rows of the index.
 
@@ -43,45 +41,54 @@ def mine_false_positives(  # noqa: PLR0913 - what two methods have in common
         config: threshold, and whose scores.
         job: of the run; its folder keeps the scores.
         pool: training patches as the screening network sees them.
-        ledger: gets the scores.
         screening: trained on all of the pool.
         train_apart: trains a network without some rows; asked only for out-of-fold scores.
         seed: of the run.
     """
-    path = job.file("mining.json")
-    if path.exists() and (saved := job.file("ledger-mining.parquet")).exists():
-        ledger.restore(Ledger.load(saved).arrays())
+    path, scores_path = job.file(layout.MINING), job.file(layout.MINING_SCORES)
+    if path.exists() and scores_path.exists():
+        score = PoolScores.load(scores_path, pool.index.patch_id).score
     else:
-        for rows, network in _parts(config, job, pool, screening, train_apart, seed):
-            ledger.record_mined(rows, pool.score(network, rows, job.compute, job.progress))
-        ledger.save(job.file("ledger-mining.parquet"))
-        kept = screening_table(ledger.score_mined[pool.figures], ledger.score_mined[pool.background], config.threshold)
+        score = np.full(len(pool.index), np.nan, dtype=np.float32)
+        for rows, network in _scorers(config, job, pool, screening, train_apart, seed):
+            score[rows] = pool.score(network, rows, job.compute, job.progress)
+        PoolScores(patch_id=pool.index.patch_id, score=score).save(scores_path)
+        kept = screening_table(score[pool.figures], score[pool.background], config.threshold)
         network = "screening" if config.scores == "in-sample" else "inner screening networks"
         write_json(path, {"rounds": [{"network": network, "scores": config.scores, **kept}]})
-    background = pool.background
-    return background[ledger.score_mined[background] > config.threshold]
+    return pool.background[score[pool.background] > config.threshold]
 
 
-def _parts(
+def _scorers(
     config: MiningConfig, job: Job, pool: PatchPool, screening: nn.Module, train_apart: Apart, seed: int
 ) -> Sequence[tuple[NDArray[np.intp], nn.Module]]:
     """Which rows are scored by which network: all by the screening network, or each by one that has not seen it."""
     if config.scores == "in-sample" or not config.enabled:
         return [(np.arange(len(pool.index)), screening)]
-    part_of = _inner_folds(config.folds, job, pool, seed)
+    part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
     return [
-        (np.flatnonzero(part_of == number), train_apart(f"screening without part {number + 1}", part_of != number))
+        (np.flatnonzero(part == number), train_apart(f"screening without part {number + 1}", part != number))
         for number in range(config.folds)
     ]
 
 
-def _inner_folds(folds: int, job: Job, pool: PatchPool, seed: int) -> NDArray[np.int64]:
-    """Inner fold of each row: cases dealt round, or slides where there are fewer cases than folds."""
-    slides = pool.index.slide_id
-    case = {entry.slide_id: entry.case_id for entry in job.cohort.slides}
-    group = np.array([case[str(slide_id)] for slide_id in slides])
-    if len(np.unique(group)) < folds:
-        group = slides
-    names = derive_generator(seed, "inner folds").permutation(np.unique(group))
-    number = {name: i % folds for i, name in enumerate(names)}
-    return np.array([number[name] for name in group], dtype=np.int64)
+def screening_table(
+    score_figures: NDArray[np.floating], score_background: NDArray[np.floating], threshold: float
+) -> dict[str, Any]:
+    """What a screening network keeps of its training patches: a row of the paper's table 2.
+
+    "Positive" are figure variants, "negative" background windows; a score above `threshold` is kept (section 3.1.1).
+    """
+    tp, fp = int((score_figures > threshold).sum()), int((score_background > threshold).sum())
+    fn, tn = len(score_figures) - tp, len(score_background) - fp
+    return {
+        "threshold": threshold,
+        "TP": tp,
+        "FN": fn,
+        "FP": fp,
+        "TN": tn,
+        "recall_positive": tp / max(1, tp + fn),
+        "recall_negative": tn / max(1, tn + fp),
+        "precision": tp / max(1, tp + fp),
+        "F1": 2 * tp / max(1, 2 * tp + fp + fn),
+    }

@@ -5,8 +5,7 @@ second network at full resolution, thresholds. Ours; the mining, its threshold a
 of Ma et al., ACML 2018.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,34 +13,35 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from mitosieve.annotation import Label
-from mitosieve.cohort.cohort import SlideEntry
-from mitosieve.errors import CohortError
 from mitosieve.method.cascade.mining import MiningConfig, mine_false_positives
 from mitosieve.network.loss import LossConfig
-from mitosieve.network.registry import NetworkConfig
+from mitosieve.network.registry import NetworkConfig, build_network
 from mitosieve.network.swift import SwiftConfig
 from mitosieve.patch.augment.variant import AugmentConfig
 from mitosieve.patch.frames import FrameConfig, FrameStore
-from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import PatchReader, margin_for
+from mitosieve.patch.reader import margin_for
 from mitosieve.patch.view import View
-from mitosieve.run.folder import write_json
-from mitosieve.run.seed import derive_generator
+from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.loop import TrainConfig
-from mitosieve.train.pool import PatchPool, render_frames
-from mitosieve.train.proposals import TruthConfig, propose, sort_proposals
-from mitosieve.train.stage import GATES, StageTask, train_stage, tuned
+from mitosieve.train import (
+    Job,
+    PatchPool,
+    Pools,
+    ProposalRule,
+    ThresholdRule,
+    TrainConfig,
+    TruthConfig,
+    choose_thresholds,
+    classification,
+    curve_rows,
+    fresh,
+    learn,
+    places_of_fold,
+    render_frames,
+)
 
-VALIDATION_NEGATIVES = 2000
-"""Proposals of the validation cases that the curves are drawn from, beside all that are figures."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
@@ -81,22 +81,23 @@ class SwiftRecipe(BaseModel):
     )
     refined_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
     """Figures : background : false positives in a batch of the refined network."""
-    screening_threshold: Share | Literal["validation"] = "validation"
-    refined_threshold: Share | Literal["validation"] = "validation"
+    thresholds: ThresholdRule = ThresholdRule()
+    curve_background: int = Field(default=2000, ge=1)
+    """Proposals of the validation cases that the curves are drawn from, beside all that are figures."""
     merge_um: float = Field(default=7.5, ge=0, le=100)
     """See `DetectorConfig.merge_um`."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
 
+    @property
+    def parts(self) -> dict[str, StageRecipe]:
+        """The networks by name, in the order of a slide's way."""
+        return {layout.SCREENING: self.screening, layout.REFINED: self.refined}
 
-@dataclass(frozen=True, kw_only=True)
-class _Patches:
-    """The same proposals as each network sees them."""
-
-    train: dict[str, PatchPool]
-    validation: dict[str, PatchPool]
-    validation_rows: NDArray[np.intp]
-    ledger: Ledger
-    store: FrameStore
+    @property
+    def plan(self) -> Plan:
+        """How proposals are named."""
+        views = tuple(part.view for part in self.parts.values())
+        return Plan(frame=self.frame, proposer=self.proposer, views=views, reach_um=0.0, stain_target=None)
 
 
 def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
@@ -107,160 +108,108 @@ def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
+    stores = {name: frame_store(recipe, job, name) for name in recipe.parts}
     with job.timed("proposals"):
-        patches = gather_proposals(recipe, job)
+        pools = gather_proposals(recipe, job, stores)
     with job.timed("screening network"):
-        screening = train_screening(recipe, job, patches)
+        screening = train_screening(recipe, job, pools)
     with job.timed("hard example mining"):
-        mined = mine(recipe, job, patches, screening)
+        mined = mine(recipe, job, pools, screening)
     with job.timed("refined network"):
-        refined = train_refined(recipe, job, patches, mined)
-    patches.ledger.save(job.file("ledger.parquet"))
+        refined = train_refined(recipe, job, pools, mined)
     with job.timed("thresholds on validation"):
-        return assemble(recipe, job, patches.store, screening, refined)
+        return assemble(recipe, job, stores[layout.SCREENING], screening, refined)
 
 
-def gather_proposals(recipe: SwiftRecipe, job: Job) -> _Patches:
-    """Stain-normalised frames at both resolutions, and the proposals of train and validation slides."""
-    parts = {"screening": recipe.screening, "refined": recipe.refined}
-    stores: dict[str, FrameStore] = {}
-    for name, part in parts.items():
-        config = recipe.frame.model_copy(update={"mpp": part.view.mpp_in(recipe.frame.mpp)})
-        margin = margin_for(part.view.patch_px, part.augment.translate_px)
-        stores[name] = FrameStore(job.file(f"frames/{name}"), config, margin_px=margin)
+def frame_store(recipe: SwiftRecipe, job: Job, name: str) -> FrameStore:
+    """Where the stain-normalised frames of one network's resolution are."""
+    part = recipe.parts[name]
+    config = recipe.frame.model_copy(update={"mpp": part.view.mpp_in(recipe.frame.mpp)})
+    margin = margin_for(part.view.patch_px, part.augment.translate_px)
+    return FrameStore(job.file(f"{layout.FRAMES}/{name}"), config, margin_px=margin)
+
+
+def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore]) -> dict[str, Pools]:
+    """Frames at both resolutions, and the proposals of train and validation slides as each network sees them."""
     render_frames(job, *stores.values())
-    indices = {
-        "train": _index(recipe, job, job.fold.train),
-        "validation": _index(recipe, job, job.fold.validation),
+    found = places_of_fold(job, ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False))
+    validation = found["validation"]
+    figures = validation.index.label.nonzero()[0]
+    rows = curve_rows(validation, figures, background=recipe.curve_background, seed=recipe.seed)
+    return {
+        name: Pools(
+            train=PatchPool.of_places(found["train"], stores[name], part.view, job.cohort),
+            validation=PatchPool.of_places(validation, stores[name], part.view, job.cohort),
+            curve_rows=rows,
+        )
+        for name, part in recipe.parts.items()
     }
-    pools = {
-        which: {name: _pool(index, stores[name], parts[name].view, job) for name in parts}
-        for which, index in indices.items()
-    }
-    write_json(job.file("patches.json"), {which: index.count() for which, index in indices.items()})
-    validation = pools["validation"]["screening"]
-    chosen = derive_generator(recipe.seed, "validation proposals").permutation(validation.background)
-    return _Patches(
-        train=pools["train"],
-        validation=pools["validation"],
-        validation_rows=np.sort(np.concatenate([validation.figures, chosen[:VALIDATION_NEGATIVES]])),
-        ledger=Ledger.of(indices["train"].patch_id),
-        store=stores["screening"],
-    )
 
 
-def _pool(index: PatchIndex, store: FrameStore, view: View, job: Job) -> PatchPool:
-    mpp_l0 = {entry.slide_id: entry.mpp for entry in job.cohort.slides}
-    return PatchPool(index=index, reader=PatchReader(index, store, mpp_l0, patch_px=view.patch_px), view=view)
-
-
-def _index(recipe: SwiftRecipe, job: Job, cases: tuple[str, ...]) -> PatchIndex:
-    """Proposals of the labelled slides of `cases`, each a figure or background.
-
-    Raises:
-        CohortError: there is no figure, or no background, among them.
-    """
-    entries = [entry for entry in job.cohort.of_cases(cases).slides if entry.labelled]
-    pieces: list[PatchIndex] = []
-    for number, entry in enumerate(entries, start=1):
-        pieces += _proposals_of(recipe, job, entry)
-        if job.progress is not None:
-            job.progress("proposals", number, len(entries))
-    index = PatchIndex.concatenate(pieces) if pieces else None
-    for origin in (Origin.FIGURE, Origin.BACKGROUND):
-        if index is None or len(index.with_origin(origin)) == 0:
-            raise CohortError(
-                f"the cases {', '.join(cases)} have no proposal that is {origin.value} to learn from",
-                where=job.cohort.folder,
-                remedy="move a case with labelled figures into this part of the fold",
-            )
-    assert index is not None
-    return index
-
-
-def _proposals_of(recipe: SwiftRecipe, job: Job, entry: SlideEntry) -> Iterator[PatchIndex]:
-    """Figures, then background, of one slide, as detection will see them; inside its ROI, outside nothing is known."""
-    views = (recipe.screening.view, recipe.refined.view)
-    plan = Plan(frame=recipe.frame, proposer=recipe.proposer, views=views, reach_um=0.0, stain_target=None)
-    center_l0 = propose(job.cohort, entry, plan).center_l0
-    figures_l0 = job.cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
-    is_figure, is_background = sort_proposals(center_l0 * entry.mpp, figures_l0 * entry.mpp, recipe.truth)
-    for mine, origin in ((is_figure, Origin.FIGURE), (is_background, Origin.BACKGROUND)):
-        yield PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0[mine], origin=origin, mpp=recipe.frame.mpp)
-
-
-def train_screening(recipe: SwiftRecipe, job: Job, patches: _Patches) -> nn.Module:
+def train_screening(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools]) -> nn.Module:
     """The first network: sees every proposal, small and coarse; keeps nearly all figures."""
-    pool = patches.train["screening"]
-    kinds = {"figures": pool.figures, "background": pool.background}
+    every_row = np.ones(len(pools[layout.SCREENING].train.places), dtype=bool)
+    return learn_screening(recipe, job, pools, layout.SCREENING, every_row)
+
+
+def learn_screening(
+    recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], name: str, seen: NDArray[np.bool_]
+) -> nn.Module:
+    """A screening network that learns from the rows `seen` (N,) of the training pool alone."""
+    pool = pools[layout.SCREENING].train
+    kinds = {"figures": pool.figures[seen[pool.figures]], "background": pool.background[seen[pool.background]]}
     ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
-    return train_stage(_task(recipe, patches, "screening", "screening", kinds, ratio), job)
+    return _learn(recipe, job, name, pools[layout.SCREENING], kinds, ratio)
 
 
-def mine(recipe: SwiftRecipe, job: Job, patches: _Patches, screening: nn.Module) -> NDArray[np.intp]:
+def mine(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], screening: nn.Module) -> NDArray[np.intp]:
     """Background that the first network takes for figures, as rows of the index."""
-    pool = patches.train["screening"]
-
-    def train_apart(name: str, seen: NDArray[np.bool_]) -> nn.Module:
-        kinds = {"figures": pool.figures[seen[pool.figures]], "background": pool.background[seen[pool.background]]}
-        ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
-        apart = replace(patches, ledger=Ledger.of(pool.index.patch_id))
-        return train_stage(_task(recipe, apart, "screening", name, kinds, ratio), job)
-
-    return mine_false_positives(recipe.mining, job, pool, patches.ledger, screening, train_apart, recipe.seed)
+    train_apart = partial(learn_screening, recipe, job, pools)
+    pool = pools[layout.SCREENING].train
+    return mine_false_positives(recipe.mining, job, pool, screening, train_apart, recipe.seed)
 
 
-def train_refined(recipe: SwiftRecipe, job: Job, patches: _Patches, mined: NDArray[np.intp]) -> nn.Module:
+def train_refined(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], mined: NDArray[np.intp]) -> nn.Module:
     """The second network: sees what the first lets through; figures, background and false positives as 1 : 1 : 3."""
-    pool = patches.train["refined"]
+    pool = pools[layout.REFINED].train
     kinds = {"figures": pool.figures, "background": pool.background}
     ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
     if recipe.mining.enabled:
         kinds["false positives"] = mined
         ratio = dict(zip(kinds, recipe.refined_ratio, strict=True))
-    return train_stage(_task(recipe, patches, "refined", "refined", kinds, ratio), job)
+    return _learn(recipe, job, layout.REFINED, pools[layout.REFINED], kinds, ratio)
 
 
-def _task(
+def _learn(
     recipe: SwiftRecipe,
-    patches: _Patches,
-    stage: Literal["screening", "refined"],
+    job: Job,
     name: str,
+    pools: Pools,
     kinds: dict[str, NDArray[np.intp]],
     ratio: dict[str, float],
-) -> StageTask:
-    part = recipe.screening if stage == "screening" else recipe.refined
-    return StageTask(
-        name=name,
-        network=part.network,
-        config=part.train,
+) -> nn.Module:
+    part = recipe.refined if name == layout.REFINED else recipe.screening
+    lesson = classification(
+        name,
+        fresh(lambda: build_network(part.network), recipe.seed, name),
+        pools,
+        kinds,
+        ratio=ratio,
+        schedule=part.train,
         loss=recipe.loss,
         augment=part.augment,
-        pool=patches.train[stage],
-        rows=kinds,
-        ratio=ratio,
-        validation=patches.validation[stage],
-        validation_rows=patches.validation_rows,
-        ledger=patches.ledger,
+        compute=job.compute,
         seed=recipe.seed,
     )
+    return learn(lesson, job)
 
 
 def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module) -> Detector:
-    """Proposer and both networks as one detector, thresholds from the validation cases where the recipe says so."""
-    gate = min(GATES) if recipe.screening_threshold == "validation" else recipe.screening_threshold
-    last = 0.5 if recipe.refined_threshold == "validation" else recipe.refined_threshold
+    """Proposer and both networks as one detector, thresholds by the recipe's rule."""
     target = store.load_target()
     stages = tuple(
-        Stage(
-            name=name,
-            network=part.network,
-            threshold=threshold,
-            turns=part.turns,
-            turn_above=part.turn_above,
-            **part.view.model_dump(),
-        )
-        for name, part, threshold in (("screening", recipe.screening, gate), ("refined", recipe.refined, last))
+        Stage(name=name, network=part.network, turns=part.turns, turn_above=part.turn_above, **part.view.model_dump())
+        for name, part in recipe.parts.items()
     )
     config = DetectorConfig(
         made_by="mitosieve recipe swift",
@@ -271,5 +220,5 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
         keep_above=recipe.keep_above,
         stain_target=None if target is None else target.to_json(),
     )
-    untuned = Detector(config=config, networks=((screening,), (refined,)))
-    return tuned(job, "detector", untuned, gate=recipe.screening_threshold, last=recipe.refined_threshold)
+    detector = Detector(config=config, networks=((screening,), (refined,)))
+    return choose_thresholds(job, layout.DETECTOR, detector, recipe.thresholds)

@@ -1,108 +1,77 @@
 """The last stage of DASC (SDSCL) and what an audit needs beside it: out-of-fold scores and features of all labels."""
 
 from collections.abc import Callable
-from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from mitosieve.errors import FrameError, TrainingError
-from mitosieve.method.dasc.course import Course, Lesson, whole_epochs
+from mitosieve.errors import TrainingError
+from mitosieve.method.dasc.course import Course
 from mitosieve.method.dasc.negatives import CROSS_ENTROPY
 from mitosieve.method.dasc.objectives import ContrastObjective, SdsclConfig
 from mitosieve.method.dasc.verdicts import Verdicts
 from mitosieve.network.compute import Compute
 from mitosieve.network.resnet import ContrastNet, ResNetCam
 from mitosieve.patch.augment.distortion import Distortion
-from mitosieve.run.folder import reading, write_atomic
-from mitosieve.run.seed import derive_generator
-from mitosieve.train.loop import TrainConfig
-from mitosieve.train.objective import Supervised
-from mitosieve.train.pool import SCORED_AT_ONCE, validation_judge
-from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
+from mitosieve.run import layout
+from mitosieve.run.folder import write_atomic
+from mitosieve.train import (
+    SCORED_AT_ONCE,
+    EpochSampler,
+    Lesson,
+    PoolScores,
+    RatioSampler,
+    Supervised,
+    balancing_repeats,
+    inner_parts,
+    learn,
+    validation_curve,
+)
 
 
-class ContrastStage(BaseModel):
-    """Contrastive training: its loss and schedule."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool = True
-    """Off: plain cross-entropy of the same labels in as many steps; the location loss stays."""
-    stages: Annotated[int, Field(ge=1, le=4)] = 3
-    loss: SdsclConfig = SdsclConfig()
-    train: TrainConfig = TrainConfig(batch_size=128, epochs=99, rates=((0.0, 1e-4),))
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ContrastStage":
-        whole_epochs(self.train, warm_up=self.loss.warm_up if self.enabled else 0)
-        return self
-
-
-class OutOfFoldStage(BaseModel):
-    """Networks that score labels of slides they have not seen, for the audit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool = True
-    parts: int = Field(default=3, ge=2, le=20)
-    """By case; by slide where there are fewer cases."""
-    stages: Annotated[int, Field(ge=1, le=4)] = 3
-    train: TrainConfig = TrainConfig(batch_size=128, epochs=25, rates=((0.0, 1e-4),))
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "OutOfFoldStage":
-        whole_epochs(self.train)
-        return self
-
-
-def train_contrast(stage: ContrastStage, course: Course, found: Verdicts) -> ContrastNet:
+def train_contrast(course: Course, found: Verdicts) -> ContrastNet:
     """Stage SDSCL: batches hold both classes alike; every sample is seen twice, under two strong distortions.
 
     An epoch has as many steps as the kept labels have batches, so the rarer class is seen more than once in it, as in
     the public code.
     """
-    epochs = whole_epochs(stage.train)
+    recipe, stage, seed = course.recipe, course.recipe.contrast, course.recipe.seed
+    epochs = stage.train.whole_epochs()
     kept = np.flatnonzero(found.kept)
-    figures, others = (kept[course.label[kept] == value] for value in (1, 0))
-    if len(figures) == 0 or len(others) == 0:
+    kinds = {name: kept[course.label[kept] == value] for name, value in (("figures", 1), ("others", 0))}
+    if not all(len(rows) for rows in kinds.values()):
         raise TrainingError(
-            f"of {len(figures)} figures and {len(others)} other labels nothing can be learned",
+            f"of {len(kinds['figures'])} figures and {len(kinds['others'])} other labels nothing can be learned",
             where=course.file(""),
             remedy="raise memory.verdict.noise_share, or look at the verdicts",
         )
     per_epoch = -(-len(kept) // stage.train.batch_size)
-    loss = stage.loss if stage.enabled else _plain(stage.loss, epochs)
     objective = ContrastObjective(
-        config=loss,
+        config=stage.loss if stage.enabled else _plain(stage.loss, epochs),
         label=course.label,
         level=found.level,
         is_figure=course.label == 1,
         embed=lambda network, rows: embed(network, course, rows),
         rows=kept,
         steps_per_epoch=per_epoch,
-        patch_px=course.network.input_px,
-        seed=course.seed,
+        patch_px=recipe.network.input_px,
+        seed=seed,
     )
-    pools = {"figures": figures, "others": others}
+    config, pools = course.shape(stage.stages), course.pools
+    sampler = RatioSampler(kinds, dict.fromkeys(kinds, 1.0), batch_size=stage.train.batch_size, seed=seed)
     lesson = Lesson(
-        stage="classifier",
-        sampler=RatioSampler(
-            pools, {"figures": 1.0, "others": 1.0}, batch_size=stage.train.batch_size, seed=course.seed
-        ),
-        augments=(course.strong, course.strong),
-        target=course.label,
+        name=course.name_of("classifier"),
+        network=course.fresh(lambda: ContrastNet(config), "classifier"),
+        feed=course.feed("classifier", sampler, (recipe.strong, recipe.strong), course.label),
         steps=epochs * per_epoch,
-        config=stage.train,
+        schedule=stage.train,
         objective=objective,
-        validate=validation_judge(course.validation, course.validation_rows, CROSS_ENTROPY, course.job.compute),
+        seed=seed,
+        validate=validation_curve(pools.validation, pools.curve_rows, CROSS_ENTROPY, course.job.compute),
     )
-    config = course.shape(stage.stages)
-    return course.trained(course.fresh(lambda: ContrastNet(config), "classifier"), lesson)
+    return learn(lesson, course.job)
 
 
 def _plain(loss: SdsclConfig, epochs: int) -> SdsclConfig:
@@ -126,14 +95,14 @@ def _parts(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 
 
 def _projected(network: nn.Module, course: Course, rows: NDArray[np.intp], compute: Compute) -> NDArray[np.float32]:
-    images = course.pool.images(rows, Distortion.plain(len(rows)))
+    images = course.pools.train.images(rows, Distortion.plain(len(rows)))
     half = compute.precision == "bf16-mixed"
     with torch.no_grad(), torch.autocast(compute.device, torch.bfloat16, enabled=half):
         project: Callable[..., torch.Tensor] = network.project  # pyright: ignore[reportAssignmentType] - a ContrastNet
         return project(compute.to_tensor(images)).float().cpu().numpy()
 
 
-def score_out_of_fold(stage: OutOfFoldStage, course: Course) -> NDArray[np.float32]:
+def score_out_of_fold(course: Course) -> NDArray[np.float32]:
     """Probability of "mitotic figure" of each label, (N,), by a network that has not seen its case (or slide).
 
     All labels are learned from as they are marked: this is what other tools for label errors start from.
@@ -143,70 +112,61 @@ def score_out_of_fold(stage: OutOfFoldStage, course: Course) -> NDArray[np.float
         FormatError: scores of an earlier run are broken.
         FrameError: they are of another patch index.
     """
-    path = course.file("out-of-fold.parquet")
+    patch_id, path = course.labels.index.patch_id, course.file(layout.OUT_OF_FOLD)
     if path.exists():
-        with reading(path):
-            table = pd.read_parquet(path)
-            score, of = table["score"].to_numpy(dtype=np.float32), table["patch_id"].to_numpy()
-        if not np.array_equal(of, course.labels.index.patch_id):
-            raise FrameError("the scores are of another patch index", where=path, remedy="train into a new folder")
-        return score
-    part_of = inner_parts(course, stage.parts)
+        return PoolScores.load(path, patch_id).score
+    part = label_parts(course)
     score = np.full(len(course.labels), np.nan, dtype=np.float32)
-    for part in np.unique(part_of).tolist():
-        rows = np.flatnonzero(part_of != part)
-        sampler = EpochSampler(
-            rows,
-            repeats=balancing_repeats(course.label[rows]),
-            batch_size=stage.train.batch_size,
-            seed=course.seed,
-            purpose=f"out of fold {part + 1}",
-        )
-        config = course.shape(stage.stages)
-        name = f"without part {part + 1}"
-        lesson = Lesson(
-            stage=name,
-            sampler=sampler,
-            augments=(course.strong,),
-            target=course.label,
-            steps=whole_epochs(stage.train) * sampler.steps_per_epoch,
-            config=stage.train,
-            objective=Supervised(CROSS_ENTROPY),
-        )
-        network = course.trained(course.fresh(lambda config=config: ResNetCam(config), name), lesson)
-        mine = np.flatnonzero(part_of == part)
-        score[mine] = course.pool.score(network, mine, course.job.compute)
-    table = pd.DataFrame({"patch_id": course.labels.index.patch_id, "score": score})
-    write_atomic(path, lambda file: table.to_parquet(file, index=False, compression="zstd"))
+    for number in np.unique(part).tolist():
+        network = learn(_without_part(course, number + 1, np.flatnonzero(part != number)), course.job)
+        held_out = np.flatnonzero(part == number)
+        score[held_out] = course.pools.train.score(network, held_out, course.job.compute)
+    PoolScores(patch_id=patch_id, score=score).save(path)
     return score
 
 
-def inner_parts(course: Course, parts: int) -> NDArray[np.int64]:
-    """Inner part of each label, (N,): cases dealt round, or slides where there are fewer cases than parts.
+def _without_part(course: Course, number: int, rows: NDArray[np.intp]) -> Lesson[ResNetCam]:
+    """The lesson of a network that learns from `rows` alone."""
+    stage, name = course.recipe.out_of_fold, f"without part {number}"
+    sampler = EpochSampler(
+        rows,
+        repeats=balancing_repeats(course.label[rows]),
+        batch_size=stage.train.batch_size,
+        seed=course.recipe.seed,
+        purpose=f"out of fold {number}",
+    )
+    config = course.shape(stage.stages)
+    return Lesson(
+        name=course.name_of(name),
+        network=course.fresh(lambda: ResNetCam(config), name),
+        feed=course.feed(name, sampler, (course.recipe.strong,), course.label),
+        steps=stage.train.whole_epochs() * sampler.steps_per_epoch,
+        schedule=stage.train,
+        objective=Supervised(CROSS_ENTROPY),
+        seed=course.recipe.seed,
+    )
+
+
+def label_parts(course: Course) -> NDArray[np.int64]:
+    """Inner part of each label, (N,): see `inner_parts`.
 
     Raises:
         TrainingError: a part leaves a class without labels.
     """
-    slides = course.labels.index.slide_id
-    case = {entry.slide_id: entry.case_id for entry in course.job.cohort.slides}
-    group = np.array([case[str(slide_id)] for slide_id in slides])
-    if len(np.unique(group)) < parts:
-        group = slides
-    names = derive_generator(course.seed, "inner parts").permutation(np.unique(group))
-    number = {name: i % parts for i, name in enumerate(names)}
-    part_of = np.array([number[name] for name in group], dtype=np.int64)
-    if any(len(np.unique(course.label[part_of != part])) < 2 for part in np.unique(part_of)):
+    parts = course.recipe.out_of_fold.parts
+    part = inner_parts(course.labels.index.slide_id, course.job.cohort.case_of, parts, course.recipe.seed)
+    if any(len(np.unique(course.label[part != number])) < 2 for number in np.unique(part)):
         raise TrainingError(
             f"{parts} inner parts are too many: without one of them no figure, or nothing else, is left",
             where=course.job.cohort.folder,
             remedy="use fewer out_of_fold.parts, add training slides, or give out_of_fold.enabled = false",
         )
-    return part_of
+    return part
 
 
 def save_embedding(network: ContrastNet, course: Course) -> None:
     """Write embedding.npz: unit vectors of all labels, for their neighbours in an audit."""
-    path = course.file("embedding.npz")
+    path = course.file(layout.EMBEDDING)
     if not path.exists():
         z = embed(course.job.compute.place(network), course, np.arange(len(course.labels))).astype(np.float16)
         write_atomic(path, lambda file: np.savez(file, patch_id=course.labels.index.patch_id, z=z))

@@ -1,4 +1,4 @@
-"""What the stages of DASC share on one way through the method: labels, pixels, distortions, and where files go."""
+"""One way through the stages of DASC: a recipe on one set of labels, and where its files go."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -7,52 +7,38 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from mitosieve.geometry import px_from_um
-from mitosieve.method.dasc.labels import Labels
+from mitosieve.method.dasc.recipe import DascRecipe
 from mitosieve.network.resnet import ResNetBody, ResNetConfig, load_public_weights
 from mitosieve.patch.augment.distortion import DistortionConfig
-from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.loop import TrainConfig, Training
-from mitosieve.train.objective import Objective
-from mitosieve.train.pool import PatchPool
-from mitosieve.train.stage import Network, fresh, train_kept
-from mitosieve.train.views import Sampler, ViewsFeed
+from mitosieve.run import layout
+from mitosieve.train import Feed, Job, Network, Places, Pools, Sampler, fresh
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """One way through the stages, on one set of labels.
+    """One way through the stages: the method itself, or a control of it.
 
     Attributes:
+        recipe: of this way.
         job: of the run.
         folder: in the run, where this way's files are; empty is the run itself.
-        labels: what is learned from; rows of all arrays are its rows.
-        pool: their pixels.
-        validation: figures, imposters and candidates of the validation slides, for curves.
-        validation_rows: which of them.
-        network: shape; each stage has a depth of its own.
-        weak, strong: the two kinds of distortion.
-        initial: safetensors file with the body's first weights; None is random ones.
-        seed: of the run.
+        pools: `pools.train` holds the chosen labels; rows of all arrays are theirs.
     """
 
+    recipe: DascRecipe
     job: Job
     folder: str
-    labels: Labels
-    pool: PatchPool
-    validation: PatchPool
-    validation_rows: NDArray[np.intp]
-    network: ResNetConfig
-    weak: DistortionConfig
-    strong: DistortionConfig
-    initial: Path | None
-    seed: int
+    pools: Pools
+
+    @property
+    def labels(self) -> Places:
+        """What is learned from."""
+        return self.pools.train.places
 
     @property
     def label(self) -> NDArray[np.int8]:
+        """(N,) 1 for a figure, 0 for anything else."""
         return self.labels.index.label
 
     def file(self, name: str) -> Path:
@@ -62,75 +48,39 @@ class Course:
         """The run's clock for a part of this way."""
         return self.job.timed(f"{self.folder}: {part}" if self.folder else part)
 
+    def name_of(self, stage: str) -> str:
+        """What a stage's lesson is called in files."""
+        return f"{self.folder}/{stage}" if self.folder else stage
+
     def shape(self, stages: int) -> ResNetConfig:
         """The network's shape with so many stages."""
-        return self.network.model_copy(update={"stages": stages})
+        return self.recipe.network.model_copy(update={"stages": stages})
 
     def fresh(self, build: Callable[[], Network], stage: str) -> Network:
         """A network with the initial weights of this stage: the same on every way through the method."""
-        return begun(fresh(build, self.seed, stage), self.initial)
+        return begun(fresh(build, self.recipe.seed, stage), self.recipe.initial)
 
-    def trained(self, network: Network, lesson: "Lesson") -> Network:
-        """Train a network and keep it; or take it from the run."""
-        side = self.network.input_px
-        feed = ViewsFeed(
-            name=lesson.stage,
-            pool=self.pool,
-            sampler=lesson.sampler,
-            augments=lesson.augments,
-            target=lesson.target,
-            offset_px=np.array([px_from_um(1, self.labels.index.mpp)]) * self.labels.offset_um,
-            seed=self.seed,
+    def feed(
+        self, stage: str, sampler: Sampler, augments: tuple[DistortionConfig, ...], target: NDArray[np.number]
+    ) -> Feed:
+        """Batches of labels, each seen once a distortion; its random streams are the same on every way."""
+        return Feed(
+            pool=self.pools.train,
+            sampler=sampler,
+            augments=augments,
+            streams=tuple(f"{stage} view {number}" for number in range(1, len(augments) + 1)),
+            target=target,
+            seed=self.recipe.seed,
+            places=True,
         )
-        assert self.pool.view.patch_px == side
-        training = Training(
-            name=f"{self.folder}/{lesson.stage}" if self.folder else lesson.stage,
-            folder=self.job.run.path,
-            feed=feed,
-            steps=lesson.steps,
-            config=lesson.config,
-            objective=lesson.objective,
-            ledger=Ledger.of(self.labels.index.patch_id),
-            seed=self.seed,
-            compute=self.job.compute,
-            validate=lesson.validate,
-            progress=self.job.progress,
-        )
-        return train_kept(network, training, self.job, lesson.keep)
 
     def is_trained(self, stage: str) -> bool:
         """Whether the run holds the stage's network and all that was kept with it; its checkpoint is then removed."""
-        done = (self.job.file("networks") / self.folder / f"{stage}.safetensors").exists()
+        name = self.name_of(stage)
+        done = self.job.file(layout.weights_of(name)).exists()
         if done:  # a kill may have spared it
-            (self.job.file("checkpoint") / self.folder / f"{stage}.safetensors").unlink(missing_ok=True)
+            self.job.file(layout.checkpoint_of(name)).unlink(missing_ok=True)
         return done
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """One training of a course.
-
-    Attributes:
-        stage: names its files and random streams.
-        sampler: which rows a batch is made of.
-        augments: distortion of each view of a sample.
-        target: (N,) what is to be learned of each row.
-        steps: length.
-        config: schedule.
-        objective: what is made small.
-        validate: for the curves; None draws none.
-        keep: writes what the objective remembers, before the weights.
-    """
-
-    stage: str
-    sampler: Sampler
-    augments: tuple[DistortionConfig, ...]
-    target: NDArray[np.number]
-    steps: int
-    config: TrainConfig
-    objective: Objective
-    validate: Callable[[nn.Module], dict[str, float]] | None = None
-    keep: Callable[[], object] | None = None
 
 
 def begun(network: Network, initial: Path | None) -> Network:
@@ -144,24 +94,3 @@ def begun(network: Network, initial: Path | None) -> Network:
             if isinstance(module, ResNetBody):
                 load_public_weights(module, initial)
     return network
-
-
-def whole_epochs(config: TrainConfig, *, warm_up: int = 0) -> int:
-    """Number of epochs of a training that counts in them.
-
-    Args:
-        config: of the training.
-        warm_up: epochs at its start that do not count.
-
-    Raises:
-        ValueError: it is not a whole number, the length is given as patches, or the warm-up leaves nothing; for a
-            recipe's validator, so that it is said before anything is trained.
-    """
-    if config.patch_visits is not None or config.epochs != int(config.epochs):
-        raise ValueError(
-            "this stage counts by epochs: give train.epochs a whole number, and leave out train.patch_visits"
-        )
-    epochs = int(config.epochs)
-    if epochs <= warm_up:
-        raise ValueError(f"of {epochs} epochs {warm_up} are warm-up: raise train.epochs, or lower warm_up")
-    return epochs

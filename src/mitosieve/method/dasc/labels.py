@@ -1,26 +1,21 @@
-"""The labels that a training learns from: one place for each mark, and the places that are no figure by what is marked.
+"""The labels that DASC learns from: one place for each mark, and the places that are no figure by what is marked.
 
 Places are those that detection will propose, so training sees cells as detection will; a mark that nothing is proposed
 for keeps its own place.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.cohort import SlideEntry
-from mitosieve.errors import CohortError
+from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.run.folder import reading, write_atomic
 from mitosieve.sieve.plan import Plan
-from mitosieve.train.job import Job
-from mitosieve.train.proposals import propose
+from mitosieve.train import Places, propose
 
 
 class LabelConfig(BaseModel):
@@ -40,138 +35,48 @@ class LabelConfig(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
-    """Labelled places.
+class MarkRule:
+    """One place a mark, and every proposal that is surely no figure. A `PlaceRule`.
 
     Attributes:
-        index: origins FIGURE, IMPOSTER or BACKGROUND.
-        mark: (N,) int64 row of the cohort's annotations; -1 of BACKGROUND.
-        offset_um: (N, 2) from the place to the mark; 0 of BACKGROUND.
+        plan: of the detector to be.
+        config: distances.
     """
 
-    index: PatchIndex
-    mark: NDArray[np.int64]
-    offset_um: NDArray[np.float64]
+    plan: Plan
+    config: LabelConfig
 
-    def __len__(self) -> int:
-        return len(self.index)
+    def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
+        """Figures, imposters, background of one slide."""
+        config = self.config
+        proposed_l0 = propose(cohort, entry, self.plan).center_l0
+        proposed_um = proposed_l0 * entry.mpp
+        rows = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id)
+        marks = cohort.annotations[rows]
+        is_figure = marks.label == Label.MITOTIC_FIGURE.value
+        marks_um = marks.center_l0 * entry.mpp
+        figures_um = marks_um[is_figure]
+        used = is_figure | (_distance(marks_um, figures_um) >= config.apart_um)
+        taken = np.full(len(rows), -1)
+        taken[used] = nearest_free(marks_um[used], proposed_um, config.reach_um)
+        place_l0 = marks.center_l0.copy()
+        place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
+        astray = ~is_figure & (_distance(place_l0 * entry.mpp, figures_um) < config.apart_um)
+        place_l0[astray] = marks.center_l0[astray]
+        free = _distance(proposed_um, marks_um) > config.reach_um
+        free &= clear_of(proposed_um, figures_um, config)
 
-    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Labels":
-        return Labels(index=self.index[rows], mark=self.mark[rows], offset_um=self.offset_um[rows])
+        def of_marks(origin: Origin, chosen: NDArray[np.bool_]) -> Places:
+            index = self._index(entry, place_l0[chosen], origin)
+            offset = (marks.center_l0[chosen] - place_l0[chosen]) * entry.mpp
+            return Places.of_index(index, mark=rows[chosen].astype(np.int64), offset_um=offset)
 
-    @classmethod
-    def concatenate(cls, parts: "list[Labels]") -> "Labels":
-        """All rows of all parts, in their order; at least one part. Of rows of one place the first is kept."""
-        whole = cls(
-            index=PatchIndex.concatenate([part.index for part in parts]),
-            mark=np.concatenate([part.mark for part in parts]),
-            offset_um=np.concatenate([part.offset_um for part in parts]),
-        )
-        _, first = np.unique(whole.index.patch_id, return_index=True)
-        return whole[np.sort(first)]
+        background = Places.of_index(self._index(entry, proposed_l0[free], Origin.BACKGROUND))
+        imposters = of_marks(Origin.IMPOSTER, used & ~is_figure)
+        return Places.concatenate([of_marks(Origin.FIGURE, is_figure), imposters, background])
 
-    def with_origin(self, origin: Origin) -> NDArray[np.intp]:
-        """Rows of one origin, ascending."""
-        return self.index.with_origin(origin)
-
-    def table(self) -> pd.DataFrame:
-        """Columns patch_id, slide_id, x, y, origin, label, mark, offset_x_um, offset_y_um, mpp (of the patches)."""
-        index = self.index
-        return pd.DataFrame(
-            {
-                "patch_id": index.patch_id,
-                "slide_id": index.slide_id.astype(object),
-                "x": index.center_l0[:, 0],
-                "y": index.center_l0[:, 1],
-                "origin": index.origin.astype(object),
-                "label": index.label,
-                "mark": self.mark,
-                "offset_x_um": self.offset_um[:, 0],
-                "offset_y_um": self.offset_um[:, 1],
-                "mpp": index.mpp,
-            }
-        )
-
-    def save(self, path: Path) -> Path:
-        """Write as parquet; equal labels give equal bytes."""
-        table = self.table()
-        return write_atomic(path, lambda file: table.to_parquet(file, index=False, compression="zstd"))
-
-    @classmethod
-    def load(cls, path: Path) -> "Labels":
-        """Read what `save` wrote.
-
-        Raises:
-            FormatError: it is broken.
-        """
-        with reading(path):
-            table = pd.read_parquet(path)
-            index = PatchIndex(
-                patch_id=table["patch_id"].to_numpy(dtype=np.int64),
-                slide_id=table["slide_id"].to_numpy(dtype=np.str_),
-                center_l0=table[["x", "y"]].to_numpy(dtype=np.float64),
-                angle_deg=np.zeros(len(table)),
-                origin=table["origin"].to_numpy(dtype=np.str_),
-                label=table["label"].to_numpy(dtype=np.int8),
-                mpp=float(table["mpp"].iloc[0]),
-            )
-            offset = table[["offset_x_um", "offset_y_um"]].to_numpy(dtype=np.float64)
-            return cls(index=index, mark=table["mark"].to_numpy(dtype=np.int64), offset_um=offset)
-
-
-def gather_labels(cases: tuple[str, ...], plan: Plan, config: LabelConfig, job: Job) -> Labels:
-    """Every mark of the labelled slides of `cases`, and every proposal that is surely no figure.
-
-    Raises:
-        CohortError: there is no figure, or no background, among them.
-    """
-    entries = [entry for entry in job.cohort.of_cases(cases).slides if entry.labelled]
-    pieces: list[Labels] = []
-    for number, entry in enumerate(entries, start=1):
-        pieces += _of_slide(entry, plan, config, job)
-        if job.progress is not None:
-            job.progress("candidates", number, len(entries))
-    labels = Labels.concatenate(pieces) if pieces else None
-    for origin in (Origin.FIGURE, Origin.BACKGROUND):
-        if labels is None or len(labels.with_origin(origin)) == 0:
-            raise CohortError(
-                f"the cases {', '.join(cases)} have no {origin.value} to learn from",
-                where=job.cohort.folder,
-                remedy="move a case with labelled figures into this part of the fold",
-            )
-    assert labels is not None
-    return labels
-
-
-def _of_slide(entry: SlideEntry, plan: Plan, config: LabelConfig, job: Job) -> list[Labels]:
-    """Figures, imposters, background of one slide."""
-    proposed_l0 = propose(job.cohort, entry, plan).center_l0
-    proposed_um = proposed_l0 * entry.mpp
-    rows = np.flatnonzero(job.cohort.annotations.slide_id == entry.slide_id)
-    marks = job.cohort.annotations[rows]
-    is_figure = marks.label == Label.MITOTIC_FIGURE.value
-    marks_um = marks.center_l0 * entry.mpp
-    figures_um = marks_um[is_figure]
-    used = is_figure | (_distance(marks_um, figures_um) >= config.apart_um)
-    taken = np.full(len(rows), -1)
-    taken[used] = nearest_free(marks_um[used], proposed_um, config.reach_um)
-    place_l0 = marks.center_l0.copy()
-    place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
-    astray = ~is_figure & (_distance(place_l0 * entry.mpp, figures_um) < config.apart_um)
-    place_l0[astray] = marks.center_l0[astray]
-    free = _distance(proposed_um, marks_um) > config.reach_um
-    free &= clear_of(proposed_um, figures_um, config)
-
-    def piece(origin: Origin, mine: NDArray[np.bool_]) -> Labels:
-        index = PatchIndex.of(slide_id=entry.slide_id, center_l0=place_l0[mine], origin=origin, mpp=plan.frame.mpp)
-        offset = (marks.center_l0[mine] - place_l0[mine]) * entry.mpp
-        return Labels(index=index, mark=rows[mine].astype(np.int64), offset_um=offset)
-
-    background = PatchIndex.of(
-        slide_id=entry.slide_id, center_l0=proposed_l0[free], origin=Origin.BACKGROUND, mpp=plan.frame.mpp
-    )
-    none = Labels(index=background, mark=np.full(len(background), -1), offset_um=np.zeros((len(background), 2)))
-    return [piece(Origin.FIGURE, is_figure), piece(Origin.IMPOSTER, used & ~is_figure), none]
+    def _index(self, entry: SlideEntry, center_l0: NDArray[np.float64], origin: Origin) -> PatchIndex:
+        return PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=origin, mpp=self.plan.frame.mpp)
 
 
 def nearest_free(

@@ -6,146 +6,35 @@ its public code, the parts that the code lacks are a reconstruction (docs/dasc.m
 """
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.errors import TrainingError
-from mitosieve.method.dasc.contrast import (
-    ContrastStage,
-    OutOfFoldStage,
-    inner_parts,
-    save_embedding,
-    score_out_of_fold,
-    train_contrast,
-)
+from mitosieve.method.dasc.contrast import label_parts, save_embedding, score_out_of_fold, train_contrast
 from mitosieve.method.dasc.course import Course, begun
-from mitosieve.method.dasc.labels import LabelConfig, Labels, gather_labels
-from mitosieve.method.dasc.negatives import Search, SearchConfig, balance, random_negatives, search_negatives
-from mitosieve.method.dasc.verdicts import VERDICTS_FILE, LevelStage, MemoryStage, Verdicts, judge, remember
-from mitosieve.network.resnet import ContrastNet, ResNetBody, ResNetConfig
-from mitosieve.patch.augment.distortion import DistortionConfig, reach_px
-from mitosieve.patch.frames import FrameConfig, FrameStore
+from mitosieve.method.dasc.labels import MarkRule
+from mitosieve.method.dasc.negatives import balance, random_negatives, search_negatives
+from mitosieve.method.dasc.recipe import Control, DascRecipe
+from mitosieve.method.dasc.verdicts import Verdicts, judge, remember
+from mitosieve.network.resnet import ContrastNet, ResNetBody
+from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
-from mitosieve.patch.reader import PatchReader
-from mitosieve.patch.view import View
-from mitosieve.run.folder import write_json
-from mitosieve.run.seed import derive_generator
+from mitosieve.run import layout
+from mitosieve.run.folder import hash_file, write_json
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.proposer import ComponentProposer, NucleiProposer
-from mitosieve.train.job import Job
-from mitosieve.train.pool import PatchPool, render_frames
-from mitosieve.train.stage import tuned
-
-VALIDATION_NEGATIVES = 2000
-"""Candidates of the validation cases that the curves are drawn from, beside all their marks."""
-
-Part = Literal["search", "memory", "levels", "contrast"]
-"""The stages NS, DMU, DLE and SDSCL by name, in their order."""
-
-Control = Literal["search", "memory", "levels", "contrast", "rule"]
-"""A part that is taken out; or "rule": the other of the two noise rules."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class DascRecipe(BaseModel):
-    """All numbers of one DASC training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: Literal["dasc"] = "dasc"
-    seed: int = Field(default=1, ge=0)
-    frame: FrameConfig = FrameConfig()
-    proposer: Annotated[ComponentProposer | NucleiProposer, Field(discriminator="kind")] = ComponentProposer()
-    """Names the candidates, in training as in detection."""
-    labels: LabelConfig = LabelConfig()
-    network: ResNetConfig = ResNetConfig()
-    """Shape; each stage says its own depth."""
-    initial: Path | None = None
-    """safetensors file with the first weights of all bodies, keys of the common public ResNet-18; None is random."""
-    weak: DistortionConfig = DistortionConfig()
-    strong: DistortionConfig = DistortionConfig()
-    search: SearchConfig = SearchConfig()
-    memory: MemoryStage = MemoryStage()
-    levels: LevelStage = LevelStage()
-    contrast: ContrastStage = ContrastStage()
-    out_of_fold: OutOfFoldStage = OutOfFoldStage()
-    controls: tuple[Control, ...] = ()
-    """Parts of the method that are taken out, one at a time, each for a detector of its own; "rule" puts the other
-    noise rule in the place of `memory.verdict.rule`."""
-    threshold: Share | Literal["validation"] = "validation"
-    locate_above: Share = 0.9
-    """See `Stage.locate_above`."""
-    locate_within_um: float = Field(default=5.0, gt=0, le=100)
-    """See `Stage.locate_within_um`."""
-    merge_um: float = Field(default=7.5, ge=0, le=100)
-    """See `DetectorConfig.merge_um`."""
-    keep_above: float = Field(default=0.05, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "DascRecipe":
-        if len(set(self.controls)) < len(self.controls):
-            raise ValueError("a part can be taken out only once")
-        needed = ["memory" if part == "rule" else part for part in self.controls]
-        off = [part for part in needed if not getattr(self, part).enabled]
-        if off:
-            raise ValueError(f"what is off cannot be taken out: {', '.join(off)}")
-        if "levels" in self.controls and not self.memory.enabled:
-            raise ValueError("levels cannot be taken out where memory is off: there are none")
-        return self
-
-    @property
-    def deepest(self) -> int:
-        """Residual stages of the deepest network."""
-        parts = (self.search, self.memory, self.levels, self.contrast, self.out_of_fold)
-        return max(part.stages for part in parts if part.enabled or part is self.contrast)
-
-    @property
-    def margin_px(self) -> int:
-        """Of the rendered frames."""
-        side = self.network.input_px
-        return max(reach_px(augment, side) for augment in (self.weak, self.strong, self.search.augment))
-
-    @property
-    def view(self) -> View:
-        return View(views="one", patch_px=self.network.input_px)
-
-    @property
-    def plan(self) -> Plan:
-        """How candidates are named."""
-        return Plan(frame=self.frame, proposer=self.proposer, views=(self.view,), reach_um=0.0, stain_target=None)
-
-    def with_control(self, control: Control) -> "DascRecipe":
-        """The same with one part switched off, or with the other noise rule."""
-        if control == "rule":
-            other = "literal" if self.memory.verdict.rule == "fraction" else "fraction"
-            verdict = self.memory.verdict.model_copy(update={"rule": other})
-            return self.model_copy(
-                update={"memory": self.memory.model_copy(update={"verdict": verdict}), "controls": ()}
-            )
-        return self.without(control)
-
-    def without(self, part: Part) -> "DascRecipe":
-        """The same with one part switched off."""
-        stage = getattr(self, part).model_copy(update={"enabled": False})
-        return self.model_copy(update={part: stage, "controls": ()})
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Material:
-    """Candidates of train and validation slides and their pixels."""
-
-    labels: Labels
-    pool: PatchPool
-    validation: PatchPool
-    validation_rows: NDArray[np.intp]
-    store: FrameStore
+from mitosieve.train import (
+    NO_MARK,
+    Job,
+    PatchPool,
+    Places,
+    Pools,
+    choose_thresholds,
+    curve_rows,
+    places_of_fold,
+    render_frames,
+)
 
 
 def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
@@ -161,20 +50,21 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
         DetectorError: the file of initial weights does not fit; said before anything is made.
     """
     check_initial(recipe)
+    store = FrameStore(job.file(layout.FRAMES), recipe.frame, margin_px=recipe.margin_px)
     with job.timed("candidates"):
-        material = gather(recipe, job)
+        candidates = gather(recipe, job, store)
     with job.timed("negative search (NS)"):
-        course = choose_labels(recipe, job, material, "")
+        course = choose_labels(recipe, job, candidates, store)
         if recipe.out_of_fold.enabled:
-            inner_parts(course, recipe.out_of_fold.parts)  # what cannot be parted is refused before hours of training
-    network = learn(recipe, course)
-    run_controls(recipe, job, material, course)
+            label_parts(course)  # what cannot be parted is refused before hours of training
+    network = learn_course(course)
+    run_controls(course, candidates, store)
     with job.timed("for the audit"):
         save_embedding(network, course)
         if recipe.out_of_fold.enabled:
-            score_out_of_fold(recipe.out_of_fold, course)
+            score_out_of_fold(course)
     with job.timed("thresholds on validation"):
-        return assemble(recipe, job, material.store, "detector", network)
+        return assemble(recipe, job, store, layout.DETECTOR, network)
 
 
 def check_initial(recipe: DascRecipe) -> None:
@@ -186,104 +76,90 @@ def check_initial(recipe: DascRecipe) -> None:
     begun(ResNetBody(recipe.network.model_copy(update={"stages": recipe.deepest})), recipe.initial)
 
 
-def gather(recipe: DascRecipe, job: Job) -> _Material:
-    """Render the frames; index every mark and every candidate of train and validation slides."""
-    store = FrameStore(job.file("frames"), recipe.frame, margin_px=recipe.margin_px)
+def provenance(recipe: DascRecipe) -> dict[str, Any]:
+    """What a resumed run must agree with beside its recipe: the bytes of its first weights.
+
+    Raises:
+        DetectorError: they do not fit; said before there is a run folder.
+    """
+    if recipe.initial is None:
+        return {}
+    check_initial(recipe)
+    return {"initial_sha256": hash_file(recipe.initial)}
+
+
+def gather(recipe: DascRecipe, job: Job, store: FrameStore) -> Pools:
+    """Render the frames; every mark and every candidate of train and validation slides."""
     render_frames(job, store)
-    found: dict[str, Labels] = {}
-    for part, cases in (("train", job.fold.train), ("validation", job.fold.validation)):
-        path = job.file(f"places/{part}.parquet")
-        if not path.exists():
-            gather_labels(cases, recipe.plan, recipe.labels, job).save(path)
-        found[part] = Labels.load(path)
-    write_json(job.file("patches.json"), {part: labels.index.count() for part, labels in found.items()})
-    validation = found["validation"]
-    background = validation.with_origin(Origin.BACKGROUND)
-    chosen = derive_generator(recipe.seed, "validation candidates").permutation(background)[:VALIDATION_NEGATIVES]
-    marks = np.flatnonzero(validation.mark >= 0)
-    return _Material(
-        labels=found["train"],
-        pool=_pool(recipe, job, store, found["train"]),
-        validation=_pool(recipe, job, store, validation),
-        validation_rows=np.sort(np.concatenate([marks, chosen])),
-        store=store,
+    found = places_of_fold(job, MarkRule(plan=recipe.plan, config=recipe.labels))
+    marked = np.flatnonzero(found["validation"].mark != NO_MARK)
+    return Pools(
+        train=PatchPool.of_places(found["train"], store, recipe.view, job.cohort),
+        validation=PatchPool.of_places(found["validation"], store, recipe.view, job.cohort),
+        curve_rows=curve_rows(found["validation"], marked, background=recipe.curve_background, seed=recipe.seed),
     )
 
 
-def _pool(recipe: DascRecipe, job: Job, store: FrameStore, labels: Labels) -> PatchPool:
-    mpp_l0 = {entry.slide_id: entry.mpp for entry in job.cohort.slides}
-    reader = PatchReader(labels.index, store, mpp_l0, patch_px=recipe.network.input_px)
-    return PatchPool(index=labels.index, reader=reader, view=recipe.view)
-
-
 def choose_labels(
-    recipe: DascRecipe, job: Job, material: _Material, folder: str, negatives: int | None = None
+    recipe: DascRecipe,
+    job: Job,
+    candidates: Pools,
+    store: FrameStore,
+    *,
+    folder: str = "",
+    negatives: int | None = None,
 ) -> Course:
     """Stage NS: the figures, and the negatives that are worth learning from.
 
     Args:
         recipe: whose search may be off.
         job: of the run.
-        material: all candidates.
+        candidates: all of them.
+        store: rendered frames.
         folder: of this way through the method.
         negatives: how many to draw where the search is off; None is `search.per_figure` a figure.
     """
-    path = job.file(folder) / "labels.parquet"
+    path = job.file(folder) / layout.LABELS
     if not path.exists():
-        what = Search(
-            config=recipe.search,
-            network=recipe.network,
-            labels=material.labels,
-            pool=material.pool,
-            validation=material.validation,
-            validation_rows=material.validation_rows,
-            seed=recipe.seed,
-            initial=recipe.initial,
-        )
+        places, score = candidates.train.places, None
         if recipe.search.enabled:
-            chosen, told = search_negatives(what, job)
+            chosen, score = search_negatives(recipe, job, candidates)
         else:
-            figures = len(material.labels.with_origin(Origin.FIGURE))
-            chosen = random_negatives(what, recipe.search.per_figure * figures if negatives is None else negatives)
-            told = balance(what, chosen, None)
-        write_json(job.file(folder) / "negatives.json", told)
-        material.labels[chosen].save(path)
-    labels = Labels.load(path)
-    return Course(
-        job=job,
-        folder=folder,
-        labels=labels,
-        pool=_pool(recipe, job, material.store, labels),
-        validation=material.validation,
-        validation_rows=material.validation_rows,
-        network=recipe.network,
-        weak=recipe.weak,
-        strong=recipe.strong,
-        initial=recipe.initial,
-        seed=recipe.seed,
-    )
+            figures = len(places.with_origin(Origin.FIGURE))
+            count = recipe.search.per_figure * figures if negatives is None else negatives
+            chosen = random_negatives(recipe, places, count)
+        write_json(job.file(folder) / layout.NEGATIVES, balance(recipe, places, chosen, score))
+        places[chosen].save(path)
+    return _course_of(recipe, job, candidates, store, folder)
 
 
-def learn(recipe: DascRecipe, course: Course) -> ContrastNet:
+def _course_of(recipe: DascRecipe, job: Job, candidates: Pools, store: FrameStore, folder: str) -> Course:
+    """The way whose labels are chosen."""
+    labels = Places.load(job.file(folder) / layout.LABELS)
+    pools = replace(candidates, train=PatchPool.of_places(labels, store, recipe.view, job.cohort))
+    return Course(recipe=recipe, job=job, folder=folder, pools=pools)
+
+
+def learn_course(course: Course) -> ContrastNet:
     """Stages DMU, DLE and SDSCL on chosen labels."""
-    found = find_verdicts(recipe, course)
+    found = find_verdicts(course)
     with course.timed("contrastive training (SDSCL)"):
-        return train_contrast(recipe.contrast, course, found)
+        return train_contrast(course, found)
 
 
-def find_verdicts(recipe: DascRecipe, course: Course) -> Verdicts:
+def find_verdicts(course: Course) -> Verdicts:
     """Stages DMU and DLE; where there is no memory, every label is clean."""
-    path = course.file(VERDICTS_FILE)
+    path = course.file(layout.VERDICTS)
     patch_id = course.labels.index.patch_id
     if path.exists():
         return Verdicts.load(path, patch_id)
     notes: list[str] = []
     found = Verdicts.all_clean(patch_id)
-    if recipe.memory.enabled:
+    if course.recipe.memory.enabled:
         with course.timed("memory units (DMU)"):
-            memory = remember(recipe.memory, course)
+            memory = remember(course)
         with course.timed("difficulty levels (DLE)"):
-            found, notes = judge(recipe.memory, recipe.levels, course, memory)
+            found, notes = judge(course, memory)
     save_verdicts(found, notes, course)
     return found
 
@@ -291,19 +167,20 @@ def find_verdicts(recipe: DascRecipe, course: Course) -> Verdicts:
 def save_verdicts(found: Verdicts, notes: list[str], course: Course) -> None:
     """Write verdicts.json, for people, then the verdicts."""
     counts: dict[str, Any] = found.count(course.label)
-    write_json(course.file("verdicts.json"), {**counts, "notes": notes})
-    found.save(course.file(VERDICTS_FILE))
+    write_json(course.file(layout.VERDICTS_SUMMARY), {**counts, "notes": notes})
+    found.save(course.file(layout.VERDICTS))
 
 
-def run_controls(recipe: DascRecipe, job: Job, material: _Material, course: Course) -> None:
+def run_controls(course: Course, candidates: Pools, store: FrameStore) -> None:
     """Train every control. One that leaves nothing to learn from is named in verdicts.json and does not end the run."""
-    for control in recipe.controls:
+    for control in course.recipe.controls:
         try:
-            run_control(recipe, job, material, course, control)
+            run_control(course, candidates, store, control)
         except TrainingError as error:
-            told = json.loads(course.file("verdicts.json").read_text())
+            path = course.file(layout.VERDICTS_SUMMARY)
+            summary = json.loads(path.read_text())
             note = f"control {control_name(control)} could not be trained: {error}"
-            write_json(course.file("verdicts.json"), {**told, "notes": sorted({*told["notes"], note})})
+            write_json(path, {**summary, "notes": sorted({*summary["notes"], note})})
 
 
 def control_name(control: Control) -> str:
@@ -311,38 +188,32 @@ def control_name(control: Control) -> str:
     return "other-rule" if control == "rule" else f"without-{control}"
 
 
-def run_control(recipe: DascRecipe, job: Job, material: _Material, course: Course, control: Control) -> None:
+def run_control(course: Course, candidates: Pools, store: FrameStore, control: Control) -> None:
     """Train again without one part of the method, or with the other noise rule; stages before it are not repeated."""
-    name = f"detector-{control_name(control)}"
-    if (job.file(name) / "detector.toml").exists():
+    job, name = course.job, f"{layout.DETECTOR}-{control_name(control)}"
+    if (job.file(name) / layout.DETECTOR_CONFIG).exists():
         return
-    folder, less = f"controls/{control_name(control)}", recipe.with_control(control)
+    folder, less = f"{layout.CONTROLS}/{control_name(control)}", course.recipe.with_control(control)
     if control == "search":
         drawn = len(course.labels.with_origin(Origin.BACKGROUND))
-        own = choose_labels(less, job, material, folder, drawn)
+        way = choose_labels(less, job, candidates, store, folder=folder, negatives=drawn)
     else:
-        own = _same_labels(recipe, course, material, folder)
-    if control in ("levels", "rule") and not own.file(VERDICTS_FILE).exists():
-        found, notes = judge(less.memory, less.levels, own, remember(recipe.memory, course))
-        save_verdicts(found, notes, own)
+        course.labels.save(job.file(folder) / layout.LABELS)
+        way = _course_of(less, job, candidates, store, folder)
+    if control in ("levels", "rule") and not way.file(layout.VERDICTS).exists():
+        found, notes = judge(way, remember(course))
+        save_verdicts(found, notes, way)
     elif control == "contrast":
-        find_verdicts(recipe, course).save(own.file(VERDICTS_FILE))
-    network = learn(less, own)
-    assemble(recipe, job, material.store, name, network)
-
-
-def _same_labels(recipe: DascRecipe, course: Course, material: _Material, folder: str) -> Course:
-    course.labels.save(course.job.file(folder) / "labels.parquet")
-    return choose_labels(recipe, course.job, material, folder)
+        find_verdicts(course).save(way.file(layout.VERDICTS))
+    assemble(less, job, store, name, learn_course(way))
 
 
 def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, network: ContrastNet) -> Detector:
-    """Candidates, the network, and the peak of its activation map as one detector; threshold from validation."""
+    """Candidates, the network, and the peak of its activation map as one detector; threshold by the recipe's rule."""
     target = store.load_target()
     stage = Stage(
         name="classifier",
         network=network.config,
-        threshold=0.5 if recipe.threshold == "validation" else recipe.threshold,
         locate="activation",
         locate_above=recipe.locate_above,
         locate_within_um=recipe.locate_within_um,
@@ -357,5 +228,5 @@ def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, netwo
         keep_above=recipe.keep_above,
         stain_target=None if target is None else target.to_json(),
     )
-    untuned = Detector(config=config, networks=((network.detached(),),))
-    return tuned(job, folder, untuned, gate=recipe.keep_above, last=recipe.threshold)
+    detector = Detector(config=config, networks=((network.detached(),),))
+    return choose_thresholds(job, folder, detector, recipe.thresholds)

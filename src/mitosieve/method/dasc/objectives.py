@@ -20,7 +20,7 @@ from mitosieve.method.dasc.rules.memory import Memory
 from mitosieve.network.contrast import ContrastConfig, subclass_contrast
 from mitosieve.network.location import LocationConfig, location_loss
 from mitosieve.network.loss import cross_entropy, generalised_cross_entropy, smoothed_cross_entropy
-from mitosieve.train.objective import Batch, Outcome
+from mitosieve.train.objective import Batch, StepResult
 
 BRANCH_WEIGHTS = (0.25, 0.25, 0.5)
 """Of the weak branch, the strong branch and their fusion in the loss of the memory units."""
@@ -46,7 +46,7 @@ class MemoryObjective:
     steps_per_epoch: int
     forward: str = "with_features"
 
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> StepResult:
         logits, features = getattr(network, self.forward)(image)
         logits = logits.float()
         target = torch.from_numpy(batch.target).to(logits.device)
@@ -55,7 +55,7 @@ class MemoryObjective:
         score = torch.sigmoid(logits.detach())
         active = (features.detach() > 0).cpu().numpy()
         self.memory.visit(batch.row, score.cpu().numpy(), active)
-        return Outcome(loss=loss, score=score[:, 2])
+        return StepResult(loss=loss, score=score[:, 2])
 
     def after(self, network: nn.Module, done: int) -> None:
         if done % self.steps_per_epoch == 0:
@@ -84,14 +84,14 @@ class LevelObjective:
     forward: str = "forward"
     _done: int = field(default=0, init=False)
 
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> StepResult:
         logits = network(image).float()
         level = torch.from_numpy(batch.target).long().to(logits.device)
         loss = functional.cross_entropy(logits, level, reduction="none")
         if self._done >= self.warm_up_steps:
             right = (logits.detach().argmax(dim=1) == level).cpu().numpy()
             self.hits.record(batch.row, right)
-        return Outcome(loss=loss, score=torch.full_like(loss.detach(), torch.nan))
+        return StepResult(loss=loss, score=torch.full_like(loss.detach(), torch.nan))
 
     def after(self, network: nn.Module, done: int) -> None:
         self._done = done
@@ -165,7 +165,7 @@ class ContrastObjective:
         self.temperature = np.full(len(self.label), self.config.contrast.temperature, dtype=np.float32)
         self.done = 0
 
-    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> Outcome:
+    def __call__(self, network: nn.Module, image: Tensor, batch: Batch) -> StepResult:
         logit, activation, z = getattr(network, self.forward)(over_views(image))
         views = len(logit) // len(batch.row)
         logit = logit.float().view(-1, views)
@@ -184,7 +184,7 @@ class ContrastObjective:
         )
         score = torch.sigmoid(logit.detach()).mean(dim=1)
         if self.done < self.config.warm_up * self.steps_per_epoch:
-            return Outcome(loss=contrast, score=score)
+            return StepResult(loss=contrast, score=score)
         target = torch.from_numpy(batch.target).to(device)[:, None].expand_as(logit)
         classified = self._classified(logit, target, of_rows(self.level)[:, None])
         loss = self.config.alpha_ce * classified.mean(dim=1) + self.config.alpha_sup * contrast
@@ -194,7 +194,7 @@ class ContrastObjective:
                 activation.float(), torch.from_numpy(place).to(device), self.patch_px, self.config.location
             )
             loss = loss + self.config.location.weight * located.view(-1, views).mean(dim=1)
-        return Outcome(loss=loss, score=score)
+        return StepResult(loss=loss, score=score)
 
     def _classified(self, logit: Tensor, target: Tensor, level: Tensor) -> Tensor:
         easy = cross_entropy(logit, target)

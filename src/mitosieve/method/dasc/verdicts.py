@@ -2,63 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.errors import FrameError
-from mitosieve.method.dasc.course import Course, Lesson, whole_epochs
+from mitosieve.method.dasc.course import Course
 from mitosieve.method.dasc.objectives import LevelObjective, MemoryObjective
-from mitosieve.method.dasc.rules.levels import LevelConfig, LevelHits, difficulty_levels, kept_rows
-from mitosieve.method.dasc.rules.memory import Memory, MemoryConfig
-from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, suspicion, verdicts
+from mitosieve.method.dasc.rules.levels import LevelHits, difficulty_levels, kept_rows
+from mitosieve.method.dasc.rules.memory import Memory
+from mitosieve.method.dasc.rules.verdict import Verdict, label_verdicts, suspicion
 from mitosieve.network.resnet import DualResNet, LevelNet
+from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic
-from mitosieve.train.loop import TrainConfig
-from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
-
-VERDICTS_FILE = "verdicts.parquet"
-
-
-class MemoryStage(BaseModel):
-    """Dynamic memory units: how they are trained and read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool = True
-    """Off: every label is clean."""
-    stages: Annotated[int, Field(ge=1, le=4)] = 4
-    """Of the networks of both branches."""
-    memory: MemoryConfig = MemoryConfig()
-    verdict: VerdictConfig = VerdictConfig()
-    balanced: bool = True
-    """Show the rarer class as often as the other in each epoch; else it would be forgotten for being rare."""
-    train: TrainConfig = TrainConfig(batch_size=512, epochs=100, rates=((0.0, 1e-4),))
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "MemoryStage":
-        whole_epochs(self.train, warm_up=self.memory.warm_up if self.enabled else 0)
-        return self
-
-
-class LevelStage(BaseModel):
-    """Difficulty levels: how they are learned and which are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool = True
-    """Off: every hard label is kept, at the level that its mixture component gives."""
-    stages: Annotated[int, Field(ge=1, le=4)] = 3
-    levels: LevelConfig = LevelConfig()
-    train: TrainConfig = TrainConfig(batch_size=32, epochs=70, rates=((0.0, 1e-4),))
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "LevelStage":
-        whole_epochs(self.train, warm_up=self.levels.warm_up if self.enabled else 0)
-        return self
+from mitosieve.train import EpochSampler, Lesson, RatioSampler, balancing_repeats, learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +58,13 @@ class Verdicts:
 
     def count(self, label: NDArray[np.integer]) -> dict[str, dict[str, int]]:
         """Labels of each class by verdict, hard ones by level, and how many are kept."""
-        told: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {}
         for name, value in (("figures", 1), ("others", 0)):
-            mine = label == value
-            row = {item.value: int((mine & (self.verdict == item.value)).sum()) for item in Verdict}
-            row |= {f"level {level}": int((mine & (self.level == level)).sum()) for level in (1, 2, 3)}
-            told[name] = {**row, "kept": int((mine & self.kept).sum()), "of": int(mine.sum())}
-        return told
+            of_class = label == value
+            row = {item.value: int((of_class & (self.verdict == item.value)).sum()) for item in Verdict}
+            row |= {f"level {level}": int((of_class & (self.level == level)).sum()) for level in (1, 2, 3)}
+            counts[name] = {**row, "kept": int((of_class & self.kept).sum()), "of": int(of_class.sum())}
+        return counts
 
     def save(self, path: Path) -> Path:
         """Write as parquet; equal verdicts give equal bytes."""
@@ -140,9 +98,10 @@ class Verdicts:
         )
 
 
-def remember(stage: MemoryStage, course: Course) -> Memory:
+def remember(course: Course) -> Memory:
     """Stage DMU: train two branches, and keep what they thought of each label at every epoch."""
-    epochs = whole_epochs(stage.train)
+    stage, seed = course.recipe.memory, course.recipe.seed
+    epochs = stage.train.whole_epochs()
     if course.is_trained("memory"):
         memory = Memory.load(course.file(""))
         if not np.array_equal(memory.patch_id, course.labels.index.patch_id):
@@ -151,31 +110,30 @@ def remember(stage: MemoryStage, course: Course) -> Memory:
             )
         return memory
     config = course.shape(stage.stages)
-    network = course.fresh(lambda: DualResNet(config), "memory")
     features = 2 * config.channels[-1]
     memory = Memory.of(course.labels.index.patch_id, course.label, stage.memory, epochs=epochs, features=features)
     sampler = EpochSampler(
         np.arange(len(course.labels)),
         repeats=balancing_repeats(course.label) if stage.balanced else None,
         batch_size=stage.train.batch_size,
-        seed=course.seed,
+        seed=seed,
         purpose="memory",
     )
     lesson = Lesson(
-        stage="memory",
-        sampler=sampler,
-        augments=(course.weak, course.strong),
-        target=course.label,
+        name=course.name_of("memory"),
+        network=course.fresh(lambda: DualResNet(config), "memory"),
+        feed=course.feed("memory", sampler, (course.recipe.weak, course.recipe.strong), course.label),
         steps=epochs * sampler.steps_per_epoch,
-        config=stage.train,
+        schedule=stage.train,
         objective=MemoryObjective(memory=memory, steps_per_epoch=sampler.steps_per_epoch),
+        seed=seed,
         keep=lambda: memory.save(course.file("")),
     )
-    course.trained(network, lesson)
+    learn(lesson, course.job)
     return memory
 
 
-def judge(memory_stage: MemoryStage, stage: LevelStage, course: Course, memory: Memory) -> tuple[Verdicts, list[str]]:
+def judge(course: Course, memory: Memory) -> tuple[Verdicts, list[str]]:
     """Stage DLE: verdicts of the memory, levels of the hard labels, and which of these can be learned.
 
     Returns:
@@ -184,15 +142,16 @@ def judge(memory_stage: MemoryStage, stage: LevelStage, course: Course, memory: 
     Raises:
         TrainingError: nothing of a class is left.
     """
-    verdict = verdicts(memory, memory_stage.verdict, course.seed)
+    stage, seed = course.recipe.levels, course.recipe.seed
+    verdict = label_verdicts(memory, course.recipe.memory.verdict, seed)
     hard = verdict == Verdict.HARD.value
     rates = memory.forget_rate, memory.centroid_rate
-    level, notes = difficulty_levels(*rates, course.label, hard, stage.levels, course.seed)
+    level, notes = difficulty_levels(*rates, course.label, hard, stage.levels, seed)
     hits = LevelHits.of(course.labels.index.patch_id)
     for value, name in ((1, "figures"), (0, "others")):
-        mine = np.flatnonzero(hard & (course.label == value))
-        if stage.enabled and len(mine):
-            learn_levels(stage, course, level, mine, f"levels {name}", hits)
+        rows = np.flatnonzero(hard & (course.label == value))
+        if stage.enabled and len(rows):
+            learn_levels(course, level, rows, f"levels {name}", hits)
     if stage.enabled:
         kept, learnable = kept_rows(verdict, level, hits, course.label, stage.levels)
     else:
@@ -210,39 +169,32 @@ def judge(memory_stage: MemoryStage, stage: LevelStage, course: Course, memory: 
     ), notes
 
 
-def learn_levels(
-    stage: LevelStage,
-    course: Course,
-    level: NDArray[np.int8],
-    rows: NDArray[np.intp],
-    name: str,
-    hits: LevelHits,
-) -> None:
+def learn_levels(course: Course, level: NDArray[np.int8], rows: NDArray[np.intp], name: str, hits: LevelHits) -> None:
     """Train a network on the levels of one class's hard labels, drawn level by level alike; book its hits."""
+    stage, seed = course.recipe.levels, course.recipe.seed
     present = [int(value) for value in np.unique(level[rows])]
     if len(present) < 2:
         hits.record(rows, np.ones(len(rows), dtype=bool))  # one level cannot be mistaken for another
         return
-    file = course.file(f"hits {name}.npz")
+    file = course.file(layout.hits_of(name))
     if course.is_trained(name):
         with reading(file), file.open("rb") as whole, np.load(whole, allow_pickle=False) as content:
             hits.restore({key: content[key] for key in content.files})
         return
-    epochs = whole_epochs(stage.train)
     per_epoch = -(-len(rows) // stage.train.batch_size)
     pools = {f"{name} {value}": rows[level[rows] == value] for value in present}
-    objective = LevelObjective(hits=hits, warm_up_steps=stage.levels.warm_up * per_epoch)
     config = course.shape(stage.stages)
+    sampler = RatioSampler(pools, dict.fromkeys(pools, 1.0), batch_size=stage.train.batch_size, seed=seed)
     lesson = Lesson(
-        stage=name,
-        sampler=RatioSampler(pools, dict.fromkeys(pools, 1.0), batch_size=stage.train.batch_size, seed=course.seed),
-        augments=(course.weak,),
-        target=np.maximum(level - 1, 0),
-        steps=epochs * per_epoch,
-        config=stage.train,
-        objective=objective,
+        name=course.name_of(name),
+        network=course.fresh(lambda: LevelNet(config, max(present)), name),
+        feed=course.feed(name, sampler, (course.recipe.weak,), np.maximum(level - 1, 0)),
+        steps=stage.train.whole_epochs() * per_epoch,
+        schedule=stage.train,
+        objective=LevelObjective(hits=hits, warm_up_steps=stage.levels.warm_up * per_epoch),
+        seed=seed,
         keep=lambda: write_atomic(
             file, lambda open_file: np.savez(open_file, seen=hits.seen, correct=hits.correct, patch_id=hits.patch_id)
         ),
     )
-    course.trained(course.fresh(lambda: LevelNet(config, max(present)), name), lesson)
+    learn(lesson, course.job)

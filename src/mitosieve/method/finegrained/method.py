@@ -7,156 +7,19 @@ first networks and their out-of-fold scores, the search, its controls, the ensem
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.errors import TrainingError
-from mitosieve.method.finegrained.gathering import Gathering, cap_report, gather, hidden_slides, partition, store_of
-from mitosieve.method.finegrained.regime import REGIMES_FORMAT, Regime, RegimeGrid, RegimeScore, Round, Trial, scored
-from mitosieve.method.finegrained.trial import Material, TrialTask, inner_parts, pool_of, rows_of, run_trial
-from mitosieve.network.loss import LossConfig
-from mitosieve.network.rototranslation import RotoTranslationConfig
-from mitosieve.patch.augment.distortion import DistortionConfig, reach_px
-from mitosieve.patch.frames import FrameConfig
+from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
+from mitosieve.method.finegrained.recipe import Control, FineGrainedRecipe
+from mitosieve.method.finegrained.regime import REGIMES_FORMAT, Regime, RegimeScore, Round, Trial, scored
+from mitosieve.method.finegrained.task import NETWORK, TrialTask, frame_store, parts_of, pool_of
+from mitosieve.method.finegrained.trial import rows_of, run_trial
+from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train.job import Job
-from mitosieve.train.ledger import Ledger
-from mitosieve.train.loop import TrainConfig
-from mitosieve.train.proposals import TruthConfig
-from mitosieve.train.stage import tuned
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class FirstConfig(BaseModel):
-    """The first networks, which score the pool: figures against imposters and background, nothing mined."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    parts: int = Field(default=3, ge=2, le=20)
-    """Inner parts by case (by slide where there are fewer cases); each is scored by a network that has not seen it."""
-    train: TrainConfig = TrainConfig()
-
-
-class EnsembleConfig(BaseModel):
-    """The networks that are handed over."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    members: int = Field(default=5, ge=1, le=20)
-    """Networks of the chosen regime, each without another part of the slides; 1 learns from all of them."""
-    fusion: Literal["mean", "votes"] = "mean"
-    """See `Stage.fusion`."""
-    votes: int = Field(default=3, ge=1, le=20)
-    votes_um: float = Field(default=7.5, gt=0, le=50)
-    train: TrainConfig = TrainConfig()
-
-
-class Control(BaseModel):
-    """A comparison: trained like the chosen regime but for what is stated, and kept as a detector of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    about: str = ""
-    choice: Literal["hardest", "random"] | None = None
-    labelled: Share | None = None
-    unlabelled: Share | None = None
-    cap: Share | None = None
-    imposter_weight: int | None = Field(default=None, ge=0, le=100)
-    network: RotoTranslationConfig | None = None
-
-    def regime(self, chosen: Regime) -> Regime:
-        """The chosen regime with what this control states instead."""
-        stated = self.model_dump(exclude={"name", "about", "network"}, exclude_none=True)
-        return Regime.model_validate({**chosen.model_dump(), **stated})
-
-
-class FineGrainedRecipe(BaseModel):
-    """All numbers of one training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: Literal["finegrained"] = "finegrained"
-    seed: int = Field(default=1, ge=0)
-    frame: FrameConfig = FrameConfig(stain="none")
-    """Colours stay as they are: the organisers say of the 2021 entry that it normalised no stain."""
-    proposer: NucleiProposer = NucleiProposer()
-    truth: TruthConfig = TruthConfig()
-    crop_apart_um: float = Field(default=7.5, ge=0, le=100)
-    """`truth.apart_um` in crops, which end before anything is so far away: the official matching radius."""
-    crop_share: Share = 0.5
-    """Share of the figures, and of the negatives, of a batch that come from crops, where the cohort holds crops."""
-    network: RotoTranslationConfig = RotoTranslationConfig()
-    loss: LossConfig = LossConfig(kind="cross-entropy")
-    augment: DistortionConfig = DistortionConfig()
-    hidden: Share = 0.0
-    """Share of the labelled training slides whose marks are hidden, so that they serve as unlabelled ones."""
-    unlabelled: bool = True
-    """Whether the unlabelled slides of the training cases are used."""
-    peak_um: float = Field(default=7.5, ge=0, le=100)
-    """Of candidates this near to each other on a slide the one of highest score is chosen before the others."""
-    first: FirstConfig = FirstConfig()
-    search: RegimeGrid = RegimeGrid()
-    trial: TrainConfig = TrainConfig()
-    """Training of each network of the search and of the controls: the same number of steps for every regime."""
-    controls: tuple[Control, ...] = ()
-    ensemble: EnsembleConfig = EnsembleConfig()
-    threshold: Share | Literal["validation"] = "validation"
-    merge_um: float = Field(default=7.5, ge=0, le=100)
-    """See `DetectorConfig.merge_um`."""
-    keep_above: float = Field(default=0.05, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "FineGrainedRecipe":
-        names = [control.name for control in self.controls]
-        sizes = {c.network.input_px for c in self.controls if c.network is not None} | {self.network.input_px}
-        if len(sizes) > 1:
-            raise ValueError(f"all networks must see patches of one size, not {sorted(sizes)} px")
-        if len(set(names)) < len(names) or "chosen" in names:
-            raise ValueError("controls must have different names, none of them 'chosen'")
-        for name, train in (("first", self.first.train), ("trial", self.trial), ("ensemble", self.ensemble.train)):
-            if train.patch_visits is None:
-                raise ValueError(f"the {name} training needs patch_visits: regimes are compared after equal steps")
-        if self.ensemble.fusion == "votes" and self.ensemble.votes > self.ensemble.members:
-            raise ValueError(f"{self.ensemble.votes} votes of {self.ensemble.members} members cannot be had")
-        return self
-
-    @property
-    def material(self) -> Material:
-        """What its trials share."""
-        return Material(
-            frame=self.frame,
-            margin_px=reach_px(self.augment, self.network.input_px),
-            loss=self.loss,
-            augment=self.augment,
-            peak_um=self.peak_um,
-            crop_share=self.crop_share,
-            merge_um=self.merge_um,
-            keep_above=self.keep_above,
-            seed=self.seed,
-        )
-
-    @property
-    def gathering(self) -> Gathering:
-        """How its places are gathered."""
-        members = self.ensemble.members
-        return Gathering(
-            frame=self.frame,
-            margin_px=self.material.margin_px,
-            proposer=self.proposer,
-            patch_px=self.network.input_px,
-            truth=self.truth,
-            crop_apart_um=self.crop_apart_um,
-            hidden=self.hidden,
-            unlabelled=self.unlabelled,
-            parts=(self.first.parts, *((members,) if members > 1 else ())),
-            seed=self.seed,
-        )
+from mitosieve.train import NO_PART, Job, PoolScores, choose_thresholds
 
 
 def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
@@ -168,7 +31,7 @@ def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
         The detector, which is also in the run's folder `detector`.
     """
     with job.timed("patches"):
-        notes = gather(recipe.gathering, job)
+        notes = gather(recipe, job)
     with job.timed("first networks"):
         score_out_of_fold(recipe, job, Regime(unlabelled=0.0), round_number=1)
     with job.timed("search"):
@@ -179,20 +42,19 @@ def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
     report(recipe, job, rounds, controls, notes)
     with job.timed("ensemble"):
         members = train_ensemble(recipe, job, chosen.regime, round_number=len(rounds))
-    Ledger.load(job.file(f"ledger-round-{len(rounds)}.parquet")).save(job.file("ledger.parquet"))
     with job.timed("thresholds on validation"):
-        return assemble(recipe, job, "detector", members, fused=True)
+        return assemble(recipe, job, layout.DETECTOR, members, fused=True)
 
 
 def _task(recipe: FineGrainedRecipe, job: Job, folder: str, regime: Regime, round_number: int, seed: int) -> TrialTask:
     return TrialTask(
         job=replace(job, progress=None, mapper=None),
-        material=recipe.material,
+        recipe=recipe,
         folder=folder,
         network=recipe.network,
-        train=recipe.trial,
+        schedule=recipe.trial,
         regime=regime,
-        scores=f"ledger-round-{round_number}.parquet" if round_number else None,
+        scores=layout.scores_of_round(round_number) if round_number else None,
         seed=seed,
     )
 
@@ -203,28 +65,27 @@ def score_out_of_fold(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, ro
     Unlabelled slides are scored by the mean of all networks: in round 1 none has seen them; in round 2, whose networks
     learn from the unlabelled negatives of the chosen regime, all may have (a note of the run says so).
     """
-    path = job.file(f"ledger-round-{round_number}.parquet")
+    path = job.file(layout.scores_of_round(round_number))
     if path.exists():
         return
     parts = recipe.first.parts
     tasks = [
         replace(
             _task(recipe, job, f"first/round-{round_number}-part-{part + 1}", regime, round_number - 1, part + 1),
-            train=recipe.first.train,
+            schedule=recipe.first.train,
             without=(part, parts),
         )
         for part in range(parts)
     ]
     job.each(run_trial, tasks, "first networks")
     train = pool_of(tasks[0], "train")
-    part_of = inner_parts(train.places, job.cohort, parts, recipe.seed)
-    ledger = Ledger.of(train.places.index.patch_id)
+    part = parts_of(tasks[0], train.places, parts)
     total = np.zeros(len(train.places))
-    for part, task in enumerate(tasks):
-        rows = np.flatnonzero((part_of == part) | (part_of < 0))
-        total[rows] += train.pool.score(task.load(), rows, job.compute, job.progress)
-    ledger.record_mined(np.arange(len(total)), np.where(part_of < 0, total / parts, total))
-    ledger.save(path)
+    for number, task in enumerate(tasks):
+        rows = np.flatnonzero((part == number) | (part == NO_PART))
+        total[rows] += train.score(task.load(), rows, job.compute, job.progress)
+    score = np.where(part == NO_PART, total / parts, total).astype(np.float32)
+    PoolScores(patch_id=train.index.patch_id, score=score).save(path)
 
 
 def search(recipe: FineGrainedRecipe, job: Job, notes: list[str]) -> list[Round]:
@@ -300,11 +161,11 @@ def run_controls(
             for seed in seeds
         ]
         made.append((control, job.each(run_trial, tasks, f"control {control.name}")))
-        assemble(recipe, job, f"detector-{control.name}", tasks, fused=False)
+        assemble(recipe, job, f"{layout.DETECTOR}-{control.name}", tasks, fused=False)
     name = chosen.regime.name
     folder = f"trials/round-{round_number}/{name}-seed-"
     tasks = [_task(recipe, job, f"{folder}{seed}", chosen.regime, round_number, seed) for seed in seeds]
-    assemble(recipe, job, "detector-chosen", tasks, fused=False)
+    assemble(recipe, job, f"{layout.DETECTOR}-chosen", tasks, fused=False)
     return made
 
 
@@ -314,7 +175,7 @@ def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round
     tasks = [
         replace(
             _task(recipe, job, f"ensemble/member-{number + 1}", regime, round_number, number + 1),
-            train=recipe.ensemble.train,
+            schedule=recipe.ensemble.train,
             without=(number, members) if members > 1 else None,
         )
         for number in range(members)
@@ -324,16 +185,14 @@ def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round
 
 
 def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[TrialTask], *, fused: bool) -> Detector:
-    """Networks as one stage behind the proposer, threshold from the validation cases where the recipe says so."""
+    """Networks as one stage behind the proposer, thresholds by the recipe's rule."""
     network, ensemble = tasks[0].network, recipe.ensemble
-    last = 0.5 if recipe.threshold == "validation" else recipe.threshold
-    target = store_of(recipe.gathering, job).load_target()
+    target = frame_store(recipe, job).load_target()
     stage = Stage(
-        name="network",
+        name=NETWORK,
         network=network,
         views="one",
         patch_px=network.input_px,
-        threshold=last,
     )
     if fused and ensemble.fusion == "votes":
         stage = stage.model_copy(update={"fusion": "votes", "votes": ensemble.votes, "votes_um": ensemble.votes_um})
@@ -346,8 +205,8 @@ def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[Trial
         keep_above=recipe.keep_above,
         stain_target=None if target is None else target.to_json(),
     )
-    untuned = Detector(config=config, networks=(tuple(task.load() for task in tasks),))
-    return tuned(job, folder, untuned, gate=last, last=recipe.threshold)
+    detector = Detector(config=config, networks=(tuple(task.load() for task in tasks),))
+    return choose_thresholds(job, folder, detector, recipe.thresholds)
 
 
 def report(
@@ -361,11 +220,11 @@ def report(
     chosen = rounds[-1].best
     task = _task(recipe, job, "", chosen.regime, len(rounds), 1)
     write_json(
-        job.file("regimes.json"),
+        job.file(layout.REGIMES),
         {
             "format": REGIMES_FORMAT,
             "partition": partition(job),
-            "rounds": [of_round.to_json() for of_round in rounds],
+            "rounds": [one.to_json() for one in rounds],
             "chosen": chosen.to_json(),
             "controls": [
                 {
@@ -376,7 +235,7 @@ def report(
                 }
                 for control, trials in controls
             ],
-            "cap": cap_report(task, hidden=bool(hidden_slides(recipe.gathering, job))),
+            "cap": cap_report(task, hidden=bool(hidden_slides(recipe, job))),
             "notes": notes,
         },
     )

@@ -101,6 +101,10 @@ class DistortionConfig(BaseModel):
     p_jpeg: float = Field(default=0.5, ge=0, le=1)
     """Share of samples that are compressed."""
 
+    def draw(self, n: int, generator: np.random.Generator) -> "Distortion":
+        """A fresh distortion for each of `n` samples; see `draw_distortions`."""
+        return draw_distortions(n, self, generator)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distortion:

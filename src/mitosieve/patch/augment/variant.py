@@ -30,6 +30,10 @@ class AugmentConfig(BaseModel):
     negatives: bool = True
     """Whether negatives are varied like figures. If not, resampling itself tells the classes apart (the paper: not)."""
 
+    def draw(self, n: int, generator: np.random.Generator) -> "Variant":
+        """A fresh variant for each of `n` samples; see `draw_variants`."""
+        return draw_variants(n, self, generator)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:

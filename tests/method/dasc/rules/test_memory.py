@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mitosieve.errors import FormatError, FrameError, RecipeError, TrainingError
-from mitosieve.method.dasc.rules.memory import HISTORY_FILE, TABLE_FILE, Memory, MemoryConfig
+from mitosieve.method.dasc.rules.memory import Memory, MemoryConfig
+from mitosieve.run import layout
 
 N, F, EPOCHS = 5, 11, 6
 LABEL = np.array([1, 0, 1, 0, 0], dtype=np.int8)
@@ -274,14 +275,14 @@ def test_saved_and_loaded_is_the_same(tmp_path, features):
     files = {}
     for name in ("a", "b", "c"):
         (Memory.load(tmp_path / "a") if name == "b" else memory).save(tmp_path / name)
-        files[name] = [(tmp_path / name / file).read_bytes() for file in (TABLE_FILE, HISTORY_FILE)]
+        files[name] = [(tmp_path / name / file).read_bytes() for file in (layout.MEMORY, layout.MEMORY_HISTORY)]
     loaded = Memory.load(tmp_path / "a")
     assert same(loaded, memory)
     assert (loaded.config, loaded.epochs, loaded.features) == (CONFIG, EPOCHS, features)
     assert files["a"] == files["b"] == files["c"]
     trained(a_training(seed=1), features=features).save(tmp_path / "d")
-    assert (tmp_path / "d" / TABLE_FILE).read_bytes() != files["a"][0]
-    with np.load(tmp_path / "a" / HISTORY_FILE) as content:
+    assert (tmp_path / "d" / layout.MEMORY).read_bytes() != files["a"][0]
+    with np.load(tmp_path / "a" / layout.MEMORY_HISTORY) as content:
         assert content["fused"].dtype == np.float16
         assert content["fused"].shape == (EPOCHS, N)
         assert json.loads(str(content["settings"]))["epochs"] == EPOCHS
@@ -326,7 +327,7 @@ def test_files_that_are_no_memory_are_refused(tmp_path):
     with pytest.raises(FormatError, match="cannot be read as a memory"):
         Memory.load(tmp_path)
     trained(a_training()).save(tmp_path)
-    good = {file: (tmp_path / file).read_bytes() for file in (TABLE_FILE, HISTORY_FILE)}
+    good = {file: (tmp_path / file).read_bytes() for file in (layout.MEMORY, layout.MEMORY_HISTORY)}
     for file, content in good.items():
         for broken in (b"", content[: len(content) // 2], b"no such format"):
             (tmp_path / file).write_bytes(broken)
@@ -334,7 +335,7 @@ def test_files_that_are_no_memory_are_refused(tmp_path):
                 Memory.load(tmp_path)
         (tmp_path / file).write_bytes(content)
     Memory.of(np.arange(N), LABEL, CONFIG, epochs=EPOCHS, features=F).save(tmp_path / "other")
-    (tmp_path / HISTORY_FILE).write_bytes((tmp_path / "other" / HISTORY_FILE).read_bytes())
+    (tmp_path / layout.MEMORY_HISTORY).write_bytes((tmp_path / "other" / layout.MEMORY_HISTORY).read_bytes())
     with pytest.raises(FrameError, match="different patch indices"):
         Memory.load(tmp_path)
 

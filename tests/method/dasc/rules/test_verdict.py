@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mitosieve.errors import RecipeError, TrainingError
 from mitosieve.method.dasc.rules.memory import Memory, MemoryConfig
-from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, suspicion, verdicts
+from mitosieve.method.dasc.rules.verdict import Verdict, VerdictConfig, label_verdicts, suspicion
 
 EPOCHS, WARM_UP = 24, 4
 COUNTED = EPOCHS - WARM_UP
@@ -49,7 +49,7 @@ def a_class(label, *, right=30, wrong=6, seed=0):
 def test_the_literal_rule_asks_whether_a_flag_was_ever_set(samples):
     """Noise if ever noise; hard if never noise and ever hard; whatever the shares."""
     memory = remembered(samples)
-    found = verdicts(memory, VerdictConfig(rule="literal"), seed=0)
+    found = label_verdicts(memory, VerdictConfig(rule="literal"), seed=0)
     for row, verdict in enumerate(found):
         expected = "noise" if memory.noise[row] else "hard" if memory.hard[row] else "clean"
         assert verdict == expected == Verdict(verdict)
@@ -58,7 +58,7 @@ def test_the_literal_rule_asks_whether_a_flag_was_ever_set(samples):
 def test_noise_is_what_is_never_believed():
     """Of both classes the six that are never learned are noise, of the others those seldom learned are hard."""
     samples = a_class(0) + a_class(1)
-    found = verdicts(remembered(samples), VerdictConfig(), seed=0)
+    found = label_verdicts(remembered(samples), VerdictConfig(), seed=0)
     for start in (0, 36):
         assert (found[start + 30 : start + 36] == "noise").all()
         for row in range(start, start + 30):
@@ -68,9 +68,9 @@ def test_noise_is_what_is_never_believed():
 def test_noise_needs_all_three():
     """Flagged often but learned, or unlearned but at home in its class: hard, and not noise."""
     flagged, unlearned, near, both = (1, 18, 0, 0, 8), (1, 2, 0, 18, 8), (1, 18, 0, 18, 1), (1, 18, 0, 18, 8)
-    found = verdicts(remembered([*a_class(1), flagged, unlearned, near, both]), VerdictConfig(), seed=0)
+    found = label_verdicts(remembered([*a_class(1), flagged, unlearned, near, both]), VerdictConfig(), seed=0)
     assert found[-4:].tolist() == ["clean", "hard", "hard", "noise"]
-    without = verdicts(remembered([*a_class(1), near]), VerdictConfig(centroid=False), seed=0)
+    without = label_verdicts(remembered([*a_class(1), near]), VerdictConfig(centroid=False), seed=0)
     assert without[-1] == "noise"
 
 
@@ -84,17 +84,17 @@ def test_thresholds_are_where_the_rule_has_them():
         (1, 0, 0, 1, 0): "clean",
         (1, 0, 0, 2, 0): "hard",
     }
-    found = verdicts(remembered([*a_class(1), *edges]), VerdictConfig(), seed=0)
+    found = label_verdicts(remembered([*a_class(1), *edges]), VerdictConfig(), seed=0)
     assert found[-len(edges) :].tolist() == list(edges.values())
     lower = VerdictConfig(noise_share=0.45, hard_share=0.05, forget=0.0)
-    found = verdicts(remembered([*a_class(1), *edges]), lower, seed=0)
+    found = label_verdicts(remembered([*a_class(1), *edges]), lower, seed=0)
     assert found[-len(edges) :].tolist() == ["noise", "noise", "hard", "hard", "hard", "hard"]
 
 
 def test_what_is_high_is_asked_within_a_class():
     """A class that is forgotten as often as the other's noise has no noise of its own where all are alike."""
     like_noise = [(0, 18, 0, 18, 8)] * 10
-    found = verdicts(remembered([*a_class(1), *like_noise]), VerdictConfig(), seed=0)
+    found = label_verdicts(remembered([*a_class(1), *like_noise]), VerdictConfig(), seed=0)
     assert (found[-10:] == "hard").all()
     assert (found[30:36] == "noise").all()
 
@@ -104,7 +104,7 @@ def test_without_spread_nothing_is_noise():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for samples in ([(1, 20, 0, 20, 8)] * 5 + [(0, 0, 0, 0, 0)], [(1, 20, 0, 20, 8)], [(0, 20, 0, 20, 0)] * 2):
-            found = verdicts(remembered(samples), VerdictConfig(), seed=0)
+            found = label_verdicts(remembered(samples), VerdictConfig(), seed=0)
             assert "noise" not in found
             assert np.isfinite(suspicion(remembered(samples))).all()
 
@@ -117,8 +117,8 @@ def test_the_order_of_samples_changes_no_verdict(samples, random):
     order = list(range(len(samples)))
     random.shuffle(order)
     memory, moved = remembered(samples), remembered([samples[row] for row in order])
-    found, rank = verdicts(memory, QUICK, seed=3), suspicion(memory)
-    assert (verdicts(moved, QUICK, seed=3) == found[order]).all()
+    found, rank = label_verdicts(memory, QUICK, seed=3), suspicion(memory)
+    assert (label_verdicts(moved, QUICK, seed=3) == found[order]).all()
     assert np.array_equal(suspicion(moved), rank[order])
     book = {}
     for sample, verdict, value in zip(samples, found, rank, strict=True):
@@ -161,8 +161,8 @@ def test_a_sample_never_visited_is_an_error():
     for array in (memory.learning, memory.forget, memory.clean, memory.noise, memory.hard):
         array[[3, 7]] = 0
     for job in (
-        lambda: verdicts(memory, VerdictConfig(), seed=0),
-        lambda: verdicts(memory, VerdictConfig(rule="literal"), seed=0),
+        lambda: label_verdicts(memory, VerdictConfig(), seed=0),
+        lambda: label_verdicts(memory, VerdictConfig(rule="literal"), seed=0),
         lambda: suspicion(memory),
     ):
         with pytest.raises(TrainingError, match="2 of 36 samples were never visited after warm-up"):
@@ -173,10 +173,10 @@ def test_noise_by_distance_needs_distances():
     """A memory without firing patterns says so, instead of finding no noise; without the third condition it goes."""
     memory = remembered(a_class(1), scd_epochs=0)
     with pytest.raises(RecipeError, match="no centroid distances"):
-        verdicts(memory, VerdictConfig(), seed=0)
-    found = verdicts(memory, VerdictConfig(centroid=False), seed=0)
+        label_verdicts(memory, VerdictConfig(), seed=0)
+    found = label_verdicts(memory, VerdictConfig(centroid=False), seed=0)
     assert (found[30:] == "noise").all()
-    assert (verdicts(memory, VerdictConfig(rule="literal"), seed=0)[30:] == "noise").all()
+    assert (label_verdicts(memory, VerdictConfig(rule="literal"), seed=0)[30:] == "noise").all()
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mitosieve.errors import FormatError, FrameError, RecipeError, TrainingError
 from mitosieve.method.dasc.rules.centroid import centroid_distances
+from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic
 
 VIEWS = ("weak", "strong", "fused")
 """Order of the heads wherever there are three."""
 
-TABLE_FILE = "memory.parquet"
-HISTORY_FILE = "memory-history.npz"
 
 _COUNTS = ("seen", "learning", "forget", "clean", "hard", "noise", "scd_epochs")
 _STATE = (*_COUNTS, "scd", "centroid", "confidence", "history", "ended", "visited", "last", "active")
@@ -302,9 +301,9 @@ class Memory:
         names = ("patch_id", "label", *_COUNTS, "scd", "centroid")
         table = pd.DataFrame({**{name: getattr(self, name) for name in names}, **columns})
         settings = {"config": self.config.model_dump(), "epochs": self.epochs, "features": self.features}
-        write_atomic(folder / TABLE_FILE, lambda file: table.to_parquet(file, index=False, compression="zstd"))
+        write_atomic(folder / layout.MEMORY, lambda file: table.to_parquet(file, index=False, compression="zstd"))
         write_atomic(
-            folder / HISTORY_FILE,
+            folder / layout.MEMORY_HISTORY,
             lambda file: np.savez(
                 file,
                 patch_id=self.patch_id,
@@ -323,8 +322,8 @@ class Memory:
             FrameError: the two files are of different patch indices.
         """
         try:
-            table = pd.read_parquet(folder / TABLE_FILE)
-            with (folder / HISTORY_FILE).open("rb") as file, np.load(file, allow_pickle=False) as content:
+            table = pd.read_parquet(folder / layout.MEMORY)
+            with (folder / layout.MEMORY_HISTORY).open("rb") as file, np.load(file, allow_pickle=False) as content:
                 past = {name: content[name] for name in ("patch_id", "fused", "ended", "settings")}
             settings = json.loads(str(past["settings"]))
             memory = cls.of(
@@ -341,7 +340,9 @@ class Memory:
                 f"cannot be read as a memory ({error})", where=folder, remedy="name a run of recipe dasc"
             ) from error
         if not np.array_equal(past["patch_id"], memory.patch_id):
-            raise FrameError(f"{TABLE_FILE} and {HISTORY_FILE} are of different patch indices", where=folder)
+            raise FrameError(
+                f"{layout.MEMORY} and {layout.MEMORY_HISTORY} are of different patch indices", where=folder
+            )
         memory.restore(
             {**memory.arrays(), **state, "confidence": confidence, "history": past["fused"], "ended": past["ended"]}
         )

@@ -50,7 +50,7 @@ class VerdictConfig(BaseModel):
     """Starts of each mixture that tells high rates from low ones (rule fraction)."""
 
 
-def verdicts(memory: Memory, config: VerdictConfig, seed: int) -> NDArray[np.str_]:
+def label_verdicts(memory: Memory, config: VerdictConfig, seed: int) -> NDArray[np.str_]:
     """A `Verdict` for each sample.
 
     Rule "fraction": noise if noise_share is at least `config.noise_share`, and forget rate and centroid rate are both

@@ -5,12 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mitosieve.geometry import px_from_um
 from mitosieve.method.dasc.method import gather
+from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
-from mitosieve.train.pool import PatchFeed
+from mitosieve.train.feed import Feed
 from mitosieve.train.sampler import EpochSampler, RatioSampler
-from mitosieve.train.views import ViewsFeed
 from small_dasc import a_cohort, a_job, a_recipe
 
 STEPS = 14
@@ -22,30 +21,34 @@ def ready(tmp_path_factory):
     return a_job(a_cohort(folder / "cohort", cases=3), folder / "run"), a_recipe()
 
 
+def pool_of(ready):
+    recipe, job = ready[1], ready[0]
+    return gather(recipe, job, FrameStore(job.file("frames"), recipe.frame, margin_px=recipe.margin_px)).train
+
+
 def views_feed(ready, labels=None):
     """A feed of two views in epochs, with a store, a pool and a sampler of its own."""
-    found = gather(ready[1], ready[0])
-    rows = np.arange(len(found.labels))
-    return ViewsFeed(
-        name="memory",
-        pool=found.pool,
-        sampler=EpochSampler(rows, batch_size=8, seed=1, purpose="memory"),
+    pool = pool_of(ready)
+    return Feed(
+        pool=pool,
+        sampler=EpochSampler(np.arange(len(pool.places)), batch_size=8, seed=1, purpose="memory"),
         augments=(ready[1].weak, ready[1].strong),
-        target=found.labels.index.label if labels is None else labels,
-        offset_px=px_from_um(1, 0.25) * found.labels.offset_um,
+        streams=("memory view 1", "memory view 2"),
+        target=pool.index.label if labels is None else labels,
         seed=1,
+        places=True,
     )
 
 
 def patch_feed(ready):
-    found = gather(ready[1], ready[0])
-    pools = {kind.value: found.labels.with_origin(kind) for kind in (Origin.FIGURE, Origin.BACKGROUND)}
-    return PatchFeed(
-        name="screening",
-        pool=found.pool,
-        sampler=RatioSampler(pools, dict.fromkeys(pools, 1.0), batch_size=8, seed=1),
-        augment=ready[1].search.augment,
-        fixed_figures=False,
+    pool = pool_of(ready)
+    kinds = {kind.value: pool.places.with_origin(kind) for kind in (Origin.FIGURE, Origin.BACKGROUND)}
+    return Feed(
+        pool=pool,
+        sampler=RatioSampler(kinds, dict.fromkeys(kinds, 1.0), batch_size=8, seed=1),
+        augments=(ready[1].search.augment,),
+        streams=("screening variants",),
+        target=pool.index.label,
         seed=1,
     )
 
@@ -87,8 +90,9 @@ def test_views_are_drawn_anew_for_each_training_and_view(ready):
     """Two views of one distortion differ, and so do two trainings of one seed."""
     feed = views_feed(ready)
     strong = (ready[1].strong, ready[1].strong)
-    one = ViewsFeed(**{**vars(feed), "augments": strong}).batch(0)
-    other = ViewsFeed(**{**vars(feed), "augments": strong, "name": "classifier"}).batch(0)
+    one = Feed(**{**vars(feed), "augments": strong}).batch(0)
+    streams = ("classifier view 1", "classifier view 2")
+    other = Feed(**{**vars(feed), "augments": strong, "streams": streams}).batch(0)
     assert one.row.tolist() == other.row.tolist()
     for first, second in ((one.image[..., :3], one.image[..., 3:]), (one.image, other.image)):
         assert (first != second).any(axis=(1, 2, 3)).all()

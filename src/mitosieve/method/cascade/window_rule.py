@@ -1,0 +1,64 @@
+"""CHS-NET's places (section 3.4): figures with their variants, and windows of a stride grid that may be negative."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from mitosieve.annotation import Label
+from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.geometry import px_from_um, rescale_points, um_from_px
+from mitosieve.patch.augment.variant import paper_variants
+from mitosieve.patch.frames import FrameStore
+from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.run.seed import derive_generator
+from mitosieve.sieve.propose.grid import WindowConfig, negative_centers
+from mitosieve.train.places import Places
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRule:
+    """Figures as they are marked, windows on a grid as background. A `PlaceRule`.
+
+    Where a slide has a ROI, windows must lie wholly inside it: outside nothing is known.
+
+    Attributes:
+        store: gives the size of the rendered slides.
+        windows: how negatives are cut.
+        translate_px: largest shift of a figure's fixed variants.
+        varied: slides whose figures come in the paper's 42 fixed variants; on others each figure stands once.
+        seed: of the run.
+    """
+
+    store: FrameStore
+    windows: WindowConfig
+    translate_px: float = 16.0
+    varied: frozenset[str] = frozenset()
+    seed: int = 0
+
+    def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
+        """Figures, then background, of one slide."""
+        mpp = self.store.config.mpp
+        figures_l0 = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
+        pieces = [self._variants(entry, number, center) for number, center in enumerate(figures_l0)]
+        figures_px = rescale_points(figures_l0, mpp_from=entry.mpp, mpp_to=mpp)
+        centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows)
+        centers_l0 = rescale_points(centers_px, mpp_from=mpp, mpp_to=entry.mpp)
+        if entry.roi is not None:
+            inner = entry.roi.buffer(-self.windows.patch_px / 2 * mpp / entry.mpp)
+            centers_l0 = centers_l0[shapely.contains_xy(inner, centers_l0[:, 0], centers_l0[:, 1])]
+        pieces.append(PatchIndex.of(slide_id=entry.slide_id, center_l0=centers_l0, origin=Origin.BACKGROUND, mpp=mpp))
+        return Places.of_index(PatchIndex.concatenate(pieces))
+
+    def _variants(self, entry: SlideEntry, number: int, center_l0: NDArray[np.float64]) -> PatchIndex:
+        """One figure, in its fixed variants where it has any."""
+        mpp = self.store.config.mpp
+        shift, angle = np.zeros((1, 2)), np.zeros(1)
+        if entry.slide_id in self.varied:
+            generator = derive_generator(self.seed, f"paper variants of {entry.slide_id}", number)
+            shift, angle = paper_variants(generator, translate_px=self.translate_px)
+        shift_l0 = px_from_um(1, entry.mpp) * um_from_px(1, mpp) * shift
+        return PatchIndex.of(
+            slide_id=entry.slide_id, center_l0=center_l0 + shift_l0, origin=Origin.FIGURE, mpp=mpp, angle_deg=angle
+        )

@@ -1,0 +1,122 @@
+"""What one trial is asked: small and picklable, for the pixels and places are files of the run."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.method.finegrained.recipe import FineGrainedRecipe
+from mitosieve.method.finegrained.regime import Regime, Trial
+from mitosieve.network.registry import build_network, load_weights
+from mitosieve.network.rototranslation import RotoTranslationConfig
+from mitosieve.patch.augment.distortion import reach_px
+from mitosieve.patch.frames import FrameStore
+from mitosieve.patch.index import Origin
+from mitosieve.patch.view import View
+from mitosieve.run import layout
+from mitosieve.train import Job, Part, PatchPool, Places, Room, TrainConfig, inner_parts
+
+NETWORK = "network"
+"""What the only stage is called, in files and in the detector."""
+
+CROP_SIDES = 3
+"""A slide with a side of less than this many patches is a crop: patches must lie wholly inside, or padding tells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTask:
+    """One trial.
+
+    Attributes:
+        job: of the run; its progress is not carried along.
+        recipe: of the run.
+        folder: of the trial, relative to the run.
+        network: its shape.
+        schedule: its length and rates.
+        regime: which negatives.
+        scores: file of the pool's scores, relative to the run; None where nothing is scored yet, and the
+            regime must then keep all or choose at random.
+        seed: number of the training: equal numbers start from equal weights.
+        without: (part, of how many) whose slides it must not learn from; None learns from all.
+    """
+
+    job: Job
+    recipe: FineGrainedRecipe
+    folder: str
+    network: RotoTranslationConfig
+    schedule: TrainConfig
+    regime: Regime
+    scores: str | None
+    seed: int
+    without: tuple[int, int] | None = None
+
+    @property
+    def place(self) -> Path:
+        return self.job.file(self.folder)
+
+    @property
+    def weights(self) -> Path:
+        return self.place / layout.weights_of(NETWORK)
+
+    @property
+    def is_done(self) -> bool:
+        return (self.place / layout.TRIAL_RESULT).exists()
+
+    def result(self) -> Trial:
+        """What a finished trial found."""
+        return Trial.from_json(json.loads((self.place / layout.TRIAL_RESULT).read_text()))
+
+    def load(self) -> nn.Module:
+        """Its trained network."""
+        return load_weights(build_network(self.network), self.weights)
+
+
+def pool_of(task: TrialTask, part: Part) -> PatchPool:
+    """The places of a part of the fold from the run's files, as the trial's network sees them."""
+    recipe, cohort = task.recipe, task.job.cohort
+    view = View(views="one", patch_px=task.network.input_px)
+    rooms = crop_rooms(cohort, recipe.frame.mpp, view.patch_px)
+    return PatchPool.of_places(
+        _load_places(task.job.file(layout.places_of(part))), frame_store(recipe, task.job), view, cohort, rooms
+    )
+
+
+@lru_cache(maxsize=4)
+def _load_places(path: Path) -> Places:
+    return Places.load(path)
+
+
+def frame_store(recipe: FineGrainedRecipe, job: Job) -> FrameStore:
+    """The rendered frames of the run."""
+    return FrameStore(
+        job.file(layout.FRAMES), recipe.frame, margin_px=reach_px(recipe.augment, recipe.network.input_px)
+    )
+
+
+def parts_of(task: TrialTask, places: Places, parts: int) -> NDArray[np.int64]:
+    """Inner part of each place, (N,); unlabelled ones are in none: every network may learn from them."""
+    labelled = places.index.origin != Origin.UNLABELLED.value
+    return inner_parts(places.index.slide_id, task.job.cohort.case_of, parts, task.recipe.seed, held=labelled)
+
+
+def seen_by(task: TrialTask, places: Places) -> NDArray[np.bool_]:
+    """Places of slides that a trial may learn from, (N,)."""
+    if task.without is None:
+        return np.ones(len(places), dtype=bool)
+    part, parts = task.without
+    return parts_of(task, places, parts) != part
+
+
+def crop_rooms(cohort: Cohort, mpp: float, patch_px: int) -> dict[str, Room]:
+    """Where patches of crops must stay: the lattice at `mpp` of slides with a side of less than CROP_SIDES patches."""
+    rooms: dict[str, Room] = {}
+    for entry in cohort.slides:
+        width, height = (side * entry.mpp / mpp for side in (entry.width_l0, entry.height_l0))
+        if 0 < min(width, height) < CROP_SIDES * patch_px:
+            rooms[entry.slide_id] = (-0.5, -0.5, width - 0.5, height - 0.5)
+    return rooms

@@ -1,0 +1,84 @@
+"""Which methods there are, and all that the rest of the house asks of one: a new method is a folder and a line here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from mitosieve.method.cascade.chsnet import ChsNetRecipe, run_chsnet
+from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
+from mitosieve.method.dasc.method import provenance as dasc_provenance
+from mitosieve.method.dasc.method import run_dasc
+from mitosieve.method.dasc.recipe import DascRecipe
+from mitosieve.method.finegrained.method import run_finegrained
+from mitosieve.method.finegrained.recipe import FineGrainedRecipe
+from mitosieve.run import layout
+from mitosieve.sieve.detector import Detector
+from mitosieve.train.job import Job
+
+Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
+"""Any method's recipe."""
+
+
+def _nothing(recipe: Any) -> dict[str, Any]:  # noqa: ANN401 - any method's recipe
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way to train a detector.
+
+    Attributes:
+        recipe: class of its recipe; all numbers of a training.
+        run: trains what a recipe says, in the job's run folder.
+        provenance: what a resumed run must agree with beside the recipe's values; raises what can be refused early.
+        tables: files that it leaves for people beside the scores, in the order they are shown.
+        renamed: keys that recipes of before had, and what they are called now.
+    """
+
+    recipe: type[BaseModel]
+    run: Callable[[Any, Job], Detector]
+    provenance: Callable[[Any], dict[str, Any]] = _nothing
+    tables: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+METHODS: dict[str, Method] = {
+    "chsnet": Method(
+        recipe=ChsNetRecipe,
+        run=run_chsnet,
+        tables=(layout.MINING,),
+        renamed={
+            "cascade.screening_threshold": "thresholds.gate",
+            "cascade.refined_threshold": "thresholds.operating",
+        },
+    ),
+    "dasc": Method(
+        recipe=DascRecipe,
+        run=run_dasc,
+        provenance=dasc_provenance,
+        tables=(layout.NEGATIVES, layout.VERDICTS_SUMMARY),
+        renamed={"threshold": "thresholds.operating"},
+    ),
+    "finegrained": Method(
+        recipe=FineGrainedRecipe,
+        run=run_finegrained,
+        tables=(layout.REGIMES,),
+        renamed={"threshold": "thresholds.operating"},
+    ),
+    "swift": Method(
+        recipe=SwiftRecipe,
+        run=run_swift,
+        tables=(layout.MINING,),
+        renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
+    ),
+}
+
+
+def run_recipe(recipe: Recipe, job: Job) -> Detector:
+    """Train what the recipe says, in the job's run folder; a run whose detector is whole is only loaded."""
+    done = job.file(layout.DETECTOR)
+    if (done / layout.DETECTOR_CONFIG).exists():
+        return Detector.load(done)
+    return METHODS[recipe.method].run(recipe, job)

@@ -1,0 +1,39 @@
+"""Inner parts of the training slides: what is scored by a network that has not seen it. Knows ids and numbers only."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.run.seed import derive_generator
+
+NO_PART = -1
+"""Part of rows that every network may learn from."""
+
+
+def inner_parts(
+    slide_id: NDArray[np.str_],
+    case_of: Mapping[str, str],
+    parts: int,
+    seed: int,
+    *,
+    held: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Inner part of each row, (N,): cases dealt round, or slides where there are fewer cases than parts.
+
+    Args:
+        slide_id: (N,) slide of each row.
+        case_of: case of each slide.
+        parts: how many.
+        seed: of the run.
+        held: (N,) rows that are dealt; the others are NO_PART. None deals all.
+    """
+    dealt = np.ones(len(slide_id), dtype=bool) if held is None else held
+    group = np.array([case_of[str(name)] for name in slide_id])
+    if len(np.unique(group[dealt])) < parts:
+        group = slide_id
+    names = derive_generator(seed, "inner parts").permutation(np.unique(group[dealt]))
+    number = {str(name): i % parts for i, name in enumerate(names)}
+    return np.array(
+        [number[str(name)] if known else NO_PART for name, known in zip(group, dealt, strict=True)], dtype=np.int64
+    )

@@ -1,0 +1,74 @@
+"""How long one network is trained, and how fast: batch size, length, learning rates."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class TrainConfig(BaseModel):
+    """How one network is trained; the defaults are the paper's screening network (section 4.2.2)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(default=192, ge=2)
+    epochs: float = Field(default=10, gt=0)
+    """Passes over all figure variants (our definition: with sampled ratios the paper's epoch is not defined)."""
+    patch_visits: int | None = Field(default=None, gt=0)
+    """Length of the training as patches seen; where given, `epochs` is not looked at."""
+    rates: tuple[tuple[float, float], ...] = ((0.0, 0.1), (0.2, 0.01), (0.4, 0.001), (0.6, 1e-4), (0.8, 3e-5))
+    """(share of the training done, learning rate); the first share is 0, shares ascend."""
+    between: Literal["hold", "linear"] = "hold"
+    """What the rate does between two points: hold the earlier one, or go straight to the next."""
+    weight_decay: float = Field(default=2e-7, ge=0)
+    ema_decay: float = Field(default=0.9, ge=0, lt=1)
+    """Moving average of the weights; the average is what is kept."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest gradient norm; None does not clip."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Steps between checkpoints; a killed training loses at most these."""
+    validations: int = Field(default=4, ge=0)
+    """How often validation is asked for along the way; for curves only, never for stopping."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainConfig":
+        shares = [share for share, _ in self.rates]
+        if not shares or shares[0] != 0 or shares != sorted(set(shares)) or shares[-1] > 1:
+            raise ValueError("rates must be (share, rate) pairs with ascending shares from 0 to at most 1")
+        if min(rate for _, rate in self.rates) < 0:
+            raise ValueError("a learning rate cannot be negative")
+        return self
+
+    def steps(self, figures_per_epoch: int, figures_per_batch: int) -> int:
+        """Number of steps of a whole training, at least one."""
+        if self.patch_visits is not None:
+            return max(1, math.ceil(self.patch_visits / self.batch_size))
+        return max(1, math.ceil(self.epochs * figures_per_epoch / figures_per_batch))
+
+    def rate(self, done: float) -> float:
+        """Learning rate when a share `done` (0..1) of the training is over."""
+        shares = [share for share, _ in self.rates]
+        values = [value for _, value in self.rates]
+        if self.between == "linear":
+            return float(np.interp(done, shares, values))
+        return values[int(np.searchsorted(shares, done, side="right")) - 1]
+
+    def whole_epochs(self, *, warm_up: int = 0) -> int:
+        """Number of epochs of a training that counts in them.
+
+        Args:
+            warm_up: epochs at its start that do not count.
+
+        Raises:
+            ValueError: it is not a whole number, the length is given as patches, or the warm-up leaves nothing; for a
+                recipe's validator, so that it is said before anything is trained.
+        """
+        if self.patch_visits is not None or self.epochs != int(self.epochs):
+            raise ValueError(
+                "this stage counts by epochs: give train.epochs a whole number, and leave out train.patch_visits"
+            )
+        epochs = int(self.epochs)
+        if epochs <= warm_up:
+            raise ValueError(f"of {epochs} epochs {warm_up} are warm-up: raise train.epochs, or lower warm_up")
+        return epochs

@@ -1,0 +1,84 @@
+"""How a detector's thresholds are chosen: one rule in every recipe, applied once, on validation cases alone."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.detection import Detections
+from mitosieve.export.table import write_detections
+from mitosieve.run import layout
+from mitosieve.score.evaluation import choose_threshold
+from mitosieve.score.sweep import Threshold
+from mitosieve.sieve.cascade import detect
+from mitosieve.sieve.detector import Detector
+from mitosieve.train.job import Job
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ThresholdRule(BaseModel):
+    """Where thresholds come from: numbers, or the validation cases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operating: Share | Literal["validation"] = "validation"
+    """Of the last stage; "validation" takes the one of best F1 on the validation cases, by the official rule."""
+    gate: Share | Literal["validation"] = "validation"
+    """Of the first of several stages; "validation" takes, of `gates`, the one whose survivors reach the best F1."""
+    gates: tuple[Share, ...] = Field(default=(0.05, 0.1, 0.2, 0.3, 0.5, 0.8), min_length=1)
+    """Gates that are tried."""
+
+
+def operating_threshold(found: Detections, cohort: Cohort, cases: tuple[str, ...]) -> Threshold:
+    """The operating threshold that validation cases choose: that of the best pooled F1.
+
+    Raises:
+        SplitError: the cases have no figure.
+    """
+    return choose_threshold(found, cohort, cases=cases)
+
+
+def choose_thresholds(job: Job, folder: str, detector: Detector, rule: ThresholdRule) -> Detector:
+    """Detect on the validation cases, set the thresholds that are to come from there, keep what was found, and save.
+
+    Args:
+        job: of the run.
+        folder: of the detector in the run; made whole already, it is only loaded.
+        detector: whatever thresholds it has are replaced.
+        rule: of the recipe.
+    """
+    if job.file(f"{folder}/{layout.DETECTOR_CONFIG}").exists():
+        return Detector.load(job.file(folder))
+    cascaded = len(detector.config.stages) > 1
+    ready = detector
+    if cascaded:
+        ready = ready.with_gate(min(rule.gates) if rule.gate == "validation" else rule.gate)
+    if rule.operating != "validation":
+        ready = ready.with_threshold(rule.operating)
+    found = _detected(job, ready)
+    if cascaded and rule.gate == "validation":
+        ready = ready.with_gate(_best_gate(job, found, rule))
+        found = _detected(job, ready)
+    if rule.operating == "validation":
+        chosen = operating_threshold(found, job.cohort, job.fold.validation)
+        ready = ready.with_threshold(chosen.threshold)
+    write_detections(job.file(layout.validation_of(folder)), found.at_threshold(ready.config.threshold))
+    return Detector.load(ready.save(job.file(folder)))
+
+
+def _detected(job: Job, detector: Detector) -> Detections:
+    return detect(detector, job.cohort, cases=job.fold.validation, compute=job.compute, progress=job.progress)
+
+
+def _best_gate(job: Job, found: Detections, rule: ThresholdRule) -> float:
+    """The gate whose survivors reach the best F1 on validation; of equal ones the lowest, which loses least.
+
+    Judged on detections at the lowest gate: their strongest window must pass. The chosen gate is then run for real.
+    """
+
+    def best_f1(gate: float) -> float:
+        survivors = found[found.stage_score[:, 0] >= gate]
+        return operating_threshold(survivors, job.cohort, job.fold.validation).f1
+
+    return max(rule.gates, key=lambda gate: (best_f1(gate), -gate))

@@ -1,0 +1,29 @@
+"""Inner parts: who is held out together."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitosieve.train.parts import NO_PART, inner_parts
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=40),
+    st.integers(1, 4),
+    st.integers(2, 5),
+    st.integers(0, 9),
+)
+def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, seed):
+    """All rows of a case, or of a slide where cases are too few, are in one part; parts are as even as can be."""
+    slide = np.array([f"s{number}" for number, _ in rows])
+    held = np.array([known for _, known in rows])
+    case_of = {f"s{number}": f"c{number // slides_per_case}" for number in range(8)}
+    found = inner_parts(slide, case_of, parts, seed, held=held)
+    assert (found[~held] == NO_PART).all()
+    case = np.array([case_of[name] for name in slide])
+    group = case if len(set(case[held])) >= parts else slide
+    for name in set(group[held]):
+        assert len(set(found[held & (group == name)])) == 1
+    sizes = [len(set(group[held & (found == part)])) for part in range(parts)]
+    assert sum(sizes) == len(set(group[held]))
+    assert max(sizes) - min(sizes) <= 1

@@ -1,0 +1,108 @@
+"""Places to learn from: what is known of them, once each, and as they were after a file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from build import a_cohort
+from mitosieve.annotation import Annotations
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.split import Fold
+from mitosieve.errors import CohortError, FormatError
+from mitosieve.method.cascade.window_rule import WindowRule
+from mitosieve.network.compute import Compute
+from mitosieve.patch.frames import FrameConfig, FrameStore
+from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.run.folder import RunFolder
+from mitosieve.sieve.propose.grid import WindowConfig
+from mitosieve.train.job import Job
+from mitosieve.train.places import Places, find_places, places_of_fold
+
+
+def found(cohort, frames, windows):
+    return find_places(cohort, cohort.cases, WindowRule(store=frames, windows=windows))
+
+
+def a_job(cohort, frames):
+    fold = Fold(train=cohort.cases, validation=cohort.cases[1:], test=())
+    return Job(cohort=cohort, fold=fold, run=RunFolder(frames.folder.parent / "run"), compute=Compute.choose("cpu"))
+
+
+def test_places_are_read_as_they_were_written(tmp_path):
+    """Every column survives the file, and so do equal bytes; a broken file is named."""
+    generator = np.random.default_rng(1)
+    index = PatchIndex.of(
+        slide_id="s",
+        center_l0=generator.uniform(0, 99, (7, 2)),
+        origin=Origin.UNLABELLED,
+        mpp=0.5,
+        angle_deg=generator.uniform(0, 360, 7),
+    )
+    places = Places(
+        index=index,
+        mark=np.arange(7) - 1,
+        offset_um=generator.normal(size=(7, 2)),
+        settled_l0=generator.uniform(0, 99, (7, 2)),
+        hidden_figure=generator.random(7) < 0.5,
+    )
+    read = Places.load(places.save(tmp_path / "one.parquet"))
+    for name in ("mark", "offset_um", "settled_l0", "hidden_figure"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(places, name))
+    for name in ("patch_id", "slide_id", "center_l0", "angle_deg", "origin", "label", "mpp"):
+        np.testing.assert_array_equal(getattr(read.index, name), getattr(index, name))
+    assert read.save(tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+    (tmp_path / "one.parquet").write_bytes(b"PAR1")
+    with pytest.raises(FormatError, match=r"one\.parquet"):
+        Places.load(tmp_path / "one.parquet")
+
+
+@pytest.fixture
+def store(tmp_path):
+    cohort = a_cohort(tmp_path / "cohort", cases=2)
+    frames = FrameStore(tmp_path / "frames", FrameConfig(stain="none"), margin_px=100)
+    for entry in cohort.slides:
+        frames.add(entry.slide_id, lambda name=entry.slide_id: cohort.open(name), None)
+    return cohort, frames
+
+
+def test_windows_lie_inside_the_roi(store):
+    """Outside the ROI nothing is known, so no background window reaches out of it."""
+    cohort, frames = store
+    roi = "POLYGON ((0 0, 220 0, 220 300, 0 300, 0 0))"
+    limited = cohort.with_entries(lambda entry: replace(entry, roi_wkt=roi))
+    windows = WindowConfig(stride_px=16)
+    places = found(limited, frames, windows)
+    right = places.index.center_l0[places.with_origin(Origin.BACKGROUND)][:, 0] + windows.patch_px / 2
+    assert len(right)
+    assert (right <= 220.5).all()
+    everywhere = found(cohort, frames, windows)
+    assert everywhere.index.count()["background"] > places.index.count()["background"]
+
+
+def test_unlabelled_slides_give_no_patch(store):
+    """Nothing is known of them: they are neither figures nor background."""
+    cohort, frames = store
+    first = cohort.slides[0].slide_id
+    hidden = cohort.with_entries(lambda entry: replace(entry, labelled=entry.slide_id != first))
+    job = a_job(hidden, frames)
+    places = places_of_fold(job, WindowRule(store=frames, windows=WindowConfig(stride_px=16)))
+    assert first not in set(places["train"].index.slide_id)
+
+
+def test_a_part_without_figures_is_refused(store):
+    """There is nothing to learn from; the message names the cases."""
+    cohort, frames = store
+    empty = Cohort(cohort.folder, cohort.slides, Annotations.empty())
+    with pytest.raises(CohortError, match="c0, c1 have no figure"):
+        found(empty, frames, WindowConfig())
+
+
+def test_one_row_for_figures_marked_twice_at_one_place(store):
+    """A place is in the index once, so that its score is one."""
+    cohort, frames = store
+    double = Cohort(cohort.folder, cohort.slides, Annotations.concatenate([cohort.annotations, cohort.annotations]))
+    places = found(double, frames, WindowConfig())
+    assert len(np.unique(places.index.patch_id)) == len(places)
+    assert places.index.count()[Origin.FIGURE.value] == cohort.counts()["figures"]
+    assert places.index.mpp == 0.25
