@@ -43,8 +43,8 @@ PAPER = {  # the paper's own numbers, sections 3 and 4
     "mining.threshold": 0.2,
     "mining.scores": "in-sample",
     "cascade.enabled": True,
-    "cascade.screening_threshold": 0.8,
-    "cascade.refined_threshold": 0.85,
+    "thresholds.gate": 0.8,
+    "thresholds.operating": 0.85,
     "cascade.proposer.stride_px": 64,
 }
 
@@ -76,7 +76,7 @@ def test_the_small_recipe_fits_two_cores():
     assert small.variants == "fresh"
     assert small.cascade.proposer.stride_px == 32
     assert small.cascade.enabled
-    assert small.cascade.refined_threshold == "validation"
+    assert small.thresholds.operating == "validation"
 
 
 def test_the_recommended_recipe_is_the_paper_made_safe():
@@ -86,7 +86,7 @@ def test_the_recommended_recipe_is_the_paper_made_safe():
     assert ours.screening.rates[0][1] == 1e-3
     assert [share for share, _ in ours.refined.rates] == [share for share, _ in paper.refined.rates]
     assert ours.cascade.proposer.stride_px <= 32
-    assert ours.cascade.refined_threshold == "validation"
+    assert ours.thresholds.operating == "validation"
 
 
 @pytest.mark.parametrize("name", ["chsnet", "chsnet-paper", "chsnet-small"])
@@ -133,7 +133,7 @@ def test_a_folder_with_a_recipes_name_does_not_hide_it(tmp_path, monkeypatch):
         ("cascade.parts_too=true", ("cascade.parts_too", True)),
         ("screening.rates=[[0.0, 0.5]]", ("screening.rates", ((0.0, 0.5),))),
         ("cascade.proposer.stride_px=16", ("cascade.proposer.stride_px", 16)),
-        ("cascade.refined_threshold=validation", ("cascade.refined_threshold", "validation")),
+        ("thresholds.operating=validation", ("thresholds.operating", "validation")),
     ],
 )
 def test_overrides_are_read_as_toml_or_as_a_word(override, read):
@@ -211,3 +211,23 @@ def test_recipes_that_are_not_there(tmp_path):
 def test_the_default_is_a_recipe_for_cpus():
     """`default` is `swift`, by another name."""
     assert load_recipe("default") == load_recipe("swift")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key", "now"),
+    [
+        ("chsnet", "cascade.screening_threshold", "thresholds.gate"),
+        ("chsnet", "cascade.refined_threshold", "thresholds.operating"),
+        ("swift", "screening_threshold", "thresholds.gate"),
+        ("swift", "refined_threshold", "thresholds.operating"),
+        ("dasc", "threshold", "thresholds.operating"),
+        ("finegrained", "threshold", "thresholds.operating"),
+    ],
+)
+def test_keys_of_before_are_refused_with_their_new_name(recipe, key, now):
+    """Whoever has a recipe of before is told what to write instead."""
+    with pytest.raises(RecipeError, match="has another name") as refused:
+        load_recipe(recipe, [f"{key}=0.5"])
+    assert refused.value.remedy is not None
+    assert now in refused.value.remedy
+    load_recipe(recipe, [f"{now}=0.5"])
