@@ -94,7 +94,7 @@ def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str, compute
             detector=run / name,
             items=items_of_cohort(cohort, cases),
             out=out,
-            origin=origin_of(run / name, cohort, fold, "test"),
+            origin=origin_of(cohort, fold, layout.TEST),
             compute=compute,
             resume=(out / layout.RUN).exists(),
         )

@@ -93,7 +93,7 @@ def detect(
             out=out,
             formats=tuple(name for name in formats.split(",") if name),
             counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape),
-            origin=origin_of(run, whole, fold, part if whole is not None else None),
+            origin=origin_of(whole, fold, part if whole is not None else None),
             compute=compute,
             resume=resume,
             workers=workers_for(compute.device, on_cluster=cluster is not None) if workers < 0 else workers,
@@ -137,10 +137,7 @@ def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str)
 
 
 def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int], show: "Progress") -> "Mapper":
-    """A map over slides that runs on a Ray cluster: one task a slide, a GPU each where there is one.
-
-    A task takes a core for each thread and reader that was asked for; with a GPU its readers share the cores.
-    """
+    """A map over slides that runs on a Ray cluster: one task a slide; `machine` is device, threads and readers."""
     from mitosieve.parallel import ClusterConfig, ClusterMap, Task
     from mitosieve.scan import SlideResult, SlideTask
 
@@ -148,11 +145,10 @@ def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int
         return Task(name=given.source.slide_id, given=given, needs=(given.source.path, run.resolve()))
 
     def failed(given: SlideTask, error: Exception) -> SlideResult:
-        return SlideResult(slide_id=given.source.slide_id, error=str(error).replace("\n", "; "))
+        return SlideResult.failure(given.source.slide_id, str(error))
 
-    device, threads, workers = machine
-    cores = 1.0 if device == "cuda" else float(max(1, threads) + max(0, workers))
-    config = ClusterConfig(address=address, num_cpus=cores, num_gpus=1.0 if device == "cuda" else 0.0)
+    device, threads, readers = machine
+    config = ClusterConfig.of_task(address, device=device, threads=threads, readers=readers)
     return ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show)
 
 

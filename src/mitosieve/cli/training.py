@@ -114,7 +114,7 @@ def _mapper(
 
 
 def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progress") -> "Mapper":
-    """A map over trainings that runs on a Ray cluster: one task a training, a GPU each where there is one."""
+    """A map over trainings that runs on a Ray cluster: one task a training."""
     from mitosieve.errors import MitosieveError
     from mitosieve.parallel import ClusterConfig, ClusterMap, Task
     from mitosieve.parallel.processes import WithThreads
@@ -125,8 +125,7 @@ def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progr
     def failed(given: Any, error: MitosieveError) -> Any:  # noqa: ANN401 - it never returns
         raise error
 
-    gpu = device == "cuda"
-    config = ClusterConfig(address=address, num_cpus=1.0 if gpu else float(threads), num_gpus=1.0 if gpu else 0.0)
+    config = ClusterConfig.of_task(address, device=device, threads=threads)
     whole = ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show, what="trainings")
 
     def mapper(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:

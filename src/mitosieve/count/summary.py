@@ -130,6 +130,14 @@ class SlideSummary:
         tissue = self.findings.tissue_mm2
         return self.figures / tissue if tissue else None
 
+    @property
+    def slide_id(self) -> str:
+        return self.findings.slide_id
+
+    def timed(self, seconds: float | None, engine: str) -> "SlideSummary":
+        """The same with its wall time, None where that was not measured, and what ran the networks."""
+        return replace(self, findings=replace(self.findings, seconds=seconds, engine=engine))
+
     def row(self) -> dict[str, str]:
         """The slide's row of summary.csv."""
         findings, hotspot = self.findings, self.hotspot

@@ -50,6 +50,21 @@ class ClusterConfig:
         if self.address != "auto":
             _host_and_port(self.address)
 
+    @classmethod
+    def of_task(cls, address: str, *, device: str, threads: int, readers: int = 0) -> "ClusterConfig":
+        """What a training or a slide takes: on a CPU a core for each thread and reader that was asked for, and at least
+        one; on a GPU the whole of it and a core, which its readers share with those of other tasks.
+
+        Args:
+            address: "auto" or HOST:PORT.
+            device: of `Compute`.
+            threads: that were asked for; 0 is no wish.
+            readers: processes that read for the task; a negative number is no wish.
+        """
+        if device == "cuda":
+            return cls(address=address, num_cpus=1.0, num_gpus=1.0)
+        return cls(address=address, num_cpus=float(max(1, threads) + max(0, readers)))
+
 
 @contextmanager
 def connection(config: ClusterConfig) -> Generator[ModuleType]:

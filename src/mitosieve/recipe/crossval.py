@@ -111,7 +111,7 @@ def score_test_cases(  # noqa: PLR0913 - one call of one job
         detector=run,
         items=items_of_cohort(cohort, cases),
         out=out,
-        origin=origin_of(run, cohort, fold, "test"),
+        origin=origin_of(cohort, fold, layout.TEST),
         compute=compute,
         resume=resume,
         progress=progress,

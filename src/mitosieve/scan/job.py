@@ -47,7 +47,7 @@ class Scan:
         detector: run or detector folder.
         items: the slides, in the order of the result.
         out: folder of the result.
-        origin: JSON facts for detect.json: where detector, cohort and slides come from.
+        origin: JSON facts for detect.json: where the slides come from, as `origin_of` says it.
         compute: machine.
         threshold: operating threshold instead of the detector's own.
         formats: extra files a slide, names of `export.FORMATS`.
@@ -115,15 +115,16 @@ def scan(job: Scan) -> Scanned:
 
     Raises:
         InputError: an unknown format, or a folder that holds something else.
+        DetectorError: there is no whole detector.
         MitosieveError: there is one slide only, and it cannot be opened; nothing is written.
         StorageError: the folder cannot be written.
     """
     unknown = sorted(set(job.formats) - set(FORMATS))
     if unknown:
         raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
+    detector = load_detector(job.detector, job.threshold)
     if len(job.items) == 1:
         job.items[0].open().close()
-    detector = load_detector(job.detector, job.threshold)
     facts = {
         "detector": detector.config.model_dump(mode="json"),
         "slides": [item.slide_id for item in job.items],
@@ -138,13 +139,14 @@ def scan(job: Scan) -> Scanned:
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
         tasks = job.tasks()
         results = list(_results(job, detector, tasks))
-        summaries = _write_tables(job, results, f"{layout.SHARDS}/{part}" if part else "")
+        _write_tables(job, results, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
             write_request(job.out, _job_facts(job, detector))
             found = (result.detections for result in results)
             every = [Detections.empty(detector.stage_names), *(item for item in found if item is not None)]
             write_detections(job.out / layout.DETECTIONS, Detections.concatenate(every))
-    failed = {result.slide_id: result.error for result in results if result.error}
+    summaries = [result.summary for result in results]
+    failed = {item.slide_id: item.error for item in summaries if isinstance(item, SlideFailure)}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
     return Scanned(
         result=f"{layout.SHARDS}/{part}/{layout.SUMMARY}" if part else layout.DETECTIONS, failed=failed, rows=rows
@@ -160,7 +162,13 @@ def _made_with(compute: Compute) -> dict[str, str]:
 def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
     config = detector.config
     proposer = describe(config.proposer, config.frame.mpp)
-    return {**job.origin, "threshold": config.threshold, "proposer": proposer}
+    return {
+        **job.origin,
+        "detector": str(job.detector.resolve()),
+        "detector_hash": hash_file(detector_folder(job.detector) / layout.DETECTOR_CONFIG),
+        "threshold": config.threshold,
+        "proposer": proposer,
+    }
 
 
 def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:
@@ -184,44 +192,45 @@ def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Gener
                 job.progress("slides", number, len(tasks))
 
 
-def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> list[SlideSummary | SlideFailure]:
-    """slides.csv, summary.csv, a JSON a slide, and the times, from the slides' own files."""
-    made = machine(job.compute)
-    engine = f"{made['engine']}, {made['device']}"
-    summaries = [result.summary(job.counts, engine) for result in results]
-    rows: list[dict[str, Any]] = []
-    for result, summary in zip(results, summaries, strict=True):
-        row: dict[str, Any] = {"slide_id": result.slide_id, "error": result.error}
+def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> None:
+    """slides.csv, summary.csv, a JSON a slide, and the times."""
+    summaries = [result.summary for result in results]
+    for summary in summaries:
         if isinstance(summary, SlideSummary):
-            row |= {"mpp": sum(result.facts["mpp_xy"]) / 2, "figures": summary.figures}
-            row |= {"tissue_mm2": result.facts["tissue_mm2"]}
-            write_slide_summary(job.out / layout.SLIDE_SUMMARIES / f"{result.slide_id}.json", summary)
-        rows.append(row)
-    write_slides(job.out / folder, rows)
+            write_slide_summary(job.out / layout.SLIDE_SUMMARIES / f"{summary.slide_id}.json", summary)
+    write_slides(job.out / folder, [_row(summary) for summary in summaries])
     write_summary(job.out / folder / layout.SUMMARY, summaries)
-    timed = {result.slide_id: _rounded(result.seconds) for result in results if result.seconds}
+    timed = {result.summary.slide_id: _rounded(result.seconds) for result in results if result.seconds}
     if timed:
-        done = [item for item in summaries if isinstance(item, SlideSummary) and item.findings.seconds is not None]
+        made = machine(job.compute)
+        engine = f"{made['engine']}, {made['device']}"
+        done = [
+            result.summary.timed(result.seconds["all"], engine)
+            for result in results
+            if isinstance(result.summary, SlideSummary) and result.seconds
+        ]
         write_timing(job.out / folder / layout.SLIDE_TIMES, done)
         write_json(job.out / folder / layout.TIMING, {"parts_s": timed, "machine": made})
-    return summaries
+
+
+def _row(summary: SlideSummary | SlideFailure) -> dict[str, Any]:
+    """Of slides.csv."""
+    if isinstance(summary, SlideFailure):
+        return {"slide_id": summary.slide_id, "error": summary.error}
+    found = summary.findings
+    return {
+        "slide_id": summary.slide_id,
+        "mpp": sum(found.mpp_xy) / 2,
+        "tissue_mm2": found.tissue_mm2,
+        "figures": summary.figures,
+        "error": "",
+    }
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in seconds.items()}
 
 
-def origin_of(detector: Path, cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
-    """Where a scan's inputs come from, for detect.json.
-
-    Raises:
-        DetectorError: there is no whole detector.
-    """
-    Detector.load(detector)
-    return {
-        "detector": str(detector.resolve()),
-        "detector_hash": hash_file(detector_folder(detector) / layout.DETECTOR_CONFIG),
-        "cohort": None if cohort is None else str(cohort.folder.resolve()),
-        "fold": fold,
-        "part": part,
-    }
+def origin_of(cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
+    """Where a scan's slides come from, for detect.json."""
+    return {"cohort": None if cohort is None else str(cohort.folder.resolve()), "fold": fold, "part": part}

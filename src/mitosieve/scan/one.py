@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.count.heatmap import Thumbnail, write_heatmap
-from mitosieve.count.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
+from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape
 from mitosieve.count.summary import SlideFailure, SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
 from mitosieve.errors import InputError, MitosieveError, StorageError
@@ -97,42 +97,19 @@ class SlideResult:
     """What became of a slide.
 
     Attributes:
-        slide_id: of the slide.
-        error: why it failed; empty where it did not.
-        part: file of its detections; None where it failed.
-        facts: what is known of it beside its detections: mpp_xy, size_l0, tissue_mm2.
+        summary: its counts, or why it failed.
+        detections: as its file has them; None where it failed.
         seconds: by part of the work, and "all"; empty where it had been done before.
     """
 
-    slide_id: str
-    error: str = ""
-    part: Path | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    summary: SlideSummary | SlideFailure
+    detections: Detections | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def detections(self) -> Detections | None:
-        """Read from its file; None where the slide failed."""
-        return None if self.part is None else read_detections(self.part)
-
-    def summary(self, counts: CountConfig, engine: str = "") -> SlideSummary | SlideFailure:
-        """The slide's row of summary.csv."""
-        found = self.detections
-        if found is None:
-            return SlideFailure(slide_id=self.slide_id, error=self.error)
-        facts = self.facts
-        findings = SlideFindings(
-            slide_id=self.slide_id,
-            mpp_xy=tuple(facts["mpp_xy"]),
-            size_l0=tuple(facts["size_l0"]),
-            tissue_mm2=facts["tissue_mm2"],
-            detections=found,
-            proposer=facts["proposer"],
-            threshold=facts["threshold"],
-            seconds=self.seconds.get("all"),
-            engine=engine,
-        )
-        return summarize(findings, area_mm2=counts.area_mm2, shape=counts.shape)
+    @classmethod
+    def failure(cls, slide_id: str, error: str) -> "SlideResult":
+        """Of a slide that could not be done."""
+        return cls(summary=SlideFailure(slide_id=slide_id, error=error.replace("\n", "; ")))
 
 
 ReadersFor = Callable[[Slide], Readers | None]
@@ -152,24 +129,21 @@ def do_slide(
     try:
         with clock.part("all"), source.open() as slide:
             part = part_of(task, slide)
-            facts_file = part.with_suffix(".json")
-            new = not (part.exists() and facts_file.exists())
-            if new:
-                _detect(task, detector, slide, readers_for(slide), clock, progress)
-            _write_formats(task, slide, part)
-        return SlideResult(
-            slide_id=source.slide_id,
-            part=part,
-            facts=json.loads(facts_file.read_text()),
-            seconds=clock.seconds if new else {},
-        )
+            is_done = part.exists() and part.with_suffix(".json").exists()
+            if is_done:
+                found, facts = read_detections(part), json.loads(part.with_suffix(".json").read_text())
+                summary = _count(task, found, facts)
+            else:
+                found, summary = _detect(task, detector, slide, readers_for(slide), clock, progress)
+            _write_formats(task, slide, found)
+        return SlideResult(summary=summary, detections=found, seconds={} if is_done else clock.seconds)
     except StorageError:
         raise
     except MitosieveError as error:
-        return SlideResult(slide_id=source.slide_id, error=str(error).replace("\n", "; "))
+        return SlideResult.failure(source.slide_id, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this slide's, and the others go on
-        told = f"{source.path}: failed unexpectedly ({type(error).__name__}: {error})".replace("\n", " ")
-        return SlideResult(slide_id=source.slide_id, error=told)
+        why = f"{source.path}: failed unexpectedly ({type(error).__name__}: {error})".replace("\n", " ")
+        return SlideResult.failure(source.slide_id, why)
 
 
 def do_slide_alone(task: SlideTask) -> SlideResult:
@@ -220,8 +194,12 @@ def _files_of(path: Path) -> list[Path]:
 
 def _detect(
     task: SlideTask, detector: Detector, slide: Slide, readers: Readers | None, clock: Clock, progress: Progress | None
-) -> None:
-    """Sieve the slide band by band; each finished band is a file, so that a killed slide goes on from there."""
+) -> tuple[Detections, SlideSummary]:
+    """Sieve the slide band by band; each finished band is a file, so that a killed slide goes on from there.
+
+    Counts, heat map and all that is written after it are made of the detections as their file has them, to its digits:
+    so they are the same where a killed job takes the file up.
+    """
     part = part_of(task, slide)
     bands = part.with_suffix("")
     sieving = Sieving(detector, task.source, task.compute, clock, readers)
@@ -245,10 +223,28 @@ def _detect(
         scored = Scored.concatenate([done[number] for number in sorted(done)], columns_of(detector))
         found = finish(scored, detector, slide, task.source.roi)
     with clock.part("write"):
-        _write_heatmap(task, slide, opened, found)
-        write_json(part.with_suffix(".json"), _facts(task, detector, slide, opened))
-        write_detections(part, found)
+        unfinished = write_detections(bands / "whole.csv", found)
+        found, facts = read_detections(unfinished), _facts(task, detector, slide, opened)
+        summary = _count(task, found, facts)
+        _write_heatmap(task, slide, opened, found, summary.hotspot)
+        write_json(part.with_suffix(".json"), facts)
+        unfinished.replace(part)
         shutil.rmtree(bands, ignore_errors=True)
+    return found, summary
+
+
+def _count(task: SlideTask, found: Detections, facts: dict[str, Any]) -> SlideSummary:
+    """Count a slide's figures; `facts` as `_facts` has them."""
+    findings = SlideFindings(
+        slide_id=task.source.slide_id,
+        mpp_xy=tuple(facts["mpp_xy"]),
+        size_l0=tuple(facts["size_l0"]),
+        tissue_mm2=facts["tissue_mm2"],
+        detections=found,
+        proposer=facts["proposer"],
+        threshold=facts["threshold"],
+    )
+    return summarize(findings, area_mm2=task.counts.area_mm2, shape=task.counts.shape)
 
 
 def _tissue_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
@@ -273,15 +269,9 @@ def _facts(task: SlideTask, detector: Detector, slide: Slide, opened: Opened) ->
     }
 
 
-def _write_heatmap(task: SlideTask, slide: Slide, opened: Opened, found: Detections) -> None:
+def _write_heatmap(task: SlideTask, slide: Slide, opened: Opened, found: Detections, hotspot: Hotspot) -> None:
     """The slide's figures as density over its overview, which is at hand only now."""
     figures = found.figures.center_l0
-    hotspot = find_hotspot(
-        mm_from_l0(figures, slide.mpp_xy),
-        size_mm=slide_mm(slide.size_l0, slide.mpp_xy),
-        area_mm2=task.counts.area_mm2,
-        shape=task.counts.shape,
-    )
     shown = opened.survey.overview
     if 0 in shown.pixels.shape:
         return
@@ -316,10 +306,7 @@ def _read_band(folder: Path, number: int) -> Scored:
         return Scored(center_px=content["center_px"], score=content["score"])
 
 
-def _write_formats(task: SlideTask, slide: Slide, part: Path) -> None:
-    if not task.formats:
-        return
-    found = read_detections(part)
+def _write_formats(task: SlideTask, slide: Slide, found: Detections) -> None:
     context = SlideContext.of(slide)
     for name in task.formats:
         FORMATS[name](task.out / name / f"{slide.slide_id}{SUFFIXES[name]}", found, context)
