@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from mitosieve.slide.stain import apply_transform, average_profiles, estimate_profile, haematoxylin_od, od_transform
+from mitosieve.slide.stain import apply_transform, average_profiles, estimate_profile, od_transform
 from mitosieve.slide.stain import reference_profile as reference
 
 
@@ -28,7 +28,6 @@ def main() -> None:
     transform = od_transform(profile, average_profiles([profile, reference()]))
     megapixels = rgb.shape[0] * rgb.shape[1] / 1e6
     print(f"apply_transform   {megapixels / best_of(lambda: apply_transform(rgb, transform)):7.1f} Mpx/s")
-    print(f"haematoxylin_od   {megapixels / best_of(lambda: haematoxylin_od(rgb)):7.1f} Mpx/s")
     print(f"estimate_profile  {1e3 * best_of(lambda: estimate_profile(rgb)):7.1f} ms per slide")
 
 

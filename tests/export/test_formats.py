@@ -11,11 +11,12 @@ import shapely
 import tifffile
 from highdicom.ann import annread
 
+from midog_points import read_points
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, FrameError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES, SlideContext
 from mitosieve.export.geojson import read_roi, write_geojson
-from mitosieve.export.grand_challenge import read_points, write_points, write_points_2021
+from mitosieve.export.grand_challenge import write_points, write_points_2021
 from mitosieve.export.parquet import write_parquet
 from mitosieve.export.table import read_detections
 from mitosieve.slide.slide import open_slide
@@ -227,43 +228,6 @@ def test_parquet_groups_do_not_show(tmp_path, monkeypatch):
     whole = pd.read_parquet(write_parquet(tmp_path / "1", some_detections(50)))
     monkeypatch.setattr("mitosieve.export.parquet._ROW_GROUP", 7)
     pd.testing.assert_frame_equal(pd.read_parquet(write_parquet(tmp_path / "2", some_detections(50))), whole)
-
-
-def test_points_of_2021_are_figures(tmp_path):
-    """Points without name and probability count as figures with score 1."""
-    path = tmp_path / "s.json"
-    path.write_text('{"type": "Multiple points", "points": [{"point": [0.25, 0.5, 0]}]}')
-    found = read_points(path, 0.25, "s")
-    assert found.center_l0.tolist() == [[1000, 2000]]
-    assert found.is_figure.tolist() == [True]
-    assert found.score.tolist() == [1]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "not a list of points"),
-        ("[]", "not a list of points"),
-        ('{"points": 3}', "not a list of points"),
-        ('{"points": [{"point": [1, 2, 0]}, {"point": [1]}]}', "point 2: is not a point"),
-        ('{"points": [7]}', "point 1: is not a point"),
-        ('{"points": [{"point": [NaN, 2, 0]}]}', "not a finite"),
-        ('{"points": [{"point": [1, 2, 0], "probability": 3}]}', "probability 3"),
-    ],
-)
-def test_broken_points_are_named(tmp_path, text, message):
-    """A file of another layout is refused with the point's number."""
-    path = tmp_path / "s.json"
-    path.write_text(text)
-    with pytest.raises(FormatError, match=message):
-        read_points(path, 0.25, "s")
-
-
-@pytest.mark.data
-def test_published_points_are_read(data_folder):
-    """The published detections of MIDOG++ slide 401 are 225, of which 26 are named figures."""
-    found = read_points(data_folder / "formats/reference/midog25_track1/detections_midogpp_401.json", 0.227, "401")
-    assert (len(found), int(found.is_figure.sum())) == (225, 26)
 
 
 SQUARE = {"type": "Polygon", "coordinates": [[[10, 20], [110, 20], [110, 70], [10, 70], [10, 20]]]}

@@ -84,14 +84,11 @@ def test_every_size_is_refused_or_gives_one_logit_a_patch(input_px, groups, stem
     assert network(torch.rand(1, 3, input_px, input_px)).shape == (1,)
 
 
-def test_weights_and_work_are_what_the_configuration_says():
-    """Counted by hand for the default: 4x4x3 to 32 on 15 px, 3x3 on 13, 3x3 to 64 on 6, 3x3 on 4, 4x4 to the head."""
+def test_weights_are_what_the_configuration_says():
+    """Counted by hand for the default: 4x4x3 to 32, 3x3, 3x3 to 64, 3x3, 4x4 to the head."""
     network = SwiftNet(SwiftConfig())
     kernels = [48 * 32, 288 * 32, 288 * 64, 576 * 64, 1024 * 64]
     assert sum(p.numel() for p in network.parameters()) == sum(kernels) + 2 * (32 + 32 + 64 + 64 + 64) + 65
-    places = [15**2, 13**2, 6**2, 4**2, 1]
-    assert network.multiply_adds() == sum(k * n for k, n in zip(kernels, places, strict=True)) + 64
-    assert network.multiply_adds() < 5e6
 
 
 def test_a_residual_group_adds_the_middle_of_what_it_began_with():

@@ -14,8 +14,8 @@ import tifffile
 import torch
 
 from build import an_image
+from midog_points import read_points
 from mitosieve.errors import DetectorError, FormatError, InputError, MitosieveError, ResolutionError, SlideError
-from mitosieve.export.grand_challenge import read_points
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import build_network

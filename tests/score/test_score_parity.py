@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from midog_points import read_points
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections
-from mitosieve.export.grand_challenge import read_points
 from mitosieve.score.evaluation import EvaluateConfig, evaluate
 
 MPP = 0.25  # positions come in mm; any mpp must give the same result

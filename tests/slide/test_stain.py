@@ -18,7 +18,6 @@ from mitosieve.slide.stain import (
     apply_transform,
     average_profiles,
     estimate_profile,
-    haematoxylin_od,
     od_transform,
     reference_profile,
 )
@@ -234,17 +233,6 @@ def test_wrong_pixels_or_matrix_are_refused():
     for pixels, matrix in ((rgb.astype(float), np.eye(3)), (rgb[..., 0], np.eye(3)), (rgb, np.full((3, 3), np.nan))):
         with pytest.raises(ValueError, match=r"uint8|matrix"):
             apply_transform(pixels, matrix)
-
-
-def test_haematoxylin_ignores_eosin():
-    """Pixels of pure haematoxylin read their amount, pixels of pure eosin read none."""
-    amounts = np.linspace(0, 2, 50)[:, None]
-    vectors = a_matrix()
-    blue = haematoxylin_od(pixels_of(amounts * vectors[:, 0]))
-    pink = haematoxylin_od(pixels_of(amounts * vectors[:, 1]))
-    assert blue == pytest.approx(amounts[:, 0], abs=0.03)
-    assert pink == pytest.approx(0, abs=0.06)
-    assert blue.dtype == np.float32
 
 
 @pytest.mark.data

@@ -1,4 +1,4 @@
-"""grand-challenge.org's "Multiple points" JSON, as the MIDOG challenges take and give it.
+"""grand-challenge.org's "Multiple points" JSON, as the MIDOG challenges take it.
 
 Two layouts: since 2022 (also 2025) each point has a name and a probability; in 2021 it had neither, and a file held
 figures alone. Points are in mm of the slide's physical frame, whose origin is the centre of the pixel (0, 0), so that
@@ -9,15 +9,12 @@ Knows nothing of detectors and reads no pixels.
 
 import json
 import logging
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mitosieve.detection import Detections
-from mitosieve.errors import FormatError
 from mitosieve.export.context import SlideContext
 from mitosieve.export.rows import chunks, fill, write_list
 
@@ -29,7 +26,6 @@ REACH_MM = 10.0
 """The farthest coordinate that the MIDOG 2025 evaluation takes. Source: its container, which refuses larger ones."""
 
 _VERSION = '],"version":{"major":1,"minor":0}}\n'
-_REMEDY = 'expected {"type": "Multiple points", "points": [{"name": ..., "point": [x_mm, y_mm, 0], "probability": p}]}'
 _log = logging.getLogger(__name__)
 
 
@@ -88,53 +84,3 @@ def _warn_of_far_points(path: Path, detections: Detections, slide: SlideContext,
             "regions of some 2 mm2 (for whole slides: geojson, parquet, csv or dicom)",
             path, (far & written).sum(), written.sum(), REACH_MM,
         )  # fmt: skip
-
-
-def read_points(path: Path, mpp: float | tuple[float, float], slide_id: str) -> Detections:
-    """Read one slide's points; their order is kept.
-
-    A point without a name counts as a figure and one without a probability scores 1, as in MIDOG 2021.
-
-    Args:
-        path: the JSON file.
-        mpp: um per level-0 px of the slide, or that along a row and along a column.
-        slide_id: name of the slide in the records.
-
-    Raises:
-        FormatError: the file is missing or of another layout; the point is named, the first is number 1.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        points = content["points"]
-        if not isinstance(points, list):
-            raise TypeError("points is not a list")
-    except FileNotFoundError as error:
-        raise FormatError("is missing", where=path) from error
-    except OSError as error:
-        raise FormatError(f"cannot be read ({error.strerror or error})", where=path) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise FormatError(f"is not a list of points ({error})", where=path, remedy=_REMEDY) from error
-    rows = [_point(point, f"{path}, point {number}") for number, point in enumerate(points, start=1)]
-    return Detections(
-        slide_id=np.array([slide_id] * len(rows), dtype=np.str_),
-        center_l0=np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2) * 1000 / np.array(mpp),
-        score=np.array([row[2] for row in rows], dtype=np.float64),
-        is_figure=np.array([row[3] for row in rows], dtype=np.bool_),
-        stage_names=(),
-        stage_score=np.zeros((len(rows), 0)),
-    )
-
-
-def _point(point: Any, where: str) -> tuple[float, float, float, bool]:  # noqa: ANN401 - whatever JSON held
-    """A point as x and y in mm, score, and whether it is called a figure."""
-    try:
-        x, y = float(point["point"][0]), float(point["point"][1])
-        score = float(point.get("probability", 1.0))
-        name = point.get("name", FIGURE_NAME)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"is not a point ({error})", where=where, remedy=_REMEDY) from error
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise FormatError("has a coordinate that is not a finite number", where=where, remedy=_REMEDY)
-    if not 0 <= score <= 1:
-        raise FormatError(f"has the probability {score}, which is not between 0 and 1", where=where, remedy=_REMEDY)
-    return x, y, score, name == FIGURE_NAME

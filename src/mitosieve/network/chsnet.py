@@ -3,7 +3,6 @@
 Letters in shapes: B batch, C channels, H rows, W columns. Knows no patches and no slides.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -136,10 +135,3 @@ def _initialise(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def table_of_shapes(network: ChsNet, size_px: int = VIEW_PX) -> Sequence[tuple[int, ...]]:
-    """(C, H, W) after conv1 and each stage for an input of `size_px`; what Table 1 lists."""
-    with torch.no_grad():
-        outputs = network.eval().features(torch.zeros(1, 6, size_px, size_px))
-    return [tuple(output.shape[1:]) for output in outputs]

@@ -126,16 +126,6 @@ class SwiftNet(nn.Module):
         """
         return self.dense(image_BCHW).squeeze(2).squeeze(1)
 
-    def multiply_adds(self) -> int:
-        """Multiplications of one patch's convolutions; the bench's measure of work."""
-        total = 0
-        size = self.input_px
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                size = (size - module.kernel_size[0]) // module.stride[0] + 1
-                total += size * size * module.weight.numel()
-        return total
-
 
 class _Group(nn.Module):
     def __init__(self, before: int, after: int, entry_px: int, depth: int, *, residual: bool, momentum: float) -> None:

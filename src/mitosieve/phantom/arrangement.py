@@ -18,7 +18,6 @@ BORDER_UM = 2.0
 """Centres of marked cells keep this far from the slide's edge, so that some are cut by it, as on real frames."""
 
 _ROOM_UM: dict[Kind, float] = {Kind.SPINDLE: 3.4, Kind.LYMPHOCYTE: 3.1}
-_MARKED_ROOM_UM = 6.5
 _TRIES = 400
 _HYPERCHROMATIC = 0.07
 _SPINDLE_MM2 = 1500.0

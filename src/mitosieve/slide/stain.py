@@ -275,19 +275,3 @@ def _apply(
         for k in range(3):
             step = np.int32(share[0, r, k] + share[1, g, k] + share[2, b, k] + half)
             answer[i, k] = value_of_step[min(max(step, 0), top)]
-
-
-def haematoxylin_od(rgb: NDArray[np.uint8], profile: StainProfile | None = None) -> NDArray[np.float32]:
-    """How much haematoxylin each pixel holds.
-
-    Args:
-        rgb: uint8 (..., 3).
-        profile: the slide's stains; None takes Ruifrok's vectors.
-
-    Returns:
-        float32 of shape (...), in OD; below 0 where a pixel is off the stain plane.
-    """
-    matrix = (profile or reference_profile()).matrix
-    weights = np.linalg.pinv(matrix)[0]
-    tables = (OD_OF_VALUE[None, :] * weights[:, None]).astype(np.float32)
-    return tables[0][rgb[..., 0]] + tables[1][rgb[..., 1]] + tables[2][rgb[..., 2]]

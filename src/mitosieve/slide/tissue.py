@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import Region, mm2_from_px2
-from mitosieve.slide.image import Slide
 
 DEFAULT_BACKGROUND = (242, 242, 242)
 """Glass of a slide that shows none: near the median glass of common scanners, which is not quite white."""
@@ -164,16 +163,3 @@ class Tissue:
         upper = self._sums[np.ix_(top, left)] * (1 - p) + self._sums[np.ix_(top, right)] * p
         lower = self._sums[np.ix_(bottom, left)] * (1 - p) + self._sums[np.ix_(bottom, right)] * p
         return upper * (1 - q) + lower * q
-
-
-def find_tissue(slide: Slide, mpp: float = 8.0) -> Tissue:
-    """Look at the whole slide and tell where its tissue is.
-
-    Args:
-        slide: opened.
-        mpp: um per px of the look.
-
-    Raises:
-        SlideError: the slide cannot be read.
-    """
-    return Tissue(mask=tissue_mask(slide.thumbnail(mpp)), mpp=mpp)
