@@ -16,11 +16,11 @@ from audited_run import EPOCHS, FOLD, a_dasc_run, a_phantom
 from mitosieve.annotation import Label
 from mitosieve.audit.audit import LOOKS_LIKE_FIGURE, LOOKS_LIKE_IMPOSTER, audit
 from mitosieve.audit.corrections import import_corrections
-from mitosieve.audit.dasc_run import AuditedRun
+from mitosieve.audit.dasc_run import DascRun
 from mitosieve.audit.neighbours import nearest
 from mitosieve.audit.pages import sparkline
 from mitosieve.audit.place import place_id
-from mitosieve.audit.ranking import agreement, cleanlab_verdict, mean_confidence, mean_loss
+from mitosieve.audit.ranking import cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
 from mitosieve.errors import CohortError, FormatError, FrameError, RunFolderError
 from tiny import mitosieve
 
@@ -97,7 +97,7 @@ def test_directions_contradict_the_label(made):
 
 def test_neighbours_are_those_of_a_double_loop(made):
     """Nearest of the own and of the other class, itself excluded, of equal ones the lower row."""
-    run = AuditedRun.load(made[1])
+    run = DascRun.load(made[1])
     z, label = run.embedding.astype(np.float64), run.label
     found = nearest(run.embedding, label)
     for i in range(len(z)):
@@ -181,12 +181,12 @@ def test_confidence_and_loss_are_means_over_visited_epochs(made):
 def test_rankings_agree_with_themselves_and_not_with_their_reverse():
     """Correlation 1 and all shared; -1 and none; a ranking without order has no correlation."""
     values = np.arange(20.0)
-    assert agreement(values, values**3, top=4).spearman == pytest.approx(1)
-    assert agreement(values, values**3, top=4).shared == 4
-    assert agreement(values, -values, top=4).spearman == pytest.approx(-1)
-    assert agreement(values, -values, top=4).shared == 0
-    assert agreement(values, np.zeros(20), top=4).spearman is None
-    assert agreement(values, np.where(values < 2, np.nan, values), top=4).shared == 4
+    assert rank_overlap(values, values**3, top=4).spearman == pytest.approx(1)
+    assert rank_overlap(values, values**3, top=4).shared == 4
+    assert rank_overlap(values, -values, top=4).spearman == pytest.approx(-1)
+    assert rank_overlap(values, -values, top=4).shared == 0
+    assert rank_overlap(values, np.zeros(20), top=4).spearman is None
+    assert rank_overlap(values, np.where(values < 2, np.nan, values), top=4).shared == 4
 
 
 def test_nothing_of_validation_and_test_cases_is_written(made):

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mitosieve.audit.dasc_run import ORIGIN_LABEL, VERDICTS, AuditedRun
+from mitosieve.audit.dasc_run import ORIGIN_LABEL, VERDICTS, DascRun
 from mitosieve.audit.neighbours import NONE, Neighbours, nearest
 from mitosieve.audit.pages import Place, Suspect, Suspects, SuspectsView, render_suspects
 from mitosieve.audit.place import NO_ROW, in_digits
 from mitosieve.audit.points import AuditedPlace, write_places
-from mitosieve.audit.ranking import Agreement, agreement, cleanlab_verdict, mean_confidence, mean_loss
+from mitosieve.audit.ranking import RankOverlap, cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
 from mitosieve.errors import RunFolderError
 from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic
@@ -57,7 +57,7 @@ class Audit:
         quality: (N,) float64, cleanlab's label quality, 0 bad to 1 good.
     """
 
-    run: AuditedRun
+    run: DascRun
     place_l0: NDArray[np.float64]
     score: NDArray[np.float64]
     direction: NDArray[np.str_]
@@ -71,7 +71,7 @@ class Audit:
     quality: NDArray[np.float64]
 
     @classmethod
-    def of(cls, run: AuditedRun) -> "Audit":
+    def of(cls, run: DascRun) -> "Audit":
         """Rank the labels of a run.
 
         A label has a direction where the verdict is noise, or where the training's late confidence in it or the
@@ -119,13 +119,13 @@ class Audit:
         """What a cell was called."""
         return ORIGIN_LABEL[str(self.run.origin[row])]
 
-    def agreements(self) -> tuple[tuple[str, str, Agreement], ...]:
+    def agreements(self) -> tuple[tuple[str, str, RankOverlap], ...]:
         """How much the three rankings agree, each with each."""
         top = max(1, round(TOP_SHARE * len(self.run)))
         rankings = {"suspicion": self.run.suspicion, "loss": self.loss, "cleanlab": 1 - self.quality}
         names = list(rankings)
         pairs = [(first, second) for i, first in enumerate(names) for second in names[i + 1 :]]
-        return tuple((a, b, agreement(rankings[a], rankings[b], top=top)) for a, b in pairs)
+        return tuple((a, b, rank_overlap(rankings[a], rankings[b], top=top)) for a, b in pairs)
 
     def counts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Label, and its number by verdict in the order of VERDICTS."""
@@ -171,7 +171,7 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError("holds something already", where=out, remedy="choose an empty or new folder for --out")
-    found = Audit.of(AuditedRun.load(folder))
+    found = Audit.of(DascRun.load(folder))
     page, failed = render_suspects(_view(found, top), found.run.cohort)
     points = _points(found, background)
     write_atomic(out / layout.AUDIT, _to_csv(found))

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditedRun:
+class DascRun:
     """Every training label of a run as aligned columns, in the order of its patch index.
 
     Attributes:
@@ -88,7 +88,7 @@ class AuditedRun:
         return len(self.patch_id)
 
     @classmethod
-    def load(cls, folder: Path) -> "AuditedRun":
+    def load(cls, folder: Path) -> "DascRun":
         """Read a run.
 
         Raises:

@@ -18,7 +18,7 @@ LEAST_PROBABILITY = 2.0**-24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class RankOverlap:
     """How much two rankings of the same labels agree.
 
     Attributes:
@@ -85,7 +85,7 @@ def cleanlab_verdict(
     return issue, quality
 
 
-def agreement(first: NDArray[np.floating], second: NDArray[np.floating], *, top: int) -> Agreement:
+def rank_overlap(first: NDArray[np.floating], second: NDArray[np.floating], *, top: int) -> RankOverlap:
     """How much two rankings agree; both (N,), the higher the more suspicious, NaN the least.
 
     The first `top` are taken by value, ties by row.
@@ -97,6 +97,6 @@ def agreement(first: NDArray[np.floating], second: NDArray[np.floating], *, top:
     ranks = np.stack([rankdata(a), rankdata(b)])
     firsts = [set(np.argsort(-values, kind="stable")[:top].tolist()) for values in (a, b)]
     varies = bool((ranks.std(axis=1) > 0).all()) if ranks.shape[1] > 1 else False
-    return Agreement(
+    return RankOverlap(
         spearman=float(np.corrcoef(ranks)[0, 1]) if varies else None, shared=len(firsts[0] & firsts[1]), top=top
     )

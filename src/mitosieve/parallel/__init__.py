@@ -9,6 +9,6 @@ own cores and GPUs that lives as long as the job. Ray is imported when it is use
 """
 
 from mitosieve.parallel.connection import ClusterConfig, connection
-from mitosieve.parallel.tasks import ClusterMap, Outcome, Task, run_tasks
+from mitosieve.parallel.tasks import ClusterMap, Task, TaskResult, run_tasks
 
-__all__ = ["ClusterConfig", "ClusterMap", "Outcome", "Task", "connection", "run_tasks"]
+__all__ = ["ClusterConfig", "ClusterMap", "TaskResult", "Task", "connection", "run_tasks"]

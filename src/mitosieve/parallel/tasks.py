@@ -40,7 +40,7 @@ class Task(Generic[Given]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(Generic[Made]):
+class TaskResult(Generic[Made]):
     """What became of a task: exactly one of value and error is None, unless the function makes None.
 
     Attributes:
@@ -63,7 +63,7 @@ def run_tasks(
     config: ClusterConfig,
     shared: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Outcome[Made]]:
+) -> list[TaskResult[Made]]:
     """Do a function for many tasks on a cluster.
 
     A task that raises a MitosieveError has failed and is not tried again; the others go on. A task whose worker process
@@ -78,7 +78,7 @@ def run_tasks(
         progress: told (finished tasks, all tasks) after each finished task.
 
     Returns:
-        One outcome a task, in the order of the tasks.
+        One result a task, in the order of the tasks.
 
     Raises:
         ClusterError: Ray is not installed, the cluster cannot be reached or has no machine with room for a task, or a
@@ -115,7 +115,7 @@ class ClusterMap(Generic[Given, Made]):
     def __call__(self, function: Callable[[Given], Made], given: Sequence[Given]) -> list[Made]:
         """Results in the order of what is given; raises what `run_tasks` raises."""
         tell = self.progress
-        outcomes = run_tasks(
+        results = run_tasks(
             function,
             [self.task(one) for one in given],
             config=self.config,
@@ -123,8 +123,8 @@ class ClusterMap(Generic[Given, Made]):
             progress=None if tell is None else lambda done, total: tell(self.what, done, total),
         )
         return [
-            self.failed(one, outcome.error) if outcome.error is not None else outcome.value  # type: ignore[misc]
-            for one, outcome in zip(given, outcomes, strict=True)
+            self.failed(one, result.error) if result.error is not None else result.value  # type: ignore[misc]
+            for one, result in zip(given, results, strict=True)
         ]
 
 
@@ -137,7 +137,7 @@ class _Run:
         self.ray, self.function, self.tasks, self.config = ray, function, tasks, config
         self.waiting = deque((number, 1) for number in range(len(tasks)))
         self.running: dict[Any, tuple[int, int]] = {}
-        self.outcomes: dict[int, Outcome[Any]] = {}
+        self.results: dict[int, TaskResult[Any]] = {}
         self.remote = ray.remote(
             num_cpus=config.num_cpus,
             num_gpus=config.num_gpus,
@@ -146,7 +146,7 @@ class _Run:
         )(in_worker)
         self.room, self.looked_s, self.fits_s = 0, -math.inf, time.monotonic()
 
-    def all(self, mark: Mark, progress: Callable[[int, int], None] | None) -> list[Outcome[Any]]:
+    def all(self, mark: Mark, progress: Callable[[int, int], None] | None) -> list[TaskResult[Any]]:
         try:
             while self.waiting or self.running:
                 self.look()
@@ -156,10 +156,10 @@ class _Run:
                 for reference in ready:
                     finished = self.take(reference)
                     if finished and progress is not None:
-                        progress(len(self.outcomes), len(self.tasks))
+                        progress(len(self.results), len(self.tasks))
         finally:
             self.cancel()
-        return [self.outcomes[number] for number in range(len(self.tasks))]
+        return [self.results[number] for number in range(len(self.tasks))]
 
     def look(self) -> None:
         """How many tasks the cluster has room for now; machines come and go.
@@ -206,7 +206,7 @@ class _Run:
             raise answer.unfit
         if isinstance(answer.error, StorageError):
             raise answer.error
-        self.outcomes[number] = Outcome(name=name, value=answer.value, error=answer.error, tries=tries)
+        self.results[number] = TaskResult(name=name, value=answer.value, error=answer.error, tries=tries)
         return True
 
     def cancel(self) -> None:
