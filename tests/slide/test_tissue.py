@@ -158,9 +158,7 @@ def test_tissue_of_a_slide_is_found(tmp_path):
     slide = PlainSlide(slide_id="s", path=tmp_path / "s.png", mpp=2.0, pixels=pixels)
     for mpp in (4.0, 8.0):
         tissue = Tissue(mask=tissue_mask(slide.thumbnail(mpp)), mpp=mpp)
-        assert tissue.area_mm2 == pytest.approx(
-            np.pi * 0.6**2, rel=0.05
-        )
+        assert tissue.area_mm2 == pytest.approx(np.pi * 0.6**2, rel=0.05)
     bare = PlainSlide(slide_id="e", path=tmp_path / "e", mpp=2.0, pixels=glass(900, 900))
     assert Tissue(mask=tissue_mask(bare.thumbnail(8.0)), mpp=8.0).area_mm2 < 0.01
 
