@@ -32,7 +32,7 @@ from mitosieve.sieve.activation_peak import locate_reach_um, located
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import DenseProposer
-from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Scout, Settle, survey
+from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
 
@@ -140,26 +140,26 @@ def detect_slide(
         Detections with a score of at least `keep_above`, strongest first; equal scores by place (y, then x).
     """
     plan = plan_of(detector)
-    scout = Scout(slide, plan, survey(slide, plan), roi)
-    tiles = [core for band in scout.bands() for core in band]
+    reader = TileReader(slide, plan, survey(slide, plan), roi)
+    tiles = [core for band in reader.bands() for core in band]
     parts: list[Scored] = []
     clock = Clock()
     for number, core in enumerate(tiles, start=1):
-        parts.append(answered(sieve_tile(detector, core, compute, clock), scout))
+        parts.append(answered(sieve_tile(detector, core, compute, clock), reader))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
     return finish(Scored.concatenate(parts, columns_of(detector)), detector, slide, roi)
 
 
-def answered(asking: Asking, scout: Scout) -> Scored:
-    """Drive a tile with a scout of this process."""
+def answered(asking: Asking, reader: TileReader) -> Scored:
+    """Drive a tile with a tile reader of this process."""
     reply: Answer | None = None
     while True:
         try:
             request = asking.send(reply)
         except StopIteration as end:
             return end.value
-        reply = scout.answer(request)
+        reply = reader.answer(request)
 
 
 def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock) -> Asking:
@@ -167,7 +167,7 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
 
     Args:
         detector: any.
-        core: a tile of `Scout.bands`.
+        core: a tile of `TileReader.bands`.
         compute: machine.
         clock: gets the seconds of each stage.
     """

@@ -87,7 +87,7 @@ Request = Find | Cut | Settle
 Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
 
 
-class Scout:
+class TileReader:
     """One slide seen by one detector's plan.
 
     Args:
@@ -327,10 +327,10 @@ def survey(slide: Slide, plan: Plan) -> Survey:
     look = look_at(slide, plan.stain_target, overview)
     cut = 0.0
     if isinstance(plan.proposer, NucleiProposer):
-        scout = Scout(slide, plan, Survey(look=look, overview=overview, cut=0.0))
+        reader = TileReader(slide, plan, Survey(look=look, overview=overview, cut=0.0))
         blocks = sample_blocks(slide, tissue, plan.mpp)
         area = sum(tissue.fraction(block, plan.mpp) * mm2_from_px2(block.area_px2, plan.mpp) for block in blocks)
-        cut = contrast_cut([scout.nuclei(block)[1] for block in blocks], area, plan.proposer.contrast)
+        cut = contrast_cut([reader.nuclei(block)[1] for block in blocks], area, plan.proposer.contrast)
     if isinstance(plan.proposer, ComponentProposer):
         blocks = sample_blocks(slide, tissue, plan.mpp)
         planes = [render_block(slide, block, mpp=plan.mpp, look=look.raw).pixels for block in blocks]
