@@ -26,8 +26,9 @@ from mitosieve.geometry import lattice, rescale_points
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.components import ComponentConfig, find_components, nucleus_threshold
-from mitosieve.sieve.propose.nuclei import (
+from mitosieve.sieve.propose.haematoxylin import ComponentConfig, find_components, nucleus_threshold
+from mitosieve.sieve.propose.proposer import ComponentProposer
+from mitosieve.sieve.propose.spots import (
     COARSE_PX,
     ContrastConfig,
     contrast_cut,
@@ -35,7 +36,6 @@ from mitosieve.sieve.propose.nuclei import (
     reach_px,
     recentre,
 )
-from mitosieve.sieve.propose.proposer import ComponentProposer
 from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.slide.overview import look_over
 from mitosieve.slide.plain import PlainSlide

@@ -22,8 +22,8 @@ from mitosieve.sieve import tile_reader
 from mitosieve.sieve.activation_peak import locate_peaks, locate_reach_um, located
 from mitosieve.sieve.cascade import columns_of, detect_slide, finish, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.propose.nuclei import ContrastConfig
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
+from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.sieve.workers import Readers, Sieving

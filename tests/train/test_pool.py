@@ -12,7 +12,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import CohortError
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin
-from mitosieve.sieve.propose.grid import WindowConfig
+from mitosieve.sieve.propose.windows import WindowConfig
 from mitosieve.train.pool import average_precision, make_pool, screening_table
 
 

@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import shapely
 import torch
@@ -31,7 +30,6 @@ from mitosieve.run.progress import Progress
 from mitosieve.sieve.activation_peak import locate_reach_um, located
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.proposer import DenseProposer
 from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
@@ -213,7 +211,6 @@ def _dense(
     """
     proposer, networks = detector.config.proposer, detector.networks[0]
     network = networks[0]
-    assert isinstance(proposer, DenseProposer)
     assert isinstance(network, SwiftNet | RotoTranslationNet)
     stride = network.stride_px
     image = plane.pixels[None]
@@ -221,22 +218,13 @@ def _dense(
     if detector.config.stages[0].fusion == "mean" and len(maps) > 1:
         maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
-    steps = max(1, int(proposer.spacing_um / mpp / stride))
-    peak = np.any([_maxima(score, steps) & (score >= _gate(detector, 0)) for score in maps], axis=0)
+    peak = np.any([proposer.peaks(score, mpp, stride) & (score >= _gate(detector, 0)) for score in maps], axis=0)
     rows, columns = np.nonzero(peak)
     center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
     mine = core.holds(center)
     places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)
     score = np.stack([item[rows, columns] for item in maps], axis=1)
     return places, score[mine].astype(np.float64)
-
-
-def _maxima(score: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
-    """Where a map (H, W) is largest of all within `steps` in x and y."""
-    before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)
-    before.ravel()[before.size // 2 :] = 0  # of equal scores the first by y, then x, is the maximum
-    after = np.ascontiguousarray(before[::-1, ::-1])
-    return (score > cv2.dilate(score, before)) & (score >= cv2.dilate(score, after))
 
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:

@@ -25,7 +25,7 @@ from mitosieve.patch.reader import PatchReader
 from mitosieve.patch.view import View
 from mitosieve.run.progress import Progress
 from mitosieve.run.seed import derive_generator
-from mitosieve.sieve.propose.grid import WindowConfig, negative_centers
+from mitosieve.sieve.propose.windows import WindowConfig, negative_centers
 from mitosieve.train.job import Job
 from mitosieve.train.objective import Batch
 from mitosieve.train.sampler import RatioSampler

@@ -22,8 +22,8 @@ from mitosieve.patch.reader import margin_for
 from mitosieve.run.folder import write_json
 from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.propose.grid import WindowConfig
 from mitosieve.sieve.propose.proposer import GridProposer
+from mitosieve.sieve.propose.windows import WindowConfig
 from mitosieve.train.job import Job
 from mitosieve.train.ledger import Ledger
 from mitosieve.train.loop import TrainConfig

@@ -18,8 +18,8 @@ from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import detect_slide, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.components import WHOLE_UM, ComponentConfig, find_components, nucleus_threshold
-from mitosieve.sieve.propose.proposer import ComponentProposer, describe
+from mitosieve.sieve.propose.components import ComponentProposer
+from mitosieve.sieve.propose.haematoxylin import WHOLE_UM, ComponentConfig, find_components, nucleus_threshold
 from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.stain import EOSIN_OD, HAEMATOXYLIN_OD, reference_profile
@@ -203,7 +203,7 @@ def test_a_detector_keeps_its_components(tmp_path):
     loaded = Detector.load(detector.save(tmp_path / "detector"))
     assert loaded.config.proposer == proposer
     assert plan_of(loaded).mpp == 0.3
-    said = describe(proposer, 0.25)
+    said = proposer.describe(0.25)
     assert said == "haematoxylin components of 0.5 um2 or more, merged within 3 um, at 0.3 um/px"
     assert said in loaded.describe()
 
