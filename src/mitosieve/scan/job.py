@@ -35,7 +35,6 @@ from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.propose.proposer import describe
 from mitosieve.sieve.workers import Readers
 from mitosieve.slide.slide import Slide
 
@@ -164,7 +163,7 @@ def _made_with(compute: Compute) -> dict[str, str]:
 
 def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
     config = detector.config
-    proposer = describe(config.proposer, config.frame.mpp)
+    proposer = config.proposer.describe(config.frame.mpp)
     return {**job.origin, "threshold": config.threshold, "proposer": proposer}
 
 
