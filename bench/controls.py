@@ -25,11 +25,10 @@ from mitosieve.export.table import read_detections, write_detections
 from mitosieve.method.finegrained.regime import Trial
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import build_network, load_weights
+from mitosieve.run import layout
 from mitosieve.run.folder import write_json
-from mitosieve.scan import DETECTIONS_FILE, Scan, items_of_cohort, origin_of, scan
+from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.evaluation import (
-    METRICS_FILE,
-    OUTCOMES_FILE,
     EvaluateConfig,
     Evaluation,
     choose_threshold,
@@ -98,14 +97,14 @@ def make_of_share(run: Path, share: float, cohort: Cohort, validation: tuple[str
 
 def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str, compute: Compute) -> Evaluation:
     cases, out = split.fold(fold).test, run / f"test-{name}"
-    if not (out / METRICS_FILE).exists():
+    if not (out / layout.METRICS).exists():
         job = Scan(
             detector=run / name,
             items=items_of_cohort(cohort, cases),
             out=out,
             origin=origin_of(run / name, cohort, fold, "test"),
             compute=compute,
-            resume=(out / "run.json").exists(),
+            resume=(out / layout.RUN).exists(),
         )
         failed = scan(job).failed
         assert not failed, failed
@@ -114,12 +113,12 @@ def score(run: Path, name: str, cohort: Cohort, split: Split, fold: str, compute
 
 def pooled(out: Path, runs: dict[str, Path], name: str, cohort: Cohort, split: Split) -> Evaluation:
     tested = {fold: split.fold(fold).test for fold in runs}
-    found = Detections.concatenate([read_detections(run / f"test-{name}" / DETECTIONS_FILE) for run in runs.values()])
+    found = Detections.concatenate([read_detections(run / f"test-{name}" / layout.DETECTIONS) for run in runs.values()])
     cases = tuple(case for of_fold in tested.values() for case in of_fold)
     result = evaluate(found, cohort, cases=cases, folds=tested)
-    write_detections(out / name / DETECTIONS_FILE, found)
-    write_outcomes(out / name / OUTCOMES_FILE, result.outcomes)
-    write_json(out / name / METRICS_FILE, result.to_json())
+    write_detections(out / name / layout.DETECTIONS, found)
+    write_outcomes(out / name / layout.OUTCOMES, result.outcomes)
+    write_json(out / name / layout.METRICS, result.to_json())
     return result
 
 
@@ -133,7 +132,7 @@ def told(result: Evaluation) -> str:
 
 def tell_differences(what: str, reference: Path, folders: list[Path]) -> None:
     for folder in folders:
-        if folder == reference or not (folder / METRICS_FILE).exists() or not (reference / METRICS_FILE).exists():
+        if folder == reference or not (folder / layout.METRICS).exists() or not (reference / layout.METRICS).exists():
             continue
         try:
             found = compare_folders([reference, folder])

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from layouts import files_below
 
 from build import a_cohort
+from layouts import files_below
 from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.corrections import import_corrections
 from mitosieve.audit.place import CLASS_OF, NO_ROW

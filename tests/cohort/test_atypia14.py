@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from layouts import text, tiff
 
+from layouts import text, tiff
 from mitosieve.annotation import Label
 from mitosieve.cohort import atypia14
 from mitosieve.cohort.importing import import_cohort

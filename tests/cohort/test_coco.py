@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from layouts import midog_json, text, tiff
 
+from layouts import midog_json, text, tiff
 from mitosieve.annotation import Label
 from mitosieve.cohort import coco
 from mitosieve.cohort.importing import import_cohort

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import files_below, text
 
 from build import a_cohort, an_image
+from layouts import files_below, text
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry, relocated
 from mitosieve.errors import CohortError, SlideError

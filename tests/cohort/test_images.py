@@ -1,7 +1,7 @@
 import pytest
-from layouts import files_below, text, tiff
 
 from build import an_image
+from layouts import files_below, text, tiff
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.errors import CohortError, FormatError, ResolutionError

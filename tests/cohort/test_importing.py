@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from layouts import files_below, midog_json, text, tiff, voc_xml
 
 from build import an_image
+from layouts import files_below, midog_json, text, tiff, voc_xml
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.importing import FORMATS, MAX_OUTSIDE_PX, import_cohort

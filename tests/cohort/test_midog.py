@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from layouts import CATEGORIES, midog_json
 
+from layouts import CATEGORIES, midog_json
 from mitosieve.annotation import Label
 from mitosieve.cohort import midog
 from mitosieve.cohort.importing import import_cohort

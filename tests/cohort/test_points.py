@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from layouts import text
 
+from layouts import text
 from mitosieve.annotation import Label
 from mitosieve.cohort import points
 from mitosieve.cohort.importing import import_cohort

@@ -5,8 +5,8 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from layouts import text, tiff
 
+from layouts import text, tiff
 from mitosieve.annotation import Label
 from mitosieve.cohort import slide_runner
 from mitosieve.cohort.importing import import_cohort

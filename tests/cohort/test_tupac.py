@@ -1,6 +1,6 @@
 import pytest
-from layouts import text, tiff
 
+from layouts import text, tiff
 from mitosieve.annotation import Label
 from mitosieve.cohort import tupac
 from mitosieve.cohort.importing import import_cohort

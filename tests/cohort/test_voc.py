@@ -1,6 +1,6 @@
 import pytest
-from layouts import text, tiff, voc_xml
 
+from layouts import text, tiff, voc_xml
 from mitosieve.annotation import Label
 from mitosieve.cohort import voc
 from mitosieve.cohort.importing import import_cohort

@@ -19,11 +19,8 @@ from mitosieve.audit.place import NO_ROW, in_digits
 from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.audit.ranking import Agreement, agreement, cleanlab_verdict, mean_confidence, mean_loss
 from mitosieve.errors import RunFolderError
+from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic
-
-AUDIT_FILE = "audit.csv"
-PAGE_FILE = "index.html"
-POINTS_FOLDER = "qupath"
 
 MOST_CELLS = 60
 """Cells of each direction on the page: at some 9 kB each, with its rival, it stays below 2 MB."""
@@ -177,10 +174,10 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
     found = Audit.of(AuditedRun.load(folder))
     page, failed = render_suspects(_view(found, top), found.run.cohort)
     points = _points(found, background)
-    write_atomic(out / AUDIT_FILE, _to_csv(found))
+    write_atomic(out / layout.AUDIT, _to_csv(found))
     for slide_id, places in points.items():
-        write_places(out / POINTS_FOLDER / f"{slide_id}.geojson", places)
-    write_atomic(out / PAGE_FILE, page)
+        write_places(out / layout.AUDIT_POINTS / f"{slide_id}.geojson", places)
+    write_atomic(out / layout.AUDIT_PAGE, page)
     return AuditReport(audit=found, out=out, failed=failed)
 
 

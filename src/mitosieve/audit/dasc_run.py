@@ -17,26 +17,20 @@ from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.place import NO_ROW
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import CohortError, FormatError, FrameError, RunFolderError
+from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder
-
-LABELS_FILE = "labels.parquet"
-MEMORY_FILE = "memory.parquet"
-HISTORY_FILE = "memory-history.npz"
-VERDICTS_FILE = "verdicts.parquet"
-SCORES_FILE = "out-of-fold.parquet"
-EMBEDDING_FILE = "embedding.npz"
 
 VERDICTS = ("clean", "hard", "noise")
 ORIGIN_LABEL = {"figure": Label.MITOTIC_FIGURE.value, "imposter": Label.IMPOSTER.value, "background": NO_MARK}
 """Label of a cell by the origin of its patch."""
 
 _COLUMNS = {
-    LABELS_FILE: ("patch_id", "slide_id", "x", "y", "origin", "label", "mark"),
-    MEMORY_FILE: ("patch_id",),
-    VERDICTS_FILE: (
+    layout.LABELS: ("patch_id", "slide_id", "x", "y", "origin", "label", "mark"),
+    layout.MEMORY: ("patch_id",),
+    layout.VERDICTS: (
         *("patch_id", "verdict", "level", "learnable", "kept", "forget_rate", "centroid_rate", "suspicion"),
     ),
-    SCORES_FILE: ("patch_id", "score"),
+    layout.OUT_OF_FOLD: ("patch_id", "score"),
 }
 _REMEDY = "train with recipe dasc to the end: again with --resume where it was cut off, else into a new folder"
 _LENGTH_TOLERANCE = 0.01
@@ -107,12 +101,12 @@ class AuditedRun:
         provenance = RunFolder.open(folder).read_mark()
         fold, cohort = _fold(provenance, folder), _cohort(provenance, folder)
         tables = {name: _table(folder / name, columns) for name, columns in _COLUMNS.items()}
-        history = _arrays(folder / HISTORY_FILE, ("fused",))["fused"]
-        embedding = _arrays(folder / EMBEDDING_FILE, ("patch_id", "z"))
+        history = _arrays(folder / layout.MEMORY_HISTORY, ("fused",))["fused"]
+        embedding = _arrays(folder / layout.EMBEDDING, ("patch_id", "z"))
         ids = {name: table["patch_id"].to_numpy() for name, table in tables.items()}
-        patch_id = _read(folder / LABELS_FILE, lambda: ids[LABELS_FILE].astype(np.int64))
-        _check_index(patch_id, ids | {EMBEDDING_FILE: embedding["patch_id"]}, folder)
-        for name, rows in ((HISTORY_FILE, history.T), (EMBEDDING_FILE, embedding["z"])):
+        patch_id = _read(folder / layout.LABELS, lambda: ids[layout.LABELS].astype(np.int64))
+        _check_index(patch_id, ids | {layout.EMBEDDING: embedding["patch_id"]}, folder)
+        for name, rows in ((layout.MEMORY_HISTORY, history.T), (layout.EMBEDDING, embedding["z"])):
             if rows.ndim != 2 or len(rows) != len(patch_id) or not rows.size:
                 raise _stranger(folder / name)
 
@@ -124,21 +118,21 @@ class AuditedRun:
             fold=str(fold["name"]),
             cohort=cohort,
             patch_id=patch_id,
-            slide_id=column(LABELS_FILE, "slide_id", np.str_),
-            center_l0=np.column_stack([column(LABELS_FILE, axis, np.float64) for axis in "xy"]),
-            origin=column(LABELS_FILE, "origin", np.str_),
-            label=column(LABELS_FILE, "label", np.int8),
-            mark=column(LABELS_FILE, "mark", np.int64),
-            verdict=column(VERDICTS_FILE, "verdict", np.str_),
-            level=column(VERDICTS_FILE, "level", np.int64),
-            learnable=column(VERDICTS_FILE, "learnable", np.bool_),
-            kept=column(VERDICTS_FILE, "kept", np.bool_),
-            forget_rate=column(VERDICTS_FILE, "forget_rate", np.float64),
-            centroid_rate=column(VERDICTS_FILE, "centroid_rate", np.float64),
-            suspicion=column(VERDICTS_FILE, "suspicion", np.float64),
-            out_of_fold=column(SCORES_FILE, "score", np.float64),
-            history=_read(folder / HISTORY_FILE, lambda: history.astype(np.float16)),
-            embedding=_read(folder / EMBEDDING_FILE, lambda: embedding["z"].astype(np.float16)),
+            slide_id=column(layout.LABELS, "slide_id", np.str_),
+            center_l0=np.column_stack([column(layout.LABELS, axis, np.float64) for axis in "xy"]),
+            origin=column(layout.LABELS, "origin", np.str_),
+            label=column(layout.LABELS, "label", np.int8),
+            mark=column(layout.LABELS, "mark", np.int64),
+            verdict=column(layout.VERDICTS, "verdict", np.str_),
+            level=column(layout.VERDICTS, "level", np.int64),
+            learnable=column(layout.VERDICTS, "learnable", np.bool_),
+            kept=column(layout.VERDICTS, "kept", np.bool_),
+            forget_rate=column(layout.VERDICTS, "forget_rate", np.float64),
+            centroid_rate=column(layout.VERDICTS, "centroid_rate", np.float64),
+            suspicion=column(layout.VERDICTS, "suspicion", np.float64),
+            out_of_fold=column(layout.OUT_OF_FOLD, "score", np.float64),
+            history=_read(folder / layout.MEMORY_HISTORY, lambda: history.astype(np.float16)),
+            embedding=_read(folder / layout.EMBEDDING, lambda: embedding["z"].astype(np.float16)),
         )
         run._check_values()
         run._check_cohort(set(fold["train"]))
@@ -147,15 +141,15 @@ class AuditedRun:
     def _check_values(self) -> None:
         """Refuse what cannot be: a number that is none would otherwise rank as the least suspicious."""
         faults = (
-            (LABELS_FILE, "an unknown origin", not set(np.unique(self.origin)) <= set(ORIGIN_LABEL)),
-            (LABELS_FILE, "a label that is not that of its origin", bool((self.label != self.is_figure).any())),
-            (LABELS_FILE, "a place that is not finite", not np.isfinite(self.center_l0).all()),
-            (VERDICTS_FILE, "an unknown verdict", not set(np.unique(self.verdict)) <= set(VERDICTS)),
-            (VERDICTS_FILE, "a level that is not -1 to 3", not set(np.unique(self.level)) <= {-1, 0, 1, 2, 3}),
-            (VERDICTS_FILE, "a suspicion that is not 0 to 1", not _is_share(self.suspicion)),
-            (SCORES_FILE, "a score that is not 0 to 1", not _is_share(self.out_of_fold)),
-            (HISTORY_FILE, "a p(y) that is not 0 to 1", not _is_share(self.history[~np.isnan(self.history)])),
-            (EMBEDDING_FILE, "a vector that is not of length 1", not self._is_normal()),
+            (layout.LABELS, "an unknown origin", not set(np.unique(self.origin)) <= set(ORIGIN_LABEL)),
+            (layout.LABELS, "a label that is not that of its origin", bool((self.label != self.is_figure).any())),
+            (layout.LABELS, "a place that is not finite", not np.isfinite(self.center_l0).all()),
+            (layout.VERDICTS, "an unknown verdict", not set(np.unique(self.verdict)) <= set(VERDICTS)),
+            (layout.VERDICTS, "a level that is not -1 to 3", not set(np.unique(self.level)) <= {-1, 0, 1, 2, 3}),
+            (layout.VERDICTS, "a suspicion that is not 0 to 1", not _is_share(self.suspicion)),
+            (layout.OUT_OF_FOLD, "a score that is not 0 to 1", not _is_share(self.out_of_fold)),
+            (layout.MEMORY_HISTORY, "a p(y) that is not 0 to 1", not _is_share(self.history[~np.isnan(self.history)])),
+            (layout.EMBEDDING, "a vector that is not of length 1", not self._is_normal()),
         )
         for name, what, wrong in faults:
             if wrong:
@@ -172,7 +166,7 @@ class AuditedRun:
 
     def _check_cohort(self, train: set[str]) -> None:
         """Every label is of a training case, and every mark is the one that the cohort has in its row."""
-        where = self.folder / LABELS_FILE
+        where = self.folder / layout.LABELS
         for slide_id in np.unique(self.slide_id).tolist():
             case_id = self.cohort.entry(slide_id).case_id
             if case_id not in train:
@@ -260,12 +254,12 @@ def _check_index(patch_id: NDArray[np.int64], ids: dict[str, NDArray[Any]], fold
         if not np.array_equal(own, patch_id):
             raise _stranger(folder / name)
     if len(np.unique(patch_id)) < len(patch_id):
-        raise FormatError("a patch_id stands twice", where=folder / LABELS_FILE, remedy=_REMEDY)
+        raise FormatError("a patch_id stands twice", where=folder / layout.LABELS, remedy=_REMEDY)
     if not len(patch_id):
-        raise FormatError("holds no label", where=folder / LABELS_FILE, remedy=_REMEDY)
+        raise FormatError("holds no label", where=folder / layout.LABELS, remedy=_REMEDY)
 
 
 def _stranger(path: Path) -> FrameError:
     return FrameError(
-        f"a ledger from another patch index: its rows are not those of {LABELS_FILE}", where=path, remedy=_REMEDY
+        f"a ledger from another patch index: its rows are not those of {layout.LABELS}", where=path, remedy=_REMEDY
     )

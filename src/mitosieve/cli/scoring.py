@@ -8,6 +8,7 @@ import typer
 from mitosieve.cli.app import SLIDES_FAILED, CohortArg, FoldOpt, PartOpt, SplitOpt, app, cases_of
 from mitosieve.cli.terminal import MEASURES, in_digits, print_scores, print_table, say, warn
 from mitosieve.errors import InputError
+from mitosieve.run import layout
 
 
 @app.command()
@@ -35,7 +36,7 @@ def evaluate(
     unseen = not_looked_at(folder, whole, cases)
     if unseen:
         warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
-    say(folder / "metrics.json" if out is None else out)
+    say(folder / layout.METRICS if out is None else out)
 
 
 @app.command()
@@ -91,13 +92,12 @@ def audit(
     ] = 100,
 ) -> None:
     """Rank a run's training labels by how probably they are wrong: table, page, points to correct in QuPath."""
-    from mitosieve.audit.audit import PAGE_FILE
     from mitosieve.audit.audit import audit as audit_run
     from mitosieve.audit.dasc_run import VERDICTS
 
     report = audit_run(run, out, top=top, background=background)
     print_table([[label, *numbers] for label, numbers in report.audit.counts()], ("label", *VERDICTS))
-    say(out / PAGE_FILE)
+    say(out / layout.AUDIT_PAGE)
     for why in report.failed:
         warn(f"failed: {why}")
     if report.failed:

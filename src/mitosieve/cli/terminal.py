@@ -62,11 +62,12 @@ def in_digits(value: float | None, interval: Sequence[float | None] | None = Non
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
-def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
-    """What each screening network kept of its training patches, in the layout of the paper's table 2."""
+def print_rounds(content: dict[str, Any]) -> None:
+    """What each screening network kept of its training patches (mining.json), as the paper's table 2 is laid out."""
     columns = ("FP", "TP", "FN", "recall_positive", "recall_negative", "precision", "F1")
     rows = [
-        [row["network"], *(f"{row[c]:.4f}" if isinstance(row[c], float) else row[c] for c in columns)] for row in rounds
+        [row["network"], *(f"{row[c]:.4f}" if isinstance(row[c], float) else row[c] for c in columns)]
+        for row in content["rounds"]
     ]
     print_table(rows, ("kept above the mining threshold", *columns))
 

@@ -31,6 +31,7 @@ from mitosieve.cli.terminal import (
     warn,
 )
 from mitosieve.errors import InputError, SlideError
+from mitosieve.run import layout
 
 if TYPE_CHECKING:
     from mitosieve.run.progress import Progress
@@ -43,6 +44,14 @@ ClusterOpt = Annotated[
     str | None,
     typer.Option("--cluster", metavar="auto|HOST:PORT", help="Do independent trainings on a Ray cluster."),
 ]
+
+_PRINT: dict[str, Callable[[dict[str, Any]], None]] = {
+    layout.MINING: print_rounds,
+    layout.NEGATIVES: print_balance,
+    layout.VERDICTS_SUMMARY: print_verdicts,
+    layout.REGIMES: print_regimes,
+}
+"""How a table that a method leaves is shown in a terminal."""
 
 
 @app.command()
@@ -62,6 +71,7 @@ def train(
 ) -> None:
     """Train a recipe on one fold: thresholds from its validation cases, its test cases untouched."""
     from mitosieve.cohort.cohort import Cohort
+    from mitosieve.method.registry import METHODS
     from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
@@ -69,13 +79,9 @@ def train(
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, _mapper(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
-    if (out / "mining.json").exists():
-        print_rounds(json.loads((out / "mining.json").read_text())["rounds"])
-    for name, show_it in (("negatives", print_balance), ("verdicts", print_verdicts)):
-        if (out / f"{name}.json").exists():
-            show_it(json.loads((out / f"{name}.json").read_text()))
-    if (out / "regimes.json").exists():
-        print_regimes(json.loads((out / "regimes.json").read_text()))
+    for name in METHODS[science.method].tables:
+        if (out / name).exists():
+            _PRINT[name](json.loads((out / name).read_text()))
     warn(detector.describe())
     say(out)
 
@@ -168,7 +174,7 @@ def crossval(
         warn(f"mitosieve: {error}")
         raise typer.Exit(SLIDES_FAILED) from error
     print_scores(result.to_json())
-    say(out / "metrics.json")
+    say(out / layout.METRICS)
 
 
 @app.command()

@@ -25,9 +25,6 @@ from scipy.special import ndtr
 from mitosieve.count.hotspot import Hotspot
 from mitosieve.run.folder import write_atomic
 
-HEATMAPS = "heatmaps"
-"""Folder of the pictures, `ID.png`."""
-
 BANDWIDTH_UM = 300.0
 """Sigma of the Gaussian: three of them are about the side of a hotspot of 2 mm2, so a hotspot shows as one spot."""
 

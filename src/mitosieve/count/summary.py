@@ -22,11 +22,6 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
 from mitosieve.run.folder import write_atomic, write_json
 
-SUMMARY_FILE = "summary.csv"
-TIMING_FILE = "timing.csv"
-SLIDE_SUMMARIES = "summaries"
-"""Folder of the JSON files, `ID.json`."""
-
 DISCLAIMER = "Research use only, not for diagnosis."
 
 SUMMARY_COLUMNS = (

@@ -10,12 +10,11 @@ from mitosieve.errors import SlideError, SplitError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
 from mitosieve.recipe.recipe import FoldRun, Recipe, train_fold
+from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.run.progress import Progress
-from mitosieve.scan import DETECTIONS_FILE, JOB_FILE, Scan, items_of_cohort, origin_of, scan
+from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.evaluation import (
-    METRICS_FILE,
-    OUTCOMES_FILE,
     EvaluateConfig,
     Evaluation,
     evaluate,
@@ -78,16 +77,16 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
         found.append(of_fold)
         failed |= broken
     pooled = Detections.concatenate(found)
-    write_detections(out / DETECTIONS_FILE, pooled)
-    write_json(out / JOB_FILE, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
+    write_detections(out / layout.DETECTIONS, pooled)
+    write_json(out / layout.REQUEST, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
     result = evaluate(pooled, cohort, cases=tuple(cases), folds=tested)
-    write_outcomes(out / OUTCOMES_FILE, result.outcomes)
-    write_json(out / METRICS_FILE, result.to_json())
+    write_outcomes(out / layout.OUTCOMES, result.outcomes)
+    write_json(out / layout.METRICS, result.to_json())
     if failed:
         name, why = next(iter(failed.items()))
         raise SlideError(
             f"{len(failed)} test slides could not be read and their figures count as missed; first {name}: {why}",
-            where=out / METRICS_FILE,
+            where=out / layout.METRICS,
             remedy="mend them, delete the folder `test` of their fold, and repeat the command with --resume",
         )
     return result
@@ -108,7 +107,7 @@ def score_test_cases(  # noqa: PLR0913 - one call of one job
     Returns:
         The detections, and slide_id -> why for slides that could not be read.
     """
-    out = run / "test"
+    out = run / layout.TEST
     job = Scan(
         detector=run,
         items=items_of_cohort(cohort, cases),
@@ -120,4 +119,4 @@ def score_test_cases(  # noqa: PLR0913 - one call of one job
     )
     failed = scan(job).failed
     evaluate_folder(out, cohort, cases=cases, config=EvaluateConfig())
-    return read_detections(out / DETECTIONS_FILE), failed
+    return read_detections(out / layout.DETECTIONS), failed

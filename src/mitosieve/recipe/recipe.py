@@ -20,6 +20,7 @@ from mitosieve.cohort.split import PARTS, Split
 from mitosieve.errors import RecipeError
 from mitosieve.method.registry import METHODS, Method, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
+from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
@@ -192,10 +193,10 @@ def train_fold(
     fold = what.split.fold(what.fold)
     run = RunFolder.create(what.out, what.provenance(), resume=resume)
     with run.lock():
-        write_atomic(run / "recipe.toml", recipe_to_toml(what.recipe))
-        what.split.save(run / "split.json")
-        write_json(run / "machine.json", machine(compute))
+        write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
+        what.split.save(run / layout.SPLIT)
+        write_json(run / layout.MACHINE, machine(compute))
         job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=progress, mapper=mapper)
         detector = run_recipe(what.recipe, job)
-        shutil.rmtree(run / "frames", ignore_errors=True)
+        shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector

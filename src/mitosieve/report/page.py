@@ -20,9 +20,8 @@ from mitosieve.report.gallery import CROP_UM, Gallery, make_galleries
 from mitosieve.report.regimes import PAPER_FRACTION, SearchView, percent, view_search
 from mitosieve.report.scanned import view_scan
 from mitosieve.report.source import RunSource, ScoreSource, Source, read_source
+from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic
-
-REPORT_FILE = "report.html"
 
 MOST_CROPS = 48
 """Pictures in one gallery."""
@@ -86,7 +85,7 @@ def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None 
         StorageError: the page cannot be written.
     """
     source = read_source(run, evaluated)
-    return write_atomic(run / REPORT_FILE if out is None else out, render(source))
+    return write_atomic(run / layout.REPORT if out is None else out, render(source))
 
 
 def render(source: Source) -> str:

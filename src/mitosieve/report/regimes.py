@@ -15,8 +15,7 @@ from mitosieve.cohort.table import read_text
 from mitosieve.errors import FormatError
 from mitosieve.method.finegrained.regime import REGIMES_FORMAT, RegimeScore, Trial
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
-
-REGIMES_FILE = "regimes.json"
+from mitosieve.run import layout
 
 PAPER_FRACTION = 0.196
 """Of the training patches, used by the best regime of Lafarge and Koelzer. Source: abstract of arXiv 2301.01079."""
@@ -127,7 +126,7 @@ def read_search(run: Path) -> Search | None:
     Raises:
         FormatError: regimes.json is damaged or of another version; the message names the first key that is wrong.
     """
-    path = run / REGIMES_FILE
+    path = run / layout.REGIMES
     if not path.exists():
         return None
     try:

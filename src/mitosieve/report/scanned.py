@@ -10,8 +10,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from mitosieve.cohort.table import Row, finite, read_table
-from mitosieve.count.heatmap import HEATMAPS
-from mitosieve.count.summary import SUMMARY_FILE, TIMING_FILE
+from mitosieve.run import layout
 
 _NEEDED = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 _OPTIONAL = (
@@ -115,14 +114,14 @@ def read_scan(folder: Path, request: dict[str, Any], slides_file: str) -> ScanSo
     Raises:
         FormatError: a file of it is broken; the line is named.
     """
-    summary = folder / SUMMARY_FILE
+    summary = folder / layout.SUMMARY
     if summary.exists():
         rows = read_table(summary, required=_NEEDED, optional=_OPTIONAL)
     elif (folder / slides_file).exists():
         rows = read_table(folder / slides_file, required=("slide_id", "error"), optional=(*_NEEDED, *_OPTIONAL))
     else:
         return None
-    timing = folder / TIMING_FILE
+    timing = folder / layout.SLIDE_TIMES
     timed = read_table(timing, required=("slide_id", "seconds"), optional=("engine",)) if timing.exists() else []
     by_slide = {row.values["slide_id"]: row for row in timed}
     slides = tuple(_slide(folder, row, by_slide.get(row.values["slide_id"])) for row in rows)
@@ -131,8 +130,8 @@ def read_scan(folder: Path, request: dict[str, Any], slides_file: str) -> ScanSo
 
 def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
     name = row.values["slide_id"]
-    picture = folder / HEATMAPS / f"{name}.png"
-    inside = picture.parent == folder / HEATMAPS and picture.is_file()  # a name is not trusted to be one
+    picture = folder / layout.HEATMAPS / f"{name}.png"
+    inside = picture.parent == folder / layout.HEATMAPS and picture.is_file()  # a name is not trusted to be one
     numeric = {*_NEEDED, *_OPTIONAL} - {"slide_id", "error", "hotspot_shape", "proposer"}
     return ScannedSlide(
         slide_id=name,

@@ -14,18 +14,12 @@ from mitosieve.errors import DetectorError, FormatError
 from mitosieve.export.table import read_detections
 from mitosieve.report.regimes import Search, read_search
 from mitosieve.report.scanned import ScanSource, read_scan
+from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder
-from mitosieve.score.evaluation import DETECTIONS_FILE, METRICS_FILE, METRICS_FORMAT, OUTCOMES_FILE
+from mitosieve.score.evaluation import METRICS_FORMAT
 from mitosieve.score.outcome import OUTCOME_COLUMNS, Outcome, Outcomes
 from mitosieve.sieve.detector import Detector
 
-REQUEST_FILE = "detect.json"
-"""What detect was asked: detector, cohort, fold, part, threshold."""
-
-SLIDES_FILE = "slides.csv"
-"""What became of each slide that detect was given."""
-
-_RUN_FILE = "run.json"
 _METRICS_KEYS = {
     "pooled",
     "optimal",
@@ -151,14 +145,14 @@ def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:
             scores nor a table of slides.
     """
     name = run.resolve().name
-    folds = sorted(path.parent for path in run.glob(f"*/{_RUN_FILE}") if _is_training(path.parent))
-    detected = (run / METRICS_FILE).exists() or (run / REQUEST_FILE).exists()
+    folds = sorted(path.parent for path in run.glob(f"*/{layout.RUN}") if _is_training(path.parent))
+    detected = (run / layout.METRICS).exists() or (run / layout.REQUEST).exists()
     if _is_training(run) or not (folds or detected):
         folds = []
     scan = _scan(run) if detected else None
     trainings = folds or ([] if detected else [run])
     runs = tuple(read_run(folder) for folder in trainings)
-    evaluated_itself = [run] if detected and (scan is None or (run / METRICS_FILE).exists()) else []
+    evaluated_itself = [run] if detected and (scan is None or (run / layout.METRICS).exists()) else []
     scores = [read_score(folder, "pooled over folds" if folds else name) for folder in evaluated_itself]
     scores += _scores_in(run)
     scores += [read_score(folder, str(folder)) for folder in evaluated]
@@ -176,9 +170,9 @@ def read_run(folder: Path) -> RunSource:
         FormatError: a file of it is broken.
     """
     provenance = RunFolder.open(folder).read_mark()
-    recipe_file = folder / "recipe.toml"
+    recipe_file = folder / layout.RECIPE
     recipe = json.dumps(provenance.get("recipe", ""), indent=1)
-    made_with = _json(folder / "versions.json", {})
+    made_with = _json(folder / layout.VERSIONS, {})
     detector, stages = _detector(folder)
     return RunSource(
         name=folder.resolve().name,
@@ -186,14 +180,14 @@ def read_run(folder: Path) -> RunSource:
         recipe=read_text(recipe_file) if recipe_file.exists() else recipe.strip('"'),
         versions=made_with.get("versions", {}),
         commit=made_with.get("commit", ""),
-        machine=_json(folder / "machine.json", {}),
+        machine=_json(folder / layout.MACHINE, {}),
         detector=detector,
-        patches=_json(folder / "patches.json", {}),
-        history=_history(folder / "history", stages) or _ensemble_history(folder / "ensemble"),
-        rounds=_json(folder / "mining.json", {}).get("rounds", []),
+        patches=_json(folder / layout.PATCHES, {}),
+        history=_history(folder / layout.HISTORY, stages) or _ensemble_history(folder / layout.ENSEMBLE),
+        rounds=_json(folder / layout.MINING, {}).get("rounds", []),
         search=read_search(folder),
-        seconds=_json(folder / "timing.json", {}),
-        validation=_validation(folder / "validation" / DETECTIONS_FILE),
+        seconds=_json(folder / layout.TIMING, {}),
+        validation=_validation(folder / layout.VALIDATION / layout.DETECTIONS),
         scores=tuple(_scores_in(folder)),
     )
 
@@ -204,7 +198,7 @@ def read_score(folder: Path, name: str) -> ScoreSource:
     Raises:
         FormatError: metrics.json is missing, of another format or lacks a key; outcomes.csv or detect.json is broken.
     """
-    file = folder / METRICS_FILE
+    file = folder / layout.METRICS
     remedy = "make it with: mitosieve evaluate"
     if not file.exists():
         raise FormatError("is missing: this folder has not been evaluated", where=file, remedy=remedy)
@@ -214,8 +208,8 @@ def read_score(folder: Path, name: str) -> ScoreSource:
     missing = sorted(_METRICS_KEYS - set(metrics))
     if missing:
         raise FormatError(f"lacks {', '.join(missing)}", where=file, remedy=remedy)
-    cells = folder / OUTCOMES_FILE
-    request = _json(folder / REQUEST_FILE, {})
+    cells = folder / layout.OUTCOMES
+    request = _json(folder / layout.REQUEST, {})
     return ScoreSource(
         name=name,
         folder=folder,
@@ -223,7 +217,7 @@ def read_score(folder: Path, name: str) -> ScoreSource:
         cells=read_outcomes(cells) if cells.exists() else None,
         request=request,
         cohort=_cohort_of(folder, request),
-        failed=_failed(folder / SLIDES_FILE),
+        failed=_failed(folder / layout.SLIDES),
     )
 
 
@@ -269,20 +263,22 @@ def _outcome(row: Row) -> str:
 
 def _scores_in(folder: Path) -> list[ScoreSource]:
     """The evaluated folders directly inside, "test" first, then by name; runs of folds are not among them."""
-    found = [path.parent for path in folder.glob(f"*/{METRICS_FILE}") if not _is_training(path.parent)]
-    return [read_score(path, path.name) for path in sorted(found, key=lambda path: (path.name != "test", path.name))]
+    found = [path.parent for path in folder.glob(f"*/{layout.METRICS}") if not _is_training(path.parent)]
+    return [
+        read_score(path, path.name) for path in sorted(found, key=lambda path: (path.name != layout.TEST, path.name))
+    ]
 
 
 def _scan(folder: Path) -> ScanSource | None:
     """What detect left; None where it is no more than the scores tell."""
-    scan = read_scan(folder, _json(folder / REQUEST_FILE, {}), SLIDES_FILE)
-    known = scan is not None and (scan.has_summary or not (folder / METRICS_FILE).exists())
+    scan = read_scan(folder, _json(folder / layout.REQUEST, {}), layout.SLIDES)
+    known = scan is not None and (scan.has_summary or not (folder / layout.METRICS).exists())
     return scan if known else None
 
 
 def _is_training(folder: Path) -> bool:
     """Both train and detect leave a run.json; detect's has detect.json beside it."""
-    return (folder / _RUN_FILE).exists() and not (folder / REQUEST_FILE).exists()
+    return (folder / layout.RUN).exists() and not (folder / layout.REQUEST).exists()
 
 
 def _failed(path: Path) -> dict[str, str]:
@@ -295,7 +291,7 @@ def _failed(path: Path) -> dict[str, str]:
 def _cohort_of(folder: Path, request: dict[str, Any]) -> Path | None:
     """Where detect found the images; a pooled score has its folds' record."""
     below = [
-        _json(path, {}) for path in sorted([*folder.glob(f"*/{REQUEST_FILE}"), *folder.glob(f"*/*/{REQUEST_FILE}")])
+        _json(path, {}) for path in sorted([*folder.glob(f"*/{layout.REQUEST}"), *folder.glob(f"*/*/{layout.REQUEST}")])
     ]
     for record in (request, *below):
         if record.get("cohort"):
@@ -306,10 +302,10 @@ def _cohort_of(folder: Path, request: dict[str, Any]) -> Path | None:
 
 def _detector(run: Path) -> tuple[str, tuple[str, ...]]:
     """A description, and the names of the stages in order."""
-    if not (run / "detector").is_dir():
+    if not (run / layout.DETECTOR).is_dir():
         return "", ()
     try:
-        detector = Detector.load(run / "detector")
+        detector = Detector.load(run / layout.DETECTOR)
     except DetectorError as error:
         return f"The detector cannot be read: {error.what}.", ()
     return detector.describe(), detector.stage_names
@@ -324,7 +320,7 @@ def _history(folder: Path, stages: tuple[str, ...]) -> dict[str, list[dict[str, 
 
 def _ensemble_history(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What the members of an ensemble, each trained in a folder of its own, have left."""
-    return {path.parents[1].name: _json(path, []) for path in sorted(folder.glob("*/history/network.json"))}
+    return {path.parents[1].name: _json(path, []) for path in sorted(folder.glob(f"*/{layout.HISTORY}/network.json"))}
 
 
 def _validation(path: Path) -> tuple[int, int] | None:

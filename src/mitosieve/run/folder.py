@@ -20,6 +20,7 @@ from typing import IO, Any
 from zipfile import BadZipFile
 
 from mitosieve.errors import FormatError, RunFolderError, StorageError
+from mitosieve.run import layout
 
 RUN_FORMAT = 1
 """Version of the run folder's layout; raised when an older run could be misread."""
@@ -27,7 +28,6 @@ RUN_FORMAT = 1
 JOIN_WITHIN_S = 5.0
 """How long a part of a job waits for the part that is just starting the folder."""
 
-_MARK = "run.json"
 _RECORDED = (
     "mitosieve",
     "torch",
@@ -179,14 +179,14 @@ class RunFolder:
             RunFolderError: the folder holds another run, another version, or files that are not a run's.
         """
         run = cls(path)
-        if (path / _MARK).exists() and resume:
+        if (path / layout.RUN).exists() and resume:
             run.check_same(provenance)
             return run
         run.check_new()
         with run.lock():
             run.check_new()  # of two that start at once, one is first
-            write_json(path / _MARK, {"format": RUN_FORMAT, "provenance": provenance})
-            write_json(path / "versions.json", {"versions": versions(), "commit": git_commit()})
+            write_json(path / layout.RUN, {"format": RUN_FORMAT, "provenance": provenance})
+            write_json(path / layout.VERSIONS, {"versions": versions(), "commit": git_commit()})
         return run
 
     @classmethod
@@ -211,14 +211,14 @@ class RunFolder:
         Raises:
             RunFolderError: the folder holds a run or other files, or is a file itself.
         """
-        if (self.path / _MARK).exists():
+        if (self.path / layout.RUN).exists():
             raise RunFolderError(
                 "holds a run already", where=self.path, remedy="add --resume to continue it, or choose another --out"
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError("is a file, not a folder", where=self.path, remedy="choose a new folder for --out")
         if self.path.exists() and any(
-            item for item in self.path.iterdir() if item.name != ".lock" and item.suffix != ".part"
+            item for item in self.path.iterdir() if item.name != layout.LOCK and item.suffix != ".part"
         ):
             raise RunFolderError(
                 "is not empty and not a run", where=self.path, remedy="choose an empty or new folder for --out"
@@ -237,7 +237,7 @@ class RunFolder:
 
     def read_mark(self) -> dict[str, Any]:
         """The run's provenance, after its version was checked."""
-        mark = self.path / _MARK
+        mark = self.path / layout.RUN
         if not mark.exists():
             raise RunFolderError(
                 "is not a run folder (no run.json)", where=self.path, remedy="name a folder made by train"
@@ -286,12 +286,12 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            names = {".lock", f".lock-{part}"} if part else {".lock", *(p.name for p in self.path.glob(".lock-*"))}
+            parts = [f"{layout.LOCK}-{part}"] if part else [p.name for p in self.path.glob(f"{layout.LOCK}-*")]
         except OSError as error:
             raise storage_error(error, self.path) from error
         with contextlib.ExitStack() as held:
-            for name in sorted(names):
-                shared = bool(part) and name == ".lock"  # the whole is shared by its parts
+            for name in sorted({layout.LOCK, *parts}):
+                shared = bool(part) and name == layout.LOCK  # the whole is shared by its parts
                 held.enter_context(_locked(self.path / name, shared=shared, within_s=within_s))
             if not part:
                 for left in self.path.rglob(".*.part"):

@@ -15,9 +15,6 @@ from mitosieve import __version__
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.table import read_table
 from mitosieve.count.summary import (
-    SLIDE_SUMMARIES,
-    SUMMARY_FILE,
-    TIMING_FILE,
     SlideFailure,
     SlideSummary,
     write_slide_summary,
@@ -29,17 +26,15 @@ from mitosieve.errors import InputError
 from mitosieve.export import FORMATS
 from mitosieve.export.table import write_detections
 from mitosieve.network.compute import Compute, machine
+from mitosieve.run import layout
 from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file, write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
 from mitosieve.scan.shard import Shard, name_of, of_shard
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, detector_folder
 from mitosieve.sieve.workers import Readers
 from mitosieve.slide.slide import Slide
-
-DETECTIONS_FILE, SLIDES_FILE, JOB_FILE, PARTS_TIMING_FILE = "detections.csv", "slides.csv", "detect.json", "timing.json"
-SHARDS = "shards"
 
 Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
 """Does a function for many tasks somewhere, and gives the results in the tasks' order: a cluster."""
@@ -144,15 +139,17 @@ def scan(job: Scan) -> Scanned:
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
         tasks = job.tasks()
         results = list(_results(job, detector, tasks))
-        summaries = _write_tables(job, results, f"{SHARDS}/{part}" if part else "")
+        summaries = _write_tables(job, results, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
-            write_json(job.out / JOB_FILE, _job_facts(job, detector))
+            write_json(job.out / layout.REQUEST, _job_facts(job, detector))
             found = (result.detections for result in results)
             every = [Detections.empty(detector.stage_names), *(item for item in found if item is not None)]
-            write_detections(job.out / DETECTIONS_FILE, Detections.concatenate(every))
+            write_detections(job.out / layout.DETECTIONS, Detections.concatenate(every))
     failed = {result.slide_id: result.error for result in results if result.error}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
-    return Scanned(result=f"{SHARDS}/{part}/{SUMMARY_FILE}" if part else DETECTIONS_FILE, failed=failed, rows=rows)
+    return Scanned(
+        result=f"{layout.SHARDS}/{part}/{layout.SUMMARY}" if part else layout.DETECTIONS, failed=failed, rows=rows
+    )
 
 
 def _made_with(compute: Compute) -> dict[str, str]:
@@ -199,17 +196,17 @@ def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> lis
         if isinstance(summary, SlideSummary):
             row |= {"mpp": sum(result.facts["mpp_xy"]) / 2, "figures": summary.figures}
             row |= {"tissue_mm2": result.facts["tissue_mm2"]}
-            write_slide_summary(job.out / SLIDE_SUMMARIES / f"{result.slide_id}.json", summary)
+            write_slide_summary(job.out / layout.SLIDE_SUMMARIES / f"{result.slide_id}.json", summary)
         rows.append(row)
     columns = ["slide_id", "path", "mpp", "tissue_mm2", "figures", "error"]
     table = pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False, lineterminator="\n")
-    write_atomic(job.out / folder / SLIDES_FILE, table)
-    write_summary(job.out / folder / SUMMARY_FILE, summaries)
+    write_atomic(job.out / folder / layout.SLIDES, table)
+    write_summary(job.out / folder / layout.SUMMARY, summaries)
     timed = {result.slide_id: _rounded(result.seconds) for result in results if result.seconds}
     if timed:
         done = [item for item in summaries if isinstance(item, SlideSummary) and item.findings.seconds is not None]
-        write_timing(job.out / folder / TIMING_FILE, done)
-        write_json(job.out / folder / PARTS_TIMING_FILE, {"parts_s": timed, "machine": made})
+        write_timing(job.out / folder / layout.SLIDE_TIMES, done)
+        write_json(job.out / folder / layout.TIMING, {"parts_s": timed, "machine": made})
     return summaries
 
 
@@ -219,9 +216,9 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
 
 def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -> list[str]:
     """Labelled slides of the cases that a scan into `folder` failed on or was not given; none where it was no scan."""
-    if not (folder / SLIDES_FILE).exists():
+    if not (folder / layout.SLIDES).exists():
         return []
-    rows = read_table(folder / SLIDES_FILE, required=("slide_id", "error"))
+    rows = read_table(folder / layout.SLIDES, required=("slide_id", "error"))
     seen = {row.values["slide_id"] for row in rows if not row.values["error"]}
     part = cohort if cases is None else cohort.of_cases(cases)
     return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
@@ -234,10 +231,9 @@ def origin_of(detector: Path, cohort: Cohort | None, fold: str | None, part: str
         DetectorError: there is no whole detector.
     """
     Detector.load(detector)
-    folder = detector if (detector / "detector.toml").exists() else detector / "detector"
     return {
         "detector": str(detector.resolve()),
-        "detector_hash": hash_file(folder / "detector.toml"),
+        "detector_hash": hash_file(detector_folder(detector) / layout.DETECTOR_CONFIG),
         "cohort": None if cohort is None else str(cohort.folder.resolve()),
         "fold": fold,
         "part": part,

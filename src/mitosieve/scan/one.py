@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.count.heatmap import HEATMAPS, Thumbnail, write_heatmap
+from mitosieve.count.heatmap import Thumbnail, write_heatmap
 from mitosieve.count.hotspot import AREA_MM2, Shape, find_hotspot, mm_from_l0, slide_mm
 from mitosieve.count.summary import SlideFailure, SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
@@ -24,6 +24,7 @@ from mitosieve.export import FORMATS, SUFFIXES, SlideContext
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.geometry import mm2_from_px2, rescale_points
 from mitosieve.network.compute import Compute
+from mitosieve.run import layout
 from mitosieve.run.clock import Clock
 from mitosieve.run.folder import write_atomic, write_json
 from mitosieve.run.progress import Progress
@@ -209,7 +210,7 @@ def part_of(task: SlideTask, slide: Slide) -> Path:
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files_of(source.path)]
     made_of = (states, slide.mpp_xy, "" if source.roi is None else source.roi.wkt)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
-    return task.out / "parts" / f"{source.slide_id}.{digest}.csv"
+    return task.out / layout.PARTS / f"{source.slide_id}.{digest}.csv"
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -288,7 +289,7 @@ def _write_heatmap(task: SlideTask, slide: Slide, opened: Opened, found: Detecti
         return
     picture = Thumbnail(rgb=shown.pixels, mpp_xy=(OVERVIEW_MPP, OVERVIEW_MPP))
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
-    write_heatmap(task.out / HEATMAPS / f"{slide.slide_id}.png", picture, point_um, hotspot=hotspot)
+    write_heatmap(task.out / layout.HEATMAPS / f"{slide.slide_id}.png", picture, point_um, hotspot=hotspot)
 
 
 def _teller(progress: Progress | None, slide: Slide, opened: Opened, done: dict[int, Scored]) -> Callable[[], None]:

@@ -18,6 +18,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, SplitError
 from mitosieve.export.table import read_detections
+from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.score.agreement import Agreement, agree
 from mitosieve.score.boxes import box_average_precision
@@ -32,9 +33,6 @@ from mitosieve.score.sweep import Sweep, Threshold, average_precision, best_thre
 from mitosieve.score.table import SlideScore, counts_of, intervals_of, pool, summary, summary_by
 
 METRICS_FORMAT = 1
-DETECTIONS_FILE = "detections.csv"
-METRICS_FILE = "metrics.json"
-OUTCOMES_FILE = "outcomes.csv"
 RULE = "official greedy one-to-one matching, pooled over slides"
 
 
@@ -349,9 +347,9 @@ def evaluate_folder(
         FrameError: as `evaluate`.
         StorageError: the files cannot be written.
     """
-    result = evaluate(read_detections(folder / DETECTIONS_FILE), cohort, cases=cases, config=config)
-    metrics = folder / METRICS_FILE if out is None else out
-    write_outcomes(metrics.parent / OUTCOMES_FILE, result.outcomes)
+    result = evaluate(read_detections(folder / layout.DETECTIONS), cohort, cases=cases, config=config)
+    metrics = folder / layout.METRICS if out is None else out
+    write_outcomes(metrics.parent / layout.OUTCOMES, result.outcomes)
     write_json(metrics, result.to_json())
     return result
 
@@ -362,7 +360,7 @@ def read_scored(path: Path) -> Scored:
     Raises:
         FormatError: there is none, or it is not what evaluate writes.
     """
-    file = path / METRICS_FILE if path.is_dir() or not path.suffix else path
+    file = path / layout.METRICS if path.is_dir() or not path.suffix else path
     remedy = "make it with: mitosieve evaluate"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ from mitosieve.network.registry import NetworkConfig, build_network, load_weight
 from mitosieve.network.resnet import ResNetConfig
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
+from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
 from mitosieve.sieve.near_tissue import ALIGN_PX
 from mitosieve.sieve.propose.proposer import GridProposer, Proposer
@@ -25,9 +26,6 @@ from mitosieve.slide.stain import StainProfile
 
 DETECTOR_FORMAT = 1
 """Version of the folder's layout."""
-
-_FILE = "detector.toml"
-_CARD = "CARD.md"
 
 
 class Stage(View):
@@ -178,10 +176,8 @@ class Detector:
         Raises:
             DetectorError: missing, of another version, with an unknown key, or with an altered weight file.
         """
-        folder = Path(folder)
-        if not (folder / _FILE).exists() and (folder / "detector" / _FILE).exists():
-            folder = folder / "detector"
-        config = _read_config(folder / _FILE)
+        folder = detector_folder(Path(folder))
+        config = _read_config(folder / layout.DETECTOR_CONFIG)
         networks = tuple(
             tuple(
                 _load_network(stage, folder / name, digest)
@@ -201,8 +197,8 @@ class Detector:
             hashes = tuple(hash_file(folder / name) for name in names)
             stages.append(stage.model_copy(update={"weights": names, "sha256": hashes}))
         whole = self.config.model_copy(update={"stages": tuple(stages)})
-        write_atomic(folder / _CARD, _card(whole))
-        write_atomic(folder / _FILE, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
+        write_atomic(folder / layout.CARD, _card(whole))
+        write_atomic(folder / layout.DETECTOR_CONFIG, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
         return folder
 
     @property
@@ -240,6 +236,13 @@ class Detector:
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
         return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])
+
+
+def detector_folder(folder: Path) -> Path:
+    """A detector's own folder, where the run that it is of is named, or it itself."""
+    inner = folder / layout.DETECTOR
+    is_run = not (folder / layout.DETECTOR_CONFIG).exists() and (inner / layout.DETECTOR_CONFIG).exists()
+    return inner if is_run else folder
 
 
 def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
