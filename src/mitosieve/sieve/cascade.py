@@ -221,10 +221,10 @@ def _dense(
     peak = np.any([proposer.peaks(score, mpp, stride) & (score >= _gate(detector, 0)) for score in maps], axis=0)
     rows, columns = np.nonzero(peak)
     center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
-    mine = core.holds(center)
-    places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)
+    in_core = core.holds(center)
+    places = rescale_points(center[in_core], mpp_from=mpp, mpp_to=frame_mpp)
     score = np.stack([item[rows, columns] for item in maps], axis=1)
-    return places, score[mine].astype(np.float64)
+    return places, score[in_core].astype(np.float64)
 
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
@@ -341,7 +341,7 @@ def _columns(
 ) -> NDArray[np.float64]:
     """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
     voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
-    return np.stack([_mean_score(stage, some, images, compute) for some in voters], axis=1)
+    return np.stack([_mean_score(stage, voter, images, compute) for voter in voters], axis=1)
 
 
 def _mean_score(

@@ -120,8 +120,8 @@ def serve(pipe: Connection) -> None:
             reply = Reply(value=error, seconds={})
         except Exception as error:  # noqa: BLE001 - whatever it is, the main process must hear of it
             where = request.source.path if isinstance(request, Open) else _name(reader)
-            told = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
-            reply = Reply(value=told, seconds={})
+            failure = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
+            reply = Reply(value=failure, seconds={})
         try:
             pipe.send(reply)
         except OSError:  # the main process is gone

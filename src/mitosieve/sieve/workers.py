@@ -96,11 +96,11 @@ class Reader:
                 if not isinstance(error, EOFError | OSError):
                     self._process.kill()
                 self._process.join(timeout=5)
-                told = SlideError(
+                failure = SlideError(
                     f"a reader process ended (exit code {self._process.exitcode}; {type(error).__name__})",
                     remedy="it may have run out of memory: use fewer --workers, and go on with --resume",
                 )
-                reply = Reply(value=told, seconds={})
+                reply = Reply(value=failure, seconds={})
             self._answers.put((key, reply))
 
 
