@@ -26,17 +26,9 @@ from mitosieve.method.finegrained.regime import Trial
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.run import layout
-from mitosieve.run.folder import write_json
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
-from mitosieve.score.evaluation import (
-    EvaluateConfig,
-    Evaluation,
-    choose_threshold,
-    compare_folders,
-    evaluate,
-    evaluate_folder,
-)
-from mitosieve.score.outcome import write_outcomes
+from mitosieve.score.evaluated import compare_folders, evaluate_folder, write_evaluation
+from mitosieve.score.evaluation import EvaluateConfig, Evaluation, choose_threshold, evaluate
 from mitosieve.sieve.cascade import detect
 from mitosieve.sieve.detector import Detector
 
@@ -117,8 +109,7 @@ def pooled(out: Path, runs: dict[str, Path], name: str, cohort: Cohort, split: S
     cases = tuple(case for of_fold in tested.values() for case in of_fold)
     result = evaluate(found, cohort, cases=cases, folds=tested)
     write_detections(out / name / layout.DETECTIONS, found)
-    write_outcomes(out / name / layout.OUTCOMES, result.outcomes)
-    write_json(out / name / layout.METRICS, result.to_json())
+    write_evaluation(out / name / layout.METRICS, result)
     return result
 
 

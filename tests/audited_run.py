@@ -9,6 +9,7 @@ from mitosieve import Cohort
 from mitosieve.annotation import Label
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.phantom import PhantomConfig, make_phantom
+from mitosieve.run.folder import RUN_FORMAT
 
 FOLD = {"name": "A", "train": ["case01", "case02"], "validation": ["case03"], "test": ["case04"]}
 EPOCHS, BACKGROUND, DIMENSIONS = 7, 12, 6
@@ -51,7 +52,7 @@ def a_dasc_run(folder, cohort, *, seed=0):
     n = len(index)
     folder.mkdir(parents=True)
     provenance = {"fold": FOLD, "cohort": str(cohort.folder.resolve()), "cohort_hash": cohort.hash()}
-    (folder / "run.json").write_text(json.dumps({"format": 1, "provenance": provenance}))
+    (folder / "run.json").write_text(json.dumps({"format": RUN_FORMAT, "kind": "train", "provenance": provenance}))
     ids = {"patch_id": index.patch_id}
     x, y = index.center_l0.T
     labels = {"slide_id": index.slide_id, "x": x, "y": y, "origin": index.origin, "label": index.label, "mark": mark}

@@ -301,10 +301,10 @@ def test_folders_that_hold_something_else(tmp_path):
 def test_a_run_of_another_version(tmp_path):
     """Its format, this one's, and what to do are named; the run stays as it is."""
     shutil.copytree(a_run(), tmp_path / "run")
-    edited(tmp_path / "run" / "run.json", '"format": 1', '"format": 99')
+    edited(tmp_path / "run" / "run.json", '"format": 2', '"format": 99')
     edited(tmp_path / "run" / "detector" / "detector.toml", "format = 1", "format = 98")
     before = files_of(tmp_path / "run")
-    refused(mitosieve(*training(tmp_path / "run", "cascade.parts_too=true"), "--resume"), tmp_path / "run", "99", "1")
+    refused(mitosieve(*training(tmp_path / "run", "cascade.parts_too=true"), "--resume"), tmp_path / "run", "99", "2")
     refused(mitosieve("report", tmp_path / "run"), tmp_path / "run", "99")
     refused(mitosieve("detect", tmp_path / "run", *images(), "--out", tmp_path / "d"), "detector.toml", "98")
     (tmp_path / "run" / "run.json").write_text("[]")

@@ -14,7 +14,9 @@ from mitosieve.count.summary import SlideFailure, SlideFindings, summarize, writ
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections
 from mitosieve.run.folder import RunFolder, write_json
-from mitosieve.score.evaluation import EvaluateConfig, evaluate_folder
+from mitosieve.run.layout import Kind
+from mitosieve.score.evaluated import evaluate_folder
+from mitosieve.score.evaluation import EvaluateConfig
 
 ROUND = {
     "network": "screening",
@@ -48,7 +50,7 @@ def some_detections(cohort):
 
 def a_score(folder, cohort, *, says_cohort=True):
     """An evaluated folder as detect and evaluate leave it."""
-    RunFolder.create(folder, {"threshold": 0.5}, resume=False)
+    RunFolder.create(folder, {"threshold": 0.5}, kind=Kind.DETECT, resume=False)
     write_detections(folder / "detections.csv", some_detections(cohort))
     place = str(cohort.folder) if says_cohort else None
     write_json(folder / "detect.json", {"cohort": place, "fold": "A", "part": "test", "threshold": 0.5})
@@ -61,6 +63,7 @@ def a_run(folder, *, bare=False):
     run = RunFolder.create(
         folder,
         {"recipe": {"seed": 5}, "fold": {"name": "A", "test": ["c0", "c1"]}, "cohort_hash": "abc123"},
+        kind=Kind.TRAIN,
         resume=False,
     )
     if bare:
@@ -87,11 +90,11 @@ def a_scored_run(folder, *, cases=3):
 
 def a_scan(folder, *, slides=3, failed=("broken",), timed=True, heatmaps=True, summary=True):
     """A folder as detect leaves it: slide k has 10 k figures in a spot, the last ones failed; nothing evaluated."""
-    RunFolder.create(folder, {"threshold": 0.5}, resume=False)
+    RunFolder.create(folder, {"threshold": 0.5}, kind=Kind.DETECT, resume=False)
     proposer = "nuclei, 1600 per mm2 of tissue"
     request = {"detector": "runs/swift", "cohort": None, "threshold": 0.5, "proposer": proposer}
     write_json(folder / "detect.json", request)
-    counted, parts, rows = [], [], ["slide_id,path,mpp,figures,error"]
+    counted, parts, rows = [], [], ["slide_id,mpp,figures,error"]
     for number in range(slides):
         name = f"s{number}"
         center = np.random.default_rng(number).normal(20_000, 600, (10 * number, 2))
@@ -109,13 +112,13 @@ def a_scan(folder, *, slides=3, failed=("broken",), timed=True, heatmaps=True, s
         )
         counted.append(summarize(findings))
         parts.append(found)
-        rows.append(f"{name},{name}.svs,0.25,{len(center)},")
+        rows.append(f"{name},0.25,{len(center)},")
         if heatmaps:
             thumbnail = Thumbnail(rgb=np.full((200, 300, 3), 240, np.uint8), mpp_xy=(40.0, 40.0))
             place = folder / "heatmaps" / f"{name}.png"
             write_heatmap(place, thumbnail, (center + 0.5) * 0.25, hotspot=counted[-1].hotspot)
     failures = [SlideFailure(slide_id=name, error="is truncated") for name in failed]
-    rows += [f"{failure.slide_id},{failure.slide_id}.svs,,,{failure.error}" for failure in failures]
+    rows += [f"{failure.slide_id},,,{failure.error}" for failure in failures]
     write_detections(folder / "detections.csv", Detections.concatenate(parts))
     (folder / "slides.csv").write_text("\n".join(rows) + "\n")
     if summary:

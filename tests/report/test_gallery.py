@@ -6,8 +6,7 @@ from build import a_cohort, an_image
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.report import write_report
 from mitosieve.report.gallery import cut_crop, hardest, make_galleries
-from mitosieve.report.source import read_outcomes
-from mitosieve.score.outcome import Outcome, Outcomes, write_outcomes
+from mitosieve.score.outcome import Outcome, Outcomes, read_outcomes, write_outcomes
 from mitosieve.slide.slide import open_slide
 
 

@@ -10,8 +10,10 @@ from build import a_cohort
 from mitosieve.errors import FormatError, RunFolderError
 from mitosieve.export.table import write_detections
 from mitosieve.report import write_report
-from mitosieve.run.folder import write_json
-from mitosieve.score.evaluation import EvaluateConfig, evaluate_folder
+from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.run.layout import Kind
+from mitosieve.score.evaluated import evaluate_folder
+from mitosieve.score.evaluation import EvaluateConfig
 
 
 def test_a_page_is_one_file_that_fetches_nothing(shared, tmp_path):
@@ -115,7 +117,7 @@ def test_further_scores_are_shown_once_each_after_those_of_the_run(tmp_path):
 def test_a_cross_validation_shows_the_pooled_score_and_a_row_per_fold(tmp_path):
     """The result is the pooled score; each fold has its row and its training; pictures come from the folds' cohort."""
     cohort = a_cohort(tmp_path / "cohort", cases=4)
-    top = tmp_path / "crossval"
+    top = RunFolder.create(tmp_path / "crossval", {}, kind=Kind.CROSSVAL, resume=False).path
     folds = {"A": ("c0", "c1"), "B": ("c2", "c3")}
     for fold, cases in folds.items():
         run = a_run(top / fold, bare=True)
@@ -142,6 +144,24 @@ def test_an_evaluated_folder_without_a_run_has_a_page(tmp_path):
     assert "Training:" not in page.text
 
 
+def test_an_evaluated_folder_that_is_no_run_has_a_page(tmp_path):
+    """What others found needs no run.json: detections.csv, evaluated, is enough, alone or beside a run."""
+    run, cohort = a_scored_run(tmp_path)
+    theirs = tmp_path / "theirs"
+    write_detections(theirs / "detections.csv", some_detections(cohort))
+    evaluate_folder(theirs, cohort, config=EvaluateConfig(resamples=50))
+    assert "Training:" not in Page(write_report(theirs)).text
+    assert f"Score: {theirs}" in Page(write_report(run, [theirs])).text
+
+
+def test_a_cross_validation_of_one_fold_or_none_has_a_page(tmp_path):
+    """What it is stands in run.json: neither the number of folds nor a missing score makes it something else."""
+    top = RunFolder.create(tmp_path / "crossval", {}, kind=Kind.CROSSVAL, resume=False).path
+    assert "Nothing has been scored yet" in Page(write_report(top)).text
+    a_run(top / "A", bare=True)
+    assert "No detector yet" in Page(write_report(top)).text
+
+
 def test_detections_that_were_not_evaluated_are_refused(tmp_path):
     """A folder of detect without a table of slides is not taken for a training; the message says what to run."""
     cohort = a_cohort(tmp_path / "cohort", cases=1)
@@ -154,7 +174,7 @@ def test_detections_that_were_not_evaluated_are_refused(tmp_path):
 def test_slides_that_failed_are_named(tmp_path):
     """What detect could not read stands beside the score."""
     run, _ = a_scored_run(tmp_path)
-    (run / "test" / "slides.csv").write_text("slide_id,path,error\nc0_s0,p,\nc9_s9,p,is truncated\n")
+    (run / "test" / "slides.csv").write_text("slide_id,error\nc0_s0,\nc9_s9,is truncated\n")
     text = Page(write_report(run)).text
     assert "Slides that could not be read: 1." in text
     assert "c9_s9: is truncated" in text
@@ -183,7 +203,8 @@ def test_names_are_text_and_never_markup(tmp_path):
         ("test/outcomes.csv", "{head}s,1,2,lost,,,no\n", FormatError, "line 2: outcome is none of found"),
         ("mining.json", '{"rounds": [{"network": "n"}]}', FormatError, "lacks what the report shows"),
         ("history/refined.json", "{}", FormatError, "holds no list"),
-        ("run.json", '{"format": 9, "provenance": {}}', RunFolderError, "is a run of format 9"),
+        ("run.json", '{"format": 1, "provenance": {}}', RunFolderError, "is a run of format 1"),
+        ("run.json", '{"format": 2, "kind": "walk", "provenance": {}}', RunFolderError, "is not a valid Kind"),
     ],
 )
 def test_a_broken_file_is_named_and_no_page_is_written(tmp_path, file, content, error, words):

@@ -19,6 +19,7 @@ from mitosieve.report.chart import chart_style, to_svg
 from mitosieve.report.regimes import draw_searches, percent, read_search, view_search
 from mitosieve.report.source import read_run
 from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.run.layout import Kind
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "make_regime_picture.py"
 PARTITION = {"figures": 400, "imposters": 600, "labelled": 6000, "unlabelled": 3000}
@@ -190,7 +191,7 @@ def test_a_run_without_a_search_has_no_such_section(tmp_path):
 
 def test_the_curves_are_those_of_the_ensemble(tmp_path):
     """Its members are trained in folders of their own; the page shows how each of them learned."""
-    run = RunFolder.create(tmp_path / "run", {"recipe": {}}, resume=False).path
+    run = RunFolder.create(tmp_path / "run", {"recipe": {}}, kind=Kind.TRAIN, resume=False).path
     rows = [{"step": 20 * k, "loss": 1 / k, "rate": 0.1, "score_figures": 0.5, "score_others": 0.1} for k in (1, 2, 3)]
     for member in ("member-1", "member-2"):
         write_json(run / "ensemble" / member / "history" / "network.json", rows)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mitosieve.errors import RunFolderError, StorageError
-from mitosieve.run.folder import RUN_FORMAT, RunFolder, hash_file, write_atomic, write_json
+from mitosieve.run.folder import RUN_FORMAT, RunFolder, RunMark, hash_file, kind_of, write_atomic, write_json
+from mitosieve.run.layout import Kind
 
 HOLD_LOCK = """
 import sys
@@ -107,41 +108,69 @@ def test_equal_content_is_equal_bytes(tmp_path):
 def test_a_run_is_made_once_and_resumed_by_its_like(tmp_path):
     """The same provenance may go on if asked to; without --resume, or with another provenance, it is refused."""
     path = tmp_path / "run"
-    RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, resume=False)
+    RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, kind=Kind.TRAIN, resume=False)
     with pytest.raises(RunFolderError, match="holds a run already"):
-        RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, resume=False)
-    again = RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, resume=True)
-    assert again.read_mark() == {"recipe": "a", "split": [1, 2]}
+        RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, kind=Kind.TRAIN, resume=False)
+    again = RunFolder.create(path, {"recipe": "a", "split": (1, 2)}, kind=Kind.TRAIN, resume=True)
+    assert again.read_mark() == RunMark(kind=Kind.TRAIN, provenance={"recipe": "a", "split": [1, 2]})
     with pytest.raises(RunFolderError, match="another data, recipe"):
-        RunFolder.create(path, {"recipe": "b", "split": (1, 2), "data": "c"}, resume=True)
+        RunFolder.create(path, {"recipe": "b", "split": (1, 2), "data": "c"}, kind=Kind.TRAIN, resume=True)
 
 
 def test_what_fixes_a_run_and_what_does_not(tmp_path):
     """Versions and commit stand beside the provenance: upgrading a library does not forbid a resume."""
-    run = RunFolder.create(tmp_path / "run", {"seed": 1}, resume=True)
+    run = RunFolder.create(tmp_path / "run", {"seed": 1}, kind=Kind.TRAIN, resume=True)
     assert set(json.loads((run / "versions.json").read_text())) == {"versions", "commit"}
-    assert json.loads((run / "run.json").read_text()) == {"format": RUN_FORMAT, "provenance": {"seed": 1}}
+    mark = {"format": RUN_FORMAT, "kind": "train", "provenance": {"seed": 1}}
+    assert json.loads((run / "run.json").read_text()) == mark
+
+
+def test_a_run_says_what_it_is_of(tmp_path):
+    """A folder of one kind is not taken for another; one that is no run has no kind."""
+    path = RunFolder.create(tmp_path / "run", {}, kind=Kind.DETECT, resume=False).path
+    assert kind_of(path) is Kind.DETECT
+    assert kind_of(tmp_path) is None
+    with pytest.raises(RunFolderError, match="was made by detect, not by train"):
+        RunFolder.create(path, {}, kind=Kind.TRAIN, resume=True)
+
+
+def test_a_run_may_be_made_around_runs(tmp_path):
+    """Only on a resume, and only around those that are named."""
+    (tmp_path / "A").mkdir()
+    for resume, parts in ((False, ("A",)), (True, ()), (True, ("B",))):
+        with pytest.raises(RunFolderError, match="not empty"):
+            RunFolder.create(tmp_path, {}, kind=Kind.CROSSVAL, resume=resume, parts=parts)
+    RunFolder.create(tmp_path, {}, kind=Kind.CROSSVAL, resume=True, parts=("A", "B"))
+
+
+def test_runs_of_before_kinds_are_refused(tmp_path):
+    """What, where, and what to do: the detector inside is still good."""
+    write_json(tmp_path / "run.json", {"format": 1, "provenance": {}})
+    with pytest.raises(RunFolderError, match="is a run of format 1; this version reads format 2") as told:
+        RunFolder(tmp_path).read_mark()
+    assert str(tmp_path) in str(told.value)
+    assert "RUN/detector" in str(told.value)
 
 
 def test_runs_of_another_version_are_refused(tmp_path):
     """The format is checked before anything is read."""
     write_json(tmp_path / "run.json", {"format": RUN_FORMAT + 1, "provenance": {}})
     with pytest.raises(RunFolderError, match=f"format {RUN_FORMAT + 1}"):
-        RunFolder.open(tmp_path)
+        RunFolder(tmp_path).read_mark()
     with pytest.raises(RunFolderError, match=f"format {RUN_FORMAT + 1}"):
-        RunFolder.create(tmp_path, {}, resume=True)
+        RunFolder.create(tmp_path, {}, kind=Kind.TRAIN, resume=True)
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path):
     """Neither a stranger's folder nor a broken run.json is written into."""
     with pytest.raises(RunFolderError, match="not a run folder"):
-        RunFolder.open(tmp_path)
+        RunFolder(tmp_path).read_mark()
     (tmp_path / "thesis.doc").write_text("")
     with pytest.raises(RunFolderError, match="not empty"):
-        RunFolder.create(tmp_path, {}, resume=True)
+        RunFolder.create(tmp_path, {}, kind=Kind.TRAIN, resume=True)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunFolderError, match="cannot be read"):
-        RunFolder.create(tmp_path, {}, resume=True)
+        RunFolder.create(tmp_path, {}, kind=Kind.TRAIN, resume=True)
 
 
 def test_one_process_at_a_time(tmp_path):
@@ -155,6 +184,6 @@ def test_one_process_at_a_time(tmp_path):
             pass
         holder.kill()
         holder.wait()
-        RunFolder.create(tmp_path, {}, resume=False)
+        RunFolder.create(tmp_path, {}, kind=Kind.TRAIN, resume=False)
         with RunFolder(tmp_path).lock():
             assert (tmp_path / "run.json").exists()

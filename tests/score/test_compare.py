@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mitosieve.errors import FrameError
-from mitosieve.score.compare import Scored, compare
+from mitosieve.score.compare import ScoredMethod, compare
 from mitosieve.score.interval import resample
 from mitosieve.score.table import SlideScore, counts_of, intervals_of
 
@@ -21,7 +21,7 @@ def a_method(name, recall, *, num_slides=30, seed=0):
                 fn=figures - tp,
             )
         )  # fmt: skip
-    return Scored(name=name, slides=tuple(slides), radius_um=7.5)
+    return ScoredMethod(name=name, slides=tuple(slides), radius_um=7.5)
 
 
 def the(comparison, figure):
@@ -49,7 +49,9 @@ def test_pairing_narrows_the_interval():
     """Two methods that fail on the same slides differ by less than their own intervals suggest."""
     one = a_method("one", 0.6)
     slides = tuple(replace(row, tp=row.tp - 1, fn=row.fn + 1) if row.tp else row for row in one.slides)
-    result = compare([one, Scored(name="two", slides=slides, radius_um=7.5)], np.random.default_rng(0), resamples=1000)
+    result = compare(
+        [one, ScoredMethod(name="two", slides=slides, radius_um=7.5)], np.random.default_rng(0), resamples=1000
+    )
     interval, own = the(result, "recall").interval, result.intervals[0]["recall"]
     assert interval.high - interval.low < 0.5 * (own.high - own.low)
 

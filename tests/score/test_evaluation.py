@@ -12,7 +12,8 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, FrameError, SplitError
 from mitosieve.export.table import write_detections
 from mitosieve.run.folder import write_json
-from mitosieve.score.evaluation import EvaluateConfig, choose_threshold, compare_folders, evaluate, evaluate_folder
+from mitosieve.score.evaluated import compare_folders, evaluate_folder
+from mitosieve.score.evaluation import EvaluateConfig, choose_threshold, evaluate
 from mitosieve.score.outcome import Outcome
 from scene import a_bare_cohort, found, greedy_by_hand, places
 

@@ -98,7 +98,7 @@ class AuditedRun:
                 fold does not train on.
             CohortError: the cohort is gone, or in another state than it was trained on.
         """
-        provenance = RunFolder.open(folder).read_mark()
+        provenance = RunFolder(folder).check_kind(layout.Kind.TRAIN).provenance
         fold, cohort = _fold(provenance, folder), _cohort(provenance, folder)
         tables = {name: _table(folder / name, columns) for name, columns in _COLUMNS.items()}
         history = _arrays(folder / layout.MEMORY_HISTORY, ("fused",))["fused"]

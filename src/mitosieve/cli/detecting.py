@@ -148,7 +148,7 @@ def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int
         return Task(name=given.source.slide_id, given=given, needs=(given.source.path, run.resolve()))
 
     def failed(given: SlideTask, error: Exception) -> SlideResult:
-        return SlideResult(slide_id=given.source.slide_id, path=given.source.path, error=str(error).replace("\n", "; "))
+        return SlideResult(slide_id=given.source.slide_id, error=str(error).replace("\n", "; "))
 
     device, threads, workers = machine
     cores = 1.0 if device == "cuda" else float(max(1, threads) + max(0, workers))

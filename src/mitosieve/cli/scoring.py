@@ -27,7 +27,8 @@ def evaluate(
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.marked import some
     from mitosieve.scan import not_looked_at
-    from mitosieve.score.evaluation import EvaluateConfig, evaluate_folder
+    from mitosieve.score.evaluated import evaluate_folder
+    from mitosieve.score.evaluation import EvaluateConfig
 
     whole = Cohort.load(cohort)
     cases = cases_of(split, fold, part, whole)
@@ -46,7 +47,7 @@ def compare(
 ) -> None:
     """Differences between evaluated detectors, with paired 95 % intervals."""
     from mitosieve.run.folder import write_json
-    from mitosieve.score.evaluation import compare_folders
+    from mitosieve.score.evaluated import compare_folders
 
     if len(folders) < 2:
         raise InputError("there is nothing to compare with", remedy="name at least two evaluated folders")

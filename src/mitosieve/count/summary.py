@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.cohort.table import Row, read_table
 from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspot, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, mitotic_score
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
+from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic, write_json
 
 DISCLAIMER = "Research use only, not for diagnosis."
@@ -48,6 +50,9 @@ SUMMARY_COLUMNS = (
 )
 """Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
 hotspot's upright box. A field is empty where a value is not known or not defined."""
+
+_ALWAYS = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
+"""Columns without which a summary.csv is none."""
 
 TIMING_COLUMNS = ("slide_id", "seconds", "tissue_mm2_per_s", "engine")
 
@@ -223,6 +228,27 @@ def write_summary(path: Path, slides: Iterable[SlideSummary | SlideFailure]) -> 
         return {"slide_id": slide.slide_id, "error": " ".join(slide.error.split())}
 
     return _write_table(path, SUMMARY_COLUMNS, map(row, slides))
+
+
+def read_summary(folder: Path) -> list[Row]:
+    """The rows of a folder's summary.csv; fields of the columns that it lacks are empty.
+
+    Raises:
+        FormatError: it is missing, lacks a column without which it is none, or has a broken row.
+    """
+    further = tuple(name for name in SUMMARY_COLUMNS if name not in _ALWAYS)
+    return read_table(folder / layout.SUMMARY, required=_ALWAYS, optional=further)
+
+
+def read_timing(folder: Path) -> dict[str, Row]:
+    """slide_id -> row of a folder's timing.csv, with seconds and engine; empty where there is none.
+
+    Raises:
+        FormatError: it lacks slide_id or seconds, or has a broken row.
+    """
+    path = folder / layout.SLIDE_TIMES
+    rows = read_table(path, required=("slide_id", "seconds"), optional=("engine",)) if path.exists() else []
+    return {row.values["slide_id"]: row for row in rows}
 
 
 def write_slide_summary(path: Path, summary: SlideSummary) -> Path:

@@ -9,18 +9,14 @@ from mitosieve.detection import Detections
 from mitosieve.errors import SlideError, SplitError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
-from mitosieve.recipe.recipe import FoldRun, Recipe, train_fold
+from mitosieve.recipe.recipe import FoldRun, Recipe, parts_of, provenance_of, train_fold
 from mitosieve.run import layout
-from mitosieve.run.folder import write_json
+from mitosieve.run.folder import RunFolder
 from mitosieve.run.progress import Progress
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
-from mitosieve.score.evaluation import (
-    EvaluateConfig,
-    Evaluation,
-    evaluate,
-    evaluate_folder,
-)
-from mitosieve.score.outcome import write_outcomes
+from mitosieve.scan.tables import write_request
+from mitosieve.score.evaluated import evaluate_folder, write_evaluation
+from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
 from mitosieve.train.job import Mapper
 
 
@@ -39,7 +35,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     """Run the folds one after another in `out/FOLD`, score each test part, then all of them pooled in `out`.
 
     Each fold's detections keep the operating threshold that its own validation chose. Finished folds are not repeated
-    on resume.
+    on resume. Folds that were trained one by one into `out/FOLD` are taken up by a resume, too.
 
     Args:
         recipe: the science.
@@ -54,6 +50,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
 
     Raises:
         SplitError: a case is tested in two of the folds, so that pooling would count it twice.
+        RunFolderError: `out` holds something else, another cross-validation, or is in use.
         SlideError: a test slide could not be read; named, after all folds were done and pooled.
     """
     names = list(folds) or list(split.folds)
@@ -65,23 +62,25 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
             f"the case {twice[0]} is tested in more than one of the folds",
             remedy="choose folds with different test cases",
         )
+    split.check(cohort)
+    provenance = {**provenance_of(recipe, cohort), "folds": {name: parts_of(split, name) for name in names}}
+    whole = RunFolder.create(out, provenance, kind=layout.Kind.CROSSVAL, resume=resume, parts=names)
     found: list[Detections] = []
     failed: dict[str, str] = {}
-    for name in names:
-        run = out / name
-        what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=run)
-        train_fold(what, compute=compute, resume=resume, progress=progress, mapper=mapper)
-        of_fold, broken = score_test_cases(
-            run, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
-        )
-        found.append(of_fold)
-        failed |= broken
-    pooled = Detections.concatenate(found)
-    write_detections(out / layout.DETECTIONS, pooled)
-    write_json(out / layout.REQUEST, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
-    result = evaluate(pooled, cohort, cases=tuple(cases), folds=tested)
-    write_outcomes(out / layout.OUTCOMES, result.outcomes)
-    write_json(out / layout.METRICS, result.to_json())
+    with whole.lock():
+        for name in names:
+            what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=out / name)
+            train_fold(what, compute=compute, resume=resume, progress=progress, mapper=mapper)
+            of_fold, broken = score_test_cases(
+                what.out, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
+            )
+            found.append(of_fold)
+            failed |= broken
+        pooled = Detections.concatenate(found)
+        write_detections(out / layout.DETECTIONS, pooled)
+        write_request(out, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
+        result = evaluate(pooled, cohort, cases=tuple(cases), folds=tested)
+        write_evaluation(out / layout.METRICS, result)
     if failed:
         name, why = next(iter(failed.items()))
         raise SlideError(

@@ -157,14 +157,30 @@ class FoldRun:
 
     def provenance(self) -> dict[str, Any]:
         """What a resumed run must agree with: recipe, fold and data."""
-        chosen = self.split.fold(self.fold)
         return {
-            **METHODS[self.recipe.method].provenance(self.recipe),
-            "recipe": self.recipe.model_dump(mode="json"),
-            "fold": {"name": self.fold, **{part: list(chosen.part(part)) for part in PARTS}},
-            "cohort": str(self.cohort.folder.resolve()),
-            "cohort_hash": self.cohort.hash(),
+            **provenance_of(self.recipe, self.cohort),
+            "fold": {"name": self.fold, **parts_of(self.split, self.fold)},
         }
+
+
+def provenance_of(recipe: Recipe, cohort: Cohort) -> dict[str, Any]:
+    """What fixes every training of a recipe on a cohort.
+
+    Raises:
+        MitosieveError: what the method can refuse before it starts.
+    """
+    return {
+        **METHODS[recipe.method].provenance(recipe),
+        "recipe": recipe.model_dump(mode="json"),
+        "cohort": str(cohort.folder.resolve()),
+        "cohort_hash": cohort.hash(),
+    }
+
+
+def parts_of(split: Split, fold: str) -> dict[str, list[str]]:
+    """Cases of each part of a fold."""
+    chosen = split.fold(fold)
+    return {part: list(chosen.part(part)) for part in PARTS}
 
 
 def train_fold(
@@ -191,7 +207,7 @@ def train_fold(
     """
     what.split.check(what.cohort)
     fold = what.split.fold(what.fold)
-    run = RunFolder.create(what.out, what.provenance(), resume=resume)
+    run = RunFolder.create(what.out, what.provenance(), kind=layout.Kind.TRAIN, resume=resume)
     with run.lock():
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)

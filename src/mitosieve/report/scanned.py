@@ -9,26 +9,13 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from mitosieve.cohort.table import Row, finite, read_table
+from mitosieve.cohort.table import Row, finite
+from mitosieve.count.summary import SUMMARY_COLUMNS, read_summary, read_timing
 from mitosieve.run import layout
+from mitosieve.scan.tables import read_slides
 
-_NEEDED = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
-_OPTIONAL = (
-    "mpp_x",
-    "mpp_y",
-    "width",
-    "height",
-    "figures_per_mm2",
-    "hotspot_shape",
-    "hotspot_x",
-    "hotspot_y",
-    "hotspot_width",
-    "hotspot_height",
-    "hotspot_figures_per_mm2",
-    "nottingham_mitotic_score",
-    "proposer",
-    "threshold",
-)
+_WORDS = ("slide_id", "error", "hotspot_shape", "proposer")
+_NUMBERS = tuple(name for name in SUMMARY_COLUMNS if name not in _WORDS)
 _JPEG_QUALITY = 80
 
 
@@ -108,35 +95,29 @@ class ScanSource:
         return math.fsum(known) if known and len(known) == len(self.done) else None
 
 
-def read_scan(folder: Path, request: dict[str, Any], slides_file: str) -> ScanSource | None:
-    """Read a folder of detect; None where it has neither summary.csv nor `slides_file`.
+def read_scan(folder: Path, request: dict[str, Any]) -> ScanSource | None:
+    """Read a folder of detect; None where it has neither summary.csv nor slides.csv.
 
     Raises:
         FormatError: a file of it is broken; the line is named.
     """
-    summary = folder / layout.SUMMARY
-    if summary.exists():
-        rows = read_table(summary, required=_NEEDED, optional=_OPTIONAL)
-    elif (folder / slides_file).exists():
-        rows = read_table(folder / slides_file, required=("slide_id", "error"), optional=(*_NEEDED, *_OPTIONAL))
-    else:
+    has_summary = (folder / layout.SUMMARY).exists()
+    if not has_summary and not (folder / layout.SLIDES).exists():
         return None
-    timing = folder / layout.SLIDE_TIMES
-    timed = read_table(timing, required=("slide_id", "seconds"), optional=("engine",)) if timing.exists() else []
-    by_slide = {row.values["slide_id"]: row for row in timed}
-    slides = tuple(_slide(folder, row, by_slide.get(row.values["slide_id"])) for row in rows)
-    return ScanSource(folder=folder, request=request, slides=slides, has_summary=summary.exists())
+    rows = read_summary(folder) if has_summary else read_slides(folder, optional=SUMMARY_COLUMNS)
+    timed = read_timing(folder)
+    slides = tuple(_slide(folder, row, timed.get(row.values["slide_id"])) for row in rows)
+    return ScanSource(folder=folder, request=request, slides=slides, has_summary=has_summary)
 
 
 def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
     name = row.values["slide_id"]
     picture = folder / layout.HEATMAPS / f"{name}.png"
     inside = picture.parent == folder / layout.HEATMAPS and picture.is_file()  # a name is not trusted to be one
-    numeric = {*_NEEDED, *_OPTIONAL} - {"slide_id", "error", "hotspot_shape", "proposer"}
     return ScannedSlide(
         slide_id=name,
         error=row.values["error"],
-        numbers={column: _number(row, column) for column in sorted(numeric)},
+        numbers={column: _number(row, column) for column in _NUMBERS},
         words={column: row.values.get(column, "") for column in ("hotspot_shape", "proposer")},
         seconds=None if timed is None else _number(timed, "seconds"),
         engine="" if timed is None else timed.values["engine"],

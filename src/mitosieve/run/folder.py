@@ -13,7 +13,8 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -21,8 +22,9 @@ from zipfile import BadZipFile
 
 from mitosieve.errors import FormatError, RunFolderError, StorageError
 from mitosieve.run import layout
+from mitosieve.run.layout import Kind
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 """Version of the run folder's layout; raised when an older run could be misread."""
 
 JOIN_WITHIN_S = 5.0
@@ -101,6 +103,23 @@ def write_json(path: Path, content: Any) -> Path:  # noqa: ANN401 - whatever JSO
     return write_atomic(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, default: Any, *, remedy: str = "make the file again") -> Any:  # noqa: ANN401 - any JSON
+    """The content of a file that a job wrote, or `default` where there is none.
+
+    Raises:
+        FormatError: it cannot be read, is not JSON, or holds another type than the default's.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(f"is not JSON ({error})", where=path, remedy=remedy) from error
+    if not isinstance(content, type(default)):
+        raise FormatError(f"holds no {type(default).__name__}", where=path, remedy=remedy)
+    return content
+
+
 @contextlib.contextmanager
 def reading(path: Path) -> Generator[None]:
     """For reading a table or arrays that a run holds: broken, the file is named.
@@ -153,11 +172,22 @@ def git_commit() -> str:
     return commit + ("+changes" if dirty else "")
 
 
-class RunFolder:
-    """One run on disk. `run.json` is written first and says how the run was made.
+@dataclass(frozen=True, kw_only=True)
+class RunMark:
+    """Content of run.json.
 
-    Layout: recipe.toml (effective), split.json, history/, checkpoint/ (resume), ledger.parquet, mining.json,
-    detector/ (what is handed over), timing.json (wall times, never compared), report.html.
+    Attributes:
+        kind: what the folder is of.
+        provenance: JSON facts that fix the result; a resume must agree with them.
+    """
+
+    kind: Kind
+    provenance: dict[str, Any]
+
+
+class RunFolder:
+    """One run on disk. `run.json` is written first and says what the run is of and how it was made; `layout` names the
+    other files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -167,30 +197,35 @@ class RunFolder:
         return self.path / name
 
     @classmethod
-    def create(cls, path: Path, provenance: dict[str, Any], *, resume: bool) -> "RunFolder":
+    def create(
+        cls, path: Path, provenance: dict[str, Any], *, kind: Kind, resume: bool, parts: Collection[str] = ()
+    ) -> "RunFolder":
         """Start a run, or take up an interrupted one.
 
         Args:
             path: the folder; made if missing.
             provenance: JSON facts that fix the result (recipe, split and data hashes); compared on resume.
-            resume: whether an existing run of the same provenance may be continued.
+            kind: what the run is of.
+            resume: whether an existing run of the same kind and provenance may be continued.
+            parts: names of runs inside that may, on a resume, be there before this one: folds trained one by one.
 
         Raises:
             RunFolderError: the folder holds another run, another version, or files that are not a run's.
         """
         run = cls(path)
         if (path / layout.RUN).exists() and resume:
-            run.check_same(provenance)
+            run.check_same(kind, provenance)
             return run
-        run.check_new()
+        allowed = parts if resume else ()
+        run.check_new(allowed)
         with run.lock():
-            run.check_new()  # of two that start at once, one is first
-            write_json(path / layout.RUN, {"format": RUN_FORMAT, "provenance": provenance})
+            run.check_new(allowed)  # of two that start at once, one is first
+            write_json(path / layout.RUN, {"format": RUN_FORMAT, "kind": kind.value, "provenance": provenance})
             write_json(path / layout.VERSIONS, {"versions": versions(), "commit": git_commit()})
         return run
 
     @classmethod
-    def join(cls, path: Path, provenance: dict[str, Any]) -> "RunFolder":
+    def join(cls, path: Path, provenance: dict[str, Any], *, kind: Kind) -> "RunFolder":
         """Start a run, or take part in one that another process has started from the same; for parts of a job.
 
         Raises:
@@ -199,14 +234,14 @@ class RunFolder:
         until = time.monotonic() + JOIN_WITHIN_S
         while True:
             try:
-                return cls.create(path, provenance, resume=True)
+                return cls.create(path, provenance, kind=kind, resume=True)
             except RunFolderError:
                 if time.monotonic() > until:
                     raise
             time.sleep(0.1)  # another part is just starting it
 
-    def check_new(self) -> None:
-        """Refuse to start where something is already.
+    def check_new(self, parts: Collection[str] = ()) -> None:
+        """Refuse to start where something is already, but for runs called as in `parts`.
 
         Raises:
             RunFolderError: the folder holds a run or other files, or is a file itself.
@@ -217,49 +252,61 @@ class RunFolder:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError("is a file, not a folder", where=self.path, remedy="choose a new folder for --out")
+        known = {layout.LOCK, *parts}
         if self.path.exists() and any(
-            item for item in self.path.iterdir() if item.name != layout.LOCK and item.suffix != ".part"
+            item for item in self.path.iterdir() if item.name not in known and item.suffix != ".part"
         ):
             raise RunFolderError(
                 "is not empty and not a run", where=self.path, remedy="choose an empty or new folder for --out"
             )
 
-    @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """An existing run.
+    def read_mark(self) -> RunMark:
+        """Read run.json.
 
         Raises:
-            RunFolderError: no run there, or one of another version.
+            RunFolderError: there is none, it cannot be read, or it is of another version.
         """
-        run = cls(path)
-        run.read_mark()
-        return run
-
-    def read_mark(self) -> dict[str, Any]:
-        """The run's provenance, after its version was checked."""
         mark = self.path / layout.RUN
         if not mark.exists():
             raise RunFolderError(
-                "is not a run folder (no run.json)", where=self.path, remedy="name a folder made by train"
+                f"is not a run folder (no {layout.RUN})",
+                where=self.path,
+                remedy="name a folder made by train, detect or crossval",
             )
         try:
             content: dict[str, Any] = json.loads(mark.read_text())
-            version, provenance = content["format"], content["provenance"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            version = content["format"]
+            if version == RUN_FORMAT:
+                return RunMark(kind=Kind(content["kind"]), provenance=content["provenance"])
+        except (ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
-                f"cannot be read ({error})", where=mark, remedy="train again into a new folder"
+                f"cannot be read ({error})", where=mark, remedy="make the run again in a new folder"
             ) from error
-        if version != RUN_FORMAT:
-            raise RunFolderError(
-                f"is a run of format {version}; this version reads format {RUN_FORMAT}",
-                where=self.path,
-                remedy="train again with this version, or use the version that made it (versions.json)",
-            )
-        return provenance
+        raise RunFolderError(
+            f"is a run of format {version}; this version reads format {RUN_FORMAT}",
+            where=self.path,
+            remedy="make it again with this version in a new folder, or use the version that made it "
+            f"({layout.VERSIONS}); a detector inside can still be used, as RUN/{layout.DETECTOR}",
+        )
 
-    def check_same(self, provenance: dict[str, Any]) -> None:
+    def check_kind(self, kind: Kind) -> RunMark:
+        """The run's mark.
+
+        Raises:
+            RunFolderError: the run is of another kind; or as `read_mark`.
+        """
+        mark = self.read_mark()
+        if mark.kind is not kind:
+            raise RunFolderError(
+                f"was made by {mark.kind.value}, not by {kind.value}",
+                where=self.path,
+                remedy=f"name a folder made by {kind.value}",
+            )
+        return mark
+
+    def check_same(self, kind: Kind, provenance: dict[str, Any]) -> None:
         """Refuse to continue a run that was started from something else."""
-        old = self.read_mark()
+        old = self.check_kind(kind).provenance
         normal = json.loads(json.dumps(provenance))
         changed = sorted(key for key in {*old, *normal} if old.get(key) != normal.get(key))
         if changed:
@@ -297,6 +344,15 @@ class RunFolder:
                 for left in self.path.rglob(".*.part"):
                     left.unlink(missing_ok=True)
             yield
+
+
+def kind_of(path: Path) -> Kind | None:
+    """What a folder is of; None where it is no run.
+
+    Raises:
+        RunFolderError: it is a run of another version, or its run.json cannot be read.
+    """
+    return RunFolder(path).read_mark().kind if (path / layout.RUN).exists() else None
 
 
 @contextlib.contextmanager

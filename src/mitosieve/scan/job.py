@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mitosieve import __version__
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.table import read_table
 from mitosieve.count.summary import (
     SlideFailure,
     SlideSummary,
@@ -27,11 +24,12 @@ from mitosieve.export import FORMATS
 from mitosieve.export.table import write_detections
 from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
-from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file, write_atomic, write_json
+from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
 from mitosieve.scan.shard import Shard, name_of, of_shard
+from mitosieve.scan.tables import write_request, write_slides
 from mitosieve.sieve.detector import Detector, detector_folder
 from mitosieve.sieve.workers import Readers
 from mitosieve.slide.slide import Slide
@@ -133,15 +131,15 @@ def scan(job: Scan) -> Scanned:
         "counts": {"area_mm2": job.counts.area_mm2, "shape": job.counts.shape},
     }
     if job.shard is not None:
-        run, part = RunFolder.join(job.out, facts), name_of(job.shard)
+        run, part = RunFolder.join(job.out, facts, kind=layout.Kind.DETECT), name_of(job.shard)
     else:
-        run, part = RunFolder.create(job.out, facts, resume=job.resume), ""
+        run, part = RunFolder.create(job.out, facts, kind=layout.Kind.DETECT, resume=job.resume), ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
         tasks = job.tasks()
         results = list(_results(job, detector, tasks))
         summaries = _write_tables(job, results, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
-            write_json(job.out / layout.REQUEST, _job_facts(job, detector))
+            write_request(job.out, _job_facts(job, detector))
             found = (result.detections for result in results)
             every = [Detections.empty(detector.stage_names), *(item for item in found if item is not None)]
             write_detections(job.out / layout.DETECTIONS, Detections.concatenate(every))
@@ -192,15 +190,13 @@ def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> lis
     summaries = [result.summary(job.counts, engine) for result in results]
     rows: list[dict[str, Any]] = []
     for result, summary in zip(results, summaries, strict=True):
-        row: dict[str, Any] = {"slide_id": result.slide_id, "path": str(result.path), "error": result.error}
+        row: dict[str, Any] = {"slide_id": result.slide_id, "error": result.error}
         if isinstance(summary, SlideSummary):
             row |= {"mpp": sum(result.facts["mpp_xy"]) / 2, "figures": summary.figures}
             row |= {"tissue_mm2": result.facts["tissue_mm2"]}
             write_slide_summary(job.out / layout.SLIDE_SUMMARIES / f"{result.slide_id}.json", summary)
         rows.append(row)
-    columns = ["slide_id", "path", "mpp", "tissue_mm2", "figures", "error"]
-    table = pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False, lineterminator="\n")
-    write_atomic(job.out / folder / layout.SLIDES, table)
+    write_slides(job.out / folder, rows)
     write_summary(job.out / folder / layout.SUMMARY, summaries)
     timed = {result.slide_id: _rounded(result.seconds) for result in results if result.seconds}
     if timed:
@@ -212,16 +208,6 @@ def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> lis
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -> list[str]:
-    """Labelled slides of the cases that a scan into `folder` failed on or was not given; none where it was no scan."""
-    if not (folder / layout.SLIDES).exists():
-        return []
-    rows = read_table(folder / layout.SLIDES, required=("slide_id", "error"))
-    seen = {row.values["slide_id"] for row in rows if not row.values["error"]}
-    part = cohort if cases is None else cohort.of_cases(cases)
-    return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
 
 
 def origin_of(detector: Path, cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:

@@ -97,7 +97,6 @@ class SlideResult:
 
     Attributes:
         slide_id: of the slide.
-        path: its file.
         error: why it failed; empty where it did not.
         part: file of its detections; None where it failed.
         facts: what is known of it beside its detections: mpp_xy, size_l0, tissue_mm2.
@@ -105,7 +104,6 @@ class SlideResult:
     """
 
     slide_id: str
-    path: Path
     error: str = ""
     part: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -160,7 +158,6 @@ def do_slide(
             _write_formats(task, slide, part)
         return SlideResult(
             slide_id=source.slide_id,
-            path=source.path,
             part=part,
             facts=json.loads(facts_file.read_text()),
             seconds=clock.seconds if new else {},
@@ -168,10 +165,10 @@ def do_slide(
     except StorageError:
         raise
     except MitosieveError as error:
-        return SlideResult(slide_id=source.slide_id, path=source.path, error=str(error).replace("\n", "; "))
+        return SlideResult(slide_id=source.slide_id, error=str(error).replace("\n", "; "))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this slide's, and the others go on
         told = f"{source.path}: failed unexpectedly ({type(error).__name__}: {error})".replace("\n", " ")
-        return SlideResult(slide_id=source.slide_id, path=source.path, error=told)
+        return SlideResult(slide_id=source.slide_id, error=told)
 
 
 def do_slide_alone(task: SlideTask) -> SlideResult:

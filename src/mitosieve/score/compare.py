@@ -16,7 +16,7 @@ _REMEDY = "evaluate all of them on the same cohort, split, part and radius"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredMethod:
     """One method's result: what it is called, its counts, and the radius they were made with."""
 
     name: str
@@ -71,7 +71,7 @@ class Comparison:
 
 
 def compare(
-    methods: Sequence[Scored],
+    methods: Sequence[ScoredMethod],
     generator: np.random.Generator,
     *,
     resamples: int = RESAMPLES,
@@ -123,7 +123,7 @@ def compare(
 
 
 def _check_same(
-    first: Scored, first_slides: tuple[SlideScore, ...], other: Scored, other_slides: tuple[SlideScore, ...]
+    first: ScoredMethod, first_slides: tuple[SlideScore, ...], other: ScoredMethod, other_slides: tuple[SlideScore, ...]
 ) -> None:
     both = f"'{first.name}' and '{other.name}'"
     if first.radius_um != other.radius_um:

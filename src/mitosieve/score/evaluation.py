@@ -3,12 +3,10 @@
 Puts the rules of `score` together. Knows nothing of networks, images or how the detections came about.
 """
 
-import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +14,21 @@ from numpy.typing import NDArray
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
-from mitosieve.errors import FormatError, SplitError
-from mitosieve.export.table import read_detections
-from mitosieve.run import layout
-from mitosieve.run.folder import write_json
+from mitosieve.errors import SplitError
 from mitosieve.score.agreement import Agreement, agree
 from mitosieve.score.boxes import box_average_precision
-from mitosieve.score.compare import Comparison, Scored, compare
 from mitosieve.score.counted import Counted, count_in
 from mitosieve.score.froc import Froc, froc
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, resample
 from mitosieve.score.match import RADIUS_UM, count_lenient, match_greedy, match_optimal, near_pairs
 from mitosieve.score.metrics import Score, number, plural
-from mitosieve.score.outcome import Outcome, Outcomes, outcomes, write_outcomes
+from mitosieve.score.outcome import Outcome, Outcomes, outcomes
 from mitosieve.score.sweep import Sweep, Threshold, average_precision, best_threshold, sweep, thin
 from mitosieve.score.table import SlideScore, counts_of, intervals_of, pool, summary, summary_by
 
 METRICS_FORMAT = 1
+"""Version of the content of metrics.json."""
+
 RULE = "official greedy one-to-one matching, pooled over slides"
 
 
@@ -323,68 +319,3 @@ def choose_threshold(
         )
     pairs = near_pairs(counted.figures, counted.detections, mpp=counted.mpp, radius_um=config.radius_um)
     return best_threshold(sweep(pairs, counted.score))
-
-
-def evaluate_folder(
-    folder: Path,
-    cohort: Cohort,
-    *,
-    cases: tuple[str, ...] | None = None,
-    config: EvaluateConfig | None = None,
-    out: Path | None = None,
-) -> Evaluation:
-    """Score `detections.csv` of a folder; write metrics.json and outcomes.csv beside it.
-
-    Args:
-        folder: made by detect.
-        cohort: the truth.
-        cases: which cases; None for all.
-        config: how.
-        out: another place for metrics.json; outcomes.csv is written into the same folder as it.
-
-    Raises:
-        FormatError: detections.csv is missing or broken.
-        FrameError: as `evaluate`.
-        StorageError: the files cannot be written.
-    """
-    result = evaluate(read_detections(folder / layout.DETECTIONS), cohort, cases=cases, config=config)
-    metrics = folder / layout.METRICS if out is None else out
-    write_outcomes(metrics.parent / layout.OUTCOMES, result.outcomes)
-    write_json(metrics, result.to_json())
-    return result
-
-
-def read_scored(path: Path) -> Scored:
-    """A method's per-slide counts, from a folder with metrics.json or from that file itself.
-
-    Raises:
-        FormatError: there is none, or it is not what evaluate writes.
-    """
-    file = path / layout.METRICS if path.is_dir() or not path.suffix else path
-    remedy = "make it with: mitosieve evaluate"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["format"] != METRICS_FORMAT:
-            raise FormatError(f"is of format {content['format']}, not {METRICS_FORMAT}", where=file, remedy=remedy)
-        slides = tuple(SlideScore.from_json(row) for row in content["per_slide"])
-        return Scored(name=str(path), slides=slides, radius_um=float(content["radius_um"]))
-    except OSError as error:
-        raise FormatError("is missing or cannot be read", where=file, remedy=remedy) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"is not what evaluate writes ({error!r})", where=file, remedy=remedy) from error
-
-
-def compare_folders(folders: Sequence[Path], config: EvaluateConfig | None = None) -> Comparison:
-    """Compare evaluated folders by a paired bootstrap; each method is called by its path.
-
-    Raises:
-        FormatError: a folder has no readable metrics.json.
-        FrameError: the folders were scored on different slides, marks or radii.
-    """
-    config = EvaluateConfig() if config is None else config
-    return compare(
-        [read_scored(folder) for folder in folders],
-        config.generator("bootstrap"),
-        resamples=config.resamples,
-        min_cases=config.min_cases,
-    )

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mitosieve.cohort.table import Row, read_table
+from mitosieve.errors import FormatError
 from mitosieve.run.folder import write_atomic
 from mitosieve.score.counted import Counted, Places
 from mitosieve.score.match import Pairs, match_greedy, near_pairs
@@ -127,3 +129,43 @@ def write_outcomes(path: Path, cells: Outcomes) -> Path:
 
 def _text(values: NDArray[np.float64], form: str) -> Iterator[str]:
     return ("" if math.isnan(value) else format(value, form) for value in values.tolist())
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Read what `write_outcomes` wrote.
+
+    Raises:
+        FormatError: a column is missing, or a value is not what it should be; the line is named.
+    """
+    rows = read_table(path, required=OUTCOME_COLUMNS)
+    columns = {
+        name: np.array([_number(row, name) for row in rows], dtype=np.float64)
+        for name in ("x", "y", "score", "distance_um")
+    }
+    return Outcomes(
+        slide_id=np.array([row.values["slide_id"] for row in rows], dtype=np.str_),
+        center_l0=np.column_stack([columns["x"], columns["y"]]).reshape(len(rows), 2),
+        outcome=np.array([_outcome(row) for row in rows], dtype=np.str_),
+        score=columns["score"],
+        distance_um=columns["distance_um"],
+        on_imposter=np.array([row.values["on_imposter"] == "yes" for row in rows], dtype=np.bool_),
+    )
+
+
+def _number(row: Row, name: str) -> float:
+    text = row.values[name]
+    try:
+        value = float(text) if text or name in ("x", "y") else math.nan
+    except ValueError as error:
+        raise FormatError(f"{name} is '{text}', not a number", where=row.where, remedy="evaluate again") from error
+    if name in ("x", "y") and not math.isfinite(value):
+        raise FormatError(f"{name} is '{text}', not a place", where=row.where, remedy="evaluate again")
+    return value
+
+
+def _outcome(row: Row) -> str:
+    try:
+        return Outcome(row.values["outcome"]).value
+    except ValueError as error:
+        known = ", ".join(outcome.value for outcome in Outcome)
+        raise FormatError(f"outcome is none of {known}", where=row.where, remedy="evaluate again") from error
