@@ -33,7 +33,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import Asking, plan_of, sieve_tile
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.tile_reader import Answer, Scout, survey
+from mitosieve.sieve.tile_reader import Answer, TileReader, survey
 from mitosieve.slide.slide import open_slide
 from slides import FOLDER, MPP, Drawn, make
 
@@ -170,12 +170,12 @@ def measure_dense(asked: argparse.Namespace, drawn: Drawn, whole: Path, start_s:
     return speed
 
 
-def recorded(asking: Asking, scout: Scout) -> list[Answer]:
+def recorded(asking: Asking, reader: TileReader) -> list[Answer]:
     """All that a tile's sieving asks to be read, in order."""
     answers: list[Answer] = []
     request = next(asking)
     while True:
-        answers.append(scout.answer(request))
+        answers.append(reader.answer(request))
         try:
             request = asking.send(answers[-1])
         except StopIteration:
@@ -197,12 +197,12 @@ def fed_from_memory(asked: argparse.Namespace, drawn: Drawn) -> float:
     detector, compute = Detector.load(asked.run), Compute.choose(asked.device)
     with open_slide(drawn.path) as slide:
         plan = plan_of(detector)
-        scout = Scout(slide, plan, survey(slide, plan))
-        tissue, mpp = scout.survey.tissue, plan.mpp
-        cores = [core for band in scout.bands() for core in band]
+        reader = TileReader(slide, plan, survey(slide, plan))
+        tissue, mpp = reader.survey.tissue, plan.mpp
+        cores = [core for band in reader.bands() for core in band]
         cores = sorted(cores, key=lambda core: -tissue.fraction(core, mpp) * core.area_px2)[: asked.memory_tiles]
         mm2 = sum(tissue.fraction(core, mpp) * core.area_px2 for core in cores) * (mpp / 1000) ** 2
-        kept = [recorded(sieve_tile(detector, core, compute, Clock()), scout) for core in cores]
+        kept = [recorded(sieve_tile(detector, core, compute, Clock()), reader) for core in cores]
     seconds = []
     for _ in range(5):
         start = time.perf_counter()

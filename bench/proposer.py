@@ -5,7 +5,7 @@ Each slide gets its own cut, as in detection. Aim on all of MITOS-ATYPIA-14: rec
 their imposters) and on crops of three other scanners and TUPAC16 (`--crops FOLDER` with labels.csv and patches/), so
 neither figure says what the rest of the field will give.
 
-`--kind components` measures DASC's candidates alone, as a detector's scout names them; `--frames 60` on that many
+`--kind components` measures DASC's candidates alone, as a detector's tile reader names them; `--frames 60` on that many
 slides with figures, in turn from every case.
 """
 
@@ -26,8 +26,9 @@ from mitosieve.geometry import lattice, rescale_points
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.components import ComponentConfig, find_components, nucleus_threshold
-from mitosieve.sieve.propose.nuclei import (
+from mitosieve.sieve.propose.haematoxylin import ComponentConfig, find_components, nucleus_threshold
+from mitosieve.sieve.propose.proposer import ComponentProposer
+from mitosieve.sieve.propose.spots import (
     COARSE_PX,
     ContrastConfig,
     contrast_cut,
@@ -35,8 +36,7 @@ from mitosieve.sieve.propose.nuclei import (
     reach_px,
     recentre,
 )
-from mitosieve.sieve.propose.proposer import ComponentProposer
-from mitosieve.sieve.tile_reader import Scout, survey
+from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.slide.overview import look_over
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import Slide
@@ -123,15 +123,15 @@ def look_for_components(slide: Slide, figures_l0: NDArray[np.float64], tally: Ta
         tally.components[name] = (count + len(found), hit + near)
 
 
-def scout_for_components(slide: Slide, figures_l0: NDArray[np.float64], tally: Tally) -> None:
+def read_for_components(slide: Slide, figures_l0: NDArray[np.float64], tally: Tally) -> None:
     """As in detection: the survey's threshold, tiles, places near tissue alone."""
     for name, components in COMPONENTS.items():
         proposer = ComponentProposer(components=components)
         view = View(views="one", patch_px=80)
         plan = Plan(frame=FrameConfig(), proposer=proposer, views=(view,), reach_um=0.0, stain_target=None)
-        scout = Scout(slide, plan, survey(slide, plan))
+        reader = TileReader(slide, plan, survey(slide, plan))
         start = time.process_time()
-        found = np.concatenate([np.zeros((0, 2)), *(scout.places(core) for band in scout.bands() for core in band)])
+        found = np.concatenate([np.zeros((0, 2)), *(reader.places(core) for band in reader.bands() for core in band)])
         tally.add_time(f"read and components, {name}", start)
         figures = rescale_points(figures_l0, mpp_from=slide.mpp, mpp_to=plan.frame.mpp)
         tally.distances.setdefault((0, name), []).append(nearest_um(found, figures, plan.frame.mpp))
@@ -161,7 +161,7 @@ def measure_components(cohort: Cohort, most: int | None) -> Tally:
     for entry in some_slides(cohort, most):
         mine = (marks.slide_id == entry.slide_id) & (marks.label == Label.MITOTIC_FIGURE)
         with cohort.open(entry.slide_id) as slide:
-            scout_for_components(slide, marks.center_l0[mine], tally)
+            read_for_components(slide, marks.center_l0[mine], tally)
     return tally
 
 

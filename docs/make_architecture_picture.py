@@ -2,7 +2,7 @@
 
     python docs/make_architecture_picture.py [OUT]
 
-Rooms stand on the floors of the layers contract in pyproject.toml; an arrow's width tells how many imports it stands for.
+Rooms stand on the floors of the layers contract in pyproject.toml; an arrow's width tells of how many
 Arrows into the nouns and into `run`, which nearly every room uses, are left out.
 """
 

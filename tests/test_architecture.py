@@ -2,9 +2,10 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -49,3 +50,34 @@ def test_bodies_are_short(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             assert length < 50, f"{path.name}: {node.name} has {length} lines"
+
+
+def rows_of_the_table():
+    """(pattern of modules, test files) of CONTRIBUTING's table "Where laws are tested"."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("## Where laws are tested", 1)[1].split("## ", 1)[0]
+    rows = []
+    for line in table.splitlines():
+        cells = [re.findall("`([^`]+)`", cell) for cell in line.strip("|").split("|")] if line.startswith("| `") else []
+        rows += [(pattern, cells[1]) for pattern in (cells[0] if cells else [])]
+    return rows
+
+
+def test_laws_stand_where_contributing_says():
+    """Every module of more than 40 lines has a test file of its name, or a row of the table; rows name real files."""
+    package, tests = ROOT / "src" / "mitosieve", ROOT / "tests"
+    table = rows_of_the_table()
+    assert table
+    assert not [test for _, files in table for test in files if not (ROOT / test).is_file()]
+    homeless = []
+    for path in SOURCES:
+        place = path.relative_to(package)
+        names = (f"test_{path.stem}.py", f"test_{place.parent.name}_{path.stem}.py")
+        own = any((tests / place.parent / name).is_file() for name in names)
+        short = path.name == "__init__.py" or len(path.read_text(encoding="utf-8").splitlines()) <= 40
+        named = any(
+            PurePosixPath(place).match(pattern) and place.parent == Path(pattern).parent for pattern, _ in table
+        )
+        if not (own or short or named):
+            homeless.append(str(place))
+    assert not homeless

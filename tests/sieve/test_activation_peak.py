@@ -18,12 +18,12 @@ from mitosieve.network.resnet import ResNetCam, ResNetConfig
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.run.clock import Clock
-from mitosieve.sieve import tile_reader as scout
+from mitosieve.sieve import tile_reader
 from mitosieve.sieve.activation_peak import locate_peaks, locate_reach_um, located
 from mitosieve.sieve.cascade import columns_of, detect_slide, finish, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.propose.nuclei import ContrastConfig
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
+from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.sieve.workers import Readers, Sieving
@@ -125,7 +125,7 @@ def test_a_detection_lies_at_the_peak_of_its_map(dotted):
 def test_tiles_change_nothing(dotted, monkeypatch, proposer):
     """Peaks that leave their tile are merged as others are: the same places and scores, cut or whole."""
     whole = run(dotted, a_detector(proposer=proposer))
-    monkeypatch.setattr(scout, "TILE_PX", 64)
+    monkeypatch.setattr(tile_reader, "TILE_PX", 64)
     parts = run(dotted, a_detector(proposer=proposer))
     assert len(whole) == len(parts) == len(DOTS)
     assert np.allclose(whole.center_l0, parts.center_l0, atol=1e-9)
@@ -190,7 +190,7 @@ def test_peaks_are_not_moved_again(dotted):
     detector = a_detector(networks=((upper_left(),),), proposer=NUCLEI, merge_um=0.0, suppress_um=0.0)
     with open_slide(dotted, mpp=0.25) as slide:
         plan = plan_of(detector)
-        seen = scout.Scout(slide, plan, survey(slide, plan))
+        seen = tile_reader.TileReader(slide, plan, survey(slide, plan))
         places = np.concatenate([seen.places(core) for band in seen.bands() for core in band])
     shift = locate_peaks(a_stage(), (upper_left(),), np.zeros((1, 64, 64, 3), dtype=np.uint8), CPU)
     wanted = np.unique(np.maximum(places + shift, 0), axis=0)

@@ -12,7 +12,7 @@ from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
-from mitosieve.sieve import tile_reader as scout
+from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of, score_images, score_places
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
@@ -78,7 +78,7 @@ def partners(found, dots, reach):
 @pytest.mark.parametrize("tile_px", [256, 2048])
 def test_every_figure_is_found_once(dotted, monkeypatch, tile_px):
     """Dots on seams, at the corner of four tiles and at the border are found once, within the matching radius."""
-    monkeypatch.setattr(scout, "TILE_PX", tile_px)
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
     found = run(dotted)
     assert len(found.figures) == len(DOTS)
     assert partners(found, DOTS, reach=16) == [1] * len(DOTS)
@@ -89,7 +89,7 @@ def test_every_figure_is_found_once(dotted, monkeypatch, tile_px):
 def test_the_result_does_not_depend_on_the_tiles(dotted, monkeypatch, mpp):
     """Cut into small tiles or not at all: the same figures, places within half a pixel, scores alike."""
     whole = run(dotted, mpp=mpp)
-    monkeypatch.setattr(scout, "TILE_PX", 256)
+    monkeypatch.setattr(tile_reader, "TILE_PX", 256)
     parts = run(dotted, mpp=mpp)
     assert len(parts) == len(whole) > 0
     distance = np.linalg.norm(parts.center_l0[:, None] - whole.center_l0[None], axis=2)
@@ -185,7 +185,7 @@ def a_dense_detector(seed=3):
 @pytest.mark.parametrize("tile_px", [64, 2048])
 def test_a_dense_network_finds_the_maxima_of_its_patches(dotted, monkeypatch, tile_px):
     """By brute force: every place of the map scored as a patch of its own; its maxima are what is found, each once."""
-    monkeypatch.setattr(scout, "TILE_PX", tile_px)
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
     detector = a_dense_detector()
     found = run(dotted, detector)
     stage, networks = detector.config.stages[0], detector.networks[0]
@@ -204,15 +204,15 @@ def test_a_dense_network_finds_the_maxima_of_its_patches(dotted, monkeypatch, ti
     assert len(got) > 10
     assert near.min(axis=1).max() < 1e-6
     assert np.allclose(score[peak & inside][near.argmin(axis=1)], found.score, atol=1e-4)
-    cores = [core for band in a_scout(dotted, detector).bands() for core in band]
+    cores = [core for band in a_reader(dotted, detector).bands() for core in band]
     covered = [p for p in expected if any(core.holds(p[None])[0] for core in cores)]
     assert len(got) == len(covered)
 
 
-def a_scout(path, detector):
+def a_reader(path, detector):
     slide = open_slide(path, mpp=0.25)
     plan = plan_of(detector)
-    return scout.Scout(slide, plan, survey(slide, plan))
+    return tile_reader.TileReader(slide, plan, survey(slide, plan))
 
 
 def test_a_dense_proposer_needs_a_map():

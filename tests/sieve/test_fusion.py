@@ -18,7 +18,7 @@ from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.run.clock import Clock
 from mitosieve.scan import one
 from mitosieve.scan.one import SlideTask, do_slide
-from mitosieve.sieve import tile_reader as scout
+from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge, plan_of, score_images, score_places
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
@@ -149,7 +149,7 @@ def test_no_places_have_no_votes():
 @pytest.mark.parametrize("votes", [1, 2, 3])
 def test_a_slide_cut_anyhow_is_voted_on_as_one(dotted, monkeypatch, tile_px, votes):
     """By brute force over the whole grid; the networks peak beside each other, often in different tiles."""
-    monkeypatch.setattr(scout, "TILE_PX", tile_px)
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
     detector = a_detector(stage=a_stage(votes))
     found = run(dotted, detector)
     stage = detector.config.stages[0]
@@ -178,7 +178,7 @@ def grid_line(length):
 def test_each_figure_is_found_once_by_votes(dotted, monkeypatch):
     """As merged by default, one detection at each dot, for small tiles as for one; all networks must agree on it."""
     for tile_px in (128, 2048):
-        monkeypatch.setattr(scout, "TILE_PX", tile_px)
+        monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
         found = run(dotted, a_detector(stage=a_stage(3), merge_um=12.0, suppress_um=7.5)).figures
         distance = np.linalg.norm(np.array(DOTS)[:, None] - found.center_l0[None], axis=2)
         assert (distance <= 30).sum(axis=1).tolist() == [1] * len(DOTS)
@@ -205,7 +205,7 @@ def test_a_cascade_may_end_in_votes(dotted, monkeypatch):
     assert whole.stage_score.shape == (len(whole), 2)
     assert whole.stage_score[:, 0].min() >= 0.3
     assert (whole.stage_score[:, 1] == whole.score).all()
-    monkeypatch.setattr(scout, "TILE_PX", 128)
+    monkeypatch.setattr(tile_reader, "TILE_PX", 128)
     parts = run(dotted, a_detector(before=(before,)))
     assert (parts.center_l0 == whole.center_l0).all()
     assert np.allclose(parts.stage_score, whole.stage_score, atol=1e-6)
@@ -253,7 +253,7 @@ def a_dense_detector(kind, fusion, votes=2):
 )
 def test_maps_of_several_networks(small, monkeypatch, kind, fusion, tile_px, compute):
     """By brute force: maxima of the mean map, or of each network's map with all networks' scores there; then votes."""
-    monkeypatch.setattr(scout, "TILE_PX", tile_px)
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
     detector, side = a_dense_detector(kind, fusion)
     found = run(small, detector, compute=compute)
     stage, networks = detector.config.stages[0].model_copy(update={"fusion": "mean"}), detector.networks[0]
@@ -283,7 +283,7 @@ def a_task(path, out):
 
 def test_a_slide_that_was_killed_goes_on_with_its_votes(dotted, monkeypatch, tmp_path):
     """Bands hold each network's scores: what is left is sieved, all are voted on together, and nothing differs."""
-    monkeypatch.setattr(scout, "TILE_PX", 96)
+    monkeypatch.setattr(tile_reader, "TILE_PX", 96)
     detector = a_detector(merge_um=12.0, suppress_um=7.5)
     write, written = one._write_band, []
 

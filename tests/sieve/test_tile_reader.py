@@ -8,10 +8,10 @@ from mitosieve.geometry import rescale_points
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.patch.view import View
-from mitosieve.sieve import tile_reader as scouting
+from mitosieve.sieve import tile_reader
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
-from mitosieve.sieve.tile_reader import Scout, survey
+from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import open_slide
 from mitosieve.slide.stain import reference_profile
@@ -39,12 +39,12 @@ def a_slide(mpp=0.25, repeat=3):
     return PlainSlide(slide_id="s", path=images()[0], mpp=mpp, pixels=np.concatenate((rows * repeat)[:repeat]))
 
 
-def a_scout(slide, plan, roi=None):
-    return Scout(slide, plan, survey(slide, plan), roi)
+def a_reader(slide, plan, roi=None):
+    return TileReader(slide, plan, survey(slide, plan), roi)
 
 
-def places(scout):
-    found = [scout.places(core) for band in scout.bands() for core in band]
+def places(reader):
+    found = [reader.places(core) for band in reader.bands() for core in band]
     return np.concatenate([np.zeros((0, 2)), *found])
 
 
@@ -55,9 +55,9 @@ def in_order(points):
 def test_tiles_change_no_proposal(monkeypatch):
     """Cut into tiles of 128 px or not at all, a slide has exactly the same proposals, each once."""
     slide = a_slide()
-    whole = in_order(places(a_scout(slide, a_plan())))
-    monkeypatch.setattr(scouting, "TILE_PX", 128)
-    parts = in_order(places(a_scout(slide, a_plan())))
+    whole = in_order(places(a_reader(slide, a_plan())))
+    monkeypatch.setattr(tile_reader, "TILE_PX", 128)
+    parts = in_order(places(a_reader(slide, a_plan())))
     assert len(whole) > 50
     assert np.array_equal(parts, whole)
     assert len(np.unique(parts, axis=0)) == len(parts)
@@ -68,17 +68,17 @@ def test_the_cut_is_a_density(monkeypatch):
     slide = a_slide()
     contrast = NucleiProposer().contrast.model_copy(update={"per_mm2": 300.0})
     plan = a_plan(NucleiProposer(contrast=contrast))
-    monkeypatch.setattr(scouting, "TILE_PX", 200)
-    scout = a_scout(slide, plan)
-    assert len(places(scout)) / scout.survey.tissue.area_mm2 == pytest.approx(300, rel=0.1)
+    monkeypatch.setattr(tile_reader, "TILE_PX", 200)
+    reader = a_reader(slide, plan)
+    assert len(places(reader)) / reader.survey.tissue.area_mm2 == pytest.approx(300, rel=0.1)
 
 
 @pytest.mark.parametrize("proposer", [NucleiProposer(), DenseProposer()], ids=["nuclei", "dense"])
 def test_glass_is_not_read(monkeypatch, proposer):
     """No tile reaches far into the glass: only what lies within some 24 um of tissue is a tile."""
-    monkeypatch.setattr(scouting, "TILE_PX", 256)
+    monkeypatch.setattr(tile_reader, "TILE_PX", 256)
     slide = a_slide()
-    tiles = [core for band in a_scout(slide, a_plan(proposer)).bands() for core in band]
+    tiles = [core for band in a_reader(slide, a_plan(proposer)).bands() for core in band]
     scale = 0.5 / 0.25
     area = sum(core.area_px2 for core in tiles) * scale**2
     assert 0 < area < 0.75 * slide.bounds.area_px2
@@ -88,7 +88,7 @@ def test_glass_is_not_read(monkeypatch, proposer):
 def test_a_grid_looks_everywhere():
     """CHS-NET's own grid covers every place, glass too."""
     slide = a_slide()
-    found = places(a_scout(slide, a_plan(GridProposer(stride_px=32))))
+    found = places(a_reader(slide, a_plan(GridProposer(stride_px=32))))
     assert len(found) == (slide.size_l0[0] // 32) * (slide.size_l0[1] // 32)
 
 
@@ -98,18 +98,18 @@ def test_a_network_sees_what_it_was_trained_on(mpp, stage):
     """Patches cut for detection, alone or from a tile, are those of the whole rendered frame, to one grey level."""
     slide = a_slide(mpp, repeat=1)
     plan = a_plan(stain=reference_profile())
-    scout = a_scout(slide, plan)
-    core = scout.bands()[0][0]
-    center = scout.places(core)[:30]
+    reader = a_reader(slide, plan)
+    core = reader.bands()[0][0]
+    center = reader.places(core)[:30]
     view = plan.views[stage]
     view_mpp = view.mpp_in(plan.frame.mpp)
     margin = margin_for(view.patch_px)
-    frame = render(slide, slide.bounds, mpp=view_mpp, margin_px=margin, look=scout.survey.look)
+    frame = render(slide, slide.bounds, mpp=view_mpp, margin_px=margin, look=reader.survey.look)
     expected = cut_patches(
         frame, rescale_points(center, mpp_from=plan.frame.mpp, mpp_to=view_mpp), patch_px=view.patch_px
     )
     for some in (center, center[:2]):
-        seen = scout.cut(core, stage, some)
+        seen = reader.cut(core, stage, some)
         difference = np.abs(seen.astype(int) - expected[: len(some)].astype(int))
         assert np.quantile(difference, 0.999) <= 3  # one grey level of resampling, then the stain's stretch
         assert seen.shape[1:] == (view.patch_px, view.patch_px, 3)
@@ -118,11 +118,11 @@ def test_a_network_sees_what_it_was_trained_on(mpp, stage):
 def test_answers_do_not_depend_on_what_was_asked_before():
     """A tile asked for again after many others gives the same places, images and settled places."""
     slide = a_slide()
-    scout = a_scout(slide, a_plan())
-    tiles = [core for band in scout.bands() for core in band]
-    first = scout.find(tiles[0])
-    settled = scout.settle(tiles[0], first.center_px)
-    fresh = a_scout(slide, a_plan())
+    reader = a_reader(slide, a_plan())
+    tiles = [core for band in reader.bands() for core in band]
+    first = reader.find(tiles[0])
+    settled = reader.settle(tiles[0], first.center_px)
+    fresh = a_reader(slide, a_plan())
     for core in tiles[1:]:
         fresh.find(core)
     assert np.array_equal(fresh.cut(tiles[0], 0, first.center_px), first.images)
@@ -134,7 +134,7 @@ def test_only_the_roi_is_looked_at():
     """Places are those of the whole slide that lie in or near the ROI."""
     slide = a_slide()
     roi = shapely.box(0, 0, 200, 200)
-    whole, part = places(a_scout(slide, a_plan())), places(a_scout(slide, a_plan(), roi))
+    whole, part = places(a_reader(slide, a_plan())), places(a_reader(slide, a_plan(), roi))
     inside = whole[(whole <= 200).all(axis=1)]
     assert 0 < len(part) < len(whole)
     assert {tuple(row) for row in inside} <= {tuple(row) for row in part} <= {tuple(row) for row in whole}
@@ -143,6 +143,6 @@ def test_only_the_roi_is_looked_at():
 def test_glass_alone_has_no_tile():
     """A slide without tissue has nothing to look at."""
     slide = PlainSlide(slide_id="s", path=images()[0], mpp=0.25, pixels=np.full((500, 700, 3), 244, dtype=np.uint8))
-    scout = a_scout(slide, a_plan())
-    assert scout.bands() == []
-    assert scout.survey.tissue.area_mm2 == 0
+    reader = a_reader(slide, a_plan())
+    assert reader.bands() == []
+    assert reader.survey.tissue.area_mm2 == 0

@@ -11,11 +11,11 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.errors import CohortError, FormatError
 from mitosieve.method.cascade.window_rule import WindowRule
+from mitosieve.method.cascade.windows import WindowConfig
 from mitosieve.network.compute import Compute
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run.folder import RunFolder
-from mitosieve.sieve.propose.grid import WindowConfig
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places, find_places, places_of_fold
 

@@ -318,10 +318,10 @@ def load_public_weights(body: ResNetBody, path: Path) -> None:
     given = {name: value for name, value in given.items() if not name.startswith(beyond)}
     faults = list(_faults(own, given))
     if faults:
-        told = "; ".join(faults[:NAMED_AT_MOST])
+        shown = "; ".join(faults[:NAMED_AT_MOST])
         more = f"; and {len(faults) - NAMED_AT_MOST} more" if len(faults) > NAMED_AT_MOST else ""
         raise DetectorError(
-            f"does not hold weights of the public ResNet-18 layout for this body: {told}{more}",
+            f"does not hold weights of the public ResNet-18 layout for this body: {shown}{more}",
             where=path,
             remedy="give the weights of a ResNet-18 and width 1, or train without them",
         )

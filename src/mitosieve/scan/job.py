@@ -31,7 +31,6 @@ from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.scan.tables import write_request, write_slides
 from mitosieve.sieve.detector import Detector, detector_folder
-from mitosieve.sieve.propose.proposer import describe
 from mitosieve.sieve.workers import Readers
 from mitosieve.slide.slide import Slide
 
@@ -161,7 +160,7 @@ def _made_with(compute: Compute) -> dict[str, str]:
 
 def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
     config = detector.config
-    proposer = describe(config.proposer, config.frame.mpp)
+    proposer = config.proposer.describe(config.frame.mpp)
     return {
         **job.origin,
         "detector": str(job.detector.resolve()),

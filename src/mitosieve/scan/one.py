@@ -30,7 +30,6 @@ from mitosieve.run.folder import write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.cascade import Scored, columns_of, finish
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.propose.proposer import describe
 from mitosieve.sieve.reader_process import Opened, SlideSource
 from mitosieve.sieve.workers import Readers, Sieving
 from mitosieve.slide.overview import OVERVIEW_MPP
@@ -264,7 +263,7 @@ def _facts(task: SlideTask, detector: Detector, slide: Slide, opened: Opened) ->
         "size_l0": list(slide.size_l0),
         "tissue_mm2": round(_tissue_mm2(opened.survey.tissue, slide, task.source.roi), 6),
         "threshold": detector.config.threshold,
-        "proposer": describe(detector.config.proposer, detector.config.frame.mpp),
+        "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,
     }
 

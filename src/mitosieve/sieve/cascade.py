@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import shapely
 import torch
@@ -31,8 +30,7 @@ from mitosieve.run.progress import Progress
 from mitosieve.sieve.activation_peak import locate_reach_um, located
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.proposer import DenseProposer
-from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Scout, Settle, survey
+from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
 
@@ -140,26 +138,26 @@ def detect_slide(
         Detections with a score of at least `keep_above`, strongest first; equal scores by place (y, then x).
     """
     plan = plan_of(detector)
-    scout = Scout(slide, plan, survey(slide, plan), roi)
-    tiles = [core for band in scout.bands() for core in band]
+    reader = TileReader(slide, plan, survey(slide, plan), roi)
+    tiles = [core for band in reader.bands() for core in band]
     parts: list[Scored] = []
     clock = Clock()
     for number, core in enumerate(tiles, start=1):
-        parts.append(answered(sieve_tile(detector, core, compute, clock), scout))
+        parts.append(answered(sieve_tile(detector, core, compute, clock), reader))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
     return finish(Scored.concatenate(parts, columns_of(detector)), detector, slide, roi)
 
 
-def answered(asking: Asking, scout: Scout) -> Scored:
-    """Drive a tile with a scout of this process."""
+def answered(asking: Asking, reader: TileReader) -> Scored:
+    """Drive a tile with a tile reader of this process."""
     reply: Answer | None = None
     while True:
         try:
             request = asking.send(reply)
         except StopIteration as end:
             return end.value
-        reply = scout.answer(request)
+        reply = reader.answer(request)
 
 
 def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock) -> Asking:
@@ -167,7 +165,7 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
 
     Args:
         detector: any.
-        core: a tile of `Scout.bands`.
+        core: a tile of `TileReader.bands`.
         compute: machine.
         clock: gets the seconds of each stage.
     """
@@ -213,7 +211,6 @@ def _dense(
     """
     proposer, networks = detector.config.proposer, detector.networks[0]
     network = networks[0]
-    assert isinstance(proposer, DenseProposer)
     assert isinstance(network, SwiftNet | RotoTranslationNet)
     stride = network.stride_px
     image = plane.pixels[None]
@@ -221,22 +218,13 @@ def _dense(
     if detector.config.stages[0].fusion == "mean" and len(maps) > 1:
         maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
-    steps = max(1, int(proposer.spacing_um / mpp / stride))
-    peak = np.any([_maxima(score, steps) & (score >= _gate(detector, 0)) for score in maps], axis=0)
+    peak = np.any([proposer.peaks(score, mpp, stride) & (score >= _gate(detector, 0)) for score in maps], axis=0)
     rows, columns = np.nonzero(peak)
     center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
-    mine = core.holds(center)
-    places = rescale_points(center[mine], mpp_from=mpp, mpp_to=frame_mpp)
+    in_core = core.holds(center)
+    places = rescale_points(center[in_core], mpp_from=mpp, mpp_to=frame_mpp)
     score = np.stack([item[rows, columns] for item in maps], axis=1)
-    return places, score[mine].astype(np.float64)
-
-
-def _maxima(score: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
-    """Where a map (H, W) is largest of all within `steps` in x and y."""
-    before = np.ones((2 * steps + 1, 2 * steps + 1), dtype=np.uint8)
-    before.ravel()[before.size // 2 :] = 0  # of equal scores the first by y, then x, is the maximum
-    after = np.ascontiguousarray(before[::-1, ::-1])
-    return (score > cv2.dilate(score, before)) & (score >= cv2.dilate(score, after))
+    return places, score[in_core].astype(np.float64)
 
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
@@ -353,7 +341,7 @@ def _columns(
 ) -> NDArray[np.float64]:
     """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
     voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
-    return np.stack([_mean_score(stage, some, images, compute) for some in voters], axis=1)
+    return np.stack([_mean_score(stage, voter, images, compute) for voter in voters], axis=1)
 
 
 def _mean_score(

@@ -20,8 +20,8 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
-from mitosieve.sieve.plan import ALIGN_PX
-from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, Proposer, describe
+from mitosieve.sieve.near_tissue import ALIGN_PX
+from mitosieve.sieve.propose.proposer import GridProposer, Proposer
 from mitosieve.slide.stain import StainProfile
 
 DETECTOR_FORMAT = 1
@@ -122,7 +122,7 @@ class DetectorConfig(BaseModel):
             )
         if sum(stage.locate == "activation" for stage in self.stages) > 1:
             raise ValueError('only one stage may have locate "activation": a detection has one place')
-        if isinstance(self.proposer, DenseProposer):
+        if self.proposer.dense:
             stride = map_stride_px(first.network)
             if first.turns > 1 or first.views != "one":
                 raise ValueError("a dense proposer's first stage takes one view and no turns: it runs as a map")
@@ -224,7 +224,7 @@ class Detector:
     def describe(self) -> str:
         """One line a part, for people."""
         config = self.config
-        lines = [f"proposer: {describe(config.proposer, config.frame.mpp)}"]
+        lines = [f"proposer: {config.proposer.describe(config.frame.mpp)}"]
         lines += [
             f"stage {stage.name}: {stage.network.kind}, {len(networks)} network(s) of "
             f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "

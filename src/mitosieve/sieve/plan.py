@@ -1,24 +1,16 @@
-"""What is fixed before a tile is looked at: a detector's plan, a slide's survey, and where near its tissue a core is.
+"""What is fixed before a tile is looked at: a detector's plan and a slide's survey.
 
 Knows no networks and reads no tile.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from mitosieve.geometry import Region
 from mitosieve.patch.frames import FrameConfig, Look
 from mitosieve.patch.view import View
-from mitosieve.sieve.propose.proposer import ComponentProposer, DenseProposer, NucleiProposer, Proposer
-from mitosieve.slide.overview import COARSE_PX, Overview
+from mitosieve.sieve.propose.contract import PlaceProposer
+from mitosieve.slide.overview import Overview
 from mitosieve.slide.stain import StainProfile
 from mitosieve.slide.tissue import Tissue
-
-ALIGN_PX = COARSE_PX
-"""Planes start at multiples of this on the slide's lattice, so that coarse steps fall on the same pixels in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +26,7 @@ class Plan:
     """
 
     frame: FrameConfig
-    proposer: Proposer
+    proposer: PlaceProposer
     views: tuple[View, ...]
     reach_um: float
     stain_target: StainProfile | None
@@ -42,13 +34,7 @@ class Plan:
     @property
     def mpp(self) -> float:
         """Um per px of the proposer's plane, in which tiles are counted."""
-        if isinstance(self.proposer, NucleiProposer):
-            return self.proposer.contrast.mpp
-        if isinstance(self.proposer, ComponentProposer):
-            return self.proposer.components.mpp
-        if isinstance(self.proposer, DenseProposer):
-            return self.views[0].mpp_in(self.frame.mpp)
-        return self.frame.mpp
+        return self.proposer.plane_mpp(self.frame.mpp, self.views[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +44,7 @@ class Survey:
     Attributes:
         look: transform and background.
         overview: the slide seen whole, and its tissue.
-        cut: contrast below which a nucleus is not proposed, or haematoxylin OD below which a pixel is of no component;
-            0 where the proposer has no cut.
+        cut: the proposer's number for this slide (`PlaceProposer.cut`).
     """
 
     look: Look
@@ -69,45 +54,3 @@ class Survey:
     @property
     def tissue(self) -> Tissue:
         return self.overview.tissue
-
-
-def grown(tissue: Tissue, reach_um: float) -> Tissue:
-    """Tissue and all that lies within `reach_um` of it, to the pixel of its mask."""
-    if tissue.mask.size == 0:
-        return tissue
-    side = 2 * int(np.ceil(reach_um / tissue.mpp)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return replace(tissue, mask=cv2.dilate(tissue.mask.astype(np.uint8), disc) > 0)
-
-
-def is_near(tissue: Tissue, point_um: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points (N, 2), um from the slide's corner, are tissue; beyond the overview its edge goes on.
-
-    The overview ends with its last whole pixel, the slide somewhat later.
-    """
-    height, width = tissue.mask.shape
-    if height == 0 or width == 0:
-        return np.ones(len(point_um), dtype=np.bool_)  # a slide smaller than a pixel of the overview
-    return tissue.holds(np.clip(point_um, 0, (np.array([width, height]) - 0.5) * tissue.mpp))
-
-
-def bounds_in(tissue: Tissue, core: Region, mpp: float) -> Region | None:
-    """The rectangle round the tissue in a core, from multiples of ALIGN_PX or the core's edge; None without tissue."""
-    if tissue.mask.size == 0:
-        return core
-    x0, x1 = int(core.x * mpp / tissue.mpp), int(np.ceil((core.x + core.w) * mpp / tissue.mpp))
-    y0, y1 = int(core.y * mpp / tissue.mpp), int(np.ceil((core.y + core.h) * mpp / tissue.mpp))
-    x0, y0 = min(x0, tissue.mask.shape[1] - 1), min(y0, tissue.mask.shape[0] - 1)  # its last part of a pixel is missing
-    mask = tissue.mask[y0:y1, x0:x1]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    step = tissue.mpp / mpp
-    height, width = tissue.mask.shape
-    left, top = (x0 + columns[0]) * step // ALIGN_PX * ALIGN_PX, (y0 + rows[0]) * step // ALIGN_PX * ALIGN_PX
-    last_x, last_y = x0 + columns[-1] + 1, y0 + rows[-1] + 1
-    right = core.x + core.w if last_x >= width else last_x * step  # the overview lacks the slide's last part of a pixel
-    bottom = core.y + core.h if last_y >= height else last_y * step
-    x, y = int(left), int(top)
-    found = Region(x=x, y=y, w=int(np.ceil(right)) - x, h=int(np.ceil(bottom)) - y).clip(core)
-    return found if found.area_px2 else None

@@ -1,4 +1,4 @@
-"""A reader process: opens slides and answers what a scout is asked, until its pipe is closed. Imports no torch."""
+"""A reader process: opens slides and answers what is asked of them, until its pipe is closed. Imports no torch."""
 
 import signal
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.errors import MitosieveError, SlideError
 from mitosieve.geometry import Region
 from mitosieve.sieve.plan import Plan, Survey
-from mitosieve.sieve.tile_reader import Answer, Scout, survey
+from mitosieve.sieve.tile_reader import Answer, TileReader, survey
 from mitosieve.slide.slide import Slide, open_slide
 
 CACHE_BYTES = 256 * 2**20
@@ -80,12 +80,12 @@ class Reply:
     seconds: dict[str, float]
 
 
-def open_scout(request: Open) -> Scout:
+def open_tile_reader(request: Open) -> TileReader:
     """Open a slide and look it over, unless that was done."""
     slide = request.source.open()
     try:
         seen = survey(slide, request.plan) if request.survey is None else request.survey
-        return Scout(slide, request.plan, seen, request.source.roi)
+        return TileReader(slide, request.plan, seen, request.source.roi)
     except BaseException:
         slide.close()
         raise
@@ -98,7 +98,7 @@ def serve(pipe: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    scout: Scout | None = None
+    reader: TileReader | None = None
     while True:
         try:
             request = pipe.recv()
@@ -107,26 +107,26 @@ def serve(pipe: Connection) -> None:
         try:
             value: Answer | Opened
             if isinstance(request, Open):
-                if scout is not None:
-                    scout.slide.close()
-                    scout = None
-                scout = open_scout(request)
-                value = Opened(survey=scout.survey, bands=scout.bands())
+                if reader is not None:
+                    reader.slide.close()
+                    reader = None
+                reader = open_tile_reader(request)
+                value = Opened(survey=reader.survey, bands=reader.bands())
             else:
-                assert scout is not None
-                value = scout.answer(request)
-            reply = Reply(value=value, seconds=scout.clock.taken())
+                assert reader is not None
+                value = reader.answer(request)
+            reply = Reply(value=value, seconds=reader.clock.taken())
         except MitosieveError as error:
             reply = Reply(value=error, seconds={})
         except Exception as error:  # noqa: BLE001 - whatever it is, the main process must hear of it
-            where = request.source.path if isinstance(request, Open) else _name(scout)
-            told = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
-            reply = Reply(value=told, seconds={})
+            where = request.source.path if isinstance(request, Open) else _name(reader)
+            failure = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
+            reply = Reply(value=failure, seconds={})
         try:
             pipe.send(reply)
         except OSError:  # the main process is gone
             return
 
 
-def _name(scout: Scout | None) -> str:
-    return "a slide" if scout is None else str(scout.slide.path)
+def _name(reader: TileReader | None) -> str:
+    return "a slide" if reader is None else str(reader.slide.path)

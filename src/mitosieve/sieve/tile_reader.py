@@ -5,9 +5,10 @@ plan and the tile asked for, never on what was asked before.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -15,13 +16,11 @@ from shapely.geometry.base import BaseGeometry
 
 from mitosieve.geometry import Region, lattice, mm2_from_px2, rescale_points, tiles_over
 from mitosieve.patch.frames import Frame, Look, look_at, render_block
-from mitosieve.patch.reader import cut_patches, margin_for
+from mitosieve.patch.reader import cut_patches
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.plan import ALIGN_PX, Plan, Survey, bounds_in, grown, is_near
-from mitosieve.sieve.propose.components import component_reach_px, find_components, nucleus_threshold
-from mitosieve.sieve.propose.grid import covering_line
-from mitosieve.sieve.propose.nuclei import contrast_cut, contrast_maxima, reach_px, recentre
-from mitosieve.sieve.propose.proposer import ComponentProposer, DenseProposer, GridProposer, NucleiProposer
+from mitosieve.sieve.near_tissue import ALIGN_PX, bounds_in, grown, is_near
+from mitosieve.sieve.plan import Plan, Survey
+from mitosieve.sieve.propose.contract import Tile
 from mitosieve.slide.overview import look_over, sample_blocks
 from mitosieve.slide.slide import Slide
 
@@ -36,9 +35,6 @@ TISSUE_REACH_UM = 24.0
 
 DENSE = 4
 """Places whose patches together have at least a quarter of the area of the rectangle round them are cut from that."""
-
-SUBPIXEL = 64
-"""Steps of a pixel in which a component's middle is counted."""
 
 HELD = 3
 """Rendered tiles that are kept while their places are asked for."""
@@ -87,7 +83,7 @@ Request = Find | Cut | Settle
 Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
 
 
-class Scout:
+class TileReader:
     """One slide seen by one detector's plan.
 
     Args:
@@ -102,17 +98,18 @@ class Scout:
         self.plan = plan
         self.survey = survey
         self.roi = roi
-        everywhere = isinstance(plan.proposer, GridProposer)
-        self._near_tissue = None if everywhere else grown(survey.tissue, TISSUE_REACH_UM)
+        self._near_tissue = None if plan.proposer.everywhere else grown(survey.tissue, TISSUE_REACH_UM)
         self.clock = Clock()
-        self._margin = self._margin_px()
+        sides = [view.patch_px for view in plan.views if view.mpp_in(plan.frame.mpp) == plan.mpp]
+        self._margin = plan.proposer.margin_px(max(sides, default=0), plan.mpp)
         self._held: OrderedDict[Region, Frame] = OrderedDict()
         self._raw: dict[Region, Frame] = {}
 
     def bands(self) -> list[list[Region]]:
         """Tiles, row by row: parts of the proposer's plane that partition what is to be looked at.
 
-        A tile is cut down to the rectangle round its tissue, so that glass is not read; only a grid looks everywhere.
+        A tile is cut down to the rectangle round its tissue, so that glass is not read, unless the proposer looks
+        everywhere.
         """
         whole = self._whole(self.plan.mpp)
         rows: dict[int, list[Region]] = {}
@@ -133,7 +130,7 @@ class Scout:
 
     def find(self, core: Region) -> Found:
         """Places that a tile's core owns, with the input of the first stage for the first of them."""
-        if isinstance(self.plan.proposer, DenseProposer):
+        if self.plan.proposer.dense:
             nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
             return Found(center_px=np.zeros((0, 2)), images=nothing, plane=self._frame_of(core))
         centers = self.places(core)
@@ -141,11 +138,16 @@ class Scout:
 
     def places(self, core: Region) -> NDArray[np.float64]:
         """Places (N, 2) that a tile's core owns, on the lattice at the frame's mpp; not for a dense proposer."""
-        if isinstance(self.plan.proposer, NucleiProposer):
-            return self._nuclei_of(core)
-        if isinstance(self.plan.proposer, ComponentProposer):
-            return self._components_of(core)
-        return self._cells_of(core)
+        proposer, look = self.plan.proposer, self.survey.look
+        plane = self._render(core, look.raw) if proposer.own_colours else self._frame_of(core)
+        with self.clock.part("propose"):
+            center = proposer.places(self._tile(core, plane), self.survey.cut)
+        if proposer.own_colours:
+            with self.clock.part("stain"):
+                self._hold(core, look.apply(plane))
+            if proposer.settles:
+                self._raw[core] = plane
+        return center if self.roi is None else center[self.keep(center)]
 
     def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Network input of a stage at places of a tile.
@@ -170,14 +172,14 @@ class Scout:
     def settle(self, core: Region, center_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places of a tile moved onto the middle of their cell, where the proposer can tell."""
         proposer = self.plan.proposer
-        if not isinstance(proposer, NucleiProposer) or len(center_px) == 0:
+        if not proposer.settles or len(center_px) == 0:
             return center_px
         mpp = self.plan.frame.mpp
         raw = self._raw[core] if core in self._raw else self._render(core, self.survey.look.raw)
         with self.clock.part("propose"):
             origin = np.array(raw.origin_px)
             local = rescale_points(center_px, mpp_from=mpp, mpp_to=self.plan.mpp) - origin
-            moved = recentre(raw.pixels, local, proposer.contrast) + origin
+            moved = proposer.settle(raw.pixels, local) + origin
         return rescale_points(moved, mpp_from=self.plan.mpp, mpp_to=mpp)
 
     def keep(self, center_px: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -190,55 +192,14 @@ class Scout:
             kept &= shapely.dwithin(self.roi, places, self._roi_reach_l0())
         return kept
 
-    def nuclei(self, core: Region) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Places of a core near tissue, at the plane's mpp, strongest first, and their contrast; uncut."""
-        assert isinstance(self.plan.proposer, NucleiProposer)
-        raw = self._render(core, self.survey.look.raw)
-        with self.clock.part("propose"):
-            local, value = contrast_maxima(raw.pixels, self.plan.proposer.contrast)
-        with self.clock.part("stain"):
-            self._hold(core, self.survey.look.apply(raw))
-        self._raw[core] = raw
-        center = local + np.array(raw.origin_px)
-        assert self._near_tissue is not None
-        mine = core.holds(center) & is_near(self._near_tissue, (center + 0.5) * self.plan.mpp)
-        return center[mine], value[mine]
+    def raw_tile(self, core: Region) -> Tile:
+        """A core as the proposer sees it, rendered anew in the slide's own colours, and not kept."""
+        return self._tile(core, self._render(core, self.survey.look.raw))
 
-    def _nuclei_of(self, core: Region) -> NDArray[np.float64]:
-        center, value = self.nuclei(core)
-        center = rescale_points(center[value >= self.survey.cut], mpp_from=self.plan.mpp, mpp_to=self.plan.frame.mpp)
-        return center if self.roi is None else center[self.keep(center)]
-
-    def _components_of(self, core: Region) -> NDArray[np.float64]:
-        """Middles of the components that a core owns, by y, then x, moved to half-integers of the plane.
-
-        There a patch of even side is cut without interpolation. Of the middles only whole steps of 1 / SUBPIXEL count,
-        so that a tile's rounding errors move none over a pixel's edge.
-        """
-        proposer = self.plan.proposer
-        assert isinstance(proposer, ComponentProposer)
-        raw = self._render(core, self.survey.look.raw)
-        with self.clock.part("propose"):
-            local = find_components(raw.pixels, self.survey.cut, proposer.components).center_px
-        with self.clock.part("stain"):
-            self._hold(core, self.survey.look.apply(raw))
-        center = np.round((local + np.array(raw.origin_px)) * SUBPIXEL) / SUBPIXEL
-        center = np.floor(center) + 0.5
-        center = rescale_points(center[core.holds(center)], mpp_from=self.plan.mpp, mpp_to=self.plan.frame.mpp)
-        return center[self.keep(center)]
-
-    def _cells_of(self, core: Region) -> NDArray[np.float64]:
-        """Grid centres that a core owns and that hold something dark; those beyond the edge belong to the edge."""
-        proposer = self.plan.proposer
-        assert isinstance(proposer, GridProposer)
-        whole = self._whole(self.plan.mpp)
-        x, y = (covering_line(length, stride_px=proposer.stride_px) for length in (whole.w, whole.h))
-        own_x = x[_between(np.clip(x, 0, whole.w - 1), core.x, core.x + core.w)]
-        own_y = y[_between(np.clip(y, 0, whole.h - 1), core.y, core.y + core.h)]
-        grid_x, grid_y = np.meshgrid(own_x, own_y)
-        centers = np.stack([grid_x.ravel(), grid_y.ravel()], axis=1).astype(np.float64)
-        centers = centers[self.keep(centers)]
-        return _dark_cells(proposer, self._frame_of(core), centers, self.plan.mpp) if len(centers) else centers
+    def _tile(self, core: Region, plane: Frame) -> Tile:
+        mpp, frame_mpp = self.plan.mpp, self.plan.frame.mpp
+        whole = self._whole(mpp)
+        return Tile(core=core, whole=whole, plane=plane, mpp=mpp, frame_mpp=frame_mpp, near=self._near_tissue)
 
     def _patches(self, places: NDArray[np.float64], mpp: float, side: int) -> NDArray[np.uint8]:
         """Patches where the plane has another resolution: from one block where places are dense, else one by one."""
@@ -266,19 +227,6 @@ class Scout:
         with self.clock.part("read"):
             return render_block(self.slide, Region(x=x, y=y, w=right - x, h=bottom - y), mpp=self.plan.mpp, look=look)
 
-    def _margin_px(self) -> int:
-        """Px of the plane: for patches of its resolution, and for contrast to be that of the whole slide."""
-        plan, proposer = self.plan, self.plan.proposer
-        sides = [view.patch_px for view in plan.views if view.mpp_in(plan.frame.mpp) == plan.mpp]
-        side = max(sides, default=0)
-        if isinstance(proposer, NucleiProposer):
-            return max(margin_for(side), reach_px(proposer.contrast))
-        if isinstance(proposer, ComponentProposer):
-            return max(margin_for(side), component_reach_px(proposer.components))
-        if isinstance(proposer, DenseProposer):
-            return margin_for(side) + int(np.ceil(proposer.spacing_um / plan.mpp)) + ALIGN_PX
-        return margin_for(side, proposer.stride_px)
-
     def _frame_of(self, core: Region) -> Frame:
         """The rendered tile, kept or made again: a tile is always rendered alike."""
         if core not in self._held:
@@ -295,8 +243,8 @@ class Scout:
         return lattice(self.slide.bounds, mpp_l0=self.slide.mpp_xy, mpp=mpp)
 
     def _roi_reach_l0(self) -> float:
-        stride = self.plan.proposer.stride_px * self.plan.mpp if isinstance(self.plan.proposer, GridProposer) else 0.0
-        return (stride + self.plan.reach_um) / min(self.slide.mpp_xy)
+        reach_um = self.plan.proposer.roi_reach_um(self.plan.mpp) + self.plan.reach_um
+        return reach_um / min(self.slide.mpp_xy)
 
     def _meets_roi(self, core: Region) -> bool:
         corners = np.array([[core.x, core.y], [core.x + core.w, core.y + core.h]], dtype=float) - 0.5
@@ -304,35 +252,40 @@ class Scout:
         return bool(shapely.dwithin(self.roi, shapely.box(x0, y0, x1, y1), self._roi_reach_l0()))
 
 
-def _between(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
-    return (values >= low) & (values < high)
+class _TissueSample:
+    """A slide's sample, in the slide's own colours (see `propose.contract.Sample`).
 
+    Args:
+        slide: opened.
+        plan: of the detector.
+        bare: the slide's survey but for its cut.
+    """
 
-def _dark_cells(proposer: GridProposer, frame: Frame, centers: NDArray[np.float64], mpp: float) -> NDArray[np.float64]:
-    """The centres whose cell holds something dark enough to be a figure."""
-    if proposer.min_darkness == 0:
-        return centers
-    red = cv2.GaussianBlur(frame.pixels[..., 0], (0, 0), 1.0 / mpp)
-    side = proposer.stride_px + 2 * (proposer.stride_px // 4) + 1
-    darkest = np.asarray(cv2.erode(red, np.ones((side, side), dtype=np.uint8)))
-    local = np.floor(centers - np.array(frame.origin_px)).astype(int)
-    value = darkest[local[:, 1], local[:, 0]].astype(np.float64)
-    return centers[-np.log((value + 1) / 256) >= proposer.min_darkness]
+    def __init__(self, slide: Slide, plan: Plan, bare: Survey) -> None:
+        self._slide = slide
+        self._plan = plan
+        self._bare = bare
+
+    @cached_property
+    def _blocks(self) -> list[Region]:
+        return sample_blocks(self._slide, self._bare.tissue, self._plan.mpp)
+
+    @property
+    def area_mm2(self) -> float:
+        tissue, mpp = self._bare.tissue, self._plan.mpp
+        return sum(tissue.fraction(block, mpp) * mm2_from_px2(block.area_px2, mpp) for block in self._blocks)
+
+    def tiles(self) -> Iterator[Tile]:
+        reader = TileReader(self._slide, self._plan, self._bare)
+        return (reader.raw_tile(block) for block in self._blocks)
+
+    def planes(self) -> Iterator[NDArray[np.uint8]]:
+        look, mpp = self._bare.look.raw, self._plan.mpp
+        return (render_block(self._slide, block, mpp=mpp, look=look).pixels for block in self._blocks)
 
 
 def survey(slide: Slide, plan: Plan) -> Survey:
     """Look a slide over: tissue from its overview; stain and cut from a fixed sample of its tissue."""
     overview = look_over(slide)
-    tissue = overview.tissue
-    look = look_at(slide, plan.stain_target, overview)
-    cut = 0.0
-    if isinstance(plan.proposer, NucleiProposer):
-        scout = Scout(slide, plan, Survey(look=look, overview=overview, cut=0.0))
-        blocks = sample_blocks(slide, tissue, plan.mpp)
-        area = sum(tissue.fraction(block, plan.mpp) * mm2_from_px2(block.area_px2, plan.mpp) for block in blocks)
-        cut = contrast_cut([scout.nuclei(block)[1] for block in blocks], area, plan.proposer.contrast)
-    if isinstance(plan.proposer, ComponentProposer):
-        blocks = sample_blocks(slide, tissue, plan.mpp)
-        planes = [render_block(slide, block, mpp=plan.mpp, look=look.raw).pixels for block in blocks]
-        cut = nucleus_threshold(planes, plan.proposer.components)
-    return Survey(look=look, overview=overview, cut=cut)
+    bare = Survey(look=look_at(slide, plan.stain_target, overview), overview=overview, cut=0.0)
+    return replace(bare, cut=plan.proposer.cut(_TissueSample(slide, plan, bare)))

@@ -19,8 +19,8 @@ from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, plan_of, sieve_tile
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.reader_process import Open, Opened, Reply, SlideSource, open_scout, serve
-from mitosieve.sieve.tile_reader import Cut, Scout, Settle
+from mitosieve.sieve.reader_process import Open, Opened, Reply, SlideSource, open_tile_reader, serve
+from mitosieve.sieve.tile_reader import Cut, Settle, TileReader
 
 IN_FLIGHT = 3
 """Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
@@ -96,11 +96,11 @@ class Reader:
                 if not isinstance(error, EOFError | OSError):
                     self._process.kill()
                 self._process.join(timeout=5)
-                told = SlideError(
+                failure = SlideError(
                     f"a reader process ended (exit code {self._process.exitcode}; {type(error).__name__})",
                     remedy="it may have run out of memory: use fewer --workers, and go on with --resume",
                 )
-                reply = Reply(value=told, seconds={})
+                reply = Reply(value=failure, seconds={})
             self._answers.put((key, reply))
 
 
@@ -162,7 +162,7 @@ class Sieving:
         self._compute = compute
         self._clock = clock
         self._readers = readers
-        self._scout: Scout | None = None
+        self._tile_reader: TileReader | None = None
         self._turn = object()
         """Stands in the keys of this slide's requests: what is answered for another slide is dropped."""
 
@@ -176,9 +176,9 @@ class Sieving:
         plan = plan_of(self._detector)
         request = Open(source=self._source, plan=plan)
         if self._readers is None or len(self._readers) == 0:
-            self._scout = open_scout(request)
-            opened = Opened(survey=self._scout.survey, bands=self._scout.bands())
-            self._clock.add(self._scout.clock.taken())
+            self._tile_reader = open_tile_reader(request)
+            opened = Opened(survey=self._tile_reader.survey, bands=self._tile_reader.bands())
+            self._clock.add(self._tile_reader.clock.taken())
             return opened
         self._readers.renew()
         self._ask(0, None, request)
@@ -201,19 +201,19 @@ class Sieving:
         Raises:
             SlideError: the slide cannot be read to its end; finished bands were told.
         """
-        if self._scout is not None:
+        if self._tile_reader is not None:
             for number, band in enumerate(opened.bands):
                 if number not in done:
-                    tiles = [answered(self._tile(core), self._scout) for core in band]
-                    self._clock.add(self._scout.clock.taken())
+                    tiles = [answered(self._tile(core), self._tile_reader) for core in band]
+                    self._clock.add(self._tile_reader.clock.taken())
                     on_band(number, self._whole(tiles))
             return
         self._run_readers(opened, done, on_band)
 
     def close(self) -> None:
         """Release the slide, where it was opened here."""
-        if self._scout is not None:
-            self._scout.slide.close()
+        if self._tile_reader is not None:
+            self._tile_reader.slide.close()
 
     def _run_readers(self, opened: Opened, done: set[int], on_band: OnBand) -> None:
         assert self._readers is not None

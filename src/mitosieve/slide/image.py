@@ -251,10 +251,10 @@ def resolve_mpp_xy(stated: Mpp | None, facts: SlideFacts, path: Path) -> tuple[f
             where=path,
             remedy=remedy.replace("state it", "state the true one"),
         )
-    told = facts.mpp_xy
-    if told is None or told[0] == told[1] or isinstance(stated, tuple):
+    from_file = facts.mpp_xy
+    if from_file is None or from_file[0] == from_file[1] or isinstance(stated, tuple):
         return used
-    return told if abs(sum(used) / sum(told) - 1) < 1e-3 else used
+    return from_file if abs(sum(used) / sum(from_file) - 1) < 1e-3 else used
 
 
 def believed_mpp(x_um: float, y_um: float, *, largest: float) -> tuple[tuple[float, float] | None, tuple[str, ...]]:

@@ -73,8 +73,8 @@ def _kind_of(path: Path) -> tuple[Callable[[Path], SlideFacts], Callable[..., Sl
     if head[4:8] == b"ftyp":
         raise SlideError("is a HEIF picture or a film, which is not read", where=path, remedy=_CONVERT)
     kind = next((name for magic, name in _STRANGERS.items() if head.startswith(magic)), None)
-    told = f"is {kind}, which is not read" if kind else f"is no image that is known (it begins with {head[:8]!r})"
-    raise SlideError(told, where=path, remedy=_CONVERT)
+    fault = f"is {kind}, which is not read" if kind else f"is no image that is known (it begins with {head[:8]!r})"
+    raise SlideError(fault, where=path, remedy=_CONVERT)
 
 
 def open_slide(

@@ -13,7 +13,7 @@ from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.geometry import rescale_points
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.tile_reader import Scout, survey
+from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.train.places import Places
 
 
@@ -53,12 +53,12 @@ def propose(cohort: Cohort, entry: SlideEntry, plan: Plan, *, settle: bool = Fal
         settle: whether they are moved onto their cells too.
     """
     with cohort.open(entry.slide_id) as slide:
-        scout = Scout(slide, plan, survey(slide, plan), entry.roi)
+        reader = TileReader(slide, plan, survey(slide, plan), entry.roi)
         places = [np.zeros((0, 2))]
         settled = [np.zeros((0, 2))]
-        for core in (core for band in scout.bands() for core in band):
-            places.append(scout.places(core))
-            settled.append(scout.settle(core, places[-1]) if settle else places[-1])
+        for core in (core for band in reader.bands() for core in band):
+            places.append(reader.places(core))
+            settled.append(reader.settle(core, places[-1]) if settle else places[-1])
     center_l0, settled_l0 = (
         rescale_points(np.concatenate(parts), mpp_from=plan.frame.mpp, mpp_to=entry.mpp) for parts in (places, settled)
     )

@@ -35,8 +35,8 @@ class Deck:
         lap, place = positions // len(self.rows), positions % len(self.rows)
         answer = np.empty(count, dtype=np.intp)
         for number in np.unique(lap):
-            mine = lap == number
-            answer[mine] = self._lap(int(number))[place[mine]]
+            in_lap = lap == number
+            answer[in_lap] = self._lap(int(number))[place[in_lap]]
         return answer
 
     def _lap(self, number: int) -> NDArray[np.intp]:
@@ -127,6 +127,6 @@ class EpochSampler:
 
 def balancing_repeats(label: NDArray[np.integer]) -> NDArray[np.int64]:
     """How often each row (N,) stands in an epoch so that the classes weigh alike: round(largest class / own class)."""
-    classes, of, count = np.unique(label, return_inverse=True, return_counts=True)
+    classes, class_of, count = np.unique(label, return_inverse=True, return_counts=True)
     each = np.maximum(1, np.round(count.max(initial=1) / np.maximum(count, 1))).astype(np.int64)
-    return each[of] if len(classes) else np.zeros(0, dtype=np.int64)
+    return each[class_of] if len(classes) else np.zeros(0, dtype=np.int64)

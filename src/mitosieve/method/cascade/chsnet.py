@@ -15,6 +15,7 @@ from torch import nn
 
 from mitosieve.method.cascade.mining import MiningConfig, mine_false_positives
 from mitosieve.method.cascade.window_rule import WindowRule
+from mitosieve.method.cascade.windows import WindowConfig
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.loss import LossConfig
 from mitosieve.patch.augment.variant import AugmentConfig
@@ -23,7 +24,6 @@ from mitosieve.patch.reader import margin_for
 from mitosieve.patch.view import View
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.propose.grid import WindowConfig
 from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.train import (
     Job,

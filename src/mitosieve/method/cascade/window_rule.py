@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.geometry import px_from_um, rescale_points, um_from_px
+from mitosieve.method.cascade.windows import WindowConfig, negative_centers
 from mitosieve.patch.augment.variant import paper_variants
 from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run.seed import derive_generator
-from mitosieve.sieve.propose.grid import WindowConfig, negative_centers
 from mitosieve.train.places import Places
 
 

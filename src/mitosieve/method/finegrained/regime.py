@@ -165,12 +165,12 @@ def select(regime: Regime, candidates: Candidates, generator: np.random.Generato
     shuffled = generator.permutation(len(candidates.score))
     kept: list[NDArray[np.intp]] = []
     for is_unlabelled, share in ((False, regime.labelled), (True, regime.unlabelled)):
-        mine = candidates.is_unlabelled == is_unlabelled
-        count = math.ceil(share * int(mine.sum()) - 1e-9)
-        rows = np.flatnonzero(mine & ~dropped)
+        of_kind = candidates.is_unlabelled == is_unlabelled
+        count = math.ceil(share * int(of_kind.sum()) - 1e-9)
+        rows = np.flatnonzero(of_kind & ~dropped)
         if regime.choice == "random":
             count = min(count, len(rows))
-            order = shuffled[mine[shuffled]]
+            order = shuffled[of_kind[shuffled]]
         else:
             order = rows[np.lexsort((rows, -np.asarray(candidates.score)[rows], ~candidates.is_peak[rows]))]
         kept.append(order[:count])

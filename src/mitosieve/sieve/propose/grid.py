@@ -1,75 +1,62 @@
-"""Windows on a stride grid, and which of them may be called negative. Chooses places; reads no pixel.
+"""Proposes every cell of a stride grid: the sliding window of CHS-NET."""
 
-All coordinates are px at the network's mpp. A window of side w whose first column is x covers x .. x + w - 1, and its
-centre is x + (w - 1) / 2.
-"""
+from typing import ClassVar, Literal
 
-from typing import Literal
-
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from scipy.spatial import KDTree
+from pydantic import Field
+
+from mitosieve.patch.frames import Frame
+from mitosieve.patch.reader import margin_for
+from mitosieve.patch.view import View
+from mitosieve.sieve.propose.contract import PlaceProposer, Tile
 
 
-class WindowConfig(BaseModel):
-    """How negatives are cut; the defaults are the paper's (Ma et al. 2018, section 3.4.1)."""
+class GridProposer(PlaceProposer):
+    """Looks at every cell of a stride grid: the sliding window of CHS-NET."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    everywhere: ClassVar[bool] = True
 
-    kind: Literal["windows"] = "windows"
-    patch_px: int = Field(default=128, ge=8, le=1024, multiple_of=4)
-    """Side of a window: what the networks see."""
-    inner_px: int = Field(default=64, ge=4, le=1024)
-    """Side of the box round a figure that "can contain the whole mitotic cell"."""
-    stride_px: int = Field(default=64, ge=1, le=1024)
-    """Step of the windows, from the top left corner, without padding and without a last window snapped to the edge."""
-    max_ioa: float = Field(default=0.0625, ge=0, le=1)
-    """A window with an IoA of this or more to any figure is ignored: neither figure nor background."""
-    borders: bool = False
-    """Whether windows also cover the border, reaching beyond the image. The paper's do not; but border figures are
-    padded, so without padded negatives the padding itself would say "figure"."""
+    kind: Literal["grid"] = "grid"
+    stride_px: int = Field(default=32, ge=2, le=256, multiple_of=2)
+    """Side of a cell, px at the frame's mpp. A figure lies within half of it from a window's centre; 32 gives 16 px,
+    the largest shift that training has shown to the network."""
+    min_darkness: float = Field(default=0.0, ge=0, le=3)
+    """Cells whose darkest spot is lighter are skipped; 0 skips none. Darkness is the red channel's optical density,
+    -ln((v + 1) / 256), smoothed with sigma 1 um."""
 
+    def describe(self, frame_mpp: float) -> str:
+        dark = f", cells of darkness {self.min_darkness:g} or more" if self.min_darkness else ""
+        return f"grid, stride {self.stride_px * frame_mpp:g} um{dark}"
 
-def window_centers(size_px: tuple[int, int], *, patch_px: int, stride_px: int) -> NDArray[np.float64]:
-    """Centres (N, 2) of all whole windows of an image, row by row from the top left corner.
+    def plane_mpp(self, frame_mpp: float, first: View) -> float:
+        return frame_mpp
 
-    An image smaller than a window has none.
+    def margin_px(self, patch_px: int, mpp: float) -> int:
+        return margin_for(patch_px, self.stride_px)
 
-    Source: Ma et al. 2018, section 3.4.1 (set S3). That nothing is padded or snapped follows from the paper's count.
-    """
-    half = (patch_px - 1) / 2
-    columns = np.arange(0, size_px[0] - patch_px + 1, stride_px) + half
-    rows = np.arange(0, size_px[1] - patch_px + 1, stride_px) + half
-    return _cross(columns, rows)
+    def roi_reach_um(self, mpp: float) -> float:
+        """A cell beside an ROI may hold a figure of it."""
+        return self.stride_px * mpp
 
+    def places(self, tile: Tile, cut: float) -> NDArray[np.float64]:
+        """Cells' centres, row by row, that hold something dark; those beyond the slide's edge belong to the edge."""
+        whole, core = tile.whole, tile.core
+        x, y = (covering_line(length, stride_px=self.stride_px) for length in (whole.w, whole.h))
+        x = x[_between(np.clip(x, 0, whole.w - 1), core.x, core.x + core.w)]
+        y = y[_between(np.clip(y, 0, whole.h - 1), core.y, core.y + core.h)]
+        center = crossings(x, y)
+        return center[self._is_dark(tile.plane, center, tile.mpp)] if self.min_darkness else center
 
-def negative_centers(
-    size_px: tuple[int, int], figures: NDArray[np.floating], config: WindowConfig
-) -> NDArray[np.float64]:
-    """Centres (N, 2) of the windows that may be called negative: IoA below `max_ioa` to every figure.
-
-    Args:
-        size_px: width, height of the image.
-        figures: (M, 2) figure centres in the same frame.
-        config: how windows are cut.
-
-    Source: Ma et al. 2018, section 3.4.1.
-    """
-    if config.borders:
-        centers = covering_centers(size_px, stride_px=config.stride_px)
-    else:
-        centers = window_centers(size_px, patch_px=config.patch_px, stride_px=config.stride_px)
-    return centers[largest_ioa(centers, figures, config) < config.max_ioa]
-
-
-def covering_centers(size_px: tuple[int, int], *, stride_px: int) -> NDArray[np.float64]:
-    """Centres (N, 2) of stride x stride cells that cover an image, row by row: for detection.
-
-    Every pixel lies within stride / 2 of a centre in x and in y, those at the border included; windows there reach
-    beyond the image and are filled with the slide's background colour.
-    """
-    return _cross(*(covering_line(length, stride_px=stride_px) for length in size_px))
+    def _is_dark(self, plane: Frame, center_px: NDArray[np.float64], mpp: float) -> NDArray[np.bool_]:
+        """Whether a cell, and a quarter of a stride round it, holds something dark enough to be a figure."""
+        red = cv2.GaussianBlur(plane.pixels[..., 0], (0, 0), 1.0 / mpp)
+        side = self.stride_px + 2 * (self.stride_px // 4) + 1
+        darkest = np.asarray(cv2.erode(red, np.ones((side, side), dtype=np.uint8)))
+        local = np.floor(center_px - np.array(plane.origin_px)).astype(int)
+        value = darkest[local[:, 1], local[:, 0]].astype(np.float64)
+        return -np.log((value + 1) / 256) >= self.min_darkness
 
 
 def covering_line(length: int, *, stride_px: int) -> NDArray[np.float64]:
@@ -82,33 +69,20 @@ def covering_line(length: int, *, stride_px: int) -> NDArray[np.float64]:
     return np.asarray(first + np.arange(count) * stride_px + (stride_px - 1) / 2, dtype=np.float64)
 
 
-def largest_ioa(
-    centers: NDArray[np.floating], figures: NDArray[np.floating], config: WindowConfig
-) -> NDArray[np.float64]:
-    """For each window the largest IoA to a figure: area(inner box of the figure within the window) / area(window).
+def covering_centers(size_px: tuple[int, int], *, stride_px: int) -> NDArray[np.float64]:
+    """Centres (N, 2) of stride x stride cells that cover an image, row by row.
 
-    Args:
-        centers: (N, 2) window centres.
-        figures: (M, 2) figure centres in the same frame.
-        config: sides of window and inner box.
-
-    Returns:
-        (N,) between 0 and inner^2 / patch^2 (0.25 with the paper's sides); 0 where there is no figure.
-
-    Source: Ma et al. 2018, equation 8.
+    Every pixel lies within stride / 2 of a centre in x and in y, those at the border included; windows there reach
+    beyond the image and are filled with the slide's background colour.
     """
-    answer = np.zeros(len(centers))
-    if len(figures) == 0 or len(centers) == 0:
-        return answer
-    reach = (config.patch_px + config.inner_px) / 2
-    near = KDTree(np.asarray(figures, dtype=np.float64)).query_ball_point(centers, reach, p=np.inf)
-    for row in np.flatnonzero([len(hits) > 0 for hits in near]):
-        offset = np.abs(figures[near[row]] - centers[row])
-        side = np.clip(reach - offset, 0, min(config.inner_px, config.patch_px))
-        answer[row] = (side[:, 0] * side[:, 1]).max() / config.patch_px**2
-    return answer
+    return crossings(*(covering_line(length, stride_px=stride_px) for length in size_px))
 
 
-def _cross(columns: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float64]:
+def crossings(columns: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (N, 2), x and y, where columns (C,) cross rows (R,), row by row."""
     x, y = np.meshgrid(columns, rows)
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
+
+
+def _between(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
+    return (values >= low) & (values < high)

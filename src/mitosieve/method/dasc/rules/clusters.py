@@ -138,11 +138,11 @@ def class_temperatures(
         raise ValueError("each cluster must have samples, all of one class")
     centres = _moved(points, ids, np.zeros((len(sizes), points.shape[1])))
     extent = np.bincount(ids, weights=np.linalg.norm(points - centres[ids], axis=1)) / sizes
-    some = extent > NO_DENSITY
-    if not some.any():
+    dense = extent > NO_DENSITY
+    if not dense.any():
         return np.full(len(sizes), float(tau))
     rho = extent / np.log(sizes + 10)
-    rho = np.where(some, rho, rho[some].min())
+    rho = np.where(dense, rho, rho[dense].min())
     rho = np.clip(rho, *np.percentile(rho, [20, 80]))
     alone = np.bincount(of_class)[of_class] == 1
     return np.where(alone, tau, tau * rho / rho.mean())

@@ -191,12 +191,12 @@ def kept_rows(
     learnable = hard & (hits.seen > 0) & (hits.rate() >= config.hit)
     kept = (verdict == Verdict.CLEAN.value) | learnable
     for number, name in enumerate(CLASS_NAMES):
-        mine = label == number
-        if not kept[mine].any():
-            noise, lost = int((mine & (verdict == Verdict.NOISE.value)).sum()), int((mine & hard).sum())
+        of_class = label == number
+        if not kept[of_class].any():
+            noise, lost = int((of_class & (verdict == Verdict.NOISE.value)).sum()), int((of_class & hard).sum())
             raise TrainingError(
-                f"of class {name} nothing is left to learn from: of {int(mine.sum())} samples {noise} are noise and "
-                f"{lost} hard and not learnable",
+                f"of class {name} nothing is left to learn from: of {int(of_class.sum())} samples {noise} are noise "
+                f"and {lost} hard and not learnable",
                 remedy="raise noise_share of the verdict's rule or lower hit of the levels, or look at the labels",
             )
     return kept, learnable

@@ -106,9 +106,9 @@ def suspicion(memory: Memory) -> NDArray[np.float64]:
     columns = (memory.noise_share, memory.forget_rate, 1 - memory.mean_confidence())
     answer = np.zeros(len(memory))
     for label in (0, 1):
-        mine = np.flatnonzero(memory.label == label)
-        for column in columns if len(mine) else ():
-            answer[mine] += rankdata(column[mine], method="average") / len(mine) / len(columns)
+        of_class = np.flatnonzero(memory.label == label)
+        for column in columns if len(of_class) else ():
+            answer[of_class] += rankdata(column[of_class], method="average") / len(of_class) / len(columns)
     return answer
 
 
@@ -123,10 +123,10 @@ def _noise_by_shares(memory: Memory, config: VerdictConfig, seed: int) -> NDArra
         rates["centroid"] = memory.centroid_rate
     noise = memory.noise_share >= config.noise_share
     for label in (0, 1):
-        mine = np.flatnonzero(memory.label == label)
-        for name, rate in rates.items() if len(mine) else ():
+        of_class = np.flatnonzero(memory.label == label)
+        for name, rate in rates.items() if len(of_class) else ():
             generator = derive_generator(seed, f"verdict {name}", label)
-            noise[mine] &= upper_component(rate[mine], n_init=config.n_init, generator=generator)
+            noise[of_class] &= upper_component(rate[of_class], n_init=config.n_init, generator=generator)
     return noise
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mitosieve.sieve.propose.nuclei import (
+from mitosieve.sieve.propose.spots import (
     COARSE_PX,
     MOVE_UM,
     ContrastConfig,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mitosieve.sieve.propose.components import (
+from mitosieve.sieve.propose.haematoxylin import (
     MIN_NUCLEUS_OD,
     STEPS_PER_OD,
     ComponentConfig,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.sieve.propose.grid import WindowConfig, covering_centers, largest_ioa, negative_centers, window_centers
+from mitosieve.method.cascade.windows import WindowConfig, largest_ioa, negative_centers, window_centers
+from mitosieve.sieve.propose.grid import covering_centers
 
 PAPER = WindowConfig()
 COORDINATE = st.integers(-10, 70)
@@ -86,26 +87,6 @@ def test_no_negative_overlaps_a_figure_by_more_than_allowed(seed, borders, max_i
             overlap = max(overlap, sides[0] * sides[1] / 128**2)
         if abs(overlap - max_ioa) > 1e-9:
             assert (tuple(center) in kept) == (overlap < max_ioa)
-
-
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 45).map(lambda half: 2 * half))
-def test_covering_centres_reach_every_pixel(width, height, stride):
-    """Each pixel lies within half a stride of exactly one centre, and what stands out does so alike at both ends."""
-    centers = covering_centers((width, height), stride_px=stride)
-    for axis, length in enumerate((width, height)):
-        line = np.unique(centers[:, axis])
-        distance = np.abs(np.arange(length)[:, None] - line[None])
-        assert ((distance < stride / 2).sum(axis=1) == 1).all()
-        before, after = -(line[0] - (stride - 1) / 2), line[-1] + (stride + 1) / 2 - length
-        assert 0 <= before - after <= 1
-        assert before < stride
-
-
-@given(st.integers(1, 300), st.sampled_from([16, 32, 64]), st.sampled_from([64, 128]))
-def test_covering_windows_start_at_whole_pixels(length, stride, side):
-    """Windows of even side over an even stride are cut without interpolation."""
-    corners = covering_centers((length, length + 3), stride_px=stride) - (side - 1) / 2
-    assert (corners == np.round(corners)).all()
 
 
 def test_an_image_smaller_than_a_window_has_none():

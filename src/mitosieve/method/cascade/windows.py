@@ -1,0 +1,92 @@
+"""Windows on a stride grid, and which of them may be called negative. Chooses places; reads no pixel.
+
+All coordinates are px at the network's mpp. A window of side w whose first column is x covers x .. x + w - 1, and its
+centre is x + (w - 1) / 2.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.spatial import KDTree
+
+from mitosieve.sieve.propose.grid import covering_centers, crossings
+
+
+class WindowConfig(BaseModel):
+    """How negatives are cut; the defaults are the paper's (Ma et al. 2018, section 3.4.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["windows"] = "windows"
+    patch_px: int = Field(default=128, ge=8, le=1024, multiple_of=4)
+    """Side of a window: what the networks see."""
+    inner_px: int = Field(default=64, ge=4, le=1024)
+    """Side of the box round a figure that "can contain the whole mitotic cell"."""
+    stride_px: int = Field(default=64, ge=1, le=1024)
+    """Step of the windows, from the top left corner, without padding and without a last window snapped to the edge."""
+    max_ioa: float = Field(default=0.0625, ge=0, le=1)
+    """A window with an IoA of this or more to any figure is ignored: neither figure nor background."""
+    borders: bool = False
+    """Whether windows also cover the border, reaching beyond the image. The paper's do not; but border figures are
+    padded, so without padded negatives the padding itself would say "figure"."""
+
+
+def window_centers(size_px: tuple[int, int], *, patch_px: int, stride_px: int) -> NDArray[np.float64]:
+    """Centres (N, 2) of all whole windows of an image, row by row from the top left corner.
+
+    An image smaller than a window has none.
+
+    Source: Ma et al. 2018, section 3.4.1 (set S3). That nothing is padded or snapped follows from the paper's count.
+    """
+    half = (patch_px - 1) / 2
+    columns = np.arange(0, size_px[0] - patch_px + 1, stride_px) + half
+    rows = np.arange(0, size_px[1] - patch_px + 1, stride_px) + half
+    return crossings(columns, rows)
+
+
+def negative_centers(
+    size_px: tuple[int, int], figures: NDArray[np.floating], config: WindowConfig
+) -> NDArray[np.float64]:
+    """Centres (N, 2) of the windows that may be called negative: IoA below `max_ioa` to every figure.
+
+    Args:
+        size_px: width, height of the image.
+        figures: (M, 2) figure centres in the same frame.
+        config: how windows are cut.
+
+    Source: Ma et al. 2018, section 3.4.1.
+    """
+    if config.borders:
+        centers = covering_centers(size_px, stride_px=config.stride_px)
+    else:
+        centers = window_centers(size_px, patch_px=config.patch_px, stride_px=config.stride_px)
+    return centers[largest_ioa(centers, figures, config) < config.max_ioa]
+
+
+def largest_ioa(
+    centers: NDArray[np.floating], figures: NDArray[np.floating], config: WindowConfig
+) -> NDArray[np.float64]:
+    """For each window the largest IoA to a figure: area(inner box of the figure within the window) / area(window).
+
+    Args:
+        centers: (N, 2) window centres.
+        figures: (M, 2) figure centres in the same frame.
+        config: sides of window and inner box.
+
+    Returns:
+        (N,) between 0 and inner^2 / patch^2 (0.25 with the paper's sides); 0 where there is no figure.
+
+    Source: Ma et al. 2018, equation 8.
+    """
+    answer = np.zeros(len(centers))
+    if len(figures) == 0 or len(centers) == 0:
+        return answer
+    reach = (config.patch_px + config.inner_px) / 2
+    near = KDTree(np.asarray(figures, dtype=np.float64)).query_ball_point(centers, reach, p=np.inf)
+    for row in np.flatnonzero([len(hits) > 0 for hits in near]):
+        offset = np.abs(figures[near[row]] - centers[row])
+        side = np.clip(reach - offset, 0, min(config.inner_px, config.patch_px))
+        answer[row] = (side[:, 0] * side[:, 1]).max() / config.patch_px**2
+    return answer
