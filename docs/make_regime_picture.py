@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from mitosieve.report.chart import chart_style
-from mitosieve.report.regimes import Search, draw_searches, read_search
+from mitosieve.report.regimes import RegimeSearch, draw_searches, read_search
 
 DPI = 150
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder with regimes.json")
     parser.add_argument("--out", required=True, type=Path, help="the PNG")
     asked = parser.parse_args()
-    searches: dict[str, Search] = {}
+    searches: dict[str, RegimeSearch] = {}
     for run in asked.runs:
         search = read_search(run)
         if search is None:

@@ -8,7 +8,7 @@ import pytest
 from made import a_scan
 
 from audited_run import a_dasc_run, a_phantom
-from mitosieve.audit.audit import audit
+from mitosieve.audit.report import audit
 from mitosieve.report import write_report
 
 LOOK = """<script>

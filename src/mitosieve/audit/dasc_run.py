@@ -250,8 +250,8 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 
 def _check_index(patch_id: NDArray[np.int64], ids: dict[str, NDArray[Any]], folder: Path) -> None:
-    for name, own in ids.items():
-        if not np.array_equal(own, patch_id):
+    for name, found in ids.items():
+        if not np.array_equal(found, patch_id):
             raise _stranger(folder / name)
     if len(np.unique(patch_id)) < len(patch_id):
         raise FormatError("a patch_id stands twice", where=folder / layout.LABELS, remedy=_REMEDY)

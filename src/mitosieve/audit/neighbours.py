@@ -46,12 +46,12 @@ def nearest(z: NDArray[np.float16], label: NDArray[np.integer]) -> Neighbours:
     n = len(v)
     same, other = np.full(n, NONE, dtype=np.intp), np.full(n, NONE, dtype=np.intp)
     same_similarity, other_similarity = np.full(n, np.nan), np.full(n, np.nan)
-    for own in np.unique(label).tolist():
-        mine, rest = np.flatnonzero(label == own), np.flatnonzero(label != own)
-        if len(mine) > 1:
-            same[mine], same_similarity[mine] = _nearest_of(v, length, mine, mine)
+    for value in np.unique(label).tolist():
+        alike, rest = np.flatnonzero(label == value), np.flatnonzero(label != value)
+        if len(alike) > 1:
+            same[alike], same_similarity[alike] = _nearest_of(v, length, alike, alike)
         if len(rest):
-            other[mine], other_similarity[mine] = _nearest_of(v, length, mine, rest)
+            other[alike], other_similarity[alike] = _nearest_of(v, length, alike, rest)
     return Neighbours(same=same, same_similarity=same_similarity, other=other, other_similarity=other_similarity)
 
 

@@ -89,8 +89,8 @@ def _libraries() -> list[Finding]:
         wanted = metadata.requires("mitosieve") or []
     except metadata.PackageNotFoundError:
         return [Finding(name="mitosieve", status="fail", detail="is not installed", remedy="pip install mitosieve")]
-    own = Finding(name="mitosieve", status="ok", detail=metadata.version("mitosieve"))
-    return [own, *(_library(item) for item in sorted(wanted) if "extra ==" not in item)]
+    package = Finding(name="mitosieve", status="ok", detail=metadata.version("mitosieve"))
+    return [package, *(_library(item) for item in sorted(wanted) if "extra ==" not in item)]
 
 
 def _library(requirement: str) -> Finding:

@@ -93,8 +93,8 @@ def audit(
     ] = 100,
 ) -> None:
     """Rank a run's training labels by how probably they are wrong: table, page, points to correct in QuPath."""
-    from mitosieve.audit.audit import audit as audit_run
     from mitosieve.audit.dasc_run import VERDICTS
+    from mitosieve.audit.report import audit as audit_run
 
     report = audit_run(run, out, top=top, background=background)
     print_table([[label, *numbers] for label, numbers in report.audit.counts()], ("label", *VERDICTS))

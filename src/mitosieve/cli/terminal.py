@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mitosieve.run.progress import Progress as Told
+from mitosieve.run.progress import Progress as Show
 
 MEASURES = ("f1", "precision", "recall")
 
@@ -202,7 +202,7 @@ def memory_bytes() -> int:
 
 
 @contextmanager
-def progress_bars() -> Generator[Told]:
+def progress_bars() -> Generator[Show]:
     """A function to tell progress to; draws one bar for each kind of work, and nothing when not in a terminal."""
     if not err_console.is_terminal:
         yield lambda what, done, total: None

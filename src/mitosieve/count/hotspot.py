@@ -224,22 +224,22 @@ def _sweep(
     """Depth, slot and y of the deepest place: the topmost, then the leftmost.
 
     `span` (N, 2) are the slots of a point, half-open; `reach` (N, 2) its first and last y, both rising from row to row.
-    `top[p]` is the largest depth below node p of a segment tree over the slots, `own[p]` what was added to all of p.
+    `top[p]` is the largest depth below node p of a segment tree over the slots, `added[p]` what was added to all of p.
     """
     leaves = 1
     while leaves < num_slots:
         leaves *= 2
     top = np.zeros(2 * leaves, dtype=np.int32)
-    own = np.zeros(2 * leaves, dtype=np.int32)
+    added = np.zeros(2 * leaves, dtype=np.int32)
     best, best_slot, best_y = 0, 0, 0
     come, gone = 0, 0
     while come < len(reach):
         y = reach[come, 0]
         while reach[gone, 1] < y:
-            _add(top, own, span[gone, 0], span[gone, 1], -1)
+            _add(top, added, span[gone, 0], span[gone, 1], -1)
             gone += 1
         while come < len(reach) and reach[come, 0] == y:
-            _add(top, own, span[come, 0], span[come, 1], 1)
+            _add(top, added, span[come, 0], span[come, 1], 1)
             come += 1
         if top[1] > best:
             best, best_y = top[1], y
@@ -254,7 +254,7 @@ def _sweep(
 
 @numba.njit(cache=True)
 def _add(
-    top: NDArray[np.int32], own: NDArray[np.int32], first: int, last: int, value: int
+    top: NDArray[np.int32], added: NDArray[np.int32], first: int, last: int, value: int
 ) -> None:  # pragma: no cover - compiled
     """Add `value` to the slots first..last-1: to O(log n) nodes, then set right the maxima above both ends."""
     leaves = len(top) // 2
@@ -262,16 +262,16 @@ def _add(
     while left < right:
         if left % 2 == 1:
             top[left] += value
-            own[left] += value
+            added[left] += value
             left += 1
         if right % 2 == 1:
             right -= 1
             top[right] += value
-            own[right] += value
+            added[right] += value
         left //= 2
         right //= 2
     for end in (first + leaves, last + leaves - 1):
         node = end // 2
         while node >= 1:
-            top[node] = max(top[2 * node], top[2 * node + 1]) + own[node]
+            top[node] = max(top[2 * node], top[2 * node + 1]) + added[node]
             node //= 2

@@ -146,14 +146,14 @@ class SlideSummary:
             findings.slide_id,
             *(f"{mpp:.6g}" for mpp in findings.mpp_xy),
             *findings.size_l0,
-            _told(findings.tissue_mm2, 4),
+            _text(findings.tissue_mm2, 4),
             self.figures,
-            _told(self.density_per_mm2, 4),
+            _text(self.density_per_mm2, 4),
             hotspot.shape,
-            _told(hotspot.area_mm2, 4),
-            *(_told(value, 1) for value in bounds),
+            _text(hotspot.area_mm2, 4),
+            *(_text(value, 1) for value in bounds),
             hotspot.count,
-            _told(hotspot.density_per_mm2, 4),
+            _text(hotspot.density_per_mm2, 4),
             "" if self.score.score is None else self.score.score,
             findings.proposer,
             f"{findings.threshold:.6g}",
@@ -218,8 +218,8 @@ def summarize(findings: SlideFindings, *, area_mm2: float = AREA_MM2, shape: Sha
 def _score(findings: SlideFindings, hotspot: Hotspot) -> MitoticScore:
     tissue = findings.tissue_mm2
     if tissue is not None and tissue < hotspot.area_mm2:
-        told = f"there are {tissue:.3g} mm2 of tissue, less than the region's {hotspot.area_mm2:.4g} mm2"
-        return MitoticScore(score=None, reason=told)
+        reason = f"there are {tissue:.3g} mm2 of tissue, less than the region's {hotspot.area_mm2:.4g} mm2"
+        return MitoticScore(score=None, reason=reason)
     return mitotic_score(hotspot.count, hotspot.area_mm2)
 
 
@@ -278,7 +278,7 @@ def write_timing(path: Path, slides: Iterable[SlideSummary]) -> Path:
     def row(slide: SlideSummary) -> dict[str, str]:
         seconds, tissue = slide.findings.seconds, slide.findings.tissue_mm2
         speed = tissue / seconds if seconds and tissue is not None else None
-        values = (slide.findings.slide_id, _told(seconds, 3), _told(speed, 4), slide.findings.engine)
+        values = (slide.findings.slide_id, _text(seconds, 3), _text(speed, 4), slide.findings.engine)
         return dict(zip(TIMING_COLUMNS, values, strict=True))
 
     return _write_table(path, TIMING_COLUMNS, map(row, slides))
@@ -292,7 +292,7 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, st
     return write_atomic(path, text.getvalue())
 
 
-def _told(value: float | None, digits: int) -> str:
+def _text(value: float | None, digits: int) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 

@@ -61,7 +61,7 @@ def precision_recall(metrics: dict[str, Any]) -> Chart | None:
     with chart_style():
         figure, axes = _canvas("Recall", "Precision")
         _equal_f1(axes)
-        axes.plot(recall, precision, color=BLUE, label=f"every threshold, AP {_told(metrics['ap'])}")
+        axes.plot(recall, precision, color=BLUE, label=f"every threshold, AP {_text(metrics['ap'])}")
         if pooled["precision"] is not None and pooled["recall"] is not None:
             axes.errorbar(
                 pooled["recall"],
@@ -77,8 +77,8 @@ def precision_recall(metrics: dict[str, Any]) -> Chart | None:
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
         axes.legend(loc="lower left")
         alt = (
-            f"Precision against recall at every threshold; average precision {_told(metrics['ap'])}. The operating "
-            f"point has precision {_told(pooled['precision'])} and recall {_told(pooled['recall'])}."
+            f"Precision against recall at every threshold; average precision {_text(metrics['ap'])}. The operating "
+            f"point has precision {_text(pooled['precision'])} and recall {_text(pooled['recall'])}."
         )
         return Chart(title="Precision and recall", alt=alt, svg=to_svg(figure))
 
@@ -92,14 +92,14 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
     at = pooled["fp"] / pooled["slides"]
     with chart_style():
         figure, axes = _canvas("False alarms per slide", "Recall")
-        area = f"area {_told(curve['area'])} of {curve['max_area']:g}"
+        area = f"area {_text(curve['area'])} of {curve['max_area']:g}"
         axes.plot(alarms, recall, color=BLUE, label=f"every threshold, {area}")
         axes.plot([at], [pooled["recall"]], "o", color=VERMILLION, label="operating point")
         axes.set(xlim=(-0.1, max(curve["max_area"], 1.05 * at)), ylim=(0, 1.02))
         axes.legend(loc="lower right")
         alt = (
             f"Recall against false alarms per slide, {area}. The operating point has {at:.2f} false alarms per slide "
-            f"and recall {_told(pooled['recall'])}."
+            f"and recall {_text(pooled['recall'])}."
         )
         return Chart(title="FROC", alt=alt, svg=to_svg(figure))
 
@@ -125,7 +125,7 @@ def densities(metrics: dict[str, Any]) -> tuple[str, NDArray[np.float64]]:
 def agreement(metrics: dict[str, Any]) -> Chart | None:
     """Difference of predicted and true count against their mean (Bland-Altman); None where no area is known."""
     unit, points = densities(metrics)
-    told = metrics["count_agreement"][f"per_{unit}"]
+    agreed = metrics["count_agreement"][f"per_{unit}"]
     if not len(points):
         return None
     with chart_style():
@@ -134,11 +134,11 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
         lines = {"mean_difference": ("mean ", "-"), "lower_limit": ("", "--"), "upper_limit": ("", "--")}
         for name, (word, style) in lines.items():
             key = f"{name}_per_mm2"
-            if told[key] is not None:
-                axes.axhline(told[key], color=VERMILLION, linewidth=1.2, linestyle=style)
+            if agreed[key] is not None:
+                axes.axhline(agreed[key], color=VERMILLION, linewidth=1.2, linestyle=style)
                 axes.annotate(
-                    word + f"{told[key]:+.1f}".replace("-", "−"),
-                    (1, told[key]),
+                    word + f"{agreed[key]:+.1f}".replace("-", "−"),
+                    (1, agreed[key]),
                     xycoords=("axes fraction", "data"),
                     xytext=(-2, 3),
                     textcoords="offset points",
@@ -149,8 +149,8 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
         axes.axhline(0, color=GREY, linewidth=0.8)
         alt = (
             f"Predicted minus true mitotic count per mm² of {len(points)} {unit}s against their mean. Mean difference "
-            f"{_told(told['mean_difference_per_mm2'], 1)}, limits of agreement {_told(told['lower_limit_per_mm2'], 1)} "
-            f"to {_told(told['upper_limit_per_mm2'], 1)}."
+            f"{_text(agreed['mean_difference_per_mm2'], 1)}, limits of agreement "
+            f"{_text(agreed['lower_limit_per_mm2'], 1)} to {_text(agreed['upper_limit_per_mm2'], 1)}."
         )
         return Chart(title=f"Mitotic count, agreement per {unit}", alt=alt, svg=to_svg(figure))
 
@@ -237,7 +237,7 @@ def _arms(value: float, interval: Sequence[float | None] | None) -> list[list[fl
     return [[max(0.0, value - interval[0])], [max(0.0, interval[1] - value)]]
 
 
-def _told(value: float | None, digits: int = 3) -> str:
+def _text(value: float | None, digits: int = 3) -> str:
     return "not defined" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 

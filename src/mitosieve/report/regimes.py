@@ -68,12 +68,12 @@ class CapResult(_Record):
     """Unlabelled candidates that the chosen regime's cap dropped; the hidden figures are None where not known."""
 
     dropped: Count
-    of: Count
+    candidates: Count = Field(alias="of")
     hidden_figures: Count | None = None
     hidden_figures_dropped: Count | None = None
 
 
-class Search(_Record):
+class RegimeSearch(_Record):
     """Content of regimes.json."""
 
     format: Literal[1]
@@ -85,7 +85,7 @@ class Search(_Record):
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _fractions(self) -> "Search":
+    def _fractions(self) -> "RegimeSearch":
         if not all(0 < each.used_fraction <= 1 for each in (*self.scores, *self.trials)):
             raise ValueError("a used_fraction is not above 0 and at most 1")
         f1 = [*(trial.f1 for trial in self.trials), *(x for s in self.scores for x in (s.low, s.mean, s.high))]
@@ -115,12 +115,12 @@ class SearchView:
         height: of the chart, of a width of 1.
     """
 
-    source: Search
+    source: RegimeSearch
     chart: Chart
     height: float
 
 
-def read_search(run: Path) -> Search | None:
+def read_search(run: Path) -> RegimeSearch | None:
     """The search of a run; None where it has none.
 
     Raises:
@@ -130,7 +130,7 @@ def read_search(run: Path) -> Search | None:
     if not path.exists():
         return None
     try:
-        return Search.model_validate_json(read_text(path))
+        return RegimeSearch.model_validate_json(read_text(path))
     except ValidationError as error:
         fault = error.errors()[0]
         if fault["type"] == "json_invalid":
@@ -143,7 +143,7 @@ def read_search(run: Path) -> Search | None:
         ) from error
 
 
-def view_search(search: Search) -> SearchView:
+def view_search(search: RegimeSearch) -> SearchView:
     """The page's part of a search."""
     chosen, used = search.chosen, percent(search.chosen.used_fraction)
     controls = "; ".join(
@@ -165,7 +165,7 @@ def view_search(search: Search) -> SearchView:
     return SearchView(source=search, chart=chart, height=figure.get_figheight() / figure.get_figwidth())
 
 
-def draw_searches(searches: Mapping[str, Search]) -> Figure:
+def draw_searches(searches: Mapping[str, RegimeSearch]) -> Figure:
     """A panel for each search under its name, side by side with common F1, and one legend below.
 
     Draw, and save, within `chart_style`.
@@ -181,7 +181,7 @@ def draw_searches(searches: Mapping[str, Search]) -> Figure:
         _scale_x(axes, [score.used_fraction for score in search.scores])
         axes.set_xlabel("Used fraction of the training patches")
         if name:
-            axes.set_title(f"{name}: {_told(search.chosen)}", fontsize=9)
+            axes.set_title(f"{name}: {_title(search.chosen)}", fontsize=9)
     _scale_f1(panels[0], list(searches.values()))
     panels[0].set_ylabel("F1 on validation, at its best threshold")
     handles = {
@@ -200,11 +200,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.3g} %"
 
 
-def _told(score: RegimeScore) -> str:
+def _title(score: RegimeScore) -> str:
     return f"{percent(score.used_fraction)} used, F1 {score.mean:.3f}"
 
 
-def _families(search: Search) -> dict[str, list[RegimeScore]]:
+def _families(search: RegimeSearch) -> dict[str, list[RegimeScore]]:
     """Regimes of the first round that differ in the labelled share alone (the unlabelled one may go along)."""
     scores = search.rounds[0].regimes
     regimes = [score.regime for score in scores]
@@ -218,7 +218,7 @@ def _families(search: Search) -> dict[str, list[RegimeScore]]:
     return {name: sorted(group, key=lambda score: score.used_fraction) for name, group in found.items()}
 
 
-def _draw_curve(axes: Axes, search: Search, names: Sequence[str]) -> None:
+def _draw_curve(axes: Axes, search: RegimeSearch, names: Sequence[str]) -> None:
     """The first round: a line of means, a band of seeds and the trials of each family.
 
     Where there are too many families to tell bands apart, the trials alone show the seeds.
@@ -241,7 +241,7 @@ def _draw_curve(axes: Axes, search: Search, names: Sequence[str]) -> None:
         _dots(axes, trials, color, label="one network" if name == names[-1] else None)
 
 
-def _draw_rest(axes: Axes, search: Search, names: Sequence[str]) -> None:
+def _draw_rest(axes: Axes, search: RegimeSearch, names: Sequence[str]) -> None:
     """Later rounds, controls, the chosen regime, and where the paper's is."""
     for part in search.rounds[1:]:
         _ranges(axes, part.regimes, fmt="D", color=GREEN, label="second round")
@@ -293,7 +293,7 @@ def _scale_x(axes: Axes, used: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: percent(tick)))
 
 
-def _scale_f1(axes: Axes, searches: Sequence[Search]) -> None:
+def _scale_f1(axes: Axes, searches: Sequence[RegimeSearch]) -> None:
     values = [value for search in searches for score in search.scores for value in (score.low, score.high)]
     low, high = min(values), max(values)
     room = max(0.08 * (high - low), (_LEAST_F1 - (high - low)) / 2)

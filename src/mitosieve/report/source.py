@@ -9,7 +9,7 @@ from typing import Any
 from mitosieve.cohort.table import read_text
 from mitosieve.errors import DetectorError
 from mitosieve.export.table import read_detections
-from mitosieve.report.regimes import Search, read_search
+from mitosieve.report.regimes import RegimeSearch, read_search
 from mitosieve.report.scanned import ScanSource, read_scan
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, kind_of, read_json
@@ -74,7 +74,7 @@ class RunSource:
     patches: dict[str, dict[str, int]]
     history: dict[str, list[dict[str, Any]]]
     rounds: list[dict[str, Any]]
-    search: Search | None
+    search: RegimeSearch | None
     seconds: dict[str, float]
     validation: tuple[int, int] | None
     scores: tuple[ScoreSource, ...]
@@ -103,8 +103,8 @@ class Source:
         """A pooled row per fold: each fold's own score; where the folds have none, those of the pooled metrics."""
         if self.kind is not Kind.CROSSVAL:
             return []
-        own = [{"fold": run.name, **run.scores[0].metrics["pooled"]} for run in self.runs if run.scores]
-        return own or (self.scores[0].metrics.get("per_fold", []) if self.scores else [])
+        per_fold = [{"fold": run.name, **run.scores[0].metrics["pooled"]} for run in self.runs if run.scores]
+        return per_fold or (self.scores[0].metrics.get("per_fold", []) if self.scores else [])
 
 
 def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:

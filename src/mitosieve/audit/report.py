@@ -1,6 +1,6 @@
 """Every training label of a run, ranked by how probably it is wrong: a table, a page to look at, points to correct.
 
-Training cases only. Judges by what the training left behind (`audited`); opens slides for their pictures alone.
+Training cases only. Judges by what the training left behind (`dasc_run`); opens slides for their pictures alone.
 """
 
 import io
@@ -82,8 +82,8 @@ class Audit:
         place[marked] = run.cohort.annotations.center_l0[run.mark[marked]]
         score[marked] = run.cohort.annotations.score[run.mark[marked]]
         late = mean_confidence(run.history, last=LATE)
-        own = np.where(run.is_figure, run.out_of_fold, 1 - run.out_of_fold)
-        against = (run.verdict == "noise") | (late < 0.5) | (own < 0.5)  # a NaN is not below
+        agrees = np.where(run.is_figure, run.out_of_fold, 1 - run.out_of_fold)
+        against = (run.verdict == "noise") | (late < 0.5) | (agrees < 0.5)  # a NaN is not below
         loss = mean_loss(run.history)
         ties = (place[:, 0], place[:, 1], run.slide_id)
         is_issue, quality = cleanlab_verdict(run.label, run.out_of_fold)
