@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split
 from mitosieve.annotation import Label
-from mitosieve.audit.dasc_run import AuditedRun
+from mitosieve.audit.dasc_run import DascRun
 from mitosieve.errors import RecipeError, TrainingError
 from mitosieve.method.dasc.contrast import embed, label_parts
 from mitosieve.method.dasc.method import choose_labels, find_verdicts, gather
@@ -66,7 +66,7 @@ def copied(run, tmp_path):
 
 def test_a_run_leaves_what_an_audit_reads(run, cohort):
     """Every file is of one patch index: all marks of the training cases once, and the negatives that were found."""
-    audited = AuditedRun.load(run)
+    audited = DascRun.load(run)
     labels = pd.read_parquet(run / "labels.parquet")
     assert audited.patch_id.tolist() == labels.patch_id.tolist()
     figures = Cohort.load(cohort).of_cases(Split.load(cohort / "split.json").fold("A").train).annotations
@@ -89,7 +89,7 @@ def test_a_run_leaves_what_an_audit_reads(run, cohort):
 
 def test_verdicts_follow_from_one_another(run):
     """Clean is level 0 and kept, hard has a level and is kept if it was learned, noise has none and is left out."""
-    audited = AuditedRun.load(run)
+    audited = DascRun.load(run)
     clean, hard, noise = (audited.verdict == name for name in ("clean", "hard", "noise"))
     assert (audited.level[clean] == 0).all()
     assert audited.kept[clean].all()
