@@ -155,7 +155,10 @@ def predict(network: nn.Module, batches: Iterator[NDArray[np.uint8]], compute: C
 
 
 def machine(compute: Compute) -> dict[str, str | int]:
-    """What computed the numbers: device, precision, engine, threads, processor. Equal machines, equal bytes."""
+    """What computed the numbers: device, precision, engine, threads, processor. Equal machines, equal bytes.
+
+    Torch names its build (2.13.0+cu130): builds of one version differ in a number's last digits.
+    """
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -168,7 +171,9 @@ def machine(compute: Compute) -> dict[str, str | int]:
     return {
         "device": compute.device,
         "precision": compute.precision,
-        "engine": f"{compute.engine} {version(compute.engine)}",
+        "engine": f"torch {torch.__version__}"
+        if compute.engine == "torch"
+        else f"{compute.engine} {version(compute.engine)}",
         "torch_threads": torch.get_num_threads(),
         "processor": processor,
     }
