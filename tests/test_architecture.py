@@ -81,3 +81,14 @@ def test_laws_stand_where_contributing_says():
         if not (own or short or named):
             homeless.append(str(place))
     assert not homeless
+
+
+@pytest.mark.skipif(importlib.util.find_spec("grimp") is None, reason="grimp is not installed")
+def test_no_file_knows_too_many_others():
+    """A file imports at most 14 modules of the package (the registry of methods aside), the mean file at most 4.5."""
+    import grimp
+
+    graph = grimp.build_graph("mitosieve", cache_dir=None)
+    count = {name: len(graph.find_modules_directly_imported_by(name)) for name in graph.modules}
+    assert sum(count.values()) / len(count) <= 4.5
+    assert {name: n for name, n in count.items() if n > 14 and name != "mitosieve.method.registry"} == {}

@@ -18,7 +18,8 @@ from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.run.clock import Clock
 from mitosieve.scan import one
-from mitosieve.scan.one import SlideTask, do_slide
+from mitosieve.scan.one import do_slide
+from mitosieve.scan.task import SlideTask
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge, plan_of, score_images, score_places
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
@@ -286,7 +287,7 @@ def test_a_slide_that_was_killed_goes_on_with_its_votes(dotted, monkeypatch, tmp
     """Bands hold each network's scores: what is left is sieved, all are voted on together, and nothing differs."""
     monkeypatch.setattr(tile_reader, "TILE_PX", 96)
     detector = a_detector(merge_um=12.0, suppress_um=7.5)
-    write, written = one._write_band, []
+    write, written = one.write_band, []
 
     def full_disk(folder, number, scored):
         if len(written) == 2:
@@ -295,11 +296,11 @@ def test_a_slide_that_was_killed_goes_on_with_its_votes(dotted, monkeypatch, tmp
         assert scored.score.shape[1] == 3
         write(folder, number, scored)
 
-    monkeypatch.setattr(one, "_write_band", full_disk)
+    monkeypatch.setattr(one, "write_band", full_disk)
     with pytest.raises(StorageError):
         do_slide(a_task(dotted, tmp_path), detector, lambda slide: None)
     assert len(list(tmp_path.glob("parts/*/band-*.npz"))) == 2
-    monkeypatch.setattr(one, "_write_band", write)
+    monkeypatch.setattr(one, "write_band", write)
     result = do_slide(a_task(dotted, tmp_path), detector, lambda slide: None)
     assert isinstance(result.summary, SlideSummary)
     (part,) = tmp_path.glob("parts/*.csv")

@@ -13,8 +13,7 @@ from mitosieve.recipe.recipe import FoldRun, Recipe, parts_of, provenance_of, tr
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder
 from mitosieve.run.progress import Progress
-from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
-from mitosieve.scan.tables import write_request
+from mitosieve.scan import Scan, items_of_cohort, origin_of, scan, write_request
 from mitosieve.score.evaluated import evaluate_folder, write_evaluation
 from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
 from mitosieve.train.job import Mapper

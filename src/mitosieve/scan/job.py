@@ -3,36 +3,25 @@
 Knows detectors and slides; knows nothing of marks or scores, nor of the machines that do the slides.
 """
 
-import contextlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mitosieve import __version__
-from mitosieve.cohort.cohort import Cohort
-from mitosieve.count.summary import (
-    SlideFailure,
-    SlideSummary,
-    write_slide_summary,
-    write_summary,
-    write_timing,
-)
-from mitosieve.detection import Detections
+from mitosieve.count.summary import SlideFailure, SlideSummary
 from mitosieve.errors import InputError
 from mitosieve.export import FORMATS
-from mitosieve.export.table import write_detections
-from mitosieve.network.compute import Compute, machine
+from mitosieve.network.compute import Compute
 from mitosieve.run import layout
-from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file, write_json
+from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file
 from mitosieve.run.progress import Progress
 from mitosieve.scan.items import ScanItem
-from mitosieve.scan.one import LARGE_PX, CountConfig, SlideResult, SlideTask, do_slide, do_slide_alone, load_detector
+from mitosieve.scan.one import do_slide, do_slide_alone, load_detector, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
-from mitosieve.scan.tables import write_request, write_slides
+from mitosieve.scan.tables import write_all_detections, write_request, write_tables
+from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
 from mitosieve.sieve.detector import Detector, detector_folder
-from mitosieve.sieve.workers import Readers
-from mitosieve.slide.slide import Slide
 
 Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
 """Does a function for many tasks somewhere, and gives the results in the tasks' order: a cluster."""
@@ -138,12 +127,10 @@ def scan(job: Scan) -> Scanned:
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
         tasks = job.tasks()
         results = list(_results(job, detector, tasks))
-        _write_tables(job, results, f"{layout.SHARDS}/{part}" if part else "")
+        write_tables(job.out, results, job.compute, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
             write_request(job.out, _job_facts(job, detector))
-            found = (result.detections for result in results)
-            every = [Detections.empty(detector.stage_names), *(item for item in found if item is not None)]
-            write_detections(job.out / layout.DETECTIONS, Detections.concatenate(every))
+            write_all_detections(job.out, results, detector.stage_names)
     summaries = [result.summary for result in results]
     failed = {item.slide_id: item.error for item in summaries if isinstance(item, SlideFailure)}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
@@ -175,61 +162,8 @@ def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Gener
     if job.mapper is not None:
         yield from job.mapper(do_slide_alone, tasks)
         return
-    with contextlib.ExitStack() as ending:
-        started: list[Readers] = []
-
-        def readers_for(slide: Slide) -> Readers | None:
-            if job.workers == 0 or slide.bounds.area_px2 <= LARGE_PX:
-                return None
-            if not started:
-                started.append(ending.enter_context(Readers(job.workers)))
-            return started[0]
-
+    with readers_for_large(job.workers) as readers_for:
         for number, task in enumerate(tasks, start=1):
             yield do_slide(task, detector, readers_for, job.progress)
             if job.progress is not None:
                 job.progress("slides", number, len(tasks))
-
-
-def _write_tables(job: Scan, results: Sequence[SlideResult], folder: str) -> None:
-    """slides.csv, summary.csv, a JSON a slide, and the times."""
-    summaries = [result.summary for result in results]
-    for summary in summaries:
-        if isinstance(summary, SlideSummary):
-            write_slide_summary(job.out / layout.SLIDE_SUMMARIES / f"{summary.slide_id}.json", summary)
-    write_slides(job.out / folder, [_row(summary) for summary in summaries])
-    write_summary(job.out / folder / layout.SUMMARY, summaries)
-    timed = {result.summary.slide_id: _rounded(result.seconds) for result in results if result.seconds}
-    if timed:
-        made = machine(job.compute)
-        engine = f"{made['engine']}, {made['device']}"
-        done = [
-            result.summary.timed(result.seconds["all"], engine)
-            for result in results
-            if isinstance(result.summary, SlideSummary) and result.seconds
-        ]
-        write_timing(job.out / folder / layout.SLIDE_TIMES, done)
-        write_json(job.out / folder / layout.TIMING, {"parts_s": timed, "machine": made})
-
-
-def _row(summary: SlideSummary | SlideFailure) -> dict[str, Any]:
-    """Of slides.csv."""
-    if isinstance(summary, SlideFailure):
-        return {"slide_id": summary.slide_id, "error": summary.error}
-    found = summary.findings
-    return {
-        "slide_id": summary.slide_id,
-        "mpp": sum(found.mpp_xy) / 2,
-        "tissue_mm2": found.tissue_mm2,
-        "figures": summary.figures,
-        "error": "",
-    }
-
-
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def origin_of(cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
-    """Where a scan's slides come from, for detect.json."""
-    return {"cohort": None if cohort is None else str(cohort.folder.resolve()), "fold": fold, "part": part}

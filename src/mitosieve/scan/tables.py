@@ -1,4 +1,4 @@
-"""What a job of detection says of itself: detect.json and slides.csv, written and read again."""
+"""What a job of detection says of itself and its slides: detect.json, slides.csv and the other tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,19 @@ import pandas as pd
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.table import Row, read_table
+from mitosieve.count.summary import (
+    SlideFailure,
+    SlideSummary,
+    write_slide_summary,
+    write_summary,
+    write_timing,
+)
+from mitosieve.detection import Detections
+from mitosieve.export.table import write_detections
+from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json, write_atomic, write_json
+from mitosieve.scan.task import SlideResult
 
 SLIDE_COLUMNS = ("slide_id", "mpp", "tissue_mm2", "figures", "error")
 """Of slides.csv: um per level-0 px, and empty where the slide failed but for its name and the error."""
@@ -74,3 +85,68 @@ def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -
     seen = {row.values["slide_id"] for row in read_slides(folder) if not row.values["error"]}
     part = cohort if cases is None else cohort.of_cases(cases)
     return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
+
+
+def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, part: str = "") -> None:
+    """Write slides.csv, summary.csv, a JSON a slide, and the times.
+
+    Args:
+        out: folder of the job.
+        results: of its slides, in the order of the tables.
+        compute: machine, for the times.
+        part: folder in `out` of a part of the slides, whose tables go there; empty is the whole job.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    summaries = [result.summary for result in results]
+    for summary in summaries:
+        if isinstance(summary, SlideSummary):
+            write_slide_summary(out / layout.SLIDE_SUMMARIES / f"{summary.slide_id}.json", summary)
+    write_slides(out / part, [_row(summary) for summary in summaries])
+    write_summary(out / part / layout.SUMMARY, summaries)
+    timed = {result.summary.slide_id: _rounded(result.seconds) for result in results if result.seconds}
+    if timed:
+        made = machine(compute)
+        engine = f"{made['engine']}, {made['device']}"
+        done = [
+            result.summary.timed(result.seconds["all"], engine)
+            for result in results
+            if isinstance(result.summary, SlideSummary) and result.seconds
+        ]
+        write_timing(out / part / layout.SLIDE_TIMES, done)
+        write_json(out / part / layout.TIMING, {"parts_s": timed, "machine": made})
+
+
+def _row(summary: SlideSummary | SlideFailure) -> dict[str, Any]:
+    """Of slides.csv."""
+    if isinstance(summary, SlideFailure):
+        return {"slide_id": summary.slide_id, "error": summary.error}
+    found = summary.findings
+    return {
+        "slide_id": summary.slide_id,
+        "mpp": sum(found.mpp_xy) / 2,
+        "tissue_mm2": found.tissue_mm2,
+        "figures": summary.figures,
+        "error": "",
+    }
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}
+
+
+def write_all_detections(out: Path, results: Sequence[SlideResult], stage_names: tuple[str, ...]) -> Path:
+    """Write detections.csv of all slides that were done, in their order.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    found = (result.detections for result in results)
+    every = [Detections.empty(stage_names), *(item for item in found if item is not None)]
+    return write_detections(out / layout.DETECTIONS, Detections.concatenate(every))
+
+
+def origin_of(cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
+    """Where a scan's slides come from, for detect.json."""
+    return {"cohort": None if cohort is None else str(cohort.folder.resolve()), "fold": fold, "part": part}

@@ -21,8 +21,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute
-from mitosieve.network.rototranslation import RotoTranslationNet
-from mitosieve.network.swift import SwiftNet
+from mitosieve.network.registry import map_stride_px
 from mitosieve.patch.frames import Frame
 from mitosieve.patch.reader import cut_patches
 from mitosieve.run.clock import Clock
@@ -210,17 +209,17 @@ def _dense(
     where they vote: places that the core owns, at the frame's mpp, and their (N, 1) or (N, K) scores.
     """
     proposer, networks = detector.config.proposer, detector.networks[0]
-    network = networks[0]
-    assert isinstance(network, SwiftNet | RotoTranslationNet)
-    stride = network.stride_px
+    first = detector.config.stages[0]
+    stride = map_stride_px(first.network)
+    assert stride is not None  # the configuration was checked
     image = plane.pixels[None]
     maps = [compute.engine_of(item.eval(), image, dense=True).scores(image)[0] for item in networks]
-    if detector.config.stages[0].fusion == "mean" and len(maps) > 1:
+    if first.fusion == "mean" and len(maps) > 1:
         maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
     peak = np.any([proposer.peaks(score, mpp, stride) & (score >= _gate(detector, 0)) for score in maps], axis=0)
     rows, columns = np.nonzero(peak)
-    center = np.stack([columns, rows], axis=1) * stride + (network.input_px - 1) / 2 + np.array(plane.origin_px)
+    center = np.stack([columns, rows], axis=1) * stride + (first.patch_px - 1) / 2 + np.array(plane.origin_px)
     in_core = core.holds(center)
     places = rescale_points(center[in_core], mpp_from=mpp, mpp_to=frame_mpp)
     score = np.stack([item[rows, columns] for item in maps], axis=1)

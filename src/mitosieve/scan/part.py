@@ -1,0 +1,82 @@
+"""A slide's part of a job: the file of its detections, and while it is being done, those of its finished bands."""
+
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mitosieve.detection import Detections
+from mitosieve.export.table import read_detections, write_detections
+from mitosieve.run import layout
+from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.scan.task import SlideTask
+from mitosieve.sieve.cascade import Scored
+from mitosieve.slide.slide import Slide
+
+
+def part_of(task: SlideTask, slide: Slide) -> Path:
+    """The file of a slide's detections, named by all that they depend on beside the detector."""
+    source = task.source
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files_of(source.path)]
+    made_of = (states, slide.mpp_xy, "" if source.roi is None else source.roi.wkt)
+    digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
+    return task.out / layout.PARTS / f"{source.slide_id}.{digest}.csv"
+
+
+def _files_of(path: Path) -> list[Path]:
+    """All files of a slide: a DICOM folder's, and those in the folder beside a .mrxs."""
+    folder = path if path.is_dir() else path.with_suffix("")
+    inner = sorted(item for item in folder.iterdir() if item.is_file()) if folder.is_dir() else []
+    return inner if path.is_dir() else [path, *inner]
+
+
+def read_part(part: Path) -> tuple[Detections, dict[str, Any]] | None:
+    """What a part holds: detections and facts; None where the slide is not done.
+
+    Raises:
+        FormatError: its detections are broken.
+    """
+    facts = part.with_suffix(".json")
+    return (read_detections(part), json.loads(facts.read_text())) if part.exists() and facts.exists() else None
+
+
+def write_whole(part: Path, found: Detections) -> Detections:
+    """Write a slide's detections beside its bands, and read them again: as the file has them, to its digits."""
+    return read_detections(write_detections(_whole(part), found))
+
+
+def finish_part(part: Path, facts: dict[str, Any]) -> None:
+    """The slide is done: facts first, then the detections that `write_whole` wrote; its bands go."""
+    write_json(part.with_suffix(".json"), facts)
+    _whole(part).replace(part)
+    shutil.rmtree(part.with_suffix(""), ignore_errors=True)
+
+
+def write_band(part: Path, number: int, scored: Scored) -> None:
+    """Keep what came through on a band."""
+    buffer = io.BytesIO()
+    np.savez(buffer, center_px=scored.center_px, score=scored.score)
+    write_atomic(_band(part, number), buffer.getvalue())
+
+
+def read_bands(part: Path, bands: int) -> dict[int, Scored]:
+    """What is kept of the first `bands` bands, by number."""
+    kept = [number for number in range(bands) if _band(part, number).exists()]
+    return {number: _read_band(_band(part, number)) for number in kept}
+
+
+def _read_band(path: Path) -> Scored:
+    with np.load(path, allow_pickle=False) as content:
+        return Scored(center_px=content["center_px"], score=content["score"])
+
+
+def _band(part: Path, number: int) -> Path:
+    return part.with_suffix("") / f"band-{number:04d}.npz"
+
+
+def _whole(part: Path) -> Path:
+    return part.with_suffix("") / "whole.csv"

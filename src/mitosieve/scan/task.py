@@ -1,0 +1,83 @@
+"""One slide of a job: what is asked of it, and what became of it. Small and picklable."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast, get_args
+
+from mitosieve.count.hotspot import AREA_MM2, Shape
+from mitosieve.count.summary import SlideFailure, SlideSummary
+from mitosieve.detection import Detections
+from mitosieve.errors import InputError
+from mitosieve.network.compute import Compute
+from mitosieve.sieve.reader_process import SlideSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountConfig:
+    """How a slide is counted.
+
+    Attributes:
+        area_mm2: of the hotspot.
+        shape: of the hotspot.
+    """
+
+    area_mm2: float = AREA_MM2
+    shape: Shape = "square"
+
+    @classmethod
+    def of(cls, *, area_mm2: float, shape: str) -> "CountConfig":
+        """From a user's words.
+
+        Raises:
+            InputError: an unknown shape, or an area that is none.
+        """
+        if shape not in get_args(Shape):
+            raise InputError(f"unknown hotspot shape '{shape}'", remedy=f"choose {', '.join(get_args(Shape))}")
+        if not 0 < area_mm2 < float("inf"):
+            raise InputError(f"a hotspot cannot have {area_mm2} mm2", remedy="give an area above 0, as 2 or 2.37")
+        return cls(area_mm2=area_mm2, shape=cast("Shape", shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideTask:
+    """What one slide's files are made of. Small and picklable: it may travel to another machine.
+
+    Attributes:
+        source: the slide.
+        out: folder of the job.
+        formats: extra files, names of `export.FORMATS`.
+        detector: folder of the detector.
+        threshold: instead of the detector's own; None leaves it.
+        compute: machine.
+        counts: how it is counted.
+        workers: reader processes where the task runs alone.
+    """
+
+    source: SlideSource
+    out: Path
+    formats: tuple[str, ...]
+    detector: Path
+    threshold: float | None
+    compute: Compute
+    counts: CountConfig = field(default_factory=CountConfig)
+    workers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideResult:
+    """What became of a slide.
+
+    Attributes:
+        summary: its counts, or why it failed.
+        detections: as its file has them; None where it failed.
+        seconds: by part of the work, and "all"; empty where it had been done before.
+    """
+
+    summary: SlideSummary | SlideFailure
+    detections: Detections | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def failure(cls, slide_id: str, error: str) -> "SlideResult":
+        """Of a slide that could not be done."""
+        return cls(summary=SlideFailure(slide_id=slide_id, error=error.replace("\n", "; ")))
