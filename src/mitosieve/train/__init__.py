@@ -16,7 +16,7 @@ from mitosieve.train.proposals import ProposalRule, TruthConfig, propose
 from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
 from mitosieve.train.schedule import TrainConfig
 from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import ThresholdRule, choose_thresholds, operating_threshold
+from mitosieve.train.thresholds import ThresholdRule, hand_over, operating_threshold
 
 __all__ = [
     "EpochSampler",
@@ -42,7 +42,7 @@ __all__ = [
     "TruthConfig",
     "average_precision",
     "balancing_repeats",
-    "choose_thresholds",
+    "hand_over",
     "classification",
     "curve_rows",
     "fresh",

@@ -1,17 +1,20 @@
 """How a detector's thresholds are chosen: one rule in every recipe, applied once, on validation cases alone."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections
+from mitosieve.patch.frames import FrameStore
 from mitosieve.run import layout
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.score.sweep import Threshold
 from mitosieve.sieve.cascade import detect
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train.job import Job
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,6 +40,30 @@ def operating_threshold(found: Detections, cohort: Cohort, cases: tuple[str, ...
         SplitError: the cases have no figure.
     """
     return choose_threshold(found, cohort, cases=cases)
+
+
+def hand_over(
+    job: Job,
+    folder: str,
+    config: DetectorConfig,
+    networks: Sequence[Sequence[nn.Module]],
+    store: FrameStore,
+    rule: ThresholdRule,
+) -> Detector:
+    """Trained networks as a detector in the run: brought to the training's stain, thresholds by the rule.
+
+    Args:
+        job: of the run.
+        folder: of the detector in the run.
+        config: proposer and stages; thresholds and stain target that it has are replaced.
+        networks: of each stage.
+        store: frames that the networks learned from.
+        rule: of the recipe.
+    """
+    target = store.load_target()
+    stained = config.model_copy(update={"stain_target": None if target is None else target.to_json()})
+    detector = Detector(config=stained, networks=tuple(map(tuple, networks)))
+    return choose_thresholds(job, folder, detector, rule)
 
 
 def choose_thresholds(job: Job, folder: str, detector: Detector, rule: ThresholdRule) -> Detector:

@@ -6,14 +6,14 @@ their table 4.
 """
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from mitosieve.method.cascade.mining import MiningConfig, mine_false_positives
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, mine_false_positives
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
@@ -32,10 +32,10 @@ from mitosieve.train import (
     Pools,
     ThresholdRule,
     TrainConfig,
-    choose_thresholds,
     classification,
     curve_rows,
     fresh,
+    hand_over,
     learn,
     places_of_fold,
     render_frames,
@@ -44,9 +44,6 @@ from mitosieve.train import (
 _PAPER_REFINED = TrainConfig(
     epochs=15, rates=((0, 0.1), (2.5 / 15, 0.01), (6 / 15, 1e-3), (9.5 / 15, 1e-4), (13 / 15, 3e-5))
 )
-
-
-Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class CascadeConfig(BaseModel):
@@ -149,16 +146,15 @@ def gather_patches(recipe: ChsNetRecipe, job: Job, store: FrameStore) -> Pools:
 
 def train_screening(recipe: ChsNetRecipe, job: Job, pools: Pools) -> nn.Module:
     """Section 3.1.1: keep nearly all figures, screen out what is easy."""
-    every_row = np.ones(len(pools.train.places), dtype=bool)
-    return learn_screening(recipe, job, pools, layout.SCREENING, every_row)
+    return learn_screening(recipe, job, pools, layout.SCREENING)
 
 
-def learn_screening(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, seen: NDArray[np.bool_]) -> nn.Module:
-    """A screening network that learns from the rows `seen` (N,) of the training pool alone."""
-    figures, background = pools.train.figures, pools.train.background
-    kinds = {"figures": figures[seen[figures]], "background": background[seen[background]]}
-    ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
-    return learn(_lesson(recipe, job, pools, name, kinds, ratio), job)
+def learn_screening(
+    recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, seen: NDArray[np.bool_] | None = None
+) -> nn.Module:
+    """A screening network that learns from the rows `seen` (N,) of the training pool alone; None is all."""
+    mixture = Mixture.screening(pools.train, recipe.screening_ratio, seen)
+    return learn(_lesson(recipe, job, pools, name, mixture), job)
 
 
 def mine(recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module) -> NDArray[np.intp]:
@@ -171,32 +167,23 @@ def train_refined(
     recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module, mined: NDArray[np.intp]
 ) -> nn.Module:
     """Section 3.1.2 with the sampling of 3.2: figures, background and false positives as 1 : 1 : 3."""
-    kinds = {"figures": pools.train.figures, "background": pools.train.background}
-    ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
+    mixture = Mixture.screening(pools.train, recipe.screening_ratio)
     if recipe.mining.enabled:
-        kinds["false positives"] = mined
-        ratio = dict(zip(kinds, recipe.refined_ratio, strict=True))
-    lesson = _lesson(recipe, job, pools, layout.REFINED, kinds, ratio)
+        mixture = Mixture.refined(pools.train, recipe.refined_ratio, mined)
+    lesson = _lesson(recipe, job, pools, layout.REFINED, mixture)
     if recipe.refined_start == "screening":
         lesson.network.load_state_dict(screening.state_dict())
     return learn(lesson, job)
 
 
-def _lesson(
-    recipe: ChsNetRecipe,
-    job: Job,
-    pools: Pools,
-    name: str,
-    kinds: dict[str, NDArray[np.intp]],
-    ratio: dict[str, float],
-) -> Lesson[ChsNet]:
+def _lesson(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, mixture: Mixture) -> Lesson[ChsNet]:
     """One network of the cascade; both are alike but for what they are fed."""
     return classification(
         name,
         fresh(lambda: ChsNet(recipe.network), recipe.seed, name),
         pools,
-        kinds,
-        ratio=ratio,
+        mixture.kinds,
+        ratio=mixture.ratio,
         schedule=recipe.refined if name == layout.REFINED else recipe.screening,
         loss=recipe.loss,
         augment=recipe.augment,
@@ -217,7 +204,6 @@ def assemble(
     names = tuple(trained)
     chosen[layout.DETECTOR] = names if recipe.cascade.enabled else names[-1:]  # last: where it is, the run is done
     made: dict[str, Detector] = {}
-    target = store.load_target()
     for folder, stages in chosen.items():
         config = DetectorConfig(
             made_by="mitosieve recipe chsnet",
@@ -226,10 +212,9 @@ def assemble(
             stages=tuple(Stage(name=name, network=recipe.network, patch_px=recipe.windows.patch_px) for name in stages),
             merge_um=recipe.cascade.merge_um,
             keep_above=recipe.cascade.keep_above,
-            stain_target=None if target is None else target.to_json(),
         )
-        detector = Detector(config=config, networks=tuple((trained[name],) for name in stages))
-        made[folder] = choose_thresholds(job, folder, detector, _rule_of(recipe, stages))
+        networks = [(trained[name],) for name in stages]
+        made[folder] = hand_over(job, folder, config, networks, store, _rule_of(recipe, stages))
     return made[layout.DETECTOR]
 
 

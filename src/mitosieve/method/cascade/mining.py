@@ -1,7 +1,8 @@
 """Offline hard example mining: background that a first network takes for figures (Ma et al. 2018, section 3.2)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,35 @@ class MiningConfig(BaseModel):
     """Whether windows are scored by the network that has trained on them (the paper), or by one that has not."""
     folds: int = Field(default=3, ge=2, le=20)
     """Inner folds for out-of-fold scores: by case, or by slide where there are fewer cases than folds."""
+
+
+Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """What the batches of one network of a cascade are made of.
+
+    Attributes:
+        kinds: rows of the training pool by kind.
+        ratio: share of each kind.
+    """
+
+    kinds: dict[str, NDArray[np.intp]]
+    ratio: dict[str, float]
+
+    @classmethod
+    def screening(cls, pool: PatchPool, ratio: tuple[float, float], seen: NDArray[np.bool_] | None = None) -> "Mixture":
+        """Figures and background of the rows `seen` (N,); None is all (section 4.2.2)."""
+        rows = {"figures": pool.figures, "background": pool.background}
+        kinds = rows if seen is None else {name: kind[seen[kind]] for name, kind in rows.items()}
+        return cls(kinds=kinds, ratio=dict(zip(kinds, ratio, strict=True)))
+
+    @classmethod
+    def refined(cls, pool: PatchPool, ratio: tuple[float, float, float], mined: NDArray[np.intp]) -> "Mixture":
+        """Figures, background and the false positives that mining found (section 3.2)."""
+        kinds = {"figures": pool.figures, "background": pool.background, "false positives": mined}
+        return cls(kinds=kinds, ratio=dict(zip(kinds, ratio, strict=True)))
 
 
 Apart = Callable[[str, NDArray[np.bool_]], nn.Module]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from mitosieve.method.cascade.mining import MiningConfig, mine_false_positives
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, mine_false_positives
 from mitosieve.network.loss import LossConfig
 from mitosieve.network.registry import NetworkConfig, build_network
 from mitosieve.network.swift import SwiftConfig
@@ -33,16 +33,14 @@ from mitosieve.train import (
     ThresholdRule,
     TrainConfig,
     TruthConfig,
-    choose_thresholds,
     classification,
     curve_rows,
     fresh,
+    hand_over,
     learn,
     places_of_fold,
     render_frames,
 )
-
-Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class StageRecipe(BaseModel):
@@ -148,18 +146,15 @@ def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore
 
 def train_screening(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools]) -> nn.Module:
     """The first network: sees every proposal, small and coarse; keeps nearly all figures."""
-    every_row = np.ones(len(pools[layout.SCREENING].train.places), dtype=bool)
-    return learn_screening(recipe, job, pools, layout.SCREENING, every_row)
+    return learn_screening(recipe, job, pools, layout.SCREENING)
 
 
 def learn_screening(
-    recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], name: str, seen: NDArray[np.bool_]
+    recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], name: str, seen: NDArray[np.bool_] | None = None
 ) -> nn.Module:
-    """A screening network that learns from the rows `seen` (N,) of the training pool alone."""
-    pool = pools[layout.SCREENING].train
-    kinds = {"figures": pool.figures[seen[pool.figures]], "background": pool.background[seen[pool.background]]}
-    ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
-    return _learn(recipe, job, name, pools[layout.SCREENING], kinds, ratio)
+    """A screening network that learns from the rows `seen` (N,) of the training pool alone; None is all."""
+    mixture = Mixture.screening(pools[layout.SCREENING].train, recipe.screening_ratio, seen)
+    return _learn(recipe, job, name, pools[layout.SCREENING], mixture)
 
 
 def mine(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], screening: nn.Module) -> NDArray[np.intp]:
@@ -172,29 +167,20 @@ def mine(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], screening: nn.M
 def train_refined(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], mined: NDArray[np.intp]) -> nn.Module:
     """The second network: sees what the first lets through; figures, background and false positives as 1 : 1 : 3."""
     pool = pools[layout.REFINED].train
-    kinds = {"figures": pool.figures, "background": pool.background}
-    ratio = dict(zip(kinds, recipe.screening_ratio, strict=True))
+    mixture = Mixture.screening(pool, recipe.screening_ratio)
     if recipe.mining.enabled:
-        kinds["false positives"] = mined
-        ratio = dict(zip(kinds, recipe.refined_ratio, strict=True))
-    return _learn(recipe, job, layout.REFINED, pools[layout.REFINED], kinds, ratio)
+        mixture = Mixture.refined(pool, recipe.refined_ratio, mined)
+    return _learn(recipe, job, layout.REFINED, pools[layout.REFINED], mixture)
 
 
-def _learn(
-    recipe: SwiftRecipe,
-    job: Job,
-    name: str,
-    pools: Pools,
-    kinds: dict[str, NDArray[np.intp]],
-    ratio: dict[str, float],
-) -> nn.Module:
+def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixture) -> nn.Module:
     part = recipe.refined if name == layout.REFINED else recipe.screening
     lesson = classification(
         name,
         fresh(lambda: build_network(part.network), recipe.seed, name),
         pools,
-        kinds,
-        ratio=ratio,
+        mixture.kinds,
+        ratio=mixture.ratio,
         schedule=part.train,
         loss=recipe.loss,
         augment=part.augment,
@@ -206,7 +192,6 @@ def _learn(
 
 def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module) -> Detector:
     """Proposer and both networks as one detector, thresholds by the recipe's rule."""
-    target = store.load_target()
     stages = tuple(
         Stage(name=name, network=part.network, turns=part.turns, turn_above=part.turn_above, **part.view.model_dump())
         for name, part in recipe.parts.items()
@@ -218,7 +203,5 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
         stages=stages,
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
-        stain_target=None if target is None else target.to_json(),
     )
-    detector = Detector(config=config, networks=((screening,), (refined,)))
-    return choose_thresholds(job, layout.DETECTOR, detector, recipe.thresholds)
+    return hand_over(job, layout.DETECTOR, config, [(screening,), (refined,)], store, recipe.thresholds)

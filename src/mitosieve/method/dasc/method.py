@@ -30,8 +30,8 @@ from mitosieve.train import (
     PatchPool,
     Places,
     Pools,
-    choose_thresholds,
     curve_rows,
+    hand_over,
     places_of_fold,
     render_frames,
 )
@@ -210,7 +210,6 @@ def run_control(course: Course, candidates: Pools, store: FrameStore, control: C
 
 def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, network: ContrastNet) -> Detector:
     """Candidates, the network, and the peak of its activation map as one detector; threshold by the recipe's rule."""
-    target = store.load_target()
     stage = Stage(
         name="classifier",
         network=network.config,
@@ -226,7 +225,5 @@ def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, netwo
         stages=(stage,),
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
-        stain_target=None if target is None else target.to_json(),
     )
-    detector = Detector(config=config, networks=((network.detached(),),))
-    return choose_thresholds(job, folder, detector, recipe.thresholds)
+    return hand_over(job, folder, config, [(network.detached(),)], store, recipe.thresholds)

@@ -19,7 +19,7 @@ from mitosieve.method.finegrained.trial import rows_of, run_trial
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.train import NO_PART, Job, PoolScores, choose_thresholds
+from mitosieve.train import NO_PART, Job, PoolScores, hand_over
 
 
 def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
@@ -187,7 +187,6 @@ def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round
 def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[TrialTask], *, fused: bool) -> Detector:
     """Networks as one stage behind the proposer, thresholds by the recipe's rule."""
     network, ensemble = tasks[0].network, recipe.ensemble
-    target = frame_store(recipe, job).load_target()
     stage = Stage(
         name=NETWORK,
         network=network,
@@ -203,10 +202,9 @@ def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[Trial
         stages=(stage,),
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
-        stain_target=None if target is None else target.to_json(),
     )
-    detector = Detector(config=config, networks=(tuple(task.load() for task in tasks),))
-    return choose_thresholds(job, folder, detector, recipe.thresholds)
+    networks = [[task.load() for task in tasks]]
+    return hand_over(job, folder, config, networks, frame_store(recipe, job), recipe.thresholds)
 
 
 def report(
