@@ -258,3 +258,13 @@ def test_a_chart_that_is_not_defined_is_left_out(tmp_path):
         row["area_mm2"] = None
     write_json(run / "test" / "metrics.json", content)
     assert "agreement per" not in Page(write_report(run)).text
+
+
+def test_a_cross_validation_of_before_is_refused(tmp_path):
+    """It had no run.json of its own: its folds say that they are of format 1, and no page leaves them out unsaid."""
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "run.json").write_text('{"format": 1, "provenance": {}}')
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="is a run of format 1"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()

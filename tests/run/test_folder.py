@@ -187,3 +187,31 @@ def test_one_process_at_a_time(tmp_path):
         RunFolder.create(tmp_path, {}, kind=Kind.TRAIN, resume=False)
         with RunFolder(tmp_path).lock():
             assert (tmp_path / "run.json").exists()
+
+
+def test_another_run_inside_is_not_swept(tmp_path):
+    """What a killed process was writing goes; what a run inside is writing, or has just begun to, stays."""
+    left = [tmp_path / ".a.part", tmp_path / "places" / ".b.part"]
+    held = [tmp_path / "A" / ".c.part", tmp_path / "A" / "test" / ".d.part", tmp_path / "B" / ".e.part"]
+    for path in (*left, *held, tmp_path / "A" / "run.json", tmp_path / "B" / ".lock"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    with RunFolder(tmp_path).lock():
+        assert not any(path.exists() for path in left)
+        assert all(path.exists() for path in held)
+
+
+def test_a_mark_that_cannot_be_read_is_named(tmp_path):
+    """A folder in the place of run.json, as a bad copy may leave it."""
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        kind_of(tmp_path)
+
+
+def test_runs_of_before_inside_are_named_rather_than_the_folder(tmp_path):
+    """A cross-validation of before had no run.json of its own: that its folds are of format 1 is what to say."""
+    (tmp_path / "A").mkdir()
+    (tmp_path / "detections.csv").write_text("")
+    write_json(tmp_path / "A" / "run.json", {"format": 1, "provenance": {}})
+    with pytest.raises(RunFolderError, match="is a run of format 1"):
+        RunFolder.create(tmp_path, {}, kind=Kind.CROSSVAL, resume=True, parts=("A",))

@@ -126,6 +126,9 @@ def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:
     has_scores = (run / layout.METRICS).exists()
     if kind is None and not has_scores:
         RunFolder(run).read_mark()  # says what is missing
+    if kind is None:
+        for inside in _runs_in(run):
+            RunFolder(inside).read_mark()  # folds of another version
     trainings: list[Path] = []
     scores: list[ScoreSource] = []
     scan: ScanSource | None = None

@@ -244,7 +244,7 @@ class RunFolder:
         """Refuse to start where something is already, but for runs called as in `parts`.
 
         Raises:
-            RunFolderError: the folder holds a run or other files, or is a file itself.
+            RunFolderError: the folder holds a run, runs of another version, or other files, or is a file itself.
         """
         if (self.path / layout.RUN).exists():
             raise RunFolderError(
@@ -256,6 +256,8 @@ class RunFolder:
         if self.path.exists() and any(
             item for item in self.path.iterdir() if item.name not in known and item.suffix != ".part"
         ):
+            for inside in sorted(self.path.glob(f"*/{layout.RUN}")):
+                RunFolder(inside.parent).read_mark()  # a cross-validation of another version: that is what to say
             raise RunFolderError(
                 "is not empty and not a run", where=self.path, remedy="choose an empty or new folder for --out"
             )
@@ -278,7 +280,7 @@ class RunFolder:
             version = content["format"]
             if version == RUN_FORMAT:
                 return RunMark(kind=Kind(content["kind"]), provenance=content["provenance"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
                 f"cannot be read ({error})", where=mark, remedy="make the run again in a new folder"
             ) from error
@@ -341,9 +343,19 @@ class RunFolder:
                 shared = bool(part) and name == layout.LOCK  # the whole is shared by its parts
                 held.enter_context(_locked(self.path / name, shared=shared, within_s=within_s))
             if not part:
-                for left in self.path.rglob(".*.part"):
-                    left.unlink(missing_ok=True)
+                self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing; not in runs inside, which another process may hold."""
+        for folder, inside, files in os.walk(self.path):
+            place = Path(folder)
+            if place != self.path and {layout.RUN, layout.LOCK} & set(files):
+                inside.clear()
+                continue
+            for name in files:
+                if name.startswith(".") and name.endswith(".part"):
+                    (place / name).unlink(missing_ok=True)
 
 
 def kind_of(path: Path) -> Kind | None:

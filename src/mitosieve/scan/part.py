@@ -12,7 +12,7 @@ import numpy as np
 from mitosieve.detection import Detections
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.run import layout
-from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.run.folder import storage_error, write_atomic, write_json
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.cascade import Scored
 from mitosieve.slide.slide import Slide
@@ -50,9 +50,16 @@ def write_whole(part: Path, found: Detections) -> Detections:
 
 
 def finish_part(part: Path, facts: dict[str, Any]) -> None:
-    """The slide is done: facts first, then the detections that `write_whole` wrote; its bands go."""
+    """The slide is done: facts first, then the detections that `write_whole` wrote; its bands go.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     write_json(part.with_suffix(".json"), facts)
-    _whole(part).replace(part)
+    try:
+        _whole(part).replace(part)
+    except OSError as error:
+        raise storage_error(error, part) from error
     shutil.rmtree(part.with_suffix(""), ignore_errors=True)
 
 
