@@ -16,7 +16,7 @@ from mitosieve.train.proposals import ProposalRule, TruthConfig, propose
 from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
 from mitosieve.train.schedule import TrainConfig
 from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import ThresholdRule, hand_over, operating_threshold
+from mitosieve.train.thresholds import OperatingRule, ThresholdRule, hand_over, operating_threshold
 
 __all__ = [
     "EpochSampler",
@@ -26,6 +26,7 @@ __all__ = [
     "NO_MARK",
     "NO_PART",
     "Network",
+    "OperatingRule",
     "Part",
     "PatchPool",
     "Places",

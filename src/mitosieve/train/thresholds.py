@@ -20,13 +20,18 @@ from mitosieve.train.job import Job
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class ThresholdRule(BaseModel):
-    """Where thresholds come from: numbers, or the validation cases."""
+class OperatingRule(BaseModel):
+    """Where the operating threshold comes from; all that a detector of one stage needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     operating: Share | Literal["validation"] = "validation"
     """Of the last stage; "validation" takes the one of best F1 on the validation cases, by the official rule."""
+
+
+class ThresholdRule(OperatingRule):
+    """Where the thresholds of a cascade come from: numbers, or the validation cases."""
+
     gate: Share | Literal["validation"] = "validation"
     """Of the first of several stages; "validation" takes, of `gates`, the one whose survivors reach the best F1."""
     gates: tuple[Share, ...] = Field(default=(0.05, 0.1, 0.2, 0.3, 0.5, 0.8), min_length=1)
@@ -48,7 +53,7 @@ def hand_over(
     config: DetectorConfig,
     networks: Sequence[Sequence[nn.Module]],
     store: FrameStore,
-    rule: ThresholdRule,
+    rule: OperatingRule,
 ) -> Detector:
     """Trained networks as a detector in the run: brought to the training's stain, thresholds by the rule.
 
@@ -66,7 +71,7 @@ def hand_over(
     return choose_thresholds(job, folder, detector, rule)
 
 
-def choose_thresholds(job: Job, folder: str, detector: Detector, rule: ThresholdRule) -> Detector:
+def choose_thresholds(job: Job, folder: str, detector: Detector, rule: OperatingRule) -> Detector:
     """Detect on the validation cases, set the thresholds that are to come from there, keep what was found, and save.
 
     Args:
@@ -77,15 +82,15 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Threshold
     """
     if job.file(f"{folder}/{layout.DETECTOR_CONFIG}").exists():
         return Detector.load(job.file(folder))
-    cascaded = len(detector.config.stages) > 1
+    gated = rule if isinstance(rule, ThresholdRule) and len(detector.config.stages) > 1 else None
     ready = detector
-    if cascaded:
-        ready = ready.with_gate(min(rule.gates) if rule.gate == "validation" else rule.gate)
+    if gated is not None:
+        ready = ready.with_gate(min(gated.gates) if gated.gate == "validation" else gated.gate)
     if rule.operating != "validation":
         ready = ready.with_threshold(rule.operating)
     found = _detected(job, ready)
-    if cascaded and rule.gate == "validation":
-        ready = ready.with_gate(_best_gate(job, found, rule))
+    if gated is not None and gated.gate == "validation":
+        ready = ready.with_gate(_best_gate(job, found, gated))
         found = _detected(job, ready)
     if rule.operating == "validation":
         chosen = operating_threshold(found, job.cohort, job.fold.validation)

@@ -43,7 +43,7 @@ def search_negatives(recipe: DascRecipe, job: Job, candidates: Pools) -> tuple[N
         schedule=config.train,
         loss=CROSS_ENTROPY,
         augment=config.augment,
-        compute=job.compute,
+        job=job,
         seed=recipe.seed,
     )
     network = learn(lesson, job)

@@ -16,7 +16,7 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import ComponentProposer, NucleiProposer
-from mitosieve.train import ThresholdRule, TrainConfig
+from mitosieve.train import OperatingRule, TrainConfig
 
 Part = Literal["search", "memory", "levels", "contrast"]
 """The stages NS, DMU, DLE and SDSCL by name, in their order."""
@@ -146,7 +146,7 @@ class DascRecipe(BaseModel):
     controls: tuple[Control, ...] = ()
     """Parts of the method that are taken out, one at a time, each for a detector of its own; "rule" puts the other
     noise rule in the place of `memory.verdict.rule`."""
-    thresholds: ThresholdRule = ThresholdRule()
+    thresholds: OperatingRule = OperatingRule()
     curve_background: int = Field(default=2000, ge=1)
     """Candidates of the validation cases that the curves are drawn from, beside all their marks."""
     locate_above: Share = 0.9

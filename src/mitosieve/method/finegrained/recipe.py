@@ -12,7 +12,7 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train import ThresholdRule, TrainConfig, TruthConfig
+from mitosieve.train import OperatingRule, TrainConfig, TruthConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -91,7 +91,7 @@ class FineGrainedRecipe(BaseModel):
     """Training of each network of the search and of the controls: the same number of steps for every regime."""
     controls: tuple[Control, ...] = ()
     ensemble: EnsembleConfig = EnsembleConfig()
-    thresholds: ThresholdRule = ThresholdRule()
+    thresholds: OperatingRule = OperatingRule()
     curve_background: int = Field(default=1500, ge=1)
     """Validation background that the curves along a training are drawn from, beside all figures."""
     merge_um: float = Field(default=7.5, ge=0, le=100)

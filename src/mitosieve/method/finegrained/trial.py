@@ -136,7 +136,7 @@ def _lesson(task: TrialTask, rows: Rows, train: PatchPool, validation: PatchPool
         schedule=task.schedule,
         loss=recipe.loss,
         augment=recipe.augment,
-        compute=task.job.compute,
+        job=task.job,
         seed=seed,
     )
 

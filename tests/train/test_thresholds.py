@@ -1,0 +1,110 @@
+"""How thresholds are chosen: on validation, by F1, of equal gates the one that loses least."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from build import a_cohort
+from mitosieve.cohort.split import Fold
+from mitosieve.detection import Detections
+from mitosieve.method.cascade.chsnet import ChsNetRecipe, _rule_of
+from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.compute import Compute
+from mitosieve.run.folder import RunFolder
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.train import thresholds
+from mitosieve.train.job import Job
+from mitosieve.train.thresholds import OperatingRule, ThresholdRule, choose_thresholds
+
+SHAPE = ChsNetConfig(width=0.03125)
+SCORES = [(0.9, 0.8), (0.9, 0.7), (0.25, 0.75), (0.06, 0.9)]
+"""(screening, refined) of what is found: two figures, then two false alarms that only a gate keeps out."""
+
+
+@pytest.fixture
+def job(tmp_path):
+    cohort = a_cohort(tmp_path / "cohort", cases=3)
+    fold = Fold(train=("c0",), validation=("c1",), test=("c2",))
+    return Job(cohort=cohort, fold=fold, run=RunFolder(tmp_path / "run"), compute=Compute.choose("cpu"))
+
+
+@pytest.fixture
+def detected(job, monkeypatch):
+    """What is found on the validation slide, whatever the networks; the thresholds of every call are noted."""
+    figures = job.cohort.annotations.of_slide("c1_s0").center_l0[:2]
+    center = np.concatenate([figures, [[390, 290], [5, 290]]])
+    asked = []
+
+    def detect(detector, cohort, *, cases, compute, progress):
+        assert cases == ("c1",)
+        stages = detector.config.stages
+        asked.append(tuple(stage.threshold for stage in stages))
+        score = np.array(SCORES)[:, -len(stages) :]
+        kept = score[:, 0] >= stages[0].threshold if len(stages) > 1 else np.ones(len(score), dtype=bool)
+        return Detections.of(
+            slide_id=["c1_s0"] * int(kept.sum()),
+            center_l0=center[kept],
+            score=score[kept, -1],
+            threshold=detector.config.threshold,
+            stage_names=detector.stage_names,
+            stage_score=score[kept],
+        )
+
+    monkeypatch.setattr(thresholds, "detect", detect)
+    return asked
+
+
+def a_detector(*names):
+    stages = tuple(Stage(name=name, network=SHAPE) for name in names)
+    return Detector(config=DetectorConfig(stages=stages), networks=tuple((ChsNet(SHAPE),) for _ in names))
+
+
+def chosen(job, rule, *names, folder="detector"):
+    made = choose_thresholds(job, folder, a_detector(*names), rule)
+    return tuple(stage.threshold for stage in made.config.stages)
+
+
+def test_both_from_validation(job, detected):
+    """The lowest gate looks at all; of the gates that keep both false alarms out the lowest is taken, and run."""
+    gate, operating = chosen(job, ThresholdRule(), "screening", "refined")
+    assert gate == 0.3  # 0.3 to 0.8 are equally good
+    assert 0 < operating <= 0.7
+    assert [thresholds[0] for thresholds in detected] == [0.05, 0.3]
+
+
+def test_numbers_are_taken_as_they_are(job, detected):
+    """And validation is still detected on, once, for the curves."""
+    assert chosen(job, ThresholdRule(gate=0.2, operating=0.6), "screening", "refined") == (0.2, 0.6)
+    assert detected == [(0.2, 0.6)]
+    kept = (job.run.path / "validation" / "detections.csv").read_text().splitlines()
+    assert len(kept) == 1 + 3
+
+
+def test_one_stage_has_no_gate(job, detected):
+    """A rule with a gate serves its operating threshold alone; a recipe of one stage cannot ask for a gate."""
+    assert chosen(job, ThresholdRule(gate=0.9, operating=0.85), "refined") == (0.85,)
+    assert chosen(job, OperatingRule(operating=0.5), "refined", folder="detector-other") == (0.5,)
+    assert detected == [(0.85,), (0.5,)]
+    with pytest.raises(ValidationError):
+        OperatingRule(gate=0.2)
+
+
+def test_a_detector_that_is_whole_is_not_chosen_for_again(job, detected):
+    """Repeated, it is loaded."""
+    first = chosen(job, ThresholdRule(operating=0.6, gate=0.2), "screening", "refined")
+    assert chosen(job, ThresholdRule(operating=0.7, gate=0.3), "screening", "refined") == first
+    assert len(detected) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "stages", "operating"),
+    [
+        (ThresholdRule(gate=0.2, operating=0.85), ("screening",), 0.2),
+        (ThresholdRule(gate=0.2, operating="validation"), ("screening",), "validation"),
+        (ThresholdRule(gate=0.2, operating=0.85), ("refined",), 0.85),
+        (ThresholdRule(gate=0.2, operating=0.85), ("screening", "refined"), 0.85),
+    ],
+)
+def test_the_screening_network_alone_operates_at_its_gate(rule, stages, operating):
+    """Unless validation is asked: a row of the paper's table 4 is then chosen as the others are."""
+    assert _rule_of(ChsNetRecipe(thresholds=rule), stages).operating == operating
