@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mitosieve.method.dasc.method import gather
+from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
 from mitosieve.train.feed import Feed
@@ -96,3 +97,22 @@ def test_views_are_drawn_anew_for_each_training_and_view(ready):
     assert one.row.tolist() == other.row.tolist()
     for first, second in ((one.image[..., :3], one.image[..., 3:]), (one.image, other.image)):
         assert (first != second).any(axis=(1, 2, 3)).all()
+
+
+def test_a_view_says_where_its_cell_lies(ready):
+    """Undistorted, the cell lies from the patch's middle where its mark lies from the place, in px of the patch."""
+    still = DistortionConfig(
+        shift_px=0, rotate="none", flip=False, scale=(1, 1), p_elastic=0, p_colour=0, p_light=0, p_hed=0,
+        p_sharpness=0, p_noise=0, p_jpeg=0,
+    )  # fmt: skip
+    feed = Feed(**{**vars(views_feed(ready)), "augments": (still, still)})
+    batch, places = feed.batch(1), feed.pool.places
+    middle = (ready[1].network.input_px - 1) / 2
+    expected = middle + places.offset_um[batch.row] / places.index.mpp
+    assert np.abs(places.offset_um[batch.row]).max() > 0.2
+    for view in range(2):
+        np.testing.assert_allclose(batch.place_px[:, view], expected, atol=1e-4)
+    marks = ready[0].cohort.annotations.center_l0[places.mark[batch.row]]
+    known = places.mark[batch.row] >= 0
+    moved = places.index.center_l0[batch.row] + (expected - middle)
+    np.testing.assert_allclose(moved[known], marks[known], atol=1e-6)

@@ -14,9 +14,11 @@ from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.compute import Compute
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.network.registry import save_weights
+from mitosieve.run.folder import RunFolder
 from mitosieve.run.seed import derive_generator
+from mitosieve.train.job import Job
 from mitosieve.train.lesson import Lesson
-from mitosieve.train.loop import train
+from mitosieve.train.loop import learn, train
 from mitosieve.train.objective import Batch, StepResult, Supervised
 from mitosieve.train.schedule import TrainConfig
 
@@ -157,6 +159,14 @@ def test_what_an_objective_remembers_survives_a_kill(tmp_path):
     np.testing.assert_array_equal(resumed.visits, seen.visits)
 
 
+def test_every_batch_is_learned_from_once(tmp_path):
+    """The rows that the objective sees are those of the batches of all steps, each once."""
+    feed, objective = BrightFeed(side=8), Remembering()
+    taught(tmp_path, replace(a_lesson(TwiceBright(), steps=9, feed=feed), objective=objective))
+    rows = np.concatenate([feed.batch(step).row for step in range(9)])
+    assert objective.visits.tolist() == np.bincount(rows, minlength=PATCHES).tolist()
+
+
 def test_same_seed_same_bytes(tmp_path):
     """Two trainings alike in everything leave the same bytes; another seed, other dropout, other weights."""
 
@@ -215,6 +225,15 @@ def test_the_loss_goes_down_on_a_trivial_problem(tmp_path):
     history = taught(tmp_path, a_lesson(Brightness(), steps=120, feed=feed, rates=((0, 0.1),)))
     assert history[-1]["loss"] < history[0]["loss"] / 2
     assert history[-1]["score_figures"] > 0.6 > 0.4 > history[-1]["score_others"]
+
+
+def test_what_goes_wrong_in_a_run_names_the_run(tmp_path):
+    """A loss that is not finite: the message has the run's folder, wherever the checkpoint lies."""
+    job = Job(cohort=None, fold=None, run=RunFolder(tmp_path / "run"), compute=CPU)
+    lesson = a_lesson(Brightness(), steps=8, feed=BrightFeed(side=8), rates=((0.0, 1e-3), (0.5, 1e38)))
+    with pytest.raises(TrainingError, match="not finite") as told:
+        learn(lesson, job)
+    assert told.value.where == str(tmp_path / "run")
 
 
 def test_history_averages_rows_of_twenty_steps(tmp_path):

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.errors import TrainingError
-from mitosieve.network.compute import Compute
 from mitosieve.network.loss import LossConfig
 from mitosieve.run.seed import derive_generator
 from mitosieve.train.curve import validation_curve
 from mitosieve.train.feed import Augment, Feed, unvaried_rows
+from mitosieve.train.job import Job
 from mitosieve.train.objective import Objective, Supervised
 from mitosieve.train.pool import Pools
 from mitosieve.train.sampler import RatioSampler
@@ -66,7 +66,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
     schedule: TrainConfig,
     loss: LossConfig,
     augment: Augment,
-    compute: Compute,
+    job: Job,
     seed: int,
     fixed_figures: bool = False,
 ) -> Lesson[Network]:
@@ -81,7 +81,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         schedule: an epoch shows each figure once.
         loss: per sample.
         augment: how patches are varied.
-        compute: machine, for the curves.
+        job: of the run.
         seed: of the run.
         fixed_figures: whether figures come in fixed variants that are in the index already.
 
@@ -91,7 +91,8 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
     if len(kinds["figures"]) == 0:
         raise TrainingError(
             f"'{name}' has no figure to learn from",
-            remedy='use fewer mining.folds, or mining.scores = "in-sample"',
+            where=job.run.path,
+            remedy="add training cases with figures",
         )
     sampler = RatioSampler(dict(kinds), dict(ratio), batch_size=schedule.batch_size, seed=seed)
     feed = Feed(
@@ -111,5 +112,5 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         schedule=schedule,
         objective=Supervised(loss),
         seed=seed,
-        validate=validation_curve(pools.validation, pools.curve_rows, loss, compute),
+        validate=validation_curve(pools.validation, pools.curve_rows, loss, job.compute),
     )

@@ -51,7 +51,10 @@ def learn(lesson: Lesson[Network], job: Job) -> Network:
         checkpoint.unlink(missing_ok=True)  # a kill may have spared it
         load_weights(network, weights)
         return network
-    history = train(lesson, checkpoint, job.compute, job.progress)
+    try:
+        history = train(lesson, checkpoint, job.compute, job.progress)
+    except TrainingError as error:
+        raise TrainingError(error.what, where=error.where or job.run.path, remedy=error.remedy) from error
     write_json(job.file(layout.history_of(lesson.name)), history)
     if lesson.keep is not None:
         lesson.keep()
@@ -98,7 +101,7 @@ def train(
             optimizer.param_groups[0]["lr"] = rate
             result = lesson.objective(wrapped, compute.to_tensor(batch.image), batch)
             _step(fabric, wrapped, fast, result.loss.mean(), schedule.clip_norm)
-            _check_finite(result.loss, lesson.name, checkpoint, step, rate)
+            _check_finite(result.loss, lesson.name, step, rate)
             state.move_average(schedule.ema_decay)
             state.log.add(result.loss.detach().cpu().numpy(), result.score.cpu().numpy(), batch.target, rate)
             lesson.objective.after(network, step + 1)
@@ -118,11 +121,10 @@ def _step(fabric: Any, network: nn.Module, optimizer: Any, loss: Tensor, clip_no
     optimizer.step()
 
 
-def _check_finite(loss: Tensor, name: str, checkpoint: Path, step: int, rate: float) -> None:
+def _check_finite(loss: Tensor, name: str, step: int, rate: float) -> None:
     if not bool(torch.isfinite(loss).all()):
         raise TrainingError(
             f"the loss of '{name}' is not finite at step {step} (learning rate {rate:g})",
-            where=checkpoint.parent,
             remedy="lower the learning rates (recipe chsnet starts at 1e-3), or set clip_norm",
         )
 

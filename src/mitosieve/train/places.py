@@ -189,7 +189,7 @@ def find_places(
             raise CohortError(
                 f"the cases {', '.join(cases)} have no {origin.value} to learn from",
                 where=cohort.folder,
-                remedy="move a case with labelled figures into this part of the fold",
+                remedy="move a case with labelled figures into this part of the fold, or hide fewer marks",
             )
     assert places is not None
     return places

@@ -187,7 +187,7 @@ def _lesson(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, mixture: Mi
         schedule=recipe.refined if name == layout.REFINED else recipe.screening,
         loss=recipe.loss,
         augment=recipe.augment,
-        compute=job.compute,
+        job=job,
         seed=recipe.seed,
         fixed_figures=recipe.variants == "paper",
     )

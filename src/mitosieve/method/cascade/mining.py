@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from mitosieve.errors import TrainingError
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.train import Job, PatchPool, PoolScores, inner_parts
@@ -74,6 +75,9 @@ def mine_false_positives(
         screening: trained on all of the pool.
         train_apart: trains a network without some rows; asked only for out-of-fold scores.
         seed: of the run.
+
+    Raises:
+        TrainingError: without one of the inner parts there is no figure.
     """
     path, scores_path = job.file(layout.MINING), job.file(layout.MINING_SCORES)
     if path.exists() and scores_path.exists():
@@ -96,6 +100,12 @@ def _scorers(
     if config.scores == "in-sample" or not config.enabled:
         return [(np.arange(len(pool.index)), screening)]
     part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
+    if any((part[pool.figures] == number).all() for number in range(config.folds)):
+        raise TrainingError(
+            f"of {config.folds} inner parts one holds all figures: without it there is none to learn from",
+            where=job.run.path,
+            remedy='use fewer mining.folds, or mining.scores = "in-sample"',
+        )
     return [
         (np.flatnonzero(part == number), train_apart(f"screening without part {number + 1}", part != number))
         for number in range(config.folds)

@@ -184,7 +184,7 @@ def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixt
         schedule=part.train,
         loss=recipe.loss,
         augment=part.augment,
-        compute=job.compute,
+        job=job,
         seed=recipe.seed,
     )
     return learn(lesson, job)
