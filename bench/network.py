@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mitosieve.network.chsnet import VIEW_PX, ChsNet, ChsNetConfig
+from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
 from mitosieve.network.swift import SwiftConfig, SwiftNet
@@ -71,7 +71,7 @@ def main() -> None:
     networks: dict[str, tuple[nn.Module, int, int]] = {
         "swift, stage one": (SwiftNet(SwiftConfig()), 32, 3),
         "swift, stage two": (SwiftNet(two), 64, 3),
-        f"CHS-NET, width {asked.width:g}": (ChsNet(ChsNetConfig(width=asked.width)), VIEW_PX, 6),
+        f"CHS-NET, width {asked.width:g}": (ChsNet(ChsNetConfig(width=asked.width)), 64, 6),
     }
     for turns in (1, 4, 8):
         widths = tuple(product // turns for product in PRODUCTS)

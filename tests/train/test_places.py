@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from build import a_cohort
-from mitosieve.annotation import Annotations
+from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.errors import CohortError, FormatError
@@ -20,8 +20,12 @@ from mitosieve.train.job import Job
 from mitosieve.train.places import Places, find_places, places_of_fold
 
 
+def a_rule(frames, windows, varied=frozenset()):
+    return WindowRule(store=frames, windows=windows, translate_px=16.0, varied=varied, seed=1)
+
+
 def found(cohort, frames, windows):
-    return find_places(cohort, cohort.cases, WindowRule(store=frames, windows=windows))
+    return find_places(cohort, cohort.cases, a_rule(frames, windows))
 
 
 def a_job(cohort, frames):
@@ -86,7 +90,7 @@ def test_unlabelled_slides_give_no_patch(store):
     first = cohort.slides[0].slide_id
     hidden = cohort.with_entries(lambda entry: replace(entry, labelled=entry.slide_id != first))
     job = a_job(hidden, frames)
-    places = places_of_fold(job, WindowRule(store=frames, windows=WindowConfig(stride_px=16)))
+    places = places_of_fold(job, a_rule(frames, WindowConfig(stride_px=16)))
     assert first not in set(places["train"].index.slide_id)
 
 
@@ -106,3 +110,19 @@ def test_one_row_for_figures_marked_twice_at_one_place(store):
     assert len(np.unique(places.index.patch_id)) == len(places)
     assert places.index.count()[Origin.FIGURE.value] == cohort.counts()["figures"]
     assert places.index.mpp == 0.25
+
+
+def test_only_figures_of_varied_slides_come_in_variants(store):
+    """42 places of each, the first the mark itself, none farther than the largest shift; others stand once."""
+    cohort, frames = store
+    first = cohort.slides[0].slide_id
+    places = find_places(cohort, cohort.cases, a_rule(frames, WindowConfig(), frozenset([first])))
+    rows = places.with_origin(Origin.FIGURE)
+    varied = rows[places.index.slide_id[rows] == first]
+    marks = cohort.annotations.of_slide(first).with_label(Label.MITOTIC_FIGURE).center_l0
+    assert len(varied) == 42 * len(marks)
+    assert len(rows) - len(varied) == cohort.counts()["figures"] - len(marks)
+    for number, mark in enumerate(marks):
+        center = places.index.center_l0[varied[42 * number : 42 * (number + 1)]]
+        assert center[0].tolist() == mark.tolist()
+        assert np.abs(center - mark).max() <= 16

@@ -210,6 +210,11 @@ class Cohort:
         """The case of each slide."""
         return {entry.slide_id: entry.case_id for entry in self.slides}
 
+    @property
+    def mpp_of(self) -> dict[str, float]:
+        """Um per level-0 px of each slide."""
+        return {entry.slide_id: entry.mpp for entry in self.slides}
+
     def entry(self, slide_id: str) -> SlideEntry:
         """The row of one slide.
 

@@ -239,7 +239,7 @@ def _names(cases: object) -> tuple[str, ...]:
 def _deal(cohort: Cohort, cases: list[str], folds: int, generator: np.random.Generator) -> list[list[str]]:
     """Cases to folds, greedily: each to the fold with fewest of its domain, then fewest figures, then fewest cases."""
     domain = {entry.case_id: entry.domain for entry in cohort.slides}
-    case_of = {entry.slide_id: entry.case_id for entry in cohort.slides}
+    case_of = cohort.case_of
     figures = dict.fromkeys(cases, 0)
     for slide_id in cohort.annotations.with_label(Label.MITOTIC_FIGURE).slide_id:
         if case_of[str(slide_id)] in figures:

@@ -20,9 +20,6 @@ SHAPES: tuple[Shape, ...] = ("square", "rectangle", "circle")
 AREA_MM2 = 2.0
 """The field's unit of area since counts are given per mm2. Source: the regions of the MIDOG sets have about 2 mm2."""
 
-TEN_FIELDS_MM2 = 2.37
-"""Ten high-power fields of 0.55 mm diameter (field number 22 at 40x): 10 pi (0.55 / 2)^2 = 2.376, said as 2.37."""
-
 _ASPECT = 4 / 3
 _NM_PER_MM = 1e6
 _CIRCLE_SIDES = 72

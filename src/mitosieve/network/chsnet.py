@@ -9,9 +9,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-VIEW_PX = 64
-"""Side of each of the two views (section 3.4.1)."""
-
 SLICED_BELOW = 16
 """With fewer channels a projection takes every second pixel first and convolves then, which is the same thing: torch
 2.13's own strided 1x1 ends the process in the backward pass there (CPU, float32, channels-last)."""

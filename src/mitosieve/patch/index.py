@@ -18,7 +18,6 @@ class Origin(StrEnum):
     NEAR = "near"
     """So near a figure that the patch shows it: neither figure nor background, and never learned from."""
     UNLABELLED = "unlabelled"
-    MINED = "mined"
 
 
 @dataclass(frozen=True, kw_only=True)

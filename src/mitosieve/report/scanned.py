@@ -75,7 +75,7 @@ class ScanSource:
     @property
     def engines(self) -> list[str]:
         used = dict.fromkeys(slide.engine for slide in self.done if slide.engine)
-        return list(used) or [str(self.request[key]) for key in ("engine",) if self.request.get(key)]
+        return list(used)
 
     def total(self, column: str) -> float | None:
         """Sum over the slides that were done; None where it is not known of one, or there is none."""

@@ -250,7 +250,7 @@ def _history(folder: Path, stages: tuple[str, ...]) -> dict[str, list[dict[str, 
 
 def _ensemble_history(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What the members of an ensemble, each trained in a folder of its own, have left."""
-    found = sorted(folder.glob(f"*/{layout.HISTORY}/network.json"))
+    found = sorted(folder.glob(f"*/{layout.history_of(layout.NETWORK)}"))
     return {path.parents[1].name: read_json(path, []) for path in found}
 
 

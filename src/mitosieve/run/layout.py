@@ -44,6 +44,9 @@ TEST = "test"
 SCREENING = "screening"
 REFINED = "refined"
 
+# and of the only network of a trial
+NETWORK = "network"
+
 # a detector
 DETECTOR_CONFIG = "detector.toml"
 CARD = "CARD.md"
@@ -61,6 +64,9 @@ VERDICTS = "verdicts.parquet"
 VERDICTS_SUMMARY = "verdicts.json"
 OUT_OF_FOLD = "out-of-fold.parquet"
 EMBEDDING = "embedding.npz"
+FIRST = "first"
+"""Networks that score a pool first."""
+TRIALS = "trials"
 CONTROLS = "controls"
 ENSEMBLE = "ensemble"
 """Members of an ensemble, a folder each."""

@@ -16,7 +16,7 @@ from mitosieve.train.proposals import ProposalRule, TruthConfig, propose
 from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
 from mitosieve.train.schedule import TrainConfig
 from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import OperatingRule, ThresholdRule, hand_over, operating_threshold
+from mitosieve.train.thresholds import OperatingRule, Share, ThresholdRule, hand_over, operating_threshold
 
 __all__ = [
     "EpochSampler",
@@ -37,6 +37,7 @@ __all__ = [
     "Room",
     "SCORED_AT_ONCE",
     "Sampler",
+    "Share",
     "Supervised",
     "ThresholdRule",
     "TrainConfig",

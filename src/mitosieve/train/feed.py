@@ -60,7 +60,7 @@ class Feed:
                 variation = variation.only(~self.unvaried[rows])
             images.append(self.pool.images(rows, variation))
             if self.places and not isinstance(variation, Variant):
-                offset_px = self.pool.offset_px[rows]
+                offset_px = self.pool.offset_px(rows)
                 centers.append(place_in_patch(offset_px, variation, patch_px=self.pool.view.patch_px))
         return Batch(
             image=images[0] if len(images) == 1 else np.concatenate(images, axis=3),

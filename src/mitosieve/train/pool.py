@@ -61,8 +61,7 @@ class PatchPool:
             cohort: gives the slides' mpp.
             rooms: where patches of a slide must stay; None, or a slide that is not named, lets them reach out.
         """
-        mpp_l0 = {entry.slide_id: entry.mpp for entry in cohort.slides}
-        reader = PatchReader(places.index, store, mpp_l0, patch_px=view.patch_px, rooms=rooms)
+        reader = PatchReader(places.index, store, cohort.mpp_of, patch_px=view.patch_px, rooms=rooms)
         return cls(places=places, reader=reader, view=view)
 
     @property
@@ -77,10 +76,9 @@ class PatchPool:
     def background(self) -> NDArray[np.intp]:
         return self.index.with_origin(Origin.BACKGROUND)
 
-    @property
-    def offset_px(self) -> NDArray[np.float64]:
-        """(N, 2) from each place to its mark, px of the patch's resolution."""
-        return px_from_um(1, self.index.mpp) * self.places.offset_um
+    def offset_px(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(B, 2) from the places of rows to their marks, px of the patch's resolution."""
+        return px_from_um(1, self.index.mpp) * self.places.offset_um[rows]
 
     def images(self, rows: NDArray[np.intp], variation: Variant | Distortion) -> NDArray[np.uint8]:
         """A network's input for rows, each under its own variation, uint8 (B, s, s, C)."""

@@ -33,9 +33,9 @@ class WindowRule:
 
     store: FrameStore
     windows: WindowConfig
-    translate_px: float = 16.0
-    varied: frozenset[str] = frozenset()
-    seed: int = 0
+    translate_px: float
+    varied: frozenset[str]
+    seed: int
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """Figures, then background, of one slide."""

@@ -16,15 +16,13 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import ComponentProposer, NucleiProposer
-from mitosieve.train import OperatingRule, TrainConfig
+from mitosieve.train import OperatingRule, Share, TrainConfig
 
 Part = Literal["search", "memory", "levels", "contrast"]
 """The stages NS, DMU, DLE and SDSCL by name, in their order."""
 
 Control = Literal["search", "memory", "levels", "contrast", "rule"]
 """A part that is taken out; or "rule": the other of the two noise rules."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SearchConfig(BaseModel):

@@ -14,11 +14,11 @@ from mitosieve.errors import TrainingError
 from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
 from mitosieve.method.finegrained.recipe import Control, FineGrainedRecipe
 from mitosieve.method.finegrained.regime import REGIMES_FORMAT, Regime, RegimeScore, Round, Trial, scored
-from mitosieve.method.finegrained.task import NETWORK, TrialTask, frame_store, parts_of, pool_of
+from mitosieve.method.finegrained.task import TrialTask, frame_store, parts_of, pool_of
 from mitosieve.method.finegrained.trial import rows_of, run_trial
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train import NO_PART, Job, PoolScores, hand_over
 
 
@@ -71,7 +71,9 @@ def score_out_of_fold(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, ro
     parts = recipe.first.parts
     tasks = [
         replace(
-            _task(recipe, job, f"first/round-{round_number}-part-{part + 1}", regime, round_number - 1, part + 1),
+            _task(
+                recipe, job, f"{layout.FIRST}/round-{round_number}-part-{part + 1}", regime, round_number - 1, part + 1
+            ),
             schedule=recipe.first.train,
             without=(part, parts),
         )
@@ -100,7 +102,7 @@ def search(recipe: FineGrainedRecipe, job: Job, notes: list[str]) -> list[Round]
     for number in range(1, recipe.search.rounds + 1):
         tried = _large_enough(recipe, job, regimes, number, notes)
         tasks = [
-            _task(recipe, job, f"trials/round-{number}/{regime.name}-seed-{seed}", regime, number, seed)
+            _task(recipe, job, f"{layout.TRIALS}/round-{number}/{regime.name}-seed-{seed}", regime, number, seed)
             for regime in tried
             for seed in range(1, recipe.search.seeds + 1)
         ]
@@ -155,7 +157,7 @@ def run_controls(
         regime = control.regime(chosen.regime)
         tasks = [
             replace(
-                _task(recipe, job, f"controls/{control.name}-seed-{seed}", regime, round_number, seed),
+                _task(recipe, job, f"{layout.CONTROLS}/{control.name}-seed-{seed}", regime, round_number, seed),
                 network=recipe.network if control.network is None else control.network,
             )
             for seed in seeds
@@ -163,7 +165,7 @@ def run_controls(
         made.append((control, job.each(run_trial, tasks, f"control {control.name}")))
         assemble(recipe, job, f"{layout.DETECTOR}-{control.name}", tasks, fused=False)
     name = chosen.regime.name
-    folder = f"trials/round-{round_number}/{name}-seed-"
+    folder = f"{layout.TRIALS}/round-{round_number}/{name}-seed-"
     tasks = [_task(recipe, job, f"{folder}{seed}", chosen.regime, round_number, seed) for seed in seeds]
     assemble(recipe, job, f"{layout.DETECTOR}-chosen", tasks, fused=False)
     return made
@@ -174,7 +176,7 @@ def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round
     members = recipe.ensemble.members
     tasks = [
         replace(
-            _task(recipe, job, f"ensemble/member-{number + 1}", regime, round_number, number + 1),
+            _task(recipe, job, f"{layout.ENSEMBLE}/member-{number + 1}", regime, round_number, number + 1),
             schedule=recipe.ensemble.train,
             without=(number, members) if members > 1 else None,
         )
@@ -186,13 +188,7 @@ def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round
 
 def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[TrialTask], *, fused: bool) -> Detector:
     """Networks as one stage behind the proposer, thresholds by the recipe's rule."""
-    network, ensemble = tasks[0].network, recipe.ensemble
-    stage = Stage(
-        name=NETWORK,
-        network=network,
-        views="one",
-        patch_px=network.input_px,
-    )
+    stage, ensemble = tasks[0].stage, recipe.ensemble
     if fused and ensemble.fusion == "votes":
         stage = stage.model_copy(update={"fusion": "votes", "votes": ensemble.votes, "votes_um": ensemble.votes_um})
     config = DetectorConfig(

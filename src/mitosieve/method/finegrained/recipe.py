@@ -12,9 +12,7 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train import OperatingRule, TrainConfig, TruthConfig
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from mitosieve.train import OperatingRule, Share, TrainConfig, TruthConfig
 
 
 class FirstConfig(BaseModel):

@@ -17,11 +17,11 @@ from mitosieve.network.rototranslation import RotoTranslationConfig
 from mitosieve.patch.augment.distortion import reach_px
 from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
-from mitosieve.patch.view import View
 from mitosieve.run import layout
+from mitosieve.sieve.detector import Stage
 from mitosieve.train import Job, Part, PatchPool, Places, Room, TrainConfig, inner_parts
 
-NETWORK = "network"
+NETWORK = layout.NETWORK
 """What the only stage is called, in files and in the detector."""
 
 CROP_SIDES = 3
@@ -56,6 +56,11 @@ class TrialTask:
     without: tuple[int, int] | None = None
 
     @property
+    def stage(self) -> Stage:
+        """The only stage of a detector of this network; its threshold is nobody's choice yet."""
+        return Stage(name=NETWORK, network=self.network, views="one", patch_px=self.network.input_px)
+
+    @property
     def place(self) -> Path:
         return self.job.file(self.folder)
 
@@ -79,7 +84,7 @@ class TrialTask:
 def pool_of(task: TrialTask, part: Part) -> PatchPool:
     """The places of a part of the fold from the run's files, as the trial's network sees them."""
     recipe, cohort = task.recipe, task.job.cohort
-    view = View(views="one", patch_px=task.network.input_px)
+    view = task.stage.view
     rooms = crop_rooms(cohort, recipe.frame.mpp, view.patch_px)
     return PatchPool.of_places(
         _load_places(task.job.file(layout.places_of(part))), frame_store(recipe, task.job), view, cohort, rooms

@@ -19,7 +19,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.cascade import Scored, merge
-from mitosieve.sieve.detector import DetectorConfig, Stage
+from mitosieve.sieve.detector import DetectorConfig
 from mitosieve.train import (
     Lesson,
     PatchPool,
@@ -100,7 +100,7 @@ def candidates_of(task: TrialTask, places: Places, rows: NDArray[np.intp]) -> Ca
     score = np.zeros(len(index))
     if task.scores is not None:
         score = PoolScores.load(task.job.file(task.scores), index.patch_id).score.astype(np.float64)
-    mpp = {entry.slide_id: entry.mpp for entry in task.job.cohort.slides}
+    mpp = task.job.cohort.mpp_of
     return Candidates(
         is_unlabelled=index.origin[rows] == Origin.UNLABELLED.value,
         score=score[rows],
@@ -163,10 +163,9 @@ def _by_source(task: TrialTask, rows: Rows, train: PatchPool) -> tuple[dict[str,
 def detections_of(task: TrialTask, places: Places, score: NDArray[np.floating]) -> Detections:
     """What a detector of this one network would find on proposals that it scored, without reading a slide again."""
     frame, names = task.recipe.frame, places.index.slide_id
-    mpp = {entry.slide_id: entry.mpp for entry in task.job.cohort.slides}
-    stage = Stage(name=NETWORK, network=task.network, views="one", patch_px=task.network.input_px)
+    mpp = task.job.cohort.mpp_of
     config = DetectorConfig(
-        frame=frame, stages=(stage,), merge_um=task.recipe.merge_um, keep_above=task.recipe.keep_above
+        frame=frame, stages=(task.stage,), merge_um=task.recipe.merge_um, keep_above=task.recipe.keep_above
     )
     parts = [Detections.empty((NETWORK,))]
     for name in np.unique(names):
