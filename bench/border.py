@@ -15,10 +15,16 @@ from mitosieve.annotation import Label
 from mitosieve.geometry import rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.patch.frames import Frame, look_at, render
-from mitosieve.patch.reader import margin_for
-from mitosieve.sieve.cascade import score_places
+from mitosieve.patch.reader import cut_patches, margin_for
+from mitosieve.sieve import cascade
 
 EDGES_PX = (4, 16, 32, 48)
+
+
+def score_at(stage, networks, frame, center, compute) -> float:  # noqa: ANN001
+    """What a stage says of one place of a frame, as a sieve would; of a vote its first network."""
+    images = stage.view.images(cut_patches(frame, center[None], patch_px=stage.patch_px))
+    return float(cascade._columns(stage, networks, images, compute)[0, 0])
 
 
 def main() -> None:
@@ -48,13 +54,13 @@ def main() -> None:
         }
         for kind, centers_l0 in places.items():
             for center in rescale_points(centers_l0, mpp_from=slide.mpp, mpp_to=mpp):
-                rows = [score_places(stage, networks, frame, center[None], compute)[0]]
+                rows = [score_at(stage, networks, frame, center, compute)]
                 for edge in EDGES_PX:
                     cut = round(center[0] - frame.origin_px[0]) - edge
                     pixels = frame.pixels.copy()
                     pixels[:, : max(0, cut)] = look.background
                     shown = Frame(pixels=pixels, origin_px=frame.origin_px)
-                    rows.append(score_places(stage, networks, shown, center[None], compute)[0])
+                    rows.append(score_at(stage, networks, shown, center, compute))
                 found[kind].append(np.array(rows))
     print(f"threshold {stage.threshold:.3f}; mean score (share at or above the threshold)")
     print("cells", "inside", *(f"edge at {edge} px" for edge in EDGES_PX), sep="\t")

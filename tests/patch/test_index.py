@@ -64,7 +64,7 @@ def test_rounding_errors_do_not_change_an_id(seed):
 
 
 def test_only_figures_are_labelled_figures():
-    """Label 1 is for the origin FIGURE alone; whatever is mined, imposter or unknown has 0."""
+    """Label 1 is for the origin FIGURE alone; imposters, background and what is unknown have 0."""
     for origin in Origin:
         assert an_index(origin=origin).label.tolist() == [int(origin is Origin.FIGURE)]
 
@@ -75,7 +75,7 @@ def test_rows_by_origin():
         [an_index("a", [(0, 0), (1, 1)]), an_index("b", [(2, 2)], origin=Origin.FIGURE), an_index("c", [(3, 3)])]
     )
     assert index.with_origin(Origin.BACKGROUND).tolist() == [0, 1, 3]
-    assert index.count() == {"figure": 1, "imposter": 0, "background": 3, "near": 0, "unlabelled": 0, "mined": 0}
+    assert index.count() == {"figure": 1, "imposter": 0, "background": 3, "near": 0, "unlabelled": 0}
     picked = index[np.array([3, 2])]
     assert (picked.slide_id.tolist(), picked.label.tolist()) == (["c", "b"], [0, 1])
     assert (picked.patch_id == index.patch_id[[3, 2]]).all()

@@ -13,11 +13,12 @@ from mitosieve.network.compute import Compute, predict
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of, score_images, score_places
+from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.slide.slide import open_slide
+from stage_scores import score_images, score_places
 
 CPU = Compute(device="cpu", precision="32-true")
 DOTS = (

@@ -21,13 +21,14 @@ from mitosieve.scan import one
 from mitosieve.scan.one import do_slide
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge, plan_of, score_images, score_places
+from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge, plan_of
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.sieve.workers import Readers, Sieving
 from mitosieve.slide.slide import open_slide
+from stage_scores import score_images, score_places
 
 CPU = Compute(device="cpu", precision="32-true")
 ONNX = Compute(device="cpu", precision="32-true", engine="onnxruntime")

@@ -23,7 +23,6 @@ from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import map_stride_px
 from mitosieve.patch.frames import Frame
-from mitosieve.patch.reader import cut_patches
 from mitosieve.run.clock import Clock
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.activation_peak import locate_reach_um, located
@@ -301,38 +300,6 @@ def _strength(score: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[n
     strength = np.empty(len(score))
     strength[np.lexsort((-own, -score))] = np.arange(len(score), 0, -1)
     return strength
-
-
-def score_places(
-    stage: Stage,
-    networks: tuple[nn.Module, ...],
-    frame: Frame,
-    centers: NDArray[np.float64],
-    compute: Compute,
-) -> NDArray[np.float64]:
-    """Score of one stage at places of a frame, (N,), by `score_images`."""
-    parts = [
-        stage.view.images(cut_patches(frame, centers[start : start + CHUNK], patch_px=stage.patch_px))
-        for start in range(0, len(centers), CHUNK)
-    ]
-    return np.concatenate([np.zeros(0), *(score_images(stage, networks, images, compute) for images in parts)])
-
-
-def score_images(
-    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
-) -> NDArray[np.float64]:
-    """Score of one stage for its input, (N,): the sigmoid of the mean logit of its networks and turns; of votes, what
-    so many of its networks reach at this very place.
-
-    Args:
-        stage: says how often the input is turned, and from which score on.
-        networks: of the stage.
-        images: uint8 (N, s, s, C), as `View.images` gives them.
-        compute: machine.
-    """
-    if stage.fusion == "votes":
-        return _agreed(_columns(stage, networks, images, compute), stage.votes)
-    return _mean_score(stage, networks, images, compute)
 
 
 def _columns(

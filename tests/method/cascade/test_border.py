@@ -9,7 +9,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.patch.frames import Frame, look_at, render
 from mitosieve.patch.reader import margin_for
 from mitosieve.phantom import PhantomConfig, make_phantom, read_truth
-from mitosieve.sieve.cascade import score_places
+from stage_scores import score_places
 from tiny import ONE_CORE, mitosieve
 
 EDGES_PX = (6, 14, 24)
