@@ -4,7 +4,7 @@
     python bench/same_bytes.py OUT --against FILE    the same, and print what differs from an earlier hashes.json
     python bench/same_bytes.py OUT --hash            only hash OUT, which an earlier call or `make demo` has made
 
-A phantom of six small cases, one thread, some three minutes. Times, versions and provenance are left out.
+A phantom of six small cases and an unlabelled one, one thread, some two minutes. Times and versions are left out.
 """
 
 import argparse

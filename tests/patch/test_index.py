@@ -12,7 +12,7 @@ GOLDEN = {
     ("TUPAC-01/04", 100.0, 250.5, 37.5, 0.25): -6219561234414537830,
     ("TUPAC-01/04", -3.25, 250.5, 0.0, 0.2273): -1786482594430092214,
 }
-"""Ids in ledgers of earlier runs: if these change, old ledgers no longer fit their patches."""
+"""Ids in scores of earlier runs: if these change, old scores no longer fit their places."""
 
 
 def an_index(slide_id="s", places=((1.0, 2.0),), *, origin=Origin.BACKGROUND, mpp=0.25, angle=None):

@@ -261,5 +261,5 @@ def _check_index(patch_id: NDArray[np.int64], ids: dict[str, NDArray[Any]], fold
 
 def _stranger(path: Path) -> FrameError:
     return FrameError(
-        f"a ledger from another patch index: its rows are not those of {layout.LABELS}", where=path, remedy=_REMEDY
+        f"is of another patch index: its rows are not those of {layout.LABELS}", where=path, remedy=_REMEDY
     )

@@ -1,4 +1,4 @@
-"""Losses per sample. Nobody averages here: the training loop does, after the ledger has booked each sample.
+"""Losses per sample. Nobody averages here: the training loop does, when the objective has seen each sample.
 
 `p` is the predicted probability of "mitotic figure" and p_t that of the true class: p for figures, 1 - p otherwise.
 """

@@ -63,7 +63,7 @@ def locate_peaks(
     looked at as it is: turns are for scores.
 
     Source: DASC's public code (sigmoid, resized to the patch, threshold 0.9). Differs: one peak a candidate, where the
-    public code pastes all maps into one as large as the slide and takes every area of that; here `sieve.merge` joins
+    public code pastes all maps into one as large as the slide and takes every area of that; here `cascade.merge` joins
     the peaks of candidates that saw the same figure.
 
     Args:

@@ -2,7 +2,7 @@
 
 Works through own-once tiles: every place belongs to exactly one tile, whose halo shows all it needs, so no figure is
 lost or doubled at a seam. What is to be read is asked for (`Find`, `Cut`) and answered by whoever drives: here the
-same process, in `pipeline` reader processes. Knows no recipe and no marks.
+same process, in `workers` reader processes. Knows no recipe and no marks.
 """
 
 from collections.abc import Generator, Iterable, Iterator

@@ -51,7 +51,7 @@ class Stage(View):
     """Distance within which networks agree: the official matching radius; of fusion "votes" alone."""
     locate: Literal["place", "activation"] = "place"
     """Where a detection lies: at the place that was looked at, or at the peak of the network's class-activation map of
-    that patch (`locate.locate_peaks`), for networks that have one: kind resnet. One stage of a detector at most."""
+    that patch (`activation_peak.locate_peaks`), for networks that have one: kind resnet. One stage at most."""
     locate_above: float = Field(default=0.9, ge=0, le=1)
     """Sigmoid of the map from which on an area belongs to a peak (DASC's public code); of locate "activation" alone."""
     locate_within_um: float = Field(default=5.0, gt=0, le=100)

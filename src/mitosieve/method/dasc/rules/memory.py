@@ -50,7 +50,7 @@ class MemoryConfig(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """One row a sample. The arrays are updated in place, as those of a `Ledger`.
+    """One row a sample. The arrays are updated in place: of the records, this one changes.
 
     "Counted" epochs are those from `config.warm_up` on (numbered from 0) in which the sample was visited.
 
