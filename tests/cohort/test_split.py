@@ -90,11 +90,34 @@ def test_domains_and_figures_are_spread_over_the_folds():
     assert max(sums) - min(sums) <= 20
 
 
-@pytest.mark.parametrize(("cases", "folds"), [(9, 2), (2, 3), (9, 0)])
-def test_too_few_folds_or_cases_are_refused(tmp_path, cases, folds):
+@given(cohort=cohorts(), folds=st.integers(3, 4), seed=st.integers(0, 99))
+def test_without_validation_only_the_training_grows(cohort, folds, seed):
+    """Each fold tests what it would test with validation, and trains on all the rest: 4/5 and 1/5 of five folds."""
+    with_it, without = (
+        Split.by_case(cohort, folds=folds, generator=np.random.default_rng(seed), validation=validation)
+        for validation in (True, False)
+    )
+    for name, fold in without.folds.items():
+        assert fold.test == with_it.folds[name].test
+        assert fold.validation == ()
+        assert set(fold.train) == set(cohort.cases) - set(fold.test)
+    assert without == with_it.without_validation()
+    without.check(cohort)
+
+
+def test_two_folds_do_without_validation(tmp_path):
+    """Halves: each tests what the other trains on."""
+    split = Split.by_case(a_cohort(tmp_path, cases=4), folds=2, generator=np.random.default_rng(0), validation=False)
+    a, b = split.folds.values()
+    assert (a.train, a.test) == (b.test, b.train)
+
+
+@pytest.mark.parametrize(("cases", "folds", "validation"), [(9, 2, True), (2, 3, True), (9, 0, True), (9, 1, False)])
+def test_too_few_folds_or_cases_are_refused(tmp_path, cases, folds, validation):
     """Train would be empty, or a fold would test nothing."""
+    cohort = a_cohort(tmp_path, cases=cases)
     with pytest.raises(SplitError, match="folds"):
-        Split.by_case(a_cohort(tmp_path, cases=cases), folds=folds, generator=np.random.default_rng(0))
+        Split.by_case(cohort, folds=folds, generator=np.random.default_rng(0), validation=validation)
 
 
 def test_a_saved_split_is_loaded_as_it_was_and_equal_splits_are_equal_bytes(tmp_path):
@@ -185,6 +208,22 @@ def test_a_split_that_does_not_fit_its_cohort_is_refused(tmp_path):
         check(cohort, train=["c0"], validation=["c1"], test=["c2"])
     with pytest.raises(SplitError, match="fold A has no test case"):
         check(cohort, train=["c0", "c3"], validation=["c1", "c2"], test=[])
+    with pytest.raises(SplitError, match="fold A has no train case"):
+        check(cohort, train=[], validation=["c1", "c2", "c0"], test=["c3"])
+
+
+def test_a_fold_may_have_no_validation_until_something_asks_for_it(tmp_path):
+    """It fits its cohort; who needs validation is told which folds have none, why and what to do."""
+    check(a_cohort(tmp_path, cases=4), train=["c0", "c1", "c3"], validation=[], test=["c2"])
+    split = Split(
+        folds={
+            "A": Fold(train=("c0",), validation=(), test=("c1",)),
+            "B": Fold(train=("c0",), validation=("c1",), test=("c2",)),
+        }
+    )
+    split.require_validation(["B"], why="it is asked", remedy="mend it")
+    with pytest.raises(SplitError, match=r"x.toml: no validation case in fold A, and it is asked\nremedy: mend it"):
+        split.require_validation(["A", "B"], why="it is asked", remedy="mend it", where="x.toml")
 
 
 def test_a_part_without_figures_is_refused(tmp_path):

@@ -51,5 +51,5 @@ def test_a_training_without_validation_or_without_rows_is_no_fault():
     """Losses alone are drawn; nothing is not drawn."""
     drawn = chart.training("screening", [{"step": 20, "loss": 0.5}, {"step": 40, "loss": None}])
     assert drawn is not None
-    assert "40 steps." in drawn.alt
+    assert drawn.alt == "Loss of the stage screening over 40 steps."
     assert chart.training("screening", []) is None

@@ -1,5 +1,7 @@
 """How thresholds are chosen: on validation, by F1, of equal gates the one that loses least."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -108,3 +110,20 @@ def test_a_detector_that_is_whole_is_not_chosen_for_again(job, detected):
 def test_the_screening_network_alone_operates_at_its_gate(rule, stages, operating):
     """Unless validation is asked: a row of the paper's table 4 is then chosen as the others are."""
     assert _rule_of(ChsNetRecipe(thresholds=rule), stages).operating == operating
+
+
+def test_without_validation_cases_the_numbers_are_set_and_nothing_is_detected(job, detected):
+    """The detector is whole, and no file says that something was found on validation."""
+    bare = replace(job, fold=replace(job.fold, validation=()))
+    assert chosen(bare, ThresholdRule(gate=0.2, operating=0.6), "screening", "refined") == (0.2, 0.6)
+    assert detected == []
+    assert not (job.run.path / "validation").exists()
+
+
+def test_a_rule_says_what_it_takes_from_validation():
+    """By key; numbers are none of it, and a rule of one threshold has no gate to tell of."""
+    assert ThresholdRule().chosen == ("gate", "operating")
+    assert ThresholdRule(gate=0.2).chosen == ("operating",)
+    assert ThresholdRule(gate=0.2, operating=0.5).chosen == ()
+    assert OperatingRule().chosen == ("operating",)
+    assert OperatingRule(operating=0.5).chosen == ()

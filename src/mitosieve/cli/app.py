@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mitosieve.errors import InputError
+from mitosieve.errors import InputError, SplitError
 
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
@@ -62,7 +62,12 @@ def cases_of(split: Path | None, fold: str | None, part: str, cohort: "Cohort") 
         return None
     if fold is None:
         raise InputError("--split needs --fold", remedy="name one of its folds")
-    return split_of(split, cohort).fold(fold).part(part)
+    cases = split_of(split, cohort).fold(fold).part(part)
+    if not cases:
+        raise SplitError(
+            f"fold {fold} has no {part} case", where=split, remedy="name another part: this split was made without"
+        )
+    return cases
 
 
 def split_of(path: Path, cohort: "Cohort") -> "Split":

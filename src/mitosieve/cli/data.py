@@ -107,9 +107,13 @@ def phantom(
 def split(
     cohort: CohortArg,
     out: Annotated[Path, typer.Option("--out", help="Split file to write.")],
-    folds: Annotated[int, typer.Option(help="Number of folds, at least 3.")] = 5,
+    folds: Annotated[int, typer.Option(help="Number of folds, at least 3; 2 without validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of ties between equal cases.", min=0)] = 1,
     table: Annotated[Path | None, typer.Option("--table", help="CSV with fold,case,part instead.")] = None,
+    no_validation: Annotated[
+        bool,
+        typer.Option("--no-validation", help="Train on what would be validation: for recipes with fixed thresholds."),
+    ] = False,
 ) -> None:
     """Divide a cohort into folds, by case."""
     import numpy as np
@@ -119,14 +123,24 @@ def split(
 
     whole = Cohort.load(cohort)
     if table is None:
-        made = Split.by_case(whole, folds=folds, generator=np.random.default_rng(seed))
+        generator = np.random.default_rng(seed)
+        made = Split.by_case(whole, folds=folds, generator=generator, validation=not no_validation)
     else:
         given = Split.from_table(table)
         made = given.with_unlabelled(whole)
         added = len(made.cases - given.cases)
         if added:
             warn(f"{added} unlabelled cases that {table} does not name are in the train part of every fold")
+        if no_validation:
+            made = made.without_validation()
     made.check(whole, where=table)
+    if not no_validation:
+        made.require_validation(
+            made.folds,
+            why="most recipes choose their thresholds on them",
+            remedy="give validation at least one case, or say --no-validation, for recipes with fixed thresholds",
+            where=table,
+        )
     made.save(out)
     print_table(
         [

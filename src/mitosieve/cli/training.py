@@ -34,6 +34,7 @@ from mitosieve.errors import InputError, SlideError
 from mitosieve.run import layout
 
 if TYPE_CHECKING:
+    from mitosieve.cohort.split import Split
     from mitosieve.run.progress import Progress
     from mitosieve.train.job import Mapper
 
@@ -69,7 +70,7 @@ def train(
     threads: ThreadsOpt = 0,
     settings: SetOpt = None,
 ) -> None:
-    """Train a recipe on one fold: thresholds from its validation cases, its test cases untouched."""
+    """Train a recipe on one fold: thresholds from its validation cases or the recipe, its test cases untouched."""
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.method.registry import METHODS
     from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
@@ -79,11 +80,22 @@ def train(
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, _mapper(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
+    _note_bare(what.split, [fold])
     for name in METHODS[science.method].tables:
         if (out / name).exists():
             _PRINT[name](json.loads((out / name).read_text()))
     warn(detector.describe())
     say(out)
+
+
+def _note_bare(split: "Split", folds: Sequence[str]) -> None:
+    """Say which of the trained folds were not looked at along their training."""
+    bare = [name for name in folds if not split.fold(name).validation]
+    if bare:
+        warn(
+            f"note: no validation case in {', '.join(bare)}: thresholds are the recipe's numbers, "
+            "and the curves are of the training alone"
+        )
 
 
 @contextlib.contextmanager
@@ -155,6 +167,7 @@ def crossval(
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     chosen = split_of(split, whole)
+    names = [name for name in folds.split(",") if name]
     compute = compute_of(device, precision, threads)
     try:
         with progress_bars() as show, _mapper(workers, None, threads, compute.device, out, show) as mapper:
@@ -163,7 +176,7 @@ def crossval(
                 whole,
                 chosen,
                 out,
-                folds=[name for name in folds.split(",") if name],
+                folds=names,
                 compute=compute,
                 resume=resume,
                 progress=show,
@@ -172,6 +185,7 @@ def crossval(
     except SlideError as error:
         warn(f"mitosieve: {error}")
         raise typer.Exit(SLIDES_FAILED) from error
+    _note_bare(chosen, names or list(chosen.folds))
     print_scores(result.to_json())
     say(out / layout.METRICS)
 

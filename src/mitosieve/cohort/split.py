@@ -4,6 +4,7 @@ Knows cases and nothing finer: a slide can never be on two sides.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Cases of one fold, each part sorted; parts are disjoint."""
+    """Cases of one fold, each part sorted; parts are disjoint. `validation` may be empty: then nothing is chosen."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -94,18 +95,23 @@ class Split:
         return split
 
     @classmethod
-    def by_case(cls, cohort: Cohort, *, folds: int, generator: np.random.Generator) -> "Split":
+    def by_case(cls, cohort: Cohort, *, folds: int, generator: np.random.Generator, validation: bool = True) -> "Split":
         """Folds in which every labelled case is tested once; the next fold's test cases are this fold's validation.
+
+        Without validation, as CHS-NET's five folds are (Ma et al. 2018, section 4.2.1), all that is not tested is
+        trained on; the test cases of a fold are the same either way.
 
         Cases are dealt largest first (by figures, ties by a random order) to the fold that has fewest cases of their
         domain, then fewest figures, so that folds are alike in both. Unlabelled cases are always in train.
 
         Raises:
-            SplitError: fewer labelled cases than folds, or fewer than three folds (train would be empty or leak).
+            SplitError: fewer labelled cases than folds, or fewer than three folds, two without validation (train would
+                be empty or leak).
         """
         labelled = sorted({entry.case_id for entry in cohort.slides if entry.labelled})
-        if folds < 3:
-            raise SplitError(f"{folds} folds leave nothing to train on", remedy="use at least 3 folds")
+        fewest = 3 if validation else 2
+        if folds < fewest:
+            raise SplitError(f"{folds} folds leave nothing to train on", remedy=f"use at least {fewest} folds")
         if len(labelled) < folds:
             raise SplitError(
                 f"{len(labelled)} labelled cases cannot be dealt to {folds} folds",
@@ -117,11 +123,9 @@ class Split:
         names = [chr(ord("A") + i) if folds <= 26 else f"{i:03d}" for i in range(folds)]
         made: dict[str, Fold] = {}
         for i, name in enumerate(names):
-            test, validation = groups[i], groups[(i + 1) % folds]
-            train = (set(labelled) - set(test) - set(validation)) | unlabelled
-            made[name] = Fold(
-                train=tuple(sorted(train)), validation=tuple(sorted(validation)), test=tuple(sorted(test))
-            )
+            test, held = groups[i], groups[(i + 1) % folds] if validation else []
+            train = (set(labelled) - set(test) - set(held)) | unlabelled
+            made[name] = Fold(train=tuple(sorted(train)), validation=tuple(sorted(held)), test=tuple(sorted(test)))
         return cls(folds=made)
 
     def with_unlabelled(self, cohort: Cohort) -> "Split":
@@ -132,6 +136,34 @@ class Split:
         labelled = {entry.case_id for entry in cohort.slides if entry.labelled}
         new = set(cohort.cases) - labelled - self.cases
         return Split(folds={name: replace(f, train=tuple(sorted({*f.train, *new}))) for name, f in self.folds.items()})
+
+    def without_validation(self) -> "Split":
+        """This split with each fold's validation cases in its train part."""
+        return Split(
+            folds={
+                name: replace(f, train=tuple(sorted((*f.train, *f.validation))), validation=())
+                for name, f in self.folds.items()
+            }
+        )
+
+    def require_validation(
+        self, names: Iterable[str], *, why: str, remedy: str, where: str | Path | None = None
+    ) -> None:
+        """Refuse folds that have no validation case.
+
+        Args:
+            names: of the folds that are to have one.
+            why: what asks for it, as the end of a sentence.
+            remedy: what can be done.
+            where: what is at fault.
+
+        Raises:
+            SplitError: naming the folds; or there is no such fold.
+        """
+        bare = [name for name in names if not self.fold(name).validation]
+        if bare:
+            word = "fold" if len(bare) == 1 else "folds"
+            raise SplitError(f"no validation case in {word} {some(bare)}, and {why}", where=where, remedy=remedy)
 
     @property
     def cases(self) -> frozenset[str]:
@@ -158,7 +190,9 @@ class Split:
 
     def check(self, cohort: Cohort, *, where: str | Path | None = None) -> None:
         """Refuse a split that does not fit the cohort: an unknown case, a labelled case that a fold misses,
-        an unlabelled case outside train, an empty part, or a part without a single figure.
+        an unlabelled case outside train, an empty train or test part, or a part without a single figure.
+
+        A fold without validation cases passes: whether that will do is its recipe's affair (`require_validation`).
 
         Raises:
             SplitError: naming fold, part and case.
@@ -186,8 +220,10 @@ class Split:
 
     def _check_part(self, cohort: Cohort, name: str, part: str, where: str | Path | None) -> None:
         cases = self.folds[name].part(part)
+        if not cases and part == "validation":
+            return
         if not cases:
-            raise SplitError(f"fold {name} has no {part} case", where=where, remedy="give each part at least one case")
+            raise SplitError(f"fold {name} has no {part} case", where=where, remedy=f"give {part} at least one case")
         part_of = cohort.of_cases(cases)
         labelled = {entry.slide_id: entry.case_id for entry in part_of.slides if entry.labelled}
         unlabelled = sorted(set(cases) - set(labelled.values()))

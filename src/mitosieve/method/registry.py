@@ -16,6 +16,7 @@ from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job
+from mitosieve.train.thresholds import OperatingRule
 
 Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
 """Any method's recipe."""
@@ -23,6 +24,17 @@ Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
 
 def _nothing(recipe: Any) -> dict[str, Any]:  # noqa: ANN401 - any method's recipe
     return {}
+
+
+def _thresholds(recipe: Any) -> str:  # noqa: ANN401 - any method's recipe
+    """Thresholds that are no numbers."""
+    rule: OperatingRule = recipe.thresholds
+    return " and ".join(f"thresholds.{key}" for key in rule.chosen)
+
+
+def _search(recipe: Any) -> str:  # noqa: ANN401 - any method's recipe
+    """All that a search does is choose by validation."""
+    return "the search for a regime"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +45,7 @@ class Method:
         recipe: class of its recipe; all numbers of a training.
         run: trains what a recipe says, in the job's run folder.
         provenance: what a resumed run must agree with beside the recipe's values; raises what can be refused early.
+        chosen: what of a recipe is chosen on validation cases, in words; empty where a fold may do without them.
         tables: files that it leaves for people beside the scores, in the order they are shown.
         renamed: keys that recipes of before had, and what they are called now.
     """
@@ -40,6 +53,7 @@ class Method:
     recipe: type[BaseModel]
     run: Callable[[Any, Job], Detector]
     provenance: Callable[[Any], dict[str, Any]] = _nothing
+    chosen: Callable[[Any], str] = _thresholds
     tables: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -64,6 +78,7 @@ METHODS: dict[str, Method] = {
     "finegrained": Method(
         recipe=FineGrainedRecipe,
         run=run_finegrained,
+        chosen=_search,
         tables=(layout.REGIMES,),
         renamed={"threshold": "thresholds.operating"},
     ),

@@ -9,7 +9,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import SlideError, SplitError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.network.compute import Compute
-from mitosieve.recipe.recipe import FoldRun, Recipe, parts_of, provenance_of, train_fold
+from mitosieve.recipe.recipe import FoldRun, Recipe, check_validation, parts_of, provenance_of, train_fold
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder
 from mitosieve.run.progress import Progress
@@ -33,8 +33,8 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
 ) -> Evaluation:
     """Run the folds one after another in `out/FOLD`, score each test part, then all of them pooled in `out`.
 
-    Each fold's detections keep the operating threshold that its own validation chose. Finished folds are not repeated
-    on resume. Folds that were trained one by one into `out/FOLD` are taken up by a resume, too.
+    Each fold's detections keep the operating threshold that its own validation chose, or the recipe's number. Finished
+    folds are not repeated on resume. Folds that were trained one by one into `out/FOLD` are taken up by a resume, too.
 
     Args:
         recipe: the science.
@@ -48,7 +48,8 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
         mapper: does the independent trainings of a fold side by side or elsewhere.
 
     Raises:
-        SplitError: a case is tested in two of the folds, so that pooling would count it twice.
+        SplitError: a case is tested in two of the folds, so that pooling would count it twice; or a fold has no
+            validation case and the recipe chooses something there.
         RunFolderError: `out` holds something else, another cross-validation, or is in use.
         SlideError: a test slide could not be read; named, after all folds were done and pooled.
     """
@@ -62,6 +63,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
             remedy="choose folds with different test cases",
         )
     split.check(cohort)
+    check_validation(recipe, split, names)
     provenance = {**provenance_of(recipe, cohort), "folds": {name: parts_of(split, name) for name in names}}
     whole = RunFolder.create(out, provenance, kind=layout.Kind.CROSSVAL, resume=resume, parts=names)
     found: list[Detections] = []

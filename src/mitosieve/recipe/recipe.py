@@ -177,6 +177,23 @@ def provenance_of(recipe: Recipe, cohort: Cohort) -> dict[str, Any]:
     }
 
 
+def check_validation(recipe: Recipe, split: Split, folds: Sequence[str]) -> None:
+    """Refuse, before anything is made, folds without validation cases for a recipe that chooses on them.
+
+    Raises:
+        SplitError: naming the folds and what is chosen; or there is no such fold.
+    """
+    chosen = METHODS[recipe.method].chosen(recipe)
+    if chosen:
+        split.require_validation(
+            folds,
+            why=f"the recipe chooses {chosen} on them",
+            where=f"recipe of method {recipe.method}",
+            remedy="take a split with validation cases"
+            + (", or give these thresholds as numbers" if chosen.startswith("thresholds") else ""),
+        )
+
+
 def parts_of(split: Split, fold: str) -> dict[str, list[str]]:
     """Cases of each part of a fold."""
     chosen = split.fold(fold)
@@ -201,11 +218,13 @@ def train_fold(
         mapper: does the independent trainings of a search side by side or elsewhere.
 
     Raises:
-        SplitError: the split does not fit the cohort, or there is no such fold.
+        SplitError: the split does not fit the cohort, there is no such fold, or it has no validation case and the
+            recipe chooses something there.
         RunFolderError: the folder holds another run, or is in use.
         SlideError: an image cannot be read.
     """
     what.split.check(what.cohort)
+    check_validation(what.recipe, what.split, [what.fold])
     fold = what.split.fold(what.fold)
     run = RunFolder.create(what.out, what.provenance(), kind=layout.Kind.TRAIN, resume=resume)
     with run.lock():

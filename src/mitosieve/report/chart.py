@@ -156,9 +156,13 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
 
 
 def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
-    """Loss and validation average precision of one stage, by step; None without rows."""
+    """Loss and validation average precision of one stage, by step; None without rows.
+
+    Without validation cases the loss of the training alone.
+    """
     if not history:
         return None
+    last = [row["validation_average_precision"] for row in history if "validation_average_precision" in row]
     with chart_style():
         figure = Figure(figsize=(6.4, 2.7))
         figure.subplots_adjust(left=0.085, right=0.985, bottom=0.17, top=0.97, wspace=0.28)
@@ -176,9 +180,10 @@ def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
             axes.set_ylim(bottom=0)
         precision.set_ylim(0, 1.02)
         loss.legend()
-        last = [row["validation_average_precision"] for row in history if "validation_average_precision" in row]
-        alt = f"Loss and validation average precision of the stage {stage} over {history[-1]['step']} steps" + (
-            f"; average precision ends at {last[-1]:.3f}." if last else "."
+        if not last:
+            precision.remove()
+        alt = f"Loss{' and validation average precision' if last else ''} of the stage {stage} over " + (
+            f"{history[-1]['step']} steps" + (f"; average precision ends at {last[-1]:.3f}." if last else ".")
         )
         return Chart(title=f"Training of {stage}", alt=alt, svg=to_svg(figure))
 

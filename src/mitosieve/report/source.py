@@ -61,6 +61,7 @@ class RunSource:
         search: which regimes of mining were tried; None where there was no search.
         seconds: part of the work -> wall time.
         validation: (detections kept for curves, those at the operating threshold) on the validation cases.
+        unvalidated: whether the fold had no validation case.
         scores: evaluated folders inside the run, "test" first.
     """
 
@@ -77,6 +78,7 @@ class RunSource:
     search: RegimeSearch | None
     seconds: dict[str, float]
     validation: tuple[int, int] | None
+    unvalidated: bool
     scores: tuple[ScoreSource, ...]
 
 
@@ -174,6 +176,7 @@ def read_run(folder: Path) -> RunSource:
         search=read_search(folder),
         seconds=read_json(folder / layout.TIMING, {}),
         validation=_validation(folder / layout.VALIDATION / layout.DETECTIONS),
+        unvalidated=provenance.get("fold", {}).get("validation") == [],
         scores=tuple(_scores_in(folder)),
     )
 

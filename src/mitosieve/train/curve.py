@@ -16,8 +16,13 @@ from mitosieve.train.pool import PatchPool
 
 def validation_curve(
     pool: PatchPool, rows: NDArray[np.intp], loss: LossConfig, compute: Compute
-) -> Callable[[nn.Module], dict[str, float]]:
-    """A function that judges a network on fixed validation patches: mean loss and average precision."""
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """A function that judges a network on fixed validation patches: mean loss and average precision.
+
+    None without rows: the fold has no validation case, and the curves are of the training alone.
+    """
+    if not len(rows):
+        return None
     target = pool.index.label[rows]
 
     def judge(network: nn.Module) -> dict[str, float]:

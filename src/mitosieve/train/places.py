@@ -198,6 +198,8 @@ def find_places(
 def places_of_fold(job: Job, rule: PlaceRule, *, unlabelled: bool = False) -> dict[Part, Places]:
     """The places of the fold's training and validation slides: found once, kept in the run, counted in patches.json.
 
+    Where the fold has no validation case, there is no place of it, and no file.
+
     Args:
         job: of the run.
         rule: of the method.
@@ -208,12 +210,14 @@ def places_of_fold(job: Job, rule: PlaceRule, *, unlabelled: bool = False) -> di
         FormatError: what an earlier try has kept is broken.
     """
     found: dict[Part, Places] = {}
-    for part in ("train", "validation"):
+    parts: tuple[Part, ...] = ("train", "validation") if job.fold.validation else ("train",)
+    for part in parts:
         path = job.file(layout.places_of(part))
         if not path.exists():
             more = unlabelled and part == "train"
             places = find_places(job.cohort, job.fold.part(part), rule, unlabelled=more, progress=job.progress)
             places.save(path)
         found[part] = Places.load(path)
+    found.setdefault("validation", found["train"][np.zeros(0, dtype=np.intp)])
     write_json(job.file(layout.PATCHES), {part: places.index.count() for part, places in found.items()})
     return found

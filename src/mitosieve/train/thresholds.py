@@ -1,4 +1,7 @@
-"""How a detector's thresholds are chosen: one rule in every recipe, applied once, on validation cases alone."""
+"""How a detector's thresholds are chosen: one rule in every recipe, applied once, on validation cases alone.
+
+Where the rule's thresholds are numbers, validation is only looked at, and a fold may have none.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -28,6 +31,11 @@ class OperatingRule(BaseModel):
     operating: Share | Literal["validation"] = "validation"
     """Of the last stage; "validation" takes the one of best F1 on the validation cases, by the official rule."""
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Which of the thresholds come from validation, by their keys."""
+        return ("operating",) if self.operating == "validation" else ()
+
 
 class ThresholdRule(OperatingRule):
     """Where the thresholds of a cascade come from: numbers, or the validation cases."""
@@ -36,6 +44,11 @@ class ThresholdRule(OperatingRule):
     """Of the first of several stages; "validation" takes, of `gates`, the one whose survivors reach the best F1."""
     gates: tuple[Share, ...] = Field(default=(0.05, 0.1, 0.2, 0.3, 0.5, 0.8), min_length=1)
     """Gates that are tried."""
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Which of the thresholds come from validation, by their keys."""
+        return (*(("gate",) if self.gate == "validation" else ()), *super().chosen)
 
 
 def operating_threshold(found: Detections, cohort: Cohort, cases: tuple[str, ...]) -> Threshold:
@@ -74,6 +87,8 @@ def hand_over(
 def choose_thresholds(job: Job, folder: str, detector: Detector, rule: OperatingRule) -> Detector:
     """Detect on the validation cases, set the thresholds that are to come from there, keep what was found, and save.
 
+    Where the fold has no validation case, the rule's numbers are set and nothing is detected.
+
     Args:
         job: of the run.
         folder: of the detector in the run; made whole already, it is only loaded.
@@ -88,6 +103,8 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
         ready = ready.with_gate(min(gated.gates) if gated.gate == "validation" else gated.gate)
     if rule.operating != "validation":
         ready = ready.with_threshold(rule.operating)
+    if not job.fold.validation:
+        return Detector.load(ready.save(job.file(folder)))
     found = _detected(job, ready)
     if gated is not None and gated.gate == "validation":
         ready = ready.with_gate(_best_gate(job, found, gated))
