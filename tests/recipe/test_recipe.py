@@ -4,6 +4,7 @@ import pytest
 
 from mitosieve.errors import RecipeError
 from mitosieve.recipe.recipe import load_recipe, recipe_names, recipe_to_toml
+from mitosieve.sieve.propose.grid import GridProposer
 
 PAPER = {  # the paper's own numbers, sections 3 and 4
     "frame.mpp": 0.25,
@@ -46,6 +47,7 @@ PAPER = {  # the paper's own numbers, sections 3 and 4
     "thresholds.gate": 0.8,
     "thresholds.operating": 0.85,
     "cascade.proposer.stride_px": 64,
+    "cascade.proposer.window_px": 128,
 }
 
 
@@ -97,6 +99,13 @@ def test_what_a_run_writes_is_the_same_recipe(tmp_path, name):
     file.write_text(recipe_to_toml(recipe))
     assert load_recipe(str(file)) == recipe
     assert recipe_to_toml(load_recipe(str(file))) == file.read_text()
+
+
+def test_whole_windows_are_of_the_patches_side():
+    """A grid of other windows than the networks see is refused with both keys; 0 covers the slide as before."""
+    with pytest.raises(RecipeError, match=r"cascade.proposer.window_px must be windows.patch_px"):
+        load_recipe("chsnet-paper", ["windows.patch_px=96"])
+    assert load_recipe("chsnet-paper", ["cascade.proposer.window_px=0"]).cascade.proposer == GridProposer(stride_px=64)
 
 
 def test_names_are_those_that_load():

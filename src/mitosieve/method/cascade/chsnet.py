@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, mine_false_positives
@@ -53,7 +53,7 @@ class CascadeConfig(BaseModel):
 
     enabled: bool = True
     """Off: the refined network alone looks at every window."""
-    proposer: GridProposer = GridProposer(stride_px=64)
+    proposer: GridProposer = GridProposer(stride_px=64, window_px=128)
     merge_um: float = Field(default=12.0, ge=0, le=100)
     """See `DetectorConfig.merge_um`; the paper's suppression has no numbers."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
@@ -89,6 +89,12 @@ class ChsNetRecipe(BaseModel):
     """The paper tests with a gate of 0.80 (section 4.3) and describes 0.2 (section 3.1.2)."""
     curve_background: int = Field(default=500, ge=1)
     """Background windows of the validation cases that the curves are drawn from, beside all their figures."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ChsNetRecipe":
+        if self.cascade.proposer.window_px not in (0, self.windows.patch_px):
+            raise ValueError("cascade.proposer.window_px must be windows.patch_px, for windows are patches, or 0")
+        return self
 
     @property
     def view(self) -> View:

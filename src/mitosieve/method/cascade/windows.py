@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import KDTree
 
-from mitosieve.sieve.propose.grid import covering_centers, crossings
+from mitosieve.sieve.propose.grid import covering_centers, crossings, whole_line
 
 
 class WindowConfig(BaseModel):
@@ -38,12 +38,9 @@ def window_centers(size_px: tuple[int, int], *, patch_px: int, stride_px: int) -
 
     An image smaller than a window has none.
 
-    Source: Ma et al. 2018, section 3.4.1 (set S3). That nothing is padded or snapped follows from the paper's count.
+    Source: Ma et al. 2018, section 3.4.1 (set S3).
     """
-    half = (patch_px - 1) / 2
-    columns = np.arange(0, size_px[0] - patch_px + 1, stride_px) + half
-    rows = np.arange(0, size_px[1] - patch_px + 1, stride_px) + half
-    return crossings(columns, rows)
+    return crossings(*(whole_line(length, window_px=patch_px, stride_px=stride_px) for length in size_px))
 
 
 def negative_centers(
