@@ -11,7 +11,7 @@ from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
 from mitosieve.export.table import read_detections
-from mitosieve.method.cascade.chsnet import frame_store, gather_patches, learn_screening
+from mitosieve.method.cascade.chsnet import frame_store, gather_patches, learn_screening, mine, train_refined
 from mitosieve.method.cascade.mining import _scorers
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin
@@ -115,6 +115,7 @@ def test_out_of_fold_scores_come_from_networks_that_have_not_seen_the_case(tmp_p
     [
         ("cascade.enabled=false", ("refined",)),
         ("mining.enabled=false", ("screening", "refined")),
+        ("mining.kind=random", ("screening", "refined")),
         ("refined_start=screening", ("screening", "refined")),
         ("loss.kind=focal", ("screening", "refined")),
         ("network.fusion=B", ("screening", "refined")),
@@ -157,3 +158,20 @@ def test_the_refined_network_sees_survivors_only():
     gate = Detector.load(a_run()).config.stages[0].threshold
     assert found.stage_names == ("screening", "refined")
     assert (found.stage_score[:, 0] >= gate - 1e-6).all()
+
+
+def test_the_ordinary_cascade_shows_the_refined_network_survivors_alone(tmp_path):
+    """Every row that it is fed is scored above the mining threshold; the control is fed others too."""
+    fed = {}
+    for kind in ("survivors", "random"):
+        recipe, job = a_job(tmp_path / kind, f"mining.kind={kind}")
+        patches = gather_patches(recipe, job, frame_store(recipe, job))
+        score = np.linspace(0, 0.5, len(patches.train.index), dtype=np.float32)[::-1]  # figures stand first
+        PoolScores(patch_id=patches.train.index.patch_id, score=score).save(job.file("mining-scores.parquet"))
+        job.file("mining.json").write_text("{}")
+        passed = mine(recipe, job, patches, None)
+        assert passed.tolist() == np.flatnonzero(score > 0.2).tolist()
+        with rows_shown() as shown:
+            train_refined(recipe, job, patches, None, passed)
+        fed[kind] = set(shown["refined"].tolist()) <= set(passed.tolist())
+    assert fed == {"survivors": True, "random": False}

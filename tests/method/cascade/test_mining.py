@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from build import a_cohort
 from mitosieve.errors import TrainingError
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, mine_false_positives, screening_table
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, find_survivors, screening_table
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run.folder import RunFolder
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places
 from mitosieve.train.pool import PatchPool
+from mitosieve.train.sampler import RatioSampler
 
 
 def test_a_score_at_the_mining_threshold_is_not_mined():
@@ -50,7 +52,7 @@ def test_figures_of_one_part_alone_are_refused_before_a_training(tmp_path):
         raise AssertionError("nothing is trained")
 
     with pytest.raises(TrainingError, match="holds all figures") as told:
-        mine_false_positives(config, job, a_pool(["c0_s0", "c0_s0"]), None, train_apart, 1)
+        find_survivors(config, job, a_pool(["c0_s0", "c0_s0"]), None, train_apart, 1)
     assert told.value.where == str(tmp_path / "run")
     assert "mining.folds" in told.value.remedy
 
@@ -59,7 +61,11 @@ def test_what_the_batches_of_a_cascade_are_made_of():
     """Figures and background of the rows seen; for the refined network the mined rows too, in the recipe's ratio."""
     pool = a_pool(["c0_s0", "c1_s0"])
     seen = np.array([True, False, True, False, False])
-    screening, refined = Mixture.screening(pool, (1, 3), seen), Mixture.refined(pool, (1, 1, 3), np.array([4]))
+    survivors = np.array([1, 4])
+    screening, refined = (
+        Mixture.screening(pool, (1, 3), seen),
+        Mixture.refined(MiningConfig(), pool, (1, 1, 3), survivors),
+    )
     assert {name: rows.tolist() for name, rows in screening.kinds.items()} == {"figures": [0], "background": [2]}
     assert screening.ratio == {"figures": 1, "background": 3}
     assert Mixture.screening(pool, (1, 3)).kinds["background"].tolist() == [2, 3, 4]
@@ -67,3 +73,45 @@ def test_what_the_batches_of_a_cascade_are_made_of():
         "figures": [0, 1], "background": [2, 3, 4], "false positives": [4],
     }  # fmt: skip
     assert refined.ratio == {"figures": 1, "background": 1, "false positives": 3}
+
+
+@pytest.mark.parametrize(("kind", "figures", "background"), [("survivors", [1], [2, 4]), ("random", [0, 1], [2, 3, 4])])
+def test_negatives_of_one_kind_have_the_share_of_both(kind, figures, background):
+    """The ordinary cascade learns from what passed alone, figures too; the control from all rows."""
+    mixture = Mixture.refined(MiningConfig(kind=kind), a_pool(["c0_s0", "c1_s0"]), (1, 1, 3), np.array([1, 2, 4]))
+    assert {name: rows.tolist() for name, rows in mixture.kinds.items()} == {
+        "figures": figures,
+        "background": background,
+    }
+    assert mixture.ratio == {"figures": 1, "background": 4}
+
+
+@pytest.mark.parametrize("batch_size", [10, 96, 128, 192])
+def test_batches_of_every_kind_hold_as_many_figures(batch_size):
+    """And so as many negatives, and as many steps: what is compared differs in which negatives they are, alone."""
+    pool = a_pool(["c0_s0", "c1_s0"])
+    held = {
+        kind: RatioSampler(mixture.kinds, mixture.ratio, batch_size=batch_size, seed=1).count["figures"]
+        for kind in ("mined", "survivors", "random")
+        for mixture in [Mixture.refined(MiningConfig(kind=kind), pool, (1, 1, 3), np.arange(5))]
+    }
+    assert len(set(held.values())) == 1
+
+
+@pytest.mark.parametrize(("survivors", "missing"), [([2, 3], "figures"), ([0, 1], "background")])
+def test_a_screening_network_that_passes_nothing_of_a_kind_ends_the_ordinary_cascade(survivors, missing):
+    """With the threshold and what to do; mining itself can do without false positives."""
+    pool = a_pool(["c0_s0", "c1_s0"])
+    with pytest.raises(TrainingError, match=f"of the {missing} none is scored above 0.2") as told:
+        Mixture.refined(MiningConfig(kind="survivors"), pool, (1, 1, 3), np.array(survivors))
+    assert "mining.threshold" in told.value.remedy
+    assert len(Mixture.refined(MiningConfig(), pool, (1, 1, 3), np.array([0, 1])).kinds["false positives"]) == 0
+
+
+def test_a_control_without_mining_trains_no_network_to_mine_with():
+    """Out-of-fold scores are for what is chosen by them; and a kind of mining needs mining."""
+    assert MiningConfig(scores="out-of-fold", kind="survivors").out_of_fold
+    assert not MiningConfig(scores="out-of-fold", kind="random").out_of_fold
+    assert not MiningConfig(scores="out-of-fold", enabled=False).out_of_fold
+    with pytest.raises(ValidationError, match=r"drop mining.enabled, or mining.kind"):
+        MiningConfig(enabled=False, kind="random")

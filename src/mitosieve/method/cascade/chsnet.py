@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, mine_false_positives
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
@@ -116,11 +116,11 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
     with job.timed("screening network"):
         screening = train_screening(recipe, job, pools)
     with job.timed("hard example mining"):
-        mined = mine(recipe, job, pools, screening)
+        survivors = mine(recipe, job, pools, screening)
     refined: nn.Module | None = None
     if recipe.mining.enabled or recipe.cascade.enabled:
         with job.timed("refined network"):
-            refined = train_refined(recipe, job, pools, screening, mined)
+            refined = train_refined(recipe, job, pools, screening, survivors)
     with job.timed("thresholds on validation"):
         return assemble(recipe, job, store, screening, refined)
 
@@ -164,18 +164,21 @@ def learn_screening(
 
 
 def mine(recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module) -> NDArray[np.intp]:
-    """Section 3.2: background windows that the screening network takes for figures, as rows of the index."""
+    """Section 3.2: windows that the screening network takes for figures, as rows of the index."""
     train_apart = partial(learn_screening, recipe, job, pools)
-    return mine_false_positives(recipe.mining, job, pools.train, screening, train_apart, recipe.seed)
+    return find_survivors(recipe.mining, job, pools.train, screening, train_apart, recipe.seed)
 
 
 def train_refined(
-    recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module, mined: NDArray[np.intp]
+    recipe: ChsNetRecipe, job: Job, pools: Pools, screening: nn.Module, survivors: NDArray[np.intp]
 ) -> nn.Module:
-    """Section 3.1.2 with the sampling of 3.2: figures, background and false positives as 1 : 1 : 3."""
+    """Section 3.1.2 with the sampling of 3.2: figures, background and false positives as 1 : 1 : 3.
+
+    Or, by `mining.kind`, the ordinary cascade of 3.1.2, and a control.
+    """
     mixture = Mixture.screening(pools.train, recipe.screening_ratio)
     if recipe.mining.enabled:
-        mixture = Mixture.refined(pools.train, recipe.refined_ratio, mined)
+        mixture = Mixture.refined(recipe.mining, pools.train, recipe.refined_ratio, survivors)
     lesson = _lesson(recipe, job, pools, layout.REFINED, mixture)
     if recipe.refined_start == "screening":
         lesson.network.load_state_dict(screening.state_dict())

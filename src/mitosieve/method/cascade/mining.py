@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.errors import TrainingError
@@ -22,12 +22,28 @@ class MiningConfig(BaseModel):
 
     enabled: bool = True
     """Off: the refined network is trained like the screening network, without false positives."""
+    kind: Literal["mined", "survivors", "random"] = "mined"
+    """What the refined network learns from. "mined": figures, background and the screening network's false positives
+    (section 3.2). "survivors": only what the screening network scores above `threshold`, figures and background alike,
+    the ordinary cascade (section 3.1.2). "random": all figures, and background at random, a control without mining.
+    Batches of all three hold as many figures and as many negatives; for the ordinary cascade the paper has no ratio."""
     threshold: float = Field(default=0.2, ge=0, le=1)
     """Background windows that the screening network scores above this are false positives (section 3.1.1)."""
     scores: Literal["in-sample", "out-of-fold"] = "in-sample"
     """Whether windows are scored by the network that has trained on them (the paper), or by one that has not."""
     folds: int = Field(default=3, ge=2, le=20)
     """Inner folds for out-of-fold scores: by case, or by slide where there are fewer cases than folds."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MiningConfig":
+        if not self.enabled and self.kind != "mined":
+            raise ValueError("mining.kind says what an enabled mining leaves: drop mining.enabled, or mining.kind")
+        return self
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether networks of inner folds are trained for the scores; not where nothing is chosen by them."""
+        return self.scores == "out-of-fold" and self.enabled and self.kind != "random"
 
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
@@ -53,20 +69,47 @@ class Mixture:
         return cls(kinds=kinds, ratio=dict(zip(kinds, ratio, strict=True)))
 
     @classmethod
-    def refined(cls, pool: PatchPool, ratio: tuple[float, float, float], mined: NDArray[np.intp]) -> "Mixture":
-        """Figures, background and the false positives that mining found (section 3.2)."""
-        kinds = {"figures": pool.figures, "background": pool.background, "false positives": mined}
-        return cls(kinds=kinds, ratio=dict(zip(kinds, ratio, strict=True)))
+    def refined(
+        cls, config: MiningConfig, pool: PatchPool, ratio: tuple[float, float, float], survivors: NDArray[np.intp]
+    ) -> "Mixture":
+        """What an enabled mining leaves the refined network (sections 3.1.2 and 3.2).
+
+        Args:
+            config: which kind.
+            pool: training patches as the refined network sees them.
+            ratio: figures : background : false positives; where all negatives are of one kind, that has both shares.
+            survivors: rows that the screening network scores above the threshold.
+
+        Raises:
+            TrainingError: it is to learn from survivors alone, and no figure or no background survived.
+        """
+        if config.kind == "mined":
+            mined = np.intersect1d(pool.background, survivors)
+            kinds = {"figures": pool.figures, "background": pool.background, "false positives": mined}
+            return cls(kinds=kinds, ratio=dict(zip(kinds, ratio, strict=True)))
+        kinds = {"figures": pool.figures, "background": pool.background}
+        if config.kind == "survivors":
+            kinds = {name: np.intersect1d(rows, survivors) for name, rows in kinds.items()}
+        empty = [name for name, rows in kinds.items() if not len(rows)]
+        if config.kind == "survivors" and empty:
+            raise TrainingError(
+                f"of the {empty[0]} none is scored above {config.threshold:g} by the screening network, and the "
+                "refined network learns from what is",
+                remedy='lower mining.threshold, train the screening network longer, or set mining.kind = "mined"',
+            )
+        return cls(kinds=kinds, ratio={"figures": ratio[0], "background": ratio[1] + ratio[2]})
 
 
 Apart = Callable[[str, NDArray[np.bool_]], nn.Module]
 """(name, which rows it may learn from) -> a screening network trained on those alone."""
 
 
-def mine_false_positives(
+def find_survivors(
     config: MiningConfig, job: Job, pool: PatchPool, screening: nn.Module, train_apart: Apart, seed: int
 ) -> NDArray[np.intp]:
-    """Score every training patch and choose the background scored above the threshold, as rows of the index.
+    """Score every training patch and choose those scored above the threshold, as rows of the index, ascending.
+
+    The background among them are the false positives.
 
     Args:
         config: threshold, and whose scores.
@@ -88,16 +131,17 @@ def mine_false_positives(
             score[rows] = pool.score(network, rows, job.compute, job.progress)
         PoolScores(patch_id=pool.index.patch_id, score=score).save(scores_path)
         kept = screening_table(score[pool.figures], score[pool.background], config.threshold)
-        network = "screening" if config.scores == "in-sample" else "inner screening networks"
-        write_json(path, {"rounds": [{"network": network, "scores": config.scores, **kept}]})
-    return pool.background[score[pool.background] > config.threshold]
+        network = "inner screening networks" if config.out_of_fold else "screening"
+        scores = "out-of-fold" if config.out_of_fold else "in-sample"
+        write_json(path, {"rounds": [{"network": network, "scores": scores, **kept}]})
+    return np.flatnonzero(score > config.threshold)
 
 
 def _scorers(
     config: MiningConfig, job: Job, pool: PatchPool, screening: nn.Module, train_apart: Apart, seed: int
 ) -> Sequence[tuple[NDArray[np.intp], nn.Module]]:
     """Which rows are scored by which network: all by the screening network, or each by one that has not seen it."""
-    if config.scores == "in-sample" or not config.enabled:
+    if not config.out_of_fold:
         return [(np.arange(len(pool.index)), screening)]
     part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
     if any((part[pool.figures] == number).all() for number in range(config.folds)):

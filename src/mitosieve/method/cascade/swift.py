@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, mine_false_positives
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.network.loss import LossConfig
 from mitosieve.network.registry import NetworkConfig, build_network
 from mitosieve.network.swift import SwiftConfig
@@ -112,9 +112,9 @@ def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
     with job.timed("screening network"):
         screening = train_screening(recipe, job, pools)
     with job.timed("hard example mining"):
-        mined = mine(recipe, job, pools, screening)
+        survivors = mine(recipe, job, pools, screening)
     with job.timed("refined network"):
-        refined = train_refined(recipe, job, pools, mined)
+        refined = train_refined(recipe, job, pools, survivors)
     with job.timed("thresholds on validation"):
         return assemble(recipe, job, stores[layout.SCREENING], screening, refined)
 
@@ -158,18 +158,21 @@ def learn_screening(
 
 
 def mine(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], screening: nn.Module) -> NDArray[np.intp]:
-    """Background that the first network takes for figures, as rows of the index."""
+    """Proposals that the first network takes for figures, as rows of the index."""
     train_apart = partial(learn_screening, recipe, job, pools)
     pool = pools[layout.SCREENING].train
-    return mine_false_positives(recipe.mining, job, pool, screening, train_apart, recipe.seed)
+    return find_survivors(recipe.mining, job, pool, screening, train_apart, recipe.seed)
 
 
-def train_refined(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], mined: NDArray[np.intp]) -> nn.Module:
-    """The second network: sees what the first lets through; figures, background and false positives as 1 : 1 : 3."""
+def train_refined(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], survivors: NDArray[np.intp]) -> nn.Module:
+    """The second network: sees what the first lets through; figures, background and false positives as 1 : 1 : 3.
+
+    Or what `mining.kind` says instead.
+    """
     pool = pools[layout.REFINED].train
     mixture = Mixture.screening(pool, recipe.screening_ratio)
     if recipe.mining.enabled:
-        mixture = Mixture.refined(pool, recipe.refined_ratio, mined)
+        mixture = Mixture.refined(recipe.mining, pool, recipe.refined_ratio, survivors)
     return _learn(recipe, job, layout.REFINED, pools[layout.REFINED], mixture)
 
 
