@@ -19,6 +19,7 @@ COMMANDS = (
     "train",
     "detect",
     "evaluate",
+    "patch-table",
     "crossval",
     "compare",
     "report",

@@ -5,8 +5,21 @@ from typing import Annotated
 
 import typer
 
-from mitosieve.cli.app import SLIDES_FAILED, CohortArg, FoldOpt, PartOpt, SplitOpt, app, cases_of
-from mitosieve.cli.terminal import MEASURES, in_digits, print_scores, print_table, say, warn
+from mitosieve.cli.app import (
+    SLIDES_FAILED,
+    CohortArg,
+    DeviceOpt,
+    FoldOpt,
+    PartOpt,
+    PrecisionOpt,
+    SplitOpt,
+    ThreadsOpt,
+    app,
+    cases_of,
+    compute_of,
+    split_of,
+)
+from mitosieve.cli.terminal import MEASURES, in_digits, print_scores, print_table, progress_bars, say, warn
 from mitosieve.errors import InputError
 from mitosieve.run import layout
 
@@ -38,6 +51,31 @@ def evaluate(
     if unseen:
         warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
     say(folder / layout.METRICS if out is None else out)
+
+
+@app.command("patch-table")
+def patch_table_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of a CHS-NET recipe.")],
+    cohort: CohortArg,
+    split: Annotated[Path, typer.Option("--split", help="Split file.")],
+    fold: Annotated[str, typer.Option("--fold", help="Fold that the run was trained on.")],
+    parts: Annotated[str, typer.Option("--parts", help="Parts of the fold, comma-separated.")] = "train,test",
+    out: Annotated[Path | None, typer.Option("--out", help="The CSV; RUN/patch-table.csv.")] = None,
+    device: DeviceOpt = "auto",
+    precision: PrecisionOpt = "auto",
+    threads: ThreadsOpt = 0,
+) -> None:
+    """How CHS-NET's networks sort figures and windows, as the paper's tables 2 and 3 count them."""
+    from mitosieve.cohort.cohort import Cohort
+    from mitosieve.method.cascade.patch_table import COLUMNS, patch_table, write_patch_table
+
+    named = [name for name in parts.split(",") if name]
+    whole = Cohort.load(cohort)
+    compute = compute_of(device, precision, threads)
+    with progress_bars() as show:
+        rows = patch_table(run, whole, split_of(split, whole), fold, parts=named, compute=compute, progress=show)
+    print_table([[in_digits(v) if isinstance(v, float) else v for v in row.values()] for row in rows], COLUMNS)
+    say(write_patch_table(run / layout.PATCH_TABLE if out is None else out, rows))
 
 
 @app.command()

@@ -53,6 +53,8 @@ CARD = "CARD.md"
 
 # what methods add to a training
 MINING = "mining.json"
+PATCH_TABLE = "patch-table.csv"
+"""How the networks of a cascade sort training and test patches: the command `patch-table` makes it."""
 MINING_SCORES = "mining-scores.parquet"
 REGIMES = "regimes.json"
 TRIAL_RESULT = "result.json"

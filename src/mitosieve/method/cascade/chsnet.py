@@ -6,6 +6,7 @@ their table 4.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -127,22 +128,37 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
 
 def frame_store(recipe: ChsNetRecipe, job: Job) -> FrameStore:
     """Where the stain-normalised frames are."""
+    return frames_in(recipe, job.file(layout.FRAMES))
+
+
+def frames_in(recipe: ChsNetRecipe, folder: Path) -> FrameStore:
+    """Frames in a folder, with the margin that patches need."""
     margin = margin_for(recipe.windows.patch_px, recipe.augment.translate_px)
-    return FrameStore(job.file(layout.FRAMES), recipe.frame, margin_px=margin)
+    return FrameStore(folder, recipe.frame, margin_px=margin)
 
 
-def gather_patches(recipe: ChsNetRecipe, job: Job, store: FrameStore) -> Pools:
-    """Section 3.4: stain-normalised frames, figures with their variants, windows that may be negative."""
-    render_frames(job, store)
-    varied = frozenset(entry.slide_id for entry in job.cohort.of_cases(job.fold.train).slides)
-    rule = WindowRule(
+def window_rule(recipe: ChsNetRecipe, store: FrameStore, *, varied: frozenset[str]) -> WindowRule:
+    """Section 3.4 as a rule of places.
+
+    Args:
+        recipe: whose windows.
+        store: of the slides.
+        varied: training slides, whose figures come in fixed variants where the recipe has them.
+    """
+    return WindowRule(
         store=store,
         windows=recipe.windows,
         translate_px=recipe.augment.translate_px,
         varied=varied if recipe.variants == "paper" else frozenset(),
         seed=recipe.seed,
     )
-    found = places_of_fold(job, rule)
+
+
+def gather_patches(recipe: ChsNetRecipe, job: Job, store: FrameStore) -> Pools:
+    """Section 3.4: stain-normalised frames, figures with their variants, windows that may be negative."""
+    render_frames(job, store)
+    varied = frozenset(entry.slide_id for entry in job.cohort.of_cases(job.fold.train).slides)
+    found = places_of_fold(job, window_rule(recipe, store, varied=varied))
     train, validation = (
         PatchPool.of_places(found[part], store, recipe.view, job.cohort) for part in ("train", "validation")
     )
