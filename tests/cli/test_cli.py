@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from mitosieve import Cohort, Detector, Split
-from mitosieve.recipe.recipe import recipe_names
+from mitosieve.recipe.header import recipe_headers
+from mitosieve.recipe.recipe import load_recipe, recipe_names, recipe_text
 from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, files_of, images, mitosieve, settings, training
 
 COMMANDS = (
@@ -24,6 +25,8 @@ COMMANDS = (
     "compare",
     "report",
     "audit",
+    "recipes",
+    "recipe",
     "info",
     "doctor",
 )
@@ -242,13 +245,45 @@ def test_report_is_one_page(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "page.html"]
 
 
-def test_info_and_recipes():
-    """info tells size and resolution; recipes lists what train takes."""
+def test_info_tells_size_and_resolution():
+    """info tells size and resolution."""
     told = mitosieve("info", images()[0])
     assert told.code == 0
     assert "384 x 384 px" in told.out
     assert "--mpp" in told.out
-    assert mitosieve("recipes").out.split() == recipe_names()
+
+
+def test_recipes_are_listed_with_what_they_need_and_how_long_they_take():
+    """A row a recipe: name, what it is, machine, data, minutes, as the recipe's own first lines say."""
+    header, *rows = [line.split("\t") for line in mitosieve("recipes").out.splitlines()]
+    assert header == ["recipe", "what it is", "machine", "data", "minutes"]
+    assert [row[0] for row in rows] == recipe_names()
+    swift = next(row for row in rows if row[0] == "swift")
+    assert swift[2:] == list(vars(recipe_headers()["swift"]).values())[1:]
+    assert all(len(row) == 5 and all(row) for row in rows)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_printed_recipe_is_a_recipe(name, tmp_path):
+    """`mitosieve recipe NAME > mine.toml` gives the file with its comments, which loads as NAME itself does."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(mitosieve("recipe", name).out)
+    assert load_recipe(str(mine)) == load_recipe(name)
+    assert mine.read_text() == recipe_text(name)
+    assert mine.read_text().count("#") > 4
+
+
+def test_a_misspelt_recipe_is_told_by_its_neighbour():
+    """Exit code 2, nothing on stdout, the nearest name in the message."""
+    told = mitosieve("recipe", "dask-small")
+    assert (told.code, told.out) == (2, "")
+    assert "did you mean 'dasc-small'?" in told.err
+
+
+def test_train_says_where_recipes_are_and_what_controls_and_parts_are():
+    """A user who asks for help with training is sent to `recipes`, and told the two words that recipes use."""
+    told = " ".join(mitosieve("train", "--help").out.split())
+    assert all(words in told for words in ("`mitosieve recipes` lists", "Controls are", "Parts are"))
 
 
 def test_stdout_holds_only_results():

@@ -25,6 +25,7 @@ from mitosieve.cli.terminal import (
     print_regimes,
     print_rounds,
     print_scores,
+    print_table,
     print_verdicts,
     progress_bars,
     say,
@@ -70,7 +71,20 @@ def train(
     threads: ThreadsOpt = 0,
     settings: SetOpt = None,
 ) -> None:
-    """Train a recipe on one fold: thresholds from its validation cases or the recipe, its test cases untouched."""
+    """Train a recipe on one fold: thresholds from its validation cases or the recipe, its test cases untouched.
+
+    `mitosieve recipes` lists the recipes of the package, `mitosieve recipe NAME` prints one with its comments:
+    what it prints, changed and saved as mine.toml, is a recipe too.
+
+    Controls are trainings beside the method that differ from it in one stated thing, so that a part's worth can be
+    told. finegrained: tables [[controls]] in the recipe, each the chosen regime with something changed; 'controls=[]'
+    leaves them out. dasc: the names of the stages to go without, --set 'controls=["search","memory","levels",
+    "contrast","rule"]'. Each ends as RUN/detector-NAME, beside RUN/detector.
+
+    Parts are how the training slides are divided within, so that what judges a patch has not learned from it:
+    out-of-fold scores come from as many networks as a recipe's `parts` says. Validation and test cases are no parts
+    of it.
+    """
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.method.registry import METHODS
     from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
@@ -147,6 +161,26 @@ def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progr
 
 
 @app.command()
+def recipes() -> None:
+    """List the recipes of the package: what they are, what they need, how long they take."""
+    from mitosieve.recipe.header import recipe_headers
+
+    columns = ("summary", "machine", "data", "minutes")
+    print_table(
+        [[name, *(getattr(header, column) for column in columns)] for name, header in recipe_headers().items()],
+        ("recipe", "what it is", "machine", "data", "minutes"),
+    )
+
+
+@app.command("recipe")
+def recipe_command(name: Annotated[str, typer.Argument(help="Recipe name.")]) -> None:
+    """Print a recipe with its comments: `mitosieve recipe swift > mine.toml`, then `mitosieve train mine.toml ...`."""
+    from mitosieve.recipe.recipe import recipe_text
+
+    typer.echo(recipe_text(name), nl=False)
+
+
+@app.command()
 def crossval(
     recipe: Annotated[str, typer.Argument(help="Recipe name or TOML file.")],
     cohort: CohortArg,
@@ -188,11 +222,3 @@ def crossval(
     _note_bare(chosen, names or list(chosen.folds))
     print_scores(result.to_json())
     say(out / layout.METRICS)
-
-
-@app.command()
-def recipes() -> None:
-    """Names of the recipes that come with the package."""
-    from mitosieve.recipe.recipe import recipe_names
-
-    print("\n".join(recipe_names()))

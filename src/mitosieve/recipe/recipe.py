@@ -36,6 +36,15 @@ def recipe_names() -> list[str]:
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
+def recipe_text(name: str) -> str:
+    """A recipe as it is written, with its comments; `name` as in `load_recipe`.
+
+    Raises:
+        RecipeError: no such recipe (with the nearest name), or it cannot be read.
+    """
+    return _read(name)[0]
+
+
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name or file, with `key=value` overrides.
 
