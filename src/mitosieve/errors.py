@@ -18,8 +18,15 @@ MitosieveError
 An error that ends a command is exit code 2. Slides that failed while others finished are named and are exit code 1.
 """
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+
+def did_you_mean(word: str, valid: Sequence[str]) -> str:
+    """The beginning of a remedy: the valid name nearest to a word that is none; empty where none is near."""
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'? " if close else ""
 
 
 class MitosieveError(Exception):

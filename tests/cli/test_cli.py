@@ -8,7 +8,9 @@ import sys
 import pandas as pd
 import pytest
 
+from layouts import text, tiff
 from mitosieve import Cohort, Detector, Split
+from mitosieve.cohort.published.registry import PUBLISHED
 from mitosieve.recipe.header import recipe_headers
 from mitosieve.recipe.recipe import load_recipe, recipe_names, recipe_text
 from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, files_of, images, mitosieve, settings, training
@@ -25,6 +27,7 @@ COMMANDS = (
     "compare",
     "report",
     "audit",
+    "get",
     "recipes",
     "recipe",
     "info",
@@ -251,6 +254,39 @@ def test_info_tells_size_and_resolution():
     assert told.code == 0
     assert "384 x 384 px" in told.out
     assert "--mpp" in told.out
+
+
+def test_get_lists_the_sets_and_what_to_fetch():
+    """Alone: a row a set, with page, terms and hash; with a name: that set; nothing is fetched."""
+    header, *rows = [line.split("\t") for line in mitosieve("get").out.splitlines()]
+    assert header[0] == "set"
+    assert [row[0] for row in rows] == list(PUBLISHED)
+    assert all(row[2].startswith("https://") and len(row) == 7 and all(row) for row in rows)
+    assert sum(row[5] == "no hash published" for row in rows) == 3
+    one = mitosieve("get", "midog-2021").out
+    assert "https://zenodo.org/record/4643381" in one
+    assert "8e6974adae00" in one
+
+
+def test_get_makes_a_cohort_with_its_splits(tmp_path):
+    """Counts on stdout, then a row a split with its file, the cohort last; the copy is told on the error stream."""
+    rows = ["image,case,x,y,label"]
+    for case in ("H03", "H04", "H07", "H11", "H12", "H14", "H18"):
+        tiff(tmp_path / f"set/frames/{case}_00Aa.png", mpp=None)
+        rows.append(f"{case}_00Aa.png,{case},10,20,mitotic figure")
+    text(tmp_path / "set/labels.csv", "\n".join(rows))
+    without = mitosieve("get", "mitos-atypia-14", tmp_path / "set")
+    assert (without.code, without.out) == (2, "")
+    assert "--out" in without.err
+    told = mitosieve("get", "mitos-atypia-14", tmp_path / "set", "--out", tmp_path / "c")
+    assert told.code == 0
+    assert told.out.splitlines()[-1] == str(tmp_path / "c")
+    assert f"mitos-atypia-14-copy\t{tmp_path}/c/splits/mitos-atypia-14-copy.json\tA, B, C\t7\t6\t7" in told.out
+    assert "is a copy" in told.err
+    Split.load(tmp_path / "c/splits/mitos-atypia-14-copy.json").check(Cohort.load(tmp_path / "c"))
+    missing = mitosieve("get", "mitos-atypia-14", tmp_path, "--out", tmp_path / "d")
+    assert (missing.code, missing.out) == (2, "")
+    assert "holds no slide" in missing.err
 
 
 def test_recipes_are_listed_with_what_they_need_and_how_long_they_take():

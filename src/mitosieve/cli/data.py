@@ -1,13 +1,16 @@
 """Commands about data: cohorts, splits, slides, and this machine."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mitosieve.cli.app import CohortArg, app
 from mitosieve.cli.terminal import print_table, progress_bars, say, warn
 from mitosieve.errors import InputError
+
+if TYPE_CHECKING:
+    from mitosieve.cohort.importing import ImportReport
 
 
 @app.command("import")
@@ -41,11 +44,57 @@ def import_command(
     if out is not None:
         raise InputError("--out is for corrections only", remedy=f"leave it out: {name} is added to COHORT")
     report = import_cohort(name, source, cohort, images=images, mpp=mpp)
+    _print_import(report)
+    say(cohort)
+
+
+def _print_import(report: "ImportReport") -> None:
     columns = ("domain", "cases", "slides", "labelled", "figures", "imposters", "warnings")
     print_table([[getattr(row, column) for column in columns] for row in (*report.rows, report.total)], columns)
     for warning in report.warnings:
         warn(f"warning: {warning}")
-    say(cohort)
+
+
+@app.command()
+def get(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Data set; none lists them.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Where you unpacked it; none says what to fetch.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="COHORT", help="Cohort folder.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Go on where parts are missing.")] = False,
+    mpp: Annotated[str | None, typer.Option("--mpp", help="um per px instead of the set's, as in import.")] = None,
+) -> None:
+    """Check a data set of the literature that you have fetched, and import it with its splits. Downloads nothing."""
+    from mitosieve.cohort.published.contract import NO_HASH
+    from mitosieve.cohort.published.getting import get as get_set
+    from mitosieve.cohort.published.registry import PUBLISHED, published
+
+    if name is None:
+        rows = [
+            [key, one.what, one.address, one.fetch, one.terms, one.digest_source or NO_HASH, ", ".join(one.splits)]
+            for key, one in PUBLISHED.items()
+        ]
+        print_table(rows, ("set", "what it is", "from", "fetch", "terms", "SHA-256 verified with", "splits"))
+        return
+    if folder is None:
+        one = published(name)
+        verified = f"{', '.join(one.digests)} ({one.digest_source})" if one.digests else NO_HASH
+        said = {"what": one.what, "from": one.address, "fetch": one.fetch, "terms": one.terms, "SHA-256": verified}
+        print_table([*said.items(), ("splits", ", ".join(one.splits))], (name, ""))
+        return
+    if out is None:
+        raise InputError("get makes a cohort", remedy="name its folder with --out")
+    report = get_set(name, folder, out, partial=partial, mpp=mpp)
+    _print_import(report.imported)
+    print_table(
+        [[one.name, one.path or "-", ", ".join(one.folds), *one.cases] for one in report.splits],
+        ("split", "file", "folds", "train cases", "validation cases", "test cases"),
+    )
+    for one in report.splits:
+        if one.note:
+            warn(f"warning: {one.name}: {one.note}")
+    say(out)
 
 
 def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:

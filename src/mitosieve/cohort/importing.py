@@ -13,7 +13,7 @@ from mitosieve.annotation import Annotations
 from mitosieve.cohort import atypia14, coco, midog, points, slide_runner, tupac, voc
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.images import read as read_images
-from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reader, some
+from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reader, Reading, some
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import CohortError, FormatError, ResolutionError, SlideError
 from mitosieve.slide.slide import SlideFacts, facts, resolve_mpp
@@ -108,17 +108,34 @@ def import_cohort(
         raise FormatError(f"unknown format '{name}'", remedy=f"choose one of {', '.join(FORMATS)}")
     if not source.exists():
         raise FormatError("there is no such file or folder", where=source, remedy="check the path")
-    there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
-    old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
     stated = StatedMpp.of(mpp)
     image_folder = None if images is None else ImageFolder(images)
-    reading = FORMATS[name](source, image_folder)
-    placed = _place(reading.images, image_folder, source)
+    return add_reading(FORMATS[name](source, image_folder), source, folder, images=image_folder, stated=stated)
+
+
+def add_reading(
+    reading: Reading, source: Path, folder: Path, *, images: ImageFolder | None, stated: StatedMpp
+) -> ImportReport:
+    """The second half of `import_cohort`: what a format's reader gave becomes, or is added to, the cohort in `folder`.
+
+    Args:
+        reading: images with marks, and what was noticed.
+        source: what was read, for messages.
+        folder: the cohort; made if missing.
+        images: the folder of images; None where there is none.
+        stated: what the user says of resolution.
+
+    Raises:
+        FormatError, ResolutionError, CohortError, StorageError: as `import_cohort`.
+    """
+    there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
+    old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
+    placed = _place(reading.images, images, source)
     entries: list[SlideEntry] = []
     cautions = [*reading.cautions, *placed.cautions]
     for image in placed.images:
         entry, own = _settle(image, stated, source)
-        entries.append(replace(entry, path=_stored_path(image, folder, image_folder)))
+        entries.append(replace(entry, path=_stored_path(image, folder, images)))
         cautions += own
     _refuse_clashes(old, entries, source)
     cautions += _shared_cases(old, entries) + stated.unused()

@@ -14,7 +14,7 @@ from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Rea
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError
 
-_FIGURES, _IMPOSTERS = "mitoses_ground_truth", "nonmitoses_ground_truth"
+FIGURES, IMPOSTERS = "mitoses_ground_truth", "nonmitoses_ground_truth"
 
 _CENTRES = ((23, "TUPAC centre 1"), (48, "TUPAC centre 2"), (73, "TUPAC centre 3"), (107, "TUPAC test"))
 """Last case and domain. Source: TUPAC16 data description (1-23, 24-48 and 49-73 of three centres; test 74-107)."""
@@ -34,14 +34,14 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     Raises:
         FormatError: no such layout, or a line that is not two finite numbers.
     """
-    root = source.parent if source.name == _FIGURES else source
-    if not (root / _FIGURES).is_dir():
+    root = source.parent if source.name == FIGURES else source
+    if not (root / FIGURES).is_dir():
         raise FormatError(
-            f"holds no folder {_FIGURES}", where=source, remedy=f"expected {_FIGURES}/<case>/<nn>.csv (row,col)"
+            f"holds no folder {FIGURES}", where=source, remedy=f"expected {FIGURES}/<case>/<nn>.csv (row,col)"
         )
-    names = _named(root / _FIGURES, ".csv") | _named(root / _IMPOSTERS, ".csv")
+    names = _named(root / FIGURES, ".csv") | _named(root / IMPOSTERS, ".csv")
     if not names:
-        raise FormatError("holds no <case>/<nn>.csv", where=root / _FIGURES, remedy="name the unpacked folder")
+        raise FormatError("holds no <case>/<nn>.csv", where=root / FIGURES, remedy="name the unpacked folder")
     marked_cases = {case for case, _ in names}
     if images is not None:
         names |= {(p.parent.name, p.stem) for p in images.paths if p.parent.name.isdigit() and p.stem.isdigit()}
@@ -55,13 +55,13 @@ def _named(folder: Path, suffix: str) -> set[tuple[str, str]]:
 
 
 def _image(root: Path, case: str, number: str, *, labelled: bool) -> MarkedImage:
-    marks = _marks(root, f"{_FIGURES}/{case}/{number}.csv", Label.MITOTIC_FIGURE)
+    marks = _marks(root, f"{FIGURES}/{case}/{number}.csv", Label.MITOTIC_FIGURE)
     return MarkedImage(
         slide_id=f"{case}_{number}",
         file_name=f"{case}/{number}.tif",
         case_id=case,
         domain=_domain(case),
-        marks=marks + _marks(root, f"{_IMPOSTERS}/{case}/{number}.csv", Label.IMPOSTER),
+        marks=marks + _marks(root, f"{IMPOSTERS}/{case}/{number}.csv", Label.IMPOSTER),
         labelled=labelled,
     )
 

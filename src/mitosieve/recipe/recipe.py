@@ -3,7 +3,6 @@
 Asks the registry of methods; knows nothing of how they work.
 """
 
-import difflib
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import PARTS, Split
-from mitosieve.errors import RecipeError
+from mitosieve.errors import RecipeError, did_you_mean
 from mitosieve.method.registry import METHODS, Method, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
@@ -92,7 +91,9 @@ def _read(name: str) -> tuple[str, str]:
     name = DEFAULT if name == "default" else name
     known = recipe_names()
     if name not in known:
-        raise RecipeError(f"there is no recipe '{name}'", remedy=f"{_nearest(name, known)}known: {', '.join(known)}")
+        raise RecipeError(
+            f"there is no recipe '{name}'", remedy=f"{did_you_mean(name, known)}known: {', '.join(known)}"
+        )
     return (resources.files("mitosieve.recipe") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
 
 
@@ -125,7 +126,7 @@ def _explain(error: ValidationError, method: Method, where: str) -> RecipeError:
         return RecipeError(
             f"unknown key '{key}'",
             where=where,
-            remedy=f"{_nearest(path[-1], valid)}valid keys here: {', '.join(valid)}",
+            remedy=f"{did_you_mean(path[-1], valid)}valid keys here: {', '.join(valid)}",
         )
     given = "" if isinstance(fault.get("input"), dict) else f" (given: {fault.get('input')!r})"
     return RecipeError(f"{key}: {fault['msg']}{given}", where=where, remedy="mend this value")
@@ -139,11 +140,6 @@ def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
             return []
         model = annotation
     return sorted(model.model_fields)
-
-
-def _nearest(word: str, valid: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'? " if close else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,102 @@
+"""Splits of the literature, as tables of the package (`splits/NAME.csv`: fold, case, part; sources in its README).
+
+A split is written for a cohort as far as the cohort has its cases; whether it can be trained on, `Split.check` says.
+"""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.marked import some
+from mitosieve.cohort.split import PARTS, Fold, Split
+from mitosieve.errors import SplitError, did_you_mean
+
+FOLDER = "splits"
+"""Where a cohort's split files of the literature lie, below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenSplit:
+    """What became of one table.
+
+    Attributes:
+        name: of the table.
+        path: the split file; None where it was not written.
+        folds: names of its folds.
+        cases: over all folds, how many different cases train, validate and test.
+        note: what a user should know; empty where there is nothing.
+    """
+
+    name: str
+    path: Path | None
+    folds: tuple[str, ...]
+    cases: tuple[int, int, int]
+    note: str = ""
+
+
+def official_names() -> list[str]:
+    """Names of the tables that come with the package, sorted."""
+    folder = resources.files("mitosieve.cohort.published") / FOLDER
+    return sorted(item.name.removesuffix(".csv") for item in folder.iterdir() if item.name.endswith(".csv"))
+
+
+def official_split(name: str) -> Split:
+    """The whole split of a table.
+
+    Raises:
+        SplitError: no such table.
+    """
+    names = official_names()
+    if name not in names:
+        raise SplitError(f"there is no split '{name}'", remedy=f"{did_you_mean(name, names)}known: {', '.join(names)}")
+    with resources.as_file(resources.files("mitosieve.cohort.published") / FOLDER / f"{name}.csv") as path:
+        return Split.from_table(path)
+
+
+def write_official(name: str, cohort: Cohort) -> WrittenSplit:
+    """Write one table as COHORT/splits/NAME.json, for the cases that the cohort has.
+
+    Unlabelled cases that it does not name train in every fold. A part that the table fills and the cohort leaves
+    without a labelled case is no split any more: then nothing is written, and the note says so.
+
+    Raises:
+        SplitError: no such table.
+        StorageError: it cannot be written.
+    """
+    whole = official_split(name)
+    absent = sorted(whole.cases - set(cohort.cases))
+    present = {fold_name: _present(fold, cohort) for fold_name, fold in whole.folds.items()}
+    folds = tuple(whole.folds)
+    emptied = _emptied(whole, present, cohort)
+    if emptied:
+        note = f"not written: no labelled case of its {emptied} is here"
+        return WrittenSplit(name=name, path=None, folds=folds, cases=_count(present), note=note)
+    split = Split(folds=present).with_unlabelled(cohort)
+    notes = [f"{len(absent)} of its cases are not here and were left out: {some(absent)}"] if absent else []
+    try:
+        split.check(cohort)
+    except SplitError as fault:
+        notes.append(f"as it stands `mitosieve train` refuses it: {fault.what}")
+    path = split.save(cohort.folder / FOLDER / f"{name}.json")
+    return WrittenSplit(name=name, path=path, folds=folds, cases=_count(split.folds), note="; ".join(notes))
+
+
+def _present(fold: Fold, cohort: Cohort) -> Fold:
+    known = set(cohort.cases)
+    return Fold(**{part: tuple(case for case in fold.part(part) if case in known) for part in PARTS})
+
+
+def _emptied(whole: Split, present: dict[str, Fold], cohort: Cohort) -> str:
+    """The first part of a fold that the table fills and that has no labelled case in the cohort."""
+    labelled = {entry.case_id for entry in cohort.slides if entry.labelled}
+    for name, fold in whole.folds.items():
+        for part in PARTS:
+            if fold.part(part) and not labelled & set(present[name].part(part)):
+                return f"{part} part (fold {name})"
+    return ""
+
+
+def _count(folds: dict[str, Fold]) -> tuple[int, int, int]:
+    train, validation, test = (len({case for fold in folds.values() for case in fold.part(part)}) for part in PARTS)
+    return train, validation, test
