@@ -5,12 +5,12 @@ Exit code 0: all done; 1: some slides failed, named, and the others are done; 2:
 
 import sys
 
-from mitosieve.cli import data, detecting, scoring, training
+from mitosieve.cli import data, detecting, scoring, studying, training
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, app
 from mitosieve.cli.terminal import warn
 from mitosieve.errors import MitosieveError
 
-__all__ = ["app", "data", "detecting", "main", "scoring", "training"]
+__all__ = ["app", "data", "detecting", "main", "scoring", "studying", "training"]
 
 
 def main() -> None:
@@ -22,5 +22,5 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            warn("mitosieve: interrupted; train, detect and crossval go on when repeated with --resume")
+            warn("mitosieve: interrupted; train, detect, crossval and study go on when repeated with --resume")
         raise

@@ -92,7 +92,7 @@ def train(
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     what = FoldRun(recipe=science, cohort=whole, split=split_of(split, whole), fold=fold, out=out)
     compute = compute_of(device, precision, threads)
-    with progress_bars() as show, _mapper(workers, cluster, threads, compute.device, out, show) as mapper:
+    with progress_bars() as show, mapper_of(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
     _note_bare(what.split, [fold])
     for name in METHODS[science.method].tables:
@@ -113,7 +113,7 @@ def _note_bare(split: "Split", folds: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _mapper(
+def mapper_of(
     workers: int, cluster: str | None, threads: int, device: str, out: Path, show: "Progress"
 ) -> "Generator[Mapper | None]":
     """Where independent trainings run: here one after another (None), in processes of this machine, on a cluster.
@@ -204,7 +204,7 @@ def crossval(
     names = [name for name in folds.split(",") if name]
     compute = compute_of(device, precision, threads)
     try:
-        with progress_bars() as show, _mapper(workers, None, threads, compute.device, out, show) as mapper:
+        with progress_bars() as show, mapper_of(workers, None, threads, compute.device, out, show) as mapper:
             result = cross_validate(
                 science,
                 whole,

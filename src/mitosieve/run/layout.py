@@ -15,6 +15,7 @@ class Kind(StrEnum):
     TRAIN = "train"
     DETECT = "detect"
     CROSSVAL = "crossval"
+    STUDY = "study"
 
 
 # any run
@@ -91,6 +92,14 @@ HEATMAPS = "heatmaps"
 """Pictures, `ID.png`."""
 METRICS = "metrics.json"
 OUTCOMES = "outcomes.csv"
+
+# a study
+STUDY = "study.toml"
+STUDY_CSV = "study.csv"
+STUDY_TABLE = "study.md"
+STUDY_PAGE = "study.html"
+RUNS = "runs"
+"""Run folders of its trainings, unless they are kept elsewhere."""
 
 # an audit
 AUDIT = "audit.csv"

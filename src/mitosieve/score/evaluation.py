@@ -236,7 +236,7 @@ def evaluate(
     counted = count_in(detections, cohort, cases)
     pairs = near_pairs(counted.figures, counted.detections, mpp=counted.mpp, radius_um=config.radius_um)
     chosen = match_greedy(pairs, counted.is_figure)
-    slides = _slide_scores(counted, chosen >= 0)
+    slides = slide_scores(counted, chosen >= 0)
     curve = sweep(pairs, counted.score)
     found = int((match_optimal(pairs.among(counted.is_figure)) >= 0).sum())
     shown = int(counted.is_figure.sum())
@@ -256,7 +256,13 @@ def evaluate(
     )
 
 
-def _slide_scores(counted: Counted, is_found: NDArray[np.bool_]) -> tuple[SlideScore, ...]:
+def slide_scores(counted: Counted, is_found: NDArray[np.bool_]) -> tuple[SlideScore, ...]:
+    """Counts of each slide at the operating threshold, in the order of `counted.slides`.
+
+    Args:
+        counted: what is scored.
+        is_found: (F,) which figures have a detection.
+    """
     num = len(counted.slides)
     tp = counted.figures[is_found].per_slide(num)
     fn = counted.figures[~is_found].per_slide(num)

@@ -56,9 +56,27 @@ def froc(curve: Sweep, *, num_images: int) -> Froc:
         return Froc(fp_per_image=grid, recall=np.full(NUM_POINTS, np.nan), area=float("nan"))
     tp, fp = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if len(curve.threshold):
-        tp, fp = curve.at(np.linspace(curve.threshold[-1], curve.threshold[0], NUM_THRESHOLDS))
+        tp, fp = curve.at(thresholds_of(curve.threshold))
+    on_grid = recall_on_grid(tp, fp, num_figures=curve.num_figures, num_images=num_images)
+    return Froc(fp_per_image=grid, recall=on_grid, area=area_under(on_grid))
+
+
+def thresholds_of(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 40 thresholds, from the lowest to the highest of some scores."""
+    return np.linspace(score.min(), score.max(), NUM_THRESHOLDS)
+
+
+def recall_on_grid(
+    tp: NDArray[np.int64], fp: NDArray[np.int64], *, num_figures: int, num_images: int
+) -> NDArray[np.float64]:
+    """(50,) recall at 0..8 false alarms per image, from the counts at each threshold, (T,), in any order."""
     false_alarms, first = np.unique(np.append(fp, 0), return_inverse=True)
     recall = np.zeros(len(false_alarms))
-    np.maximum.at(recall, first, np.append(tp, 0) / curve.num_figures)
-    on_grid = np.interp(grid, false_alarms / num_images, recall)
-    return Froc(fp_per_image=grid, recall=on_grid, area=float(np.sum(np.diff(grid) * (on_grid[1:] + on_grid[:-1]) / 2)))
+    np.maximum.at(recall, first, np.append(tp, 0) / num_figures)
+    return np.interp(np.linspace(0.0, MOST_FP_PER_IMAGE, NUM_POINTS), false_alarms / num_images, recall)
+
+
+def area_under(recall: NDArray[np.float64]) -> float:
+    """By trapezoids over the grid of false alarms, at most 8."""
+    grid = np.linspace(0.0, MOST_FP_PER_IMAGE, NUM_POINTS)
+    return float(np.sum(np.diff(grid) * (recall[1:] + recall[:-1]) / 2))

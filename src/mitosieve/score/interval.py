@@ -72,29 +72,65 @@ def resample(
         resamples: how often.
         min_cases: from how many cases on, cases are drawn.
     """
-    cases, case = np.unique(np.asarray(case_id, dtype=np.str_), return_inverse=True)
-    size = np.bincount(case, minlength=len(cases))
-    if len(table) < 2:
-        return Resampled(
-            sums=np.zeros((0, table.shape[1]), np.int64),
-            unit="none",
-            note="one slide only: no interval can be estimated",
-        )
-    if len(cases) >= min_cases or size.max() == 1:
-        by_case = np.zeros((len(cases), table.shape[1]), dtype=np.int64)
-        np.add.at(by_case, case, table)
-        few = f"only {plural(len(cases), 'case')}: the interval is too narrow" if len(cases) < min_cases else ""
-        return Resampled(sums=_draw(by_case, generator, resamples), unit="cases", note=few)
+    unit = unit_of(case_id, min_cases)
+    if unit.name == "none":
+        return Resampled(sums=np.zeros((0, table.shape[1]), np.int64), unit=unit.name, note=unit.note)
+    if unit.name == "cases":
+        by_case = np.zeros((int(unit.case.max()) + 1, table.shape[1]), dtype=np.int64)
+        np.add.at(by_case, unit.case, table)
+        return Resampled(sums=_draw(by_case, generator, resamples), unit=unit.name, note=unit.note)
     sums = np.zeros((resamples, table.shape[1]), dtype=np.int64)
-    for number_of_case in range(len(cases)):
-        sums += _draw(table[case == number_of_case], generator, resamples)
-    return Resampled(
-        sums=sums,
-        unit="slides within cases",
+    for number_of_case in range(int(unit.case.max()) + 1):
+        sums += _draw(table[unit.case == number_of_case], generator, resamples)
+    return Resampled(sums=sums, unit=unit.name, note=unit.note)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What a bootstrap of slides draws.
+
+    Attributes:
+        name: "cases", "slides within cases", or "none".
+        case: (S,) intp, number of each slide's case.
+        note: what a reader must know of the intervals; empty where nothing.
+    """
+
+    name: str
+    case: NDArray[np.intp]
+    note: str
+
+
+def unit_of(case_id: Sequence[str], min_cases: int = MIN_CASES) -> Unit:
+    """Cases from `min_cases` of them on, or where none has two slides; else slides within cases; of one slide none."""
+    cases, case = np.unique(np.asarray(case_id, dtype=np.str_), return_inverse=True)
+    if len(case_id) < 2:
+        return Unit(name="none", case=case, note="one slide only: no interval can be estimated")
+    if len(cases) >= min_cases or np.bincount(case).max() == 1:
+        few = f"only {plural(len(cases), 'case')}: the interval is too narrow" if len(cases) < MIN_CASES else ""
+        return Unit(name="cases", case=case, note=few)
+    return Unit(
+        name="slides within cases",
+        case=case,
         note=f"only {plural(len(cases), 'case')}: slides were drawn within cases; the interval is too narrow, "
-        "for it leaves out "
-        "how patients differ",
+        "for it leaves out how patients differ",
     )
+
+
+def draw_times(unit: Unit, generator: np.random.Generator, resamples: int) -> NDArray[np.int32]:
+    """(B, S) how often each slide is in each resample; B is 0 where nothing can be drawn.
+
+    For figures that are no sum over slides; `resample` needs less memory.
+    """
+    if unit.name == "none":
+        return np.zeros((0, len(unit.case)), np.int32)
+    if unit.name == "cases":
+        n = int(unit.case.max()) + 1
+        return generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.int32)[:, unit.case]
+    times = np.zeros((resamples, len(unit.case)), np.int32)
+    for number_of_case in range(int(unit.case.max()) + 1):
+        rows = np.flatnonzero(unit.case == number_of_case)
+        times[:, rows] = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    return times
 
 
 def _draw(rows: NDArray[np.int64], generator: np.random.Generator, resamples: int) -> NDArray[np.int64]:

@@ -65,14 +65,29 @@ def sweep(pairs: Pairs, score: NDArray[np.float64]) -> Sweep:
         pairs: within the radius, of all detections.
         score: (D,) finite.
     """
+    order, found = enter(pairs, score)
+    falling = score[order]
+    last = last_of_ties(falling)
+    return Sweep(threshold=falling[last], tp=found[last], fp=last + 1 - found[last], num_figures=pairs.num_figures)
+
+
+def enter(pairs: Pairs, score: NDArray[np.float64]) -> tuple[Rows, Rows]:
+    """Detections by falling score (ties in file order), and how many figures are found when each has entered.
+
+    Returns:
+        order: (D,) rows of the detections.
+        found: (D,) never falls; it rises by at most one, and what a detection's entry changes stays on its slide.
+    """
     order = np.argsort(-score, kind="stable").astype(np.int64)
     by_detection = np.argsort(pairs.detection, kind="stable").astype(np.int64)
     edges = np.arange(pairs.num_detections + 1)
     start = np.searchsorted(pairs.detection[by_detection], edges).astype(np.int64)
-    tp = _enter(order, start, by_detection, pairs.figure, pairs.detection, pairs.num_figures)
-    falling = score[order]
-    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], np.ones(min(1, len(falling)), dtype=np.bool_)))
-    return Sweep(threshold=falling[last], tp=tp[last], fp=last + 1 - tp[last], num_figures=pairs.num_figures)
+    return order, _enter(order, start, by_detection, pairs.figure, pairs.detection, pairs.num_figures)
+
+
+def last_of_ties(falling: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Where each run of equal scores ends."""
+    return np.flatnonzero(np.append(falling[1:] != falling[:-1], np.ones(min(1, len(falling)), dtype=np.bool_)))
 
 
 @numba.njit(cache=True)

@@ -39,6 +39,7 @@ def run_finegrained(recipe: FineGrainedRecipe, job: Job) -> Detector:
         chosen = rounds[-1].best
     with job.timed("controls"):
         controls = run_controls(recipe, job, chosen, round_number=len(rounds))
+        keep_shares(recipe, job, rounds[0])
     report(recipe, job, rounds, controls, notes)
     with job.timed("ensemble"):
         members = train_ensemble(recipe, job, chosen.regime, round_number=len(rounds))
@@ -164,11 +165,27 @@ def run_controls(
         ]
         made.append((control, job.each(run_trial, tasks, f"control {control.name}")))
         assemble(recipe, job, f"{layout.DETECTOR}-{control.name}", tasks, fused=False)
-    name = chosen.regime.name
-    folder = f"{layout.TRIALS}/round-{round_number}/{name}-seed-"
-    tasks = [_task(recipe, job, f"{folder}{seed}", chosen.regime, round_number, seed) for seed in seeds]
-    assemble(recipe, job, f"{layout.DETECTOR}-chosen", tasks, fused=False)
+    _keep(recipe, job, f"{layout.DETECTOR}-chosen", chosen.regime, round_number)
     return made
+
+
+def keep_shares(recipe: FineGrainedRecipe, job: Job, first: Round) -> None:
+    """Keep a detector of each labelled share of the first round, where the recipe asks for it: its best regime's."""
+    if not recipe.search.keep:
+        return
+    for share in dict.fromkeys(recipe.search.labelled):
+        best = max((score for score in first.regimes if score.regime.labelled == share), key=lambda one: one.mean,
+                   default=None)  # fmt: skip
+        if best is not None:
+            _keep(recipe, job, f"{layout.DETECTOR}-share_{share:g}", best.regime, 1)
+
+
+def _keep(recipe: FineGrainedRecipe, job: Job, name: str, regime: Regime, round_number: int) -> None:
+    """The networks of a regime's seeds, mean logit, as a detector."""
+    folder = f"{layout.TRIALS}/round-{round_number}/{regime.name}-seed-"
+    seeds = range(1, recipe.search.seeds + 1)
+    tasks = [_task(recipe, job, f"{folder}{seed}", regime, round_number, seed) for seed in seeds]
+    assemble(recipe, job, name, tasks, fused=False)
 
 
 def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round_number: int) -> list[TrialTask]:

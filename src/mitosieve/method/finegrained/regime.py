@@ -70,6 +70,9 @@ class RegimeGrid(BaseModel):
     """Trainings of each regime; their mean is compared."""
     rounds: Literal[1, 2] = 1
     """2: score the pool again by networks of the best regime, and try the shares between it and its neighbours."""
+    keep: bool = False
+    """Whether the best regime of each labelled share of the first round is kept as a detector, `detector-share_S`: so
+    that shares can be compared on test cases."""
 
     @model_validator(mode="after")
     def _differ(self) -> "RegimeGrid":

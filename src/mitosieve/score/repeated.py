@@ -1,0 +1,274 @@
+"""Methods that were trained several times with different seeds and scored on the same slides: means over the seeds, and
+intervals and differences over slides and seeds at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.errors import FrameError
+from mitosieve.score.interval import Interval, draw_times, interval_of, unit_of
+from mitosieve.score.scored import FIGURES, Scored
+
+RESAMPLES = 5_000
+"""Draws of slides and seeds behind each interval and p value."""
+
+MIN_CASES = 5
+"""From this many cases on, cases are drawn, else slides within cases: our choice. Fewer than ten are noted."""
+
+COMPARED = ("f1", "ap")
+"""Figures whose differences are tested."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """One method's trainings.
+
+    Attributes:
+        name: of the method.
+        by_seed: seed -> its detections, scored; all seeds on the same slides.
+    """
+
+    name: str
+    by_seed: Mapping[int, Scored]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A figure's mean over the seeds, with its 95 % interval over slides and seeds; NaN where it is not defined."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A method minus the reference, mean over the seeds that both have.
+
+    Attributes:
+        value: with the interval, paired: the same slides and seeds for both. Not corrected for many comparisons.
+        p: two-sided: the smallest level at which the percentile interval leaves 0 out; at least 2 / (resamples + 1).
+        p_holm: p corrected for all methods that are compared with the reference in this figure.
+    """
+
+    value: Value
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is told of one method.
+
+    Attributes:
+        name: of the method.
+        seeds: its trainings.
+        counts: mean over the seeds of figures found, false alarms, figures missed.
+        figures: name -> value, as `FIGURES`.
+        seed_figures: seed -> name -> value on the slides as they are.
+        differences: of `COMPARED`, to the reference; empty for the reference itself.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    counts: tuple[float, float, float]
+    figures: Mapping[str, Value]
+    seed_figures: Mapping[int, Mapping[str, float]]
+    differences: Mapping[str, Difference]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All methods on one set of slides.
+
+    Attributes:
+        rows: in the order given.
+        cases, slides, figures: how much was scored.
+        unit: what was drawn beside the seeds.
+        note: what a reader must know of the intervals.
+    """
+
+    rows: tuple[Row, ...]
+    cases: int
+    slides: int
+    figures: int
+    unit: str
+    note: str
+
+
+def compare_repeats(
+    methods: Sequence[Repeats],
+    reference: str,
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    min_cases: int = MIN_CASES,
+    names: Sequence[str] = tuple(FIGURES),
+) -> Comparison:
+    """Means, intervals and differences by a bootstrap that draws slides (or cases) and seeds, crossed.
+
+    In each resample the same slides are drawn for all methods, and as many of a method's seeds as it has, with
+    replacement; the figure of each drawn seed is taken on the drawn slides, and averaged. A difference draws the same
+    seeds for both methods, of those that both have: trainings of one seed see their cases in the same order, and two
+    detectors of one training stay together. With three seeds the spread over seeds comes out a third too small in its
+    square: read the intervals as too narrow.
+
+    Args:
+        methods: one or more; slides in any order, but the same for all.
+        reference: name of the one that the others are compared with.
+        generator: advanced by the draws.
+        resamples: how often.
+        min_cases: from how many cases on, cases are drawn and not slides within cases.
+        names: of the figures, of `FIGURES`.
+
+    Raises:
+        FrameError: trainings were scored on different slides or marks.
+    """
+    ordered = [
+        Repeats(name=method.name, by_seed={seed: one.ordered() for seed, one in sorted(method.by_seed.items())})
+        for method in methods
+    ]
+    slides = _same_slides(ordered)
+    unit = unit_of([row[1] for row in slides], min_cases)
+    times = draw_times(unit, generator, resamples)
+    most = max(len(method.by_seed) for method in ordered)
+    chance = generator.random((resamples, most))
+    drawn = {
+        (method.name, seed, name): FIGURES[name](one, times)
+        for method in ordered
+        for seed, one in method.by_seed.items()
+        for name in names
+    }
+    exact = {
+        (method.name, seed, name): float(FIGURES[name](one, one.once)[0])
+        for method in ordered
+        for seed, one in method.by_seed.items()
+        for name in names
+    }
+    differences = _differences(ordered, reference, exact, drawn, chance)
+    return Comparison(
+        rows=tuple(_row(method, names, exact, drawn, chance, differences) for method in ordered),
+        cases=len({row[1] for row in slides}),
+        slides=len(slides),
+        figures=sum(row[2] for row in slides),
+        unit=unit.name,
+        note=unit.note,
+    )
+
+
+_Exact = Mapping[tuple[str, int, str], float]
+_Drawn = Mapping[tuple[str, int, str], NDArray[np.float64]]
+
+
+def _same_slides(methods: Sequence[Repeats]) -> list[tuple[str, str, int]]:
+    """(slide_id, case_id, figures) of every slide, the same for all trainings."""
+    first: list[tuple[str, str, int]] | None = None
+    for method in methods:
+        for seed, one in method.by_seed.items():
+            slides = [(row.slide_id, row.case_id, row.tp + row.fn) for row in one.slides]
+            if first is None:
+                first = slides
+            elif slides != first:
+                raise FrameError(
+                    f"'{method.name}', seed {seed}, was scored on other slides or marks than '{methods[0].name}'",
+                    remedy="score all of them on the same cohort and the same cases",
+                )
+    return first or []
+
+
+def _row(
+    method: Repeats,
+    names: Sequence[str],
+    exact: _Exact,
+    drawn: _Drawn,
+    chance: NDArray[np.float64],
+    differences: Mapping[tuple[str, str], Difference],
+) -> Row:
+    seeds = tuple(method.by_seed)
+    figures = {
+        name: _value(
+            [exact[method.name, seed, name] for seed in seeds],
+            [drawn[method.name, seed, name] for seed in seeds],
+            chance,
+        )
+        for name in names
+    }
+    sums = np.array(
+        [[(row.tp, row.fp, row.fn) for row in one.slides] for one in method.by_seed.values()], np.int64
+    ).sum(axis=1)
+    tp, fp, fn = sums.mean(axis=0).tolist()
+    return Row(
+        name=method.name,
+        seeds=seeds,
+        counts=(tp, fp, fn),
+        figures=figures,
+        seed_figures={seed: {name: exact[method.name, seed, name] for name in names} for seed in seeds},
+        differences={name: found for (whose, name), found in differences.items() if whose == method.name},
+    )
+
+
+def _value(exact: Sequence[float], drawn: Sequence[NDArray[np.float64]], chance: NDArray[np.float64]) -> Value:
+    """Mean over seeds; each resample takes the mean over as many seeds, drawn with replacement."""
+    return Value(mean=float(np.mean(exact)), interval=interval_of(_over_seeds(np.stack(drawn), chance)))
+
+
+def _over_seeds(by_seed: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B,) of (N, B) values of N seeds: the mean over N seeds that `chance` (B, at least N) in [0, 1) draws."""
+    number, resamples = by_seed.shape
+    if resamples == 0:
+        return np.zeros(0)
+    chosen = np.floor(chance[:, :number] * number).astype(np.intp)
+    return np.take_along_axis(by_seed.T, chosen, axis=1).mean(axis=1)
+
+
+def _differences(
+    methods: Sequence[Repeats], reference: str, exact: _Exact, drawn: _Drawn, chance: NDArray[np.float64]
+) -> dict[tuple[str, str], Difference]:
+    """(method, figure) -> difference to the reference, for methods that share a seed with it."""
+    base = next((method for method in methods if method.name == reference), None)
+    found: dict[tuple[str, str], Difference] = {}
+    if base is None:
+        return found
+    for name in COMPARED:
+        values: dict[str, tuple[Value, float]] = {}
+        for method in methods:
+            seeds = [seed for seed in method.by_seed if seed in base.by_seed]
+            if method is base or not seeds:
+                continue
+            apart = np.stack([drawn[method.name, seed, name] - drawn[reference, seed, name] for seed in seeds])
+            value = _value(
+                [exact[method.name, seed, name] - exact[reference, seed, name] for seed in seeds], list(apart), chance
+            )
+            values[method.name] = value, p_value(_over_seeds(apart, chance))
+        corrected = holm([p for _, p in values.values()])
+        for (whose, (value, p)), p_holm in zip(values.items(), corrected, strict=True):
+            found[whose, name] = Difference(value=value, p=p, p_holm=p_holm)
+    return found
+
+
+def p_value(differences: NDArray[np.float64]) -> float:
+    """Two-sided: twice the smaller share of resampled differences at or beyond 0, each with one more; NaN of none.
+
+    Source: the plus one is of Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 4.2.
+    """
+    defined = differences[np.isfinite(differences)]
+    if not len(defined):
+        return float("nan")
+    tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(defined) + 1))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values corrected for as many comparisons, step down; NaN stays and does not count.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
+    """
+    corrected = [float("nan")] * len(p)
+    known = sorted((value, place) for place, value in enumerate(p) if np.isfinite(value))
+    least = 0.0
+    for rank, (value, place) in enumerate(known):
+        least = max(least, min(1.0, (len(known) - rank) * value))
+        corrected[place] = least
+    return corrected

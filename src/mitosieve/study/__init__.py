@@ -1,0 +1,1 @@
+"""Studies: many trainings compared in one table and one page, from one file."""

@@ -1,0 +1,75 @@
+"""Laws of a plan: each training once, named by what fixes its result."""
+
+from dataclasses import replace
+
+import pytest
+
+from build import a_cohort
+from mitosieve.cohort.split import Fold, Split
+from mitosieve.errors import SplitError
+from mitosieve.study.plan import plan_study
+from mitosieve.study.plan import test_of as folder_of_test
+from mitosieve.study.study import Study
+
+SPLIT = Split(
+    folds={
+        "A": Fold(train=("c0",), validation=("c1",), test=("c2",)),
+        "B": Fold(train=("c2",), validation=("c0",), test=("c1",)),
+    }
+)
+
+
+def a_study(**more):
+    rows = [
+        {"name": "full"},
+        {"name": "alone", "detector": "detector-refined-alone"},
+        {"name": "focal", "set": ['loss.kind="focal"']},
+    ]
+    common = {"title": "t", "reference": "full", "recipe": "chsnet-small", "set": ("cascade.parts_too=true",)}
+    return Study.model_validate({**common, "rows": rows, "seeds": [1, 2], **more})
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return a_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+def test_rows_that_share_a_training_share_its_folder(cohort, tmp_path):
+    """Two rows of one recipe and one of another: two trainings a fold and seed, the first scored with two detectors."""
+    plan = plan_study(a_study(), cohort, SPLIT, tmp_path)
+    assert len(plan.trainings) == 2 * 2 * 2
+    assert plan.folders["full", "A", 1] == plan.folders["alone", "A", 1] != plan.folders["focal", "A", 1]
+    both = next(one for one in plan.trainings if one.folder == plan.folders["full", "B", 2])
+    assert both.detectors == ("detector", "detector-refined-alone")
+    assert (both.recipe.seed, both.fold) == (2, "B")
+    assert [folder_of_test(name) for name in both.detectors] == ["test", "test-refined-alone"]
+
+
+def test_the_first_seed_comes_first(cohort, tmp_path):
+    """So that a table of everything stands once before any is repeated."""
+    seeds = [one.seed for one in plan_study(a_study(), cohort, SPLIT, tmp_path).trainings]
+    assert seeds == sorted(seeds)
+
+
+def test_a_folder_is_named_by_what_fixes_its_result(cohort, tmp_path):
+    """Another value, fold, seed or split gives another; where the data lie and what rows are called does not."""
+    folders = plan_study(a_study(), cohort, SPLIT, tmp_path).folders
+    assert len(set(folders.values())) == 8
+    moved = type(cohort)(tmp_path / "elsewhere", cohort.slides, cohort.annotations)
+    assert plan_study(a_study(), moved, SPLIT, tmp_path).folders == folders
+    other = replace(SPLIT.folds["A"], validation=(), train=("c0", "c1"))
+    changed = plan_study(a_study(), cohort, Split(folds={**SPLIT.folds, "A": other}), tmp_path).folders
+    assert changed["full", "A", 1] != folders["full", "A", 1]
+    assert changed["full", "B", 1] == folders["full", "B", 1]
+    shorter = plan_study(a_study(), cohort, SPLIT, tmp_path, ["refined.patch_visits=960"]).folders
+    assert not set(shorter.values()) & set(folders.values())
+
+
+def test_a_case_that_is_tested_twice_or_a_fold_that_is_not_there_is_refused(cohort, tmp_path):
+    """Pooling would count it twice."""
+    twice = Split(folds={"A": SPLIT.folds["A"], "B": SPLIT.folds["A"]})
+    with pytest.raises(SplitError, match="c2 is tested in more than one"):
+        plan_study(a_study(), cohort, twice, tmp_path)
+    with pytest.raises(SplitError, match="Z"):
+        plan_study(a_study(folds=["Z"]), cohort, SPLIT, tmp_path)
+    assert plan_study(a_study(folds=["A"]), cohort, twice, tmp_path).folds == ("A",)

@@ -1,0 +1,182 @@
+"""A study from its file to its table, with real trainings of seconds, as a user meets it."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from mitosieve import Cohort, Split
+from mitosieve.export.table import read_detections
+from mitosieve.score.evaluation import evaluate
+from tiny import ONE_CORE, SETTINGS, SHORTER, a_cohort, a_split, files_of, mitosieve
+
+STUDY = f"""
+title = "Parts of a cascade"
+about = "With <b>both</b> networks, or one | alone."
+reference = "full"
+recipe = "chsnet-small"
+set = {json.dumps([*SETTINGS, *SHORTER, "cascade.parts_too=true"])}
+folds = ["A", "B"]
+seeds = [1, 2]
+notes = ["Synthetic."]
+windows = true
+[[rows]]
+name = "full"
+published = {{ f1 = 0.5 }}
+[[rows]]
+name = "alone"
+detector = "detector-refined-alone"
+"""
+
+
+def told(study, out, *more):
+    return mitosieve("study", study, a_cohort(), "--split", a_split(), "--out", out, *ONE_CORE, *more)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """(study file, folder, what was told): two rows, two folds, two seeds, from four trainings."""
+    folder = tmp_path_factory.mktemp("study")
+    file = folder / "parts.toml"
+    file.write_text(STUDY)
+    what = told(file, folder / "out")
+    assert what.code == 0, what
+    return file, folder / "out", what
+
+
+def rows_of(folder):
+    with (folder / "study.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_holds_what_the_run_folders_hold(done):
+    """Pooled counts of each seed are those of evaluate on both folds' detections; the mean row is their mean."""
+    _, out, _ = done
+    cohort, split = Cohort.load(a_cohort()), Split.load(a_split())
+    for row, test in (("full", "test"), ("alone", "test-refined-alone")):
+        values = []
+        for seed in (1, 2):
+            found = [
+                evaluate(read_detections(path / test / "detections.csv"), cohort, cases=split.fold(fold).test).pooled
+                for fold in "AB"
+                for path in (out / "runs").glob(f"chsnet-small-{fold}-seed{seed}-*")
+            ]
+            assert len(found) == 2
+            tp, fp, fn = (sum(getattr(one, key) for one in found) for key in ("tp", "fp", "fn"))
+            values.append(2 * tp / (2 * tp + fp + fn))
+            line = next(r for r in rows_of(out) if (r["scope"], r["row"], r["seed"]) == ("pooled", row, str(seed)))
+            assert float(line["f1"]) == pytest.approx(values[-1])
+        mean = next(r for r in rows_of(out) if (r["scope"], r["row"], r["seed"]) == ("pooled", row, "mean"))
+        assert float(mean["f1"]) == pytest.approx(sum(values) / 2)
+
+
+def test_every_training_is_an_ordinary_run_folder(done):
+    """report and detect take it as any other; four were made for eight cells of the table."""
+    _, out, what = done
+    runs = sorted((out / "runs").iterdir())
+    assert len(runs) == 4
+    assert mitosieve("report", runs[0]).code == 0
+    assert what.result == out / "study.html"
+
+
+def test_nothing_is_done_twice(done, tmp_path):
+    """A resume and another study of the same rows train nothing: no file of a run is written again."""
+    file, out, _ = done
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    tables = files_of(out)
+    assert told(file, out).code == 2  # it is there already
+    assert told(file, out, "--resume").code == 0
+    assert told(file, tmp_path / "other", "--runs", out / "runs").code == 0
+    after = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    assert {p: t for p, t in after.items() if p.name != "report.html"} == {
+        p: t for p, t in before.items() if p.name != "report.html"
+    }
+    assert files_of(out)["study.csv"] == tables["study.csv"] == (tmp_path / "other" / "study.csv").read_bytes()
+    assert not (tmp_path / "other" / "runs").exists()
+
+
+def test_side_by_side_gives_the_same_table(done, tmp_path):
+    """Two processes, one thread each: equal bytes of figures."""
+    file, out, _ = done
+    assert told(file, tmp_path / "two", "--workers", "2").code == 0
+    keep = [column for column in rows_of(out)[0] if not column.endswith("_s")]
+    assert [[r[c] for c in keep] for r in rows_of(tmp_path / "two")] == [[r[c] for c in keep] for r in rows_of(out)]
+
+
+def test_windows_are_summed_over_folds_and_averaged_over_seeds(done):
+    """From the table that each training leaves."""
+    _, out, _ = done
+    runs = sorted((out / "runs").glob("*/patch-table.csv"))
+    assert len(runs) == 4
+    found = []
+    for path in runs:
+        with path.open(newline="") as file:
+            found += [float(r["TP"]) for r in csv.DictReader(file) if (r["part"], r["network"]) == ("test", "refined")]
+    text = (out / "study.md").read_text()
+    line = next(row for row in text.splitlines() if row.startswith("| full | test | patches | refined |"))
+    assert line.split(" | ")[4] == f"{sum(found) / 2:,.0f}"
+
+
+def test_what_is_not_done_is_named_and_the_rest_stands(done, tmp_path):
+    """Without one training its seed is left out of the pooled rows, and both table and page say what is missing."""
+    file, out, _ = done
+    runs = tmp_path / "runs"
+    shutil.copytree(out / "runs", runs)
+    shutil.rmtree(next(runs.glob("*-B-seed2-*")))
+    what = told(file, tmp_path / "out", "--runs", runs, "--tables-only")
+    assert what.code == 0
+    assert "full: 1 of 4 trainings are not done (fold/seed B/2)" in what.err
+    assert "full: 1 of 4 trainings are not done" in (tmp_path / "out" / "study.md").read_text()
+    pooled = [r for r in rows_of(tmp_path / "out") if r["scope"] == "pooled" and r["row"] == "full"]
+    assert [r["seed"] for r in pooled] == ["mean", "1"]
+    assert not list(runs.glob("*-B-seed2-*"))
+
+
+def test_a_dry_run_lists_the_trainings_and_makes_nothing(done, tmp_path):
+    """What is done and what is to do."""
+    file, out, _ = done
+    dry = ["study", file, a_cohort(), "--split", a_split(), "--dry-run"]
+    what = mitosieve(*dry, "--runs", out / "runs", "--seeds", "2,3")
+    lines = [line.split("\t")[0] for line in what.out.splitlines()[1:]]
+    assert sorted(lines) == ["done", "done", "to do", "to do"]
+    empty = mitosieve(*dry, "--runs", tmp_path / "none")
+    assert empty.code == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_shows_text_as_text(done):
+    """Names and sentences of a study file are never HTML; the published value stands beside ours."""
+    _, out, _ = done
+    page = (out / "study.html").read_text()
+    assert "&lt;b&gt;both&lt;/b&gt;" in page
+    assert "<script" not in page
+    assert "published f1" in page
+    assert page.count("<table>") >= 5
+    table = (out / "study.md").read_text()
+    assert "mitosieve study parts.toml COHORT --split SPLIT --out DIR" in table
+    assert str(out) not in table + page
+
+
+def test_a_row_that_fails_does_not_end_the_others(done, tmp_path):
+    """A detector that the training does not leave: the row is named with those there are, the exit code is 1."""
+    file, out, _ = done
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(file.read_text().replace("detector-refined-alone", "detector-gone"))
+    what = told(wrong, tmp_path / "out", "--runs", out / "runs")
+    assert what.code == 1
+    assert "left no detector 'detector-gone'" in what.err
+    assert "detector-refined-alone" in what.err
+    assert [r["row"] for r in rows_of(tmp_path / "out") if (r["scope"], r["seed"]) == ("pooled", "mean")] == ["full"]
+
+
+def test_bad_words_are_refused_before_anything_is_made(done, tmp_path):
+    """Seeds that are no numbers, no split, no out, another study's folder."""
+    file, out, _ = done
+    where = ["study", file, a_cohort()]
+    assert "not whole numbers" in told(file, tmp_path / "x", "--seeds", "1,b").err
+    assert "add --split" in mitosieve(*where, "--out", tmp_path / "x").err
+    assert "add --out" in mitosieve(*where, "--split", a_split()).err
+    assert "unknown" in mitosieve(*where, "--split", a_split(), "--out", tmp_path / "x", "--set", "nothing=1").err
+    assert "was made by train, not by study" in told(file, next((out / "runs").iterdir()), "--resume").err
+    assert not (tmp_path / "x").exists()
