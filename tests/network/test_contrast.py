@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from mitosieve.network.contrast import ContrastConfig, subclass_contrast
+from mitosieve.network.contrast import ContrastConfig, subclass_contrast, supervised_contrast
 
 BATCHES = st.builds(
     lambda seed, n, classes, most: a_batch(seed, n, classes=classes, most=most),
@@ -77,6 +77,36 @@ def by_hand(z, label, cluster, level, temperature, config):
 @given(BATCHES, CONFIGS)
 def test_every_samples_loss_is_that_of_a_plain_double_loop(batch, config):
     torch.testing.assert_close(subclass_contrast(*batch, config), by_hand(*batch, config), rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=40)
+@given(BATCHES, CONFIGS)
+def test_plain_contrast_is_that_of_a_plain_double_loop(batch, config):
+    """Khosla et al. (2020), equation 2, anchor by anchor: of classes alone, at one temperature, every anchor alike."""
+    z, label, *_ = batch
+    views = z.shape[1]
+    flat, classes = z.flatten(0, 1), label.repeat_interleave(views).tolist()
+    wanted = []
+    for i in range(len(flat)):
+        others = [j for j in range(len(flat)) if j != i]
+        logits = [float(flat[i] @ flat[j]) / config.temperature for j in range(len(flat))]
+        wanted.append(mean_log_share(logits, [j for j in others if classes[j] == classes[i]], others))
+    each = torch.tensor(wanted, dtype=torch.float64).view(-1, views).mean(dim=1)
+    expected = config.temperature / config.base_temperature * each
+    torch.testing.assert_close(supervised_contrast(z, label, config), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_one_subclass_a_class_and_no_weights_is_plain_contrast():
+    """What is left of the whole loss without its subclass and level terms; in half precision too, as it is there."""
+    z, label, _, level, temperature = a_batch(3, 7)
+    config = ContrastConfig(class_weight=0.0, level_weights=(1, 1, 1, 1))
+    plain = supervised_contrast(z, label, ContrastConfig())
+    torch.testing.assert_close(subclass_contrast(z, label, label, level, temperature, config), plain)
+    assert not torch.allclose(subclass_contrast(z, label, label, level, temperature, ContrastConfig()), plain)
+    whole = supervised_contrast(z.float(), label, config)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(supervised_contrast(z.float(), label, config), whole)
+    assert supervised_contrast(z[:0], label[:0], config).shape == (0,)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor
 Weight = Annotated[float, Field(gt=0, le=100)]
 
 LEAST_TEMPERATURE = 0.01
-"""Lower temperatures of a sample count as this: a cluster whose members lie all at one place has density 0."""
+"""Lower temperatures of a sample count as this: a group whose members lie all at one place has density 0."""
 
 
 class ContrastConfig(BaseModel):
@@ -30,6 +30,30 @@ class ContrastConfig(BaseModel):
     """omega: weight of an anchor that is easy, and of levels 1 to 3, before their mean is made 1. Reconstruction."""
     fine_weight: float = Field(default=0.0, ge=0, le=100)
     """Weight of a term whose positives share subclass and level, relative to the subclass term. Reconstruction."""
+
+
+def supervised_contrast(z: Tensor, label: Tensor, config: ContrastConfig) -> Tensor:
+    """Plain supervised contrast, of classes alone: tau / tau_base * L_sub of `subclass_contrast` with P_cls for P_sub.
+
+        L = -tau / tau_base * mean over p of i's class of log( exp(z_i z_p / tau) / sum over A(i) )
+
+    Args:
+        z: (B, V, D) features of V views, of length 1.
+        label: (B,) class.
+        config: of which the two temperatures alone are used.
+
+    Returns:
+        (B,) in nats, the mean of each sample's views, single precision at least.
+
+    Source: Khosla et al. (NeurIPS 2020), equation 2; in DASC's public code it is the whole loss of the warm-up.
+    """
+    samples, views, _ = z.shape
+    with torch.autocast(device_type=z.device.type, enabled=False):
+        anchor = _anchors(z)
+        other = ~torch.eye(samples * views, dtype=torch.bool, device=z.device)
+        same = _equal(label.repeat_interleave(views)) & other
+        loss = _term(anchor @ anchor.T / config.temperature, same, other)
+        return (config.temperature / config.base_temperature * loss).view(samples, views).mean(dim=1)
 
 
 def subclass_contrast(
@@ -53,7 +77,7 @@ def subclass_contrast(
         label: (B,) class.
         cluster: (B,) subclass, an id that no other class uses.
         level: (B,) difficulty, 0 easy, 1 to 3; less than 0 (none) weighs as easy.
-        temperature: (B,) tau_c of the sample's cluster; no gradient flows into it.
+        temperature: (B,) tau_c of the sample's class (SBCL) or of its cluster; no gradient flows into it.
         config: the other numbers.
 
     Returns:
@@ -64,8 +88,7 @@ def subclass_contrast(
     """
     samples, views, _ = z.shape
     with torch.autocast(device_type=z.device.type, enabled=False):
-        anchor = z.flatten(0, 1)
-        anchor = anchor if anchor.dtype == torch.float64 else anchor.float()
+        anchor = _anchors(z)
         label, cluster, level = (each.repeat_interleave(views) for each in (label, cluster, level))
         sample = torch.arange(samples, device=z.device).repeat_interleave(views)
         other = ~torch.eye(samples * views, dtype=torch.bool, device=z.device)
@@ -80,6 +103,12 @@ def subclass_contrast(
         loss = config.temperature / config.base_temperature * sub
         loss = loss + config.class_weight * _term(alike / cold, _equal(label) & rest, rest)
         return (loss * _anchor_weights(level, config)).view(samples, views).mean(dim=1)
+
+
+def _anchors(z: Tensor) -> Tensor:
+    """All views of all samples (B * V, D), in single precision at least."""
+    anchor = z.flatten(0, 1)
+    return anchor if anchor.dtype == torch.float64 else anchor.float()
 
 
 def _equal(value: Tensor) -> Tensor:

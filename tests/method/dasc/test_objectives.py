@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from mitosieve.method.dasc.contrast import _plain
 from mitosieve.method.dasc.objectives import ContrastObjective, LevelObjective, MemoryObjective, SdsclConfig, over_views
-from mitosieve.method.dasc.rules.clusters import class_temperatures, subclasses
+from mitosieve.method.dasc.rules.clusters import class_temperatures, cluster_temperatures, subclasses
 from mitosieve.method.dasc.rules.levels import LevelHits
 from mitosieve.method.dasc.rules.memory import Memory, MemoryConfig
-from mitosieve.network.contrast import subclass_contrast
+from mitosieve.network.contrast import subclass_contrast, supervised_contrast
 from mitosieve.network.location import LocationConfig, location_loss
 from mitosieve.train.objective import Batch
 
@@ -207,14 +207,15 @@ def test_the_views_of_a_sample_stand_together():
             assert (flat[2 * sample + view] == image[sample, 3 * view : 3 * view + 3]).all()
 
 
-def test_in_warm_up_there_is_contrast_alone():
-    """Whatever the weights of the other terms; each class is one subclass until the first renewal."""
-    objective = a_contrast(alpha_ce=7.0, alpha_sup=0.3)
+def test_in_warm_up_there_is_plain_contrast_of_classes_alone():
+    """Whatever the weights of the other terms, the levels, and the subclasses, which a renewal may have made."""
+    objective = a_contrast(alpha_ce=7.0, alpha_sup=0.3, warm_up=2)
     assert objective.cluster.tolist() == LABEL.tolist()
-    for step in range(2):
+    for step in range(4):
         rows, _, _, _, z = shown_to(step)
-        expected = contrast_by_hand(objective, rows, z)
+        expected = supervised_contrast(z, torch.from_numpy(LABEL[rows]), objective.config.contrast)
         assert contrast_step(objective, step) == pytest.approx(expected.tolist(), rel=1e-5)
+    assert len(np.unique(objective.cluster)) == 4
 
 
 @pytest.mark.parametrize("hard_loss", ["generalised", "smoothed", "cross-entropy"])
@@ -281,9 +282,10 @@ def test_a_batch_without_places_is_not_located():
     assert (np.array(losses[2]) > losses[0]).tolist() == (LABEL[rows] == 1).tolist()
 
 
-def test_subclasses_are_renewed_at_the_end_of_their_epochs():
-    """Every second epoch of three steps; rows that are not learned from keep what they had."""
-    objective = a_contrast(steps_per_epoch=3, renew_epochs=2)
+@pytest.mark.parametrize("temperatures", ["class", "cluster"])
+def test_subclasses_are_renewed_at_the_end_of_their_epochs(temperatures):
+    """Every second epoch of three steps, temperatures too; rows that are not learned from keep what they had."""
+    objective = a_contrast(steps_per_epoch=3, renew_epochs=2, temperatures=temperatures)
     before = objective.cluster.copy()
     for step in range(13):
         contrast_step(objective, step)
@@ -294,7 +296,10 @@ def test_subclasses_are_renewed_at_the_end_of_their_epochs():
             ids = subclasses(Z[KEPT], LABEL[KEPT], (2, 2), 3, renewed)
             expected, temperature = before.copy(), np.full(N, 0.1)
             expected[KEPT] = ids
-            temperature[KEPT] = class_temperatures(Z[KEPT], ids, LABEL[KEPT], 0.1)[ids]
+            if temperatures == "class":
+                temperature[KEPT] = class_temperatures(Z[KEPT], ids, LABEL[KEPT], 0.1)[LABEL[KEPT]]
+            else:
+                temperature[KEPT] = cluster_temperatures(Z[KEPT], ids, LABEL[KEPT], 0.1)[ids]
         assert objective.cluster.tolist() == expected.tolist()
         np.testing.assert_allclose(objective.temperature, temperature, rtol=1e-6)
 

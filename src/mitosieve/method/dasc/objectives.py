@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mitosieve.method.dasc.rules.clusters import class_temperatures, subclasses
+from mitosieve.method.dasc.rules.clusters import class_temperatures, cluster_temperatures, subclasses
 from mitosieve.method.dasc.rules.levels import LevelHits
 from mitosieve.method.dasc.rules.memory import Memory
-from mitosieve.network.contrast import ContrastConfig, subclass_contrast
+from mitosieve.network.contrast import ContrastConfig, subclass_contrast, supervised_contrast
 from mitosieve.network.location import LocationConfig, location_loss
 from mitosieve.network.loss import cross_entropy, generalised_cross_entropy, smoothed_cross_entropy
 from mitosieve.train.objective import Batch, StepResult
@@ -126,8 +126,10 @@ class SdsclConfig(BaseModel):
     """Subclasses of the negatives and of the figures."""
     renew_epochs: int = Field(default=10, ge=1)
     """Epochs between renewals of the subclasses; until the first renewal a class is one subclass."""
+    temperatures: Literal["class", "cluster"] = "class"
+    """What the class term has a temperature for: each class (SBCL, and so the public code), or each subclass: ours."""
     warm_up: int = Field(default=10, ge=0)
-    """Epochs with the contrastive term alone."""
+    """Epochs of plain supervised contrast alone: classes without subclasses, levels without weights."""
 
 
 @dataclass(kw_only=True)
@@ -174,17 +176,18 @@ class ContrastObjective:
         def of_rows(values: NDArray[np.generic]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values[rows])).to(device)
 
+        z = z.float().view(len(rows), views, -1)
+        score = torch.sigmoid(logit.detach()).mean(dim=1)
+        if self.done < self.config.warm_up * self.steps_per_epoch:
+            return StepResult(loss=supervised_contrast(z, of_rows(self.label), self.config.contrast), score=score)
         contrast = subclass_contrast(
-            z.float().view(len(rows), views, -1),
+            z,
             of_rows(self.label),
             of_rows(self.cluster),
             of_rows(self.level),
             of_rows(self.temperature),
             self.config.contrast,
         )
-        score = torch.sigmoid(logit.detach()).mean(dim=1)
-        if self.done < self.config.warm_up * self.steps_per_epoch:
-            return StepResult(loss=contrast, score=score)
         target = torch.from_numpy(batch.target).to(device)[:, None].expand_as(logit)
         classified = self._classified(logit, target, of_rows(self.level)[:, None])
         loss = self.config.alpha_ce * classified.mean(dim=1) + self.config.alpha_sup * contrast
@@ -216,7 +219,11 @@ class ContrastObjective:
         label = self.label[self.rows]
         ids = subclasses(z, label, self.config.clusters, self.seed, epoch // self.config.renew_epochs)
         self.cluster[self.rows] = ids
-        self.temperature[self.rows] = class_temperatures(z, ids, label, self.config.contrast.temperature)[ids]
+        tau = self.config.contrast.temperature
+        if self.config.temperatures == "class":
+            self.temperature[self.rows] = class_temperatures(z, ids, label, tau)[label]
+        else:
+            self.temperature[self.rows] = cluster_temperatures(z, ids, label, tau)[ids]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         return {"cluster": self.cluster, "temperature": self.temperature, "done": np.array([self.done])}

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitosieve.errors import TrainingError
-from mitosieve.method.dasc.rules.clusters import class_temperatures, spherical_kmeans, subclasses
+from mitosieve.method.dasc.rules.clusters import (
+    class_temperatures,
+    cluster_temperatures,
+    spherical_kmeans,
+    subclasses,
+)
 
 ANGLES = st.lists(st.integers(0, 35), min_size=1, max_size=25)
 
@@ -41,8 +46,30 @@ def groups(ids):
     return {frozenset(np.flatnonzero(ids == number).tolist()) for number in np.unique(ids)}
 
 
+def spread_around(tau, rho):
+    """tau rho / mean rho, clipped to the percentiles first."""
+    low, high = np.percentile(rho, 20), np.percentile(rho, 80)
+    rho = [min(max(value, low), high) for value in rho]
+    return [tau * value * len(rho) / sum(rho) for value in rho]
+
+
+def slow_class_temperatures(z, ids, label, tau):
+    """SBCL (ICCV 2023): each class's mean distance from its mean, over the log of its size."""
+    classes, rho = sorted(set(label)), []
+    for number in classes:
+        own = [z[i] for i in range(len(z)) if label[i] == number]
+        mean = [sum(column) / len(own) for column in zip(*own, strict=True)]
+        far = [math.sqrt(sum((a - b) ** 2 for a, b in zip(row, mean, strict=True))) for row in own]
+        rho.append(sum(far) / len(own) / math.log(len(own) + 10))
+    found = dict(zip(classes, spread_around(tau, rho), strict=True))
+    for number in classes:
+        if len({ids[i] for i in range(len(z)) if label[i] == number}) == 1:
+            found[number] = tau
+    return [found.get(number, tau) for number in range(max(classes) + 1)]
+
+
 def slow_temperatures(z, ids, label, tau):
-    """The formula of SBCL (ICCV 2023), cluster by cluster."""
+    """The same of clusters, each round the normalised sum of its samples."""
     rho, of_class = [], []
     for number in range(max(ids) + 1):
         own = [z[i] for i in range(len(z)) if ids[i] == number]
@@ -52,12 +79,8 @@ def slow_temperatures(z, ids, label, tau):
         chords = [math.sqrt(sum((a - b) ** 2 for a, b in zip(row, centre, strict=True))) for row in own]
         rho.append(sum(chords) / len(own) / math.log(len(own) + 10))
         of_class.append(next(label[i] for i in range(len(z)) if ids[i] == number))
-    low, high = np.percentile(rho, 20), np.percentile(rho, 80)
-    rho = [min(max(value, low), high) for value in rho]
-    mean = sum(rho) / len(rho)
-    return [
-        tau if of_class.count(number) == 1 else tau * value / mean for number, value in zip(of_class, rho, strict=True)
-    ]
+    spread = spread_around(tau, rho)
+    return [tau if of_class.count(number) == 1 else value for number, value in zip(of_class, spread, strict=True)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,8 +154,10 @@ def test_opposite_samples_have_a_centre_too():
     assert ids.tolist() == [0, 0]
     assert np.isfinite(centres).all()
     assert np.linalg.norm(centres, axis=1).tolist() == [1]
-    temperature = class_temperatures(on_circle([0, 180]), np.array([0, 0]), np.array([1, 1]), 0.1)
+    temperature = cluster_temperatures(on_circle([0, 180]), np.array([0, 0]), np.array([1, 1]), 0.1)
     assert temperature.tolist() == [0.1]
+    of_class = class_temperatures(on_circle([0, 180, 0, 180]), np.array([0, 1, 2, 3]), np.array([0, 0, 1, 1]), 0.1)
+    assert of_class.tolist() == pytest.approx([0.1, 0.1])
 
 
 def test_embeddings_of_16_bits_will_do():
@@ -190,8 +215,56 @@ def test_a_renewal_starts_anew_and_a_seed_repeats():
 
 
 @settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.05, 0.1, 1.0]))
+def test_a_class_has_one_temperature_by_the_equation(seed, count, tau):
+    """rho_c about the class's own mean, its percentiles, its mean: class by class; of any number, size and extent."""
+    draw = np.random.default_rng(seed)
+    label = np.concatenate([np.arange(count).repeat(2), draw.integers(0, count, 20)])
+    kinds = draw.integers(1, 4, count)
+    ids = label * 10 + draw.integers(0, kinds[label])
+    z = np.eye(8)[label] + draw.normal(size=(len(label), 8)) * draw.uniform(0.05, 0.5, count)[label, None]
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    found = class_temperatures(z, ids, label, tau)
+    assert found.tolist() == pytest.approx(slow_class_temperatures(z, ids.tolist(), label.tolist(), tau))
+
+
+def test_two_classes_by_hand():
+    """Pairs 2a apart lie sin(a) from their mean; between two densities both percentiles are a fifth of the way."""
+    z = on_circle([90 - 10, 90 + 10, 270 - 40, 270 + 40])
+    ids, label = np.arange(4), np.array([0, 0, 1, 1])
+    near, far = np.sin(np.radians([10, 40])) / np.log(12)
+    fifth, middle = (far - near) / 5, (near + far) / 2
+    expected = [0.1 * (near + fifth) / middle, 0.1 * (far - fifth) / middle]
+    assert class_temperatures(z, ids, label, 0.1).tolist() == pytest.approx(expected)
+    assert class_temperatures(z, np.array([0, 1, 2, 2]), label, 0.1).tolist() == pytest.approx([expected[0], 0.1])
+
+
+def test_clusters_do_not_change_a_classes_temperature():
+    """However its samples are put together, as long as there are two clusters of them."""
+    z, of = bundles(count=4, spread=0.2)
+    label = of // 2
+    whole = class_temperatures(z, of, label, 0.1)
+    other = of.copy()
+    other[::3] = other[::3] // 2 * 2
+    assert class_temperatures(z, other, label, 0.1).tolist() == whole.tolist()
+    assert cluster_temperatures(z, of, label, 0.1).tolist() != cluster_temperatures(z, other, label, 0.1).tolist()
+
+
+def test_classes_without_extent_or_samples_have_a_temperature():
+    """All at one place: tau. One at one place: the least of the others. No sample: tau, and no say in the others'."""
+    same = on_circle([0, 0, 90, 90])
+    ids, label = np.arange(4), np.array([0, 0, 1, 1])
+    assert class_temperatures(same, ids, label, 0.1).tolist() == [0.1, 0.1]
+    one = on_circle([0, 0, 80, 90])
+    assert class_temperatures(one, ids, label, 0.1).tolist() == pytest.approx([0.1, 0.1])
+    z = on_circle([80, 100, 230, 310])
+    two, apart = (class_temperatures(z, ids, classes, 0.1) for classes in (label, 2 * label))
+    assert apart.tolist() == pytest.approx([two[0], 0.1, two[1]])
+
+
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 1.0]))
-def test_temperatures_are_those_of_the_equation(seed, tau):
+def test_temperatures_of_clusters_are_those_of_the_equation(seed, tau):
     """rho_c, its percentiles, its mean: cluster by cluster; clusters of all sizes and extents."""
     draw = np.random.default_rng(seed)
     count = int(draw.integers(1, 7))
@@ -199,11 +272,11 @@ def test_temperatures_are_those_of_the_equation(seed, tau):
     ids = np.concatenate([np.arange(count).repeat(2), draw.integers(0, count, 20)])
     z = np.eye(8)[ids] + draw.normal(size=(len(ids), 8)) * draw.uniform(0.05, 0.5, count)[ids, None]
     z /= np.linalg.norm(z, axis=1, keepdims=True)
-    found = class_temperatures(z, ids, of_cluster[ids], tau)
+    found = cluster_temperatures(z, ids, of_cluster[ids], tau)
     assert found.tolist() == pytest.approx(slow_temperatures(z, ids, of_cluster[ids], tau))
 
 
-def test_temperatures_by_hand():
+def test_temperatures_of_clusters_by_hand():
     """Pairs 2a apart lie 2 sin(a / 2) from their centre, in clusters of one size: rho is in proportion to that."""
     half = np.array([2, 4, 6, 8, 10])
     z = on_circle(np.stack([72 * np.arange(5) - half, 72 * np.arange(5) + half], axis=1).ravel())
@@ -211,10 +284,10 @@ def test_temperatures_by_hand():
     chord = 2 * np.sin(np.radians(half) / 2)
     clipped = np.clip(chord, chord[0] + 0.8 * (chord[1] - chord[0]), chord[3] + 0.2 * (chord[4] - chord[3]))
     label = np.array([0, 0, 0, 1, 1])[ids]
-    found = class_temperatures(z, ids, label, 0.1)
+    found = cluster_temperatures(z, ids, label, 0.1)
     assert found.tolist() == pytest.approx((0.1 * clipped / clipped.mean()).tolist())
     assert found.mean() == pytest.approx(0.1)
-    alone = class_temperatures(z, ids, np.array([0, 0, 0, 0, 1])[ids], 0.1)
+    alone = cluster_temperatures(z, ids, np.array([0, 0, 0, 0, 1])[ids], 0.1)
     assert alone.tolist() == pytest.approx([*found[:4], 0.1])
 
 
@@ -222,14 +295,14 @@ def test_clusters_without_extent_have_a_temperature():
     """All without: tau. Most without, so that the 20th percentile is 0: the smallest of the others, and never 0."""
     z = on_circle([0, 0, 90, 90, 180, 180, 270, 270])
     ids, label = np.arange(8) // 2, np.repeat([0, 1], 4)
-    assert class_temperatures(z, ids, label, 0.1).tolist() == [0.1] * 4
-    singles = class_temperatures(on_circle([0, 10, 20]), np.arange(3), np.array([0, 0, 1]), 0.2)
+    assert cluster_temperatures(z, ids, label, 0.1).tolist() == [0.1] * 4
+    singles = cluster_temperatures(on_circle([0, 10, 20]), np.arange(3), np.array([0, 0, 1]), 0.2)
     assert singles.tolist() == [0.2] * 3
     z[-1] = on_circle([271])
-    found = class_temperatures(z, ids, label, 0.1)
+    found = cluster_temperatures(z, ids, label, 0.1)
     assert found.tolist() == pytest.approx([0.1] * 4)
     z[-3] = on_circle([190])
-    found = class_temperatures(z, ids, label, 0.1)
+    found = cluster_temperatures(z, ids, label, 0.1)
     assert np.isfinite(found).all()
     assert (found > 0).all()
     assert found[2] > found[0] == found[1]
@@ -245,6 +318,7 @@ def test_bad_embeddings_are_refused():
             lambda z=z: spherical_kmeans(z, 2, a_generator()),
             lambda z=z: subclasses(z, np.array([0, 1]), [1, 1], seed=0, renewal=0),
             lambda z=z: class_temperatures(z, np.array([0, 1]), np.array([0, 1]), 0.1),
+            lambda z=z: cluster_temperatures(z, np.array([0, 1]), np.array([0, 1]), 0.1),
         ):
             with pytest.raises(TrainingError, match="not finite"):
                 job()
@@ -263,4 +337,4 @@ def test_ids_and_labels_that_do_not_fit_are_refused():
             subclasses(z, np.array(label), [2, 2], seed=0, renewal=0)
     for ids, label in (([0, 0, 2], [0, 0, 1]), ([0, 0, 1], [0, 1, 1])):
         with pytest.raises(ValueError, match="each cluster must have samples"):
-            class_temperatures(z, np.array(ids), np.array(label), 0.1)
+            cluster_temperatures(z, np.array(ids), np.array(label), 0.1)

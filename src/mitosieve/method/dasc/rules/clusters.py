@@ -13,7 +13,10 @@ from mitosieve.errors import TrainingError
 from mitosieve.run.seed import derive_generator
 
 NO_DENSITY = 1e-6
-"""A cluster whose samples are on average nearer to its centre has no extent (embeddings have float32's digits)."""
+"""A group whose samples are on average nearer to its centre has no extent (embeddings have float32's digits)."""
+
+CLIPPED = (20, 80)
+"""Percentiles that densities are clipped to (SBCL)."""
 
 
 def spherical_kmeans(
@@ -107,12 +110,51 @@ def subclasses(
 def class_temperatures(
     z: NDArray[np.floating], ids: NDArray[np.integer], label: NDArray[np.integer], tau: float
 ) -> NDArray[np.float64]:
-    """The temperature of each cluster: higher where its samples lie far from its centre for their number.
+    """The temperature of each class: higher where its samples lie far from their mean for their number.
 
-    rho_c = mean ||z_i - centre_c|| / log(n_c + 10) with the normalised sum as centre, clipped to the 20th and 80th
-    percentile (linear between ranks) over the clusters of all classes; tau_c = tau rho_c / mean rho. A cluster without
-    extent takes the smallest rho of those that have one, for a temperature of 0 divides by 0; where none has, all are
-    tau. A class of one cluster uses tau.
+    rho_c = mean ||z_i - mean_c|| / log(n_c + 10), the mean as it is, not brought to length 1; clipped to the 20th and
+    80th percentile (linear between ranks) over the classes; tau_c = tau rho_c / mean rho. A class of one cluster uses
+    tau, and so does one without samples, which is no part of percentiles and mean. A class without extent takes the
+    smallest rho of those that have one, for a temperature of 0 divides by 0; where none has, all are tau.
+
+    Args:
+        z: (N, D) of length 1.
+        ids: (N,) of `subclasses`.
+        label: (N,) of 0..C-1.
+        tau: the temperature that they spread around, above 0.
+
+    Returns:
+        (C,) with C the largest label and 1, all finite and above 0.
+
+    Raises:
+        TrainingError: an embedding is not finite.
+        ValueError: as in `spherical_kmeans`.
+
+    Source:
+        SBCL (Hou et al., ICCV 2023) and DASC's public code, which count one density a class; classes without extent or
+        samples are our reading.
+    """
+    points = _checked(z)
+    sizes = np.bincount(label)
+    present = np.flatnonzero(sizes)
+    center = np.zeros((len(sizes), points.shape[1]))
+    for number in present:
+        center[number] = points[label == number].mean(axis=0)
+    extent = np.bincount(label, weights=np.linalg.norm(points - center[label], axis=1))[present] / sizes[present]
+    temperature = np.full(len(sizes), float(tau))
+    temperature[present] = _spread_around(tau, extent, sizes[present])
+    alone = [number for number in present if len(np.unique(ids[label == number])) == 1]
+    temperature[alone] = tau
+    return temperature
+
+
+def cluster_temperatures(
+    z: NDArray[np.floating], ids: NDArray[np.integer], label: NDArray[np.integer], tau: float
+) -> NDArray[np.float64]:
+    """The temperature of each cluster, in the place of its class's: `class_temperatures` with clusters for classes.
+
+    The centre is the normalised sum, as it is in the clustering; percentiles and mean are over the clusters of all
+    classes. A class of one cluster uses tau.
 
     Args:
         z: (N, D) of length 1.
@@ -128,7 +170,7 @@ def class_temperatures(
         ValueError: an id without samples or of two classes, or as in `spherical_kmeans`.
 
     Source:
-        SBCL (ICCV 2023); clusters without extent are our reading.
+        Ours, after PCL's concentration of each cluster (Li et al., ICLR 2021); the published method has one a class.
     """
     points = _checked(z)
     sizes = np.bincount(ids)
@@ -138,14 +180,19 @@ def class_temperatures(
         raise ValueError("each cluster must have samples, all of one class")
     centres = _moved(points, ids, np.zeros((len(sizes), points.shape[1])))
     extent = np.bincount(ids, weights=np.linalg.norm(points - centres[ids], axis=1)) / sizes
+    alone = np.bincount(of_class)[of_class] == 1
+    return np.where(alone, tau, _spread_around(tau, extent, sizes))
+
+
+def _spread_around(tau: float, extent: NDArray[np.float64], sizes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Temperatures of groups with these mean distances from their centres and these numbers of samples."""
     dense = extent > NO_DENSITY
     if not dense.any():
         return np.full(len(sizes), float(tau))
     rho = extent / np.log(sizes + 10)
     rho = np.where(dense, rho, rho[dense].min())
-    rho = np.clip(rho, *np.percentile(rho, [20, 80]))
-    alone = np.bincount(of_class)[of_class] == 1
-    return np.where(alone, tau, tau * rho / rho.mean())
+    rho = np.clip(rho, *np.percentile(rho, CLIPPED))
+    return tau * rho / rho.mean()
 
 
 def _checked(z: NDArray[np.floating]) -> NDArray[np.float64]:
