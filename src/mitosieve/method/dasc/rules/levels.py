@@ -27,7 +27,7 @@ class LevelConfig(BaseModel):
     components: int = Field(default=3, ge=1, le=3)
     """Levels of each class at most; the contrastive loss has weights for three."""
     n_init: int = Field(default=10, ge=1, le=100)
-    """Starts of each mixture; the likeliest is taken."""
+    """Drawn starts of each mixture; see `fit_mixture`."""
     max_iter: int = Field(default=100, ge=1, le=100_000)
     """Steps of each mixture's fit at most."""
     hit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5

@@ -47,7 +47,7 @@ class VerdictConfig(BaseModel):
     centroid: bool = True
     """Whether noise must also lie high in centroid rate (rule fraction)."""
     n_init: int = Field(default=5, ge=1, le=100)
-    """Starts of each mixture that tells high rates from low ones (rule fraction)."""
+    """Drawn starts of each mixture that tells high rates from low ones (rule fraction)."""
 
 
 def label_verdicts(memory: Memory, config: VerdictConfig, seed: int) -> NDArray[np.str_]:
