@@ -21,8 +21,8 @@ from small_dasc import a_cohort, a_job, a_recipe
 HOW = LabelConfig()
 
 
-def found(job, cases, config=HOW):
-    return find_places(job.cohort, cases, MarkRule(plan=a_recipe().plan, config=config))
+def found(job, cases, config=HOW, imposters=True):
+    return find_places(job.cohort, cases, MarkRule(plan=a_recipe().plan, config=config, imposters=imposters))
 
 
 points = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=9)
@@ -139,6 +139,31 @@ def test_background_is_proposed_and_away_from_marks(of_train):
         ]
         mine = (labels.index.slide_id == entry.slide_id) & (labels.index.origin == Origin.BACKGROUND.value)
         assert sorted(labels.index.center_l0[mine].tolist()) == sorted(expected)
+
+
+def test_where_imposters_are_not_known_only_figures_mask_candidates(of_train):
+    """Every proposal that no figure's disc touches is there once; those that imposters would take are named so."""
+    job, known = of_train
+    cases = tuple(sorted({entry.case_id for entry in job.cohort.slides}))
+    labels = found(job, cases, HOW, imposters=False)
+    for entry in job.cohort.slides:
+        proposed = propose(job.cohort, entry, a_recipe().plan).center_l0
+        marks = job.cohort.annotations.of_slide(entry.slide_id)
+        figures = marks.with_label(Label.MITOTIC_FIGURE).center_l0
+        expected = proposed[clear_of(proposed * 0.25, figures * 0.25, HOW)]
+        mine = (labels.index.slide_id == entry.slide_id) & (labels.index.origin != Origin.FIGURE.value)
+        assert sorted(labels.index.center_l0[mine].tolist()) == sorted(expected.tolist())
+        imposters = marks.with_label(Label.IMPOSTER).center_l0 * 0.25
+        taken = nearest_free(imposters, expected * 0.25, HOW.reach_um)
+        named = mine & (labels.index.origin == Origin.IMPOSTER.value)
+        assert sorted(labels.index.center_l0[named].tolist()) == sorted(expected[taken[taken >= 0]].tolist())
+    named = labels[labels.with_origin(Origin.IMPOSTER)]
+    assert len(named) > 3
+    assert (job.cohort.annotations.label[named.mark] == Label.IMPOSTER.value).all()
+    reached = named.index.center_l0 + named.offset_um / 0.25
+    np.testing.assert_allclose(reached, job.cohort.annotations.center_l0[named.mark], atol=1e-9)
+    figures = [some.index.center_l0[some.with_origin(Origin.FIGURE)] for some in (known, labels)]
+    assert len(figures[0]) == len(figures[1])
 
 
 def test_the_offset_does_not_tell_the_classes_apart(of_train):

@@ -9,7 +9,13 @@ from safetensors.torch import save_file
 
 from mitosieve.errors import DetectorError, TrainingError
 from mitosieve.method.dasc.method import gather
-from mitosieve.method.dasc.negatives import balance, random_negatives, screening_rows, search_negatives
+from mitosieve.method.dasc.negatives import (
+    balance,
+    candidate_rows,
+    random_negatives,
+    screening_rows,
+    search_negatives,
+)
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
@@ -89,15 +95,22 @@ def test_a_limit_draws_from_the_false_positives(material, places, searched):
     assert search_negatives(a_recipe("search.most=1000"), job, material[1])[0].tolist() == chosen.tolist()
 
 
-def test_imposters_may_be_left_out(material, places, searched):
-    """Then the negatives are the false positives alone, as in the public code."""
-    job, chosen, _ = searched
+def test_imposters_that_are_not_known_are_candidates_as_all_others(material, tmp_path):
+    """The negatives are then what the search takes for a figure, so marked too: the hardest of them are not lost."""
+    recipe, job = a_recipe("search.imposters=false"), replace(material[0], run=RunFolder(tmp_path))
+    pools = gather(recipe, job, FrameStore(job.file("frames"), recipe.frame, margin_px=recipe.margin_px))
+    places = pools.train.places
     origin = places.index.origin
-    bare, score = search_negatives(a_recipe("search.imposters=false"), job, material[1])
-    told = balance(a_recipe(), places, bare, score)
-    assert bare.tolist() == chosen[origin[chosen] != Origin.IMPOSTER.value].tolist()
-    assert told["imposter"]["kept"] == 0
-    assert "score_quantiles" not in told["imposter"]
+    assert candidate_rows(recipe, places).tolist() == np.flatnonzero(origin != Origin.FIGURE.value).tolist()
+    chosen, score = search_negatives(recipe, job, pools)
+    wanted = (origin == Origin.FIGURE.value) | (score > recipe.search.threshold)
+    assert chosen.tolist() == np.flatnonzero(wanted).tolist()
+    told = balance(recipe, places, chosen, score)["imposter"]
+    assert 0 < told["kept"] <= told["of"]
+    drawn = random_negatives(recipe, places, 10_000)
+    assert len(drawn) == len(places)
+    few = screening_rows(a_recipe("search.imposters=false", "search.per_figure=100"), places)
+    assert Origin.IMPOSTER.value in origin[few]
 
 
 def test_without_any_negative_it_says_what_to_do(material, searched):

@@ -38,17 +38,22 @@ class LabelConfig(BaseModel):
 class MarkRule:
     """One place a mark, and every proposal that is surely no figure. A `PlaceRule`.
 
+    Where imposters are known, each has a place, and proposals near any mark are left out. Where they are not (DASC's
+    public code, whose mask is of figures alone), every proposal clear of figures is a candidate; those that an imposter
+    would take are named so, for those who read the labels, and are otherwise like all others.
+
     Attributes:
         plan: of the detector to be.
         config: distances.
+        imposters: whether they are known.
     """
 
     plan: Plan
     config: LabelConfig
+    imposters: bool
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """Figures, imposters, background of one slide."""
-        config = self.config
         proposed_l0 = propose(cohort, entry, self.plan).center_l0
         proposed_um = proposed_l0 * entry.mpp
         rows = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id)
@@ -56,15 +61,22 @@ class MarkRule:
         is_figure = marks.label == Label.MITOTIC_FIGURE.value
         marks_um = marks.center_l0 * entry.mpp
         figures_um = marks_um[is_figure]
-        used = is_figure | (_distance(marks_um, figures_um) >= config.apart_um)
+        used = is_figure | (_distance(marks_um, figures_um) >= self.config.apart_um)
+        used &= is_figure | self.imposters
         taken = np.full(len(rows), -1)
-        taken[used] = nearest_free(marks_um[used], proposed_um, config.reach_um)
+        taken[used] = nearest_free(marks_um[used], proposed_um, self.config.reach_um)
+        free = _distance(proposed_um, marks_um if self.imposters else figures_um) > self.config.reach_um
+        free &= clear_of(proposed_um, figures_um, self.config)
+        if not self.imposters:
+            candidates = np.flatnonzero(free)
+            nearest = nearest_free(marks_um[~is_figure], proposed_um[candidates], self.config.reach_um)
+            taken[~is_figure] = np.where(nearest >= 0, np.append(candidates, -1)[nearest], -1)
+            used = is_figure | (taken >= 0)
+            free[taken[~is_figure & used]] = False
         place_l0 = marks.center_l0.copy()
         place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
-        astray = ~is_figure & (_distance(place_l0 * entry.mpp, figures_um) < config.apart_um)
+        astray = ~is_figure & (_distance(place_l0 * entry.mpp, figures_um) < self.config.apart_um) & self.imposters
         place_l0[astray] = marks.center_l0[astray]
-        free = _distance(proposed_um, marks_um) > config.reach_um
-        free &= clear_of(proposed_um, figures_um, config)
 
         def of_marks(origin: Origin, chosen: NDArray[np.bool_]) -> Places:
             index = self._index(entry, place_l0[chosen], origin)

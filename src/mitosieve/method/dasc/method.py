@@ -15,7 +15,7 @@ from mitosieve.errors import TrainingError
 from mitosieve.method.dasc.contrast import label_parts, save_embedding, score_out_of_fold, train_contrast
 from mitosieve.method.dasc.course import Course, begun
 from mitosieve.method.dasc.labels import MarkRule
-from mitosieve.method.dasc.negatives import balance, random_negatives, search_negatives
+from mitosieve.method.dasc.negatives import balance, candidate_rows, random_negatives, search_negatives
 from mitosieve.method.dasc.recipe import Control, DascRecipe
 from mitosieve.method.dasc.verdicts import Verdicts, judge, remember
 from mitosieve.network.resnet import ContrastNet, ResNetBody
@@ -91,7 +91,7 @@ def provenance(recipe: DascRecipe) -> dict[str, Any]:
 def gather(recipe: DascRecipe, job: Job, store: FrameStore) -> Pools:
     """Render the frames; every mark and every candidate of train and validation slides."""
     render_frames(job, store)
-    found = places_of_fold(job, MarkRule(plan=recipe.plan, config=recipe.labels))
+    found = places_of_fold(job, MarkRule(plan=recipe.plan, config=recipe.labels, imposters=recipe.search.imposters))
     marked = np.flatnonzero(found["validation"].mark != NO_MARK)
     return Pools(
         train=PatchPool.of_places(found["train"], store, recipe.view, job.cohort),
@@ -195,7 +195,7 @@ def run_control(course: Course, candidates: Pools, store: FrameStore, control: C
         return
     folder, less = f"{layout.CONTROLS}/{control_name(control)}", course.recipe.with_control(control)
     if control == "search":
-        drawn = len(course.labels.with_origin(Origin.BACKGROUND))
+        drawn = len(candidate_rows(less, course.labels))
         way = choose_labels(less, job, candidates, store, folder=folder, negatives=drawn)
     else:
         course.labels.save(job.file(folder) / layout.LABELS)

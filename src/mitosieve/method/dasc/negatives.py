@@ -48,15 +48,15 @@ def search_negatives(recipe: DascRecipe, job: Job, candidates: Pools) -> tuple[N
     )
     network = learn(lesson, job)
     score = candidates.train.score(network, np.arange(len(places)), job.compute, job.progress)
-    background = places.with_origin(Origin.BACKGROUND)
-    taken = background[score[background] > config.threshold]
+    candidate = candidate_rows(recipe, places)
+    taken = candidate[score[candidate] > config.threshold]
     if config.most is not None and len(taken) > config.most:
         order = derive_generator(recipe.seed, "false positives").permutation(len(taken))
         taken = taken[np.sort(order[: config.most])]
     chosen = with_marks(recipe, places, taken)
     if not (places.index.label[chosen] == 0).any():
         raise TrainingError(
-            f"the screening network takes none of {len(background)} candidates for a figure, so nothing is negative",
+            f"the screening network takes none of {len(candidate)} candidates for a figure, so nothing is negative",
             where=job.run.path,
             remedy="lower search.threshold, or train the screening network for longer",
         )
@@ -65,29 +65,36 @@ def search_negatives(recipe: DascRecipe, job: Job, candidates: Pools) -> tuple[N
 
 def random_negatives(recipe: DascRecipe, places: Places, count: int) -> NDArray[np.intp]:
     """Rows like those of `search_negatives`, with `count` negatives beside the imposters drawn at random."""
-    background = places.with_origin(Origin.BACKGROUND)
-    order = derive_generator(recipe.seed, "random negatives").permutation(len(background))
-    return with_marks(recipe, places, background[order[:count]])
+    candidate = candidate_rows(recipe, places)
+    order = derive_generator(recipe.seed, "random negatives").permutation(len(candidate))
+    return with_marks(recipe, places, candidate[order[:count]])
 
 
-def with_marks(recipe: DascRecipe, places: Places, background: NDArray[np.intp]) -> NDArray[np.intp]:
-    """These rows, all figures, and the imposters where they count; ascending."""
+def candidate_rows(recipe: DascRecipe, places: Places) -> NDArray[np.intp]:
+    """Rows that a search chooses from, ascending: background, and imposters where the recipe does not know them."""
+    if recipe.search.imposters:
+        return places.with_origin(Origin.BACKGROUND)
+    return np.flatnonzero(places.index.origin != Origin.FIGURE.value)
+
+
+def with_marks(recipe: DascRecipe, places: Places, candidate: NDArray[np.intp]) -> NDArray[np.intp]:
+    """These rows, all figures, and the imposters where they are known; ascending."""
     imposters = places.with_origin(Origin.IMPOSTER)[: None if recipe.search.imposters else 0]
-    return np.sort(np.concatenate([places.with_origin(Origin.FIGURE), imposters, background]))
+    return np.sort(np.concatenate([places.with_origin(Origin.FIGURE), imposters, candidate]))
 
 
 def screening_rows(recipe: DascRecipe, places: Places) -> NDArray[np.intp]:
     """Candidates that the screening network learns from: of each slide `per_figure` for each of its figures."""
     slides = places.index.slide_id
-    background = places.with_origin(Origin.BACKGROUND)
+    candidate = candidate_rows(recipe, places)
     names, figures = np.unique(slides[places.with_origin(Origin.FIGURE)], return_counts=True)
     chosen: list[NDArray[np.intp]] = []
     for name, count in zip(names, figures, strict=True):
-        of_slide = background[slides[background] == name]
+        of_slide = candidate[slides[candidate] == name]
         order = derive_generator(recipe.seed, f"screening candidates of {name}").permutation(len(of_slide))
         chosen.append(of_slide[order[: int(count) * recipe.search.per_figure]])
     rows = np.sort(np.concatenate([np.zeros(0, dtype=np.intp), *chosen]))
-    return rows if len(rows) else background
+    return rows if len(rows) else candidate
 
 
 def balance(

@@ -37,7 +37,8 @@ class SearchConfig(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
     """Candidates scored above it are false positives."""
     imposters: bool = True
-    """Marked imposters are negatives whatever the screening network says. Ours: the method knows no imposters."""
+    """Marked imposters are negatives whatever the screening network says. Ours: the method knows no imposters, so
+    where this is off, cells so marked are candidates as all others are."""
     most: Annotated[int, Field(ge=1)] | None = None
     """Keep at most so many false positives, drawn at random; None keeps all, as the public code does."""
     stages: Annotated[int, Field(ge=1, le=4)] = 4
