@@ -133,6 +133,45 @@ def test_a_logit_is_the_largest_place_of_its_map(maps, upsample):
         assert torch.equal(network(some), wanted)
 
 
+def corners_on_corners(maps, side):
+    """Brought to (B, M, side, side) by the definition: px i is at cell i (cells - 1) / (side - 1), between two."""
+    for axis in (2, 3):
+        at = np.arange(side) * (maps.shape[axis] - 1) / (side - 1)
+        low = np.minimum(np.floor(at).astype(int), maps.shape[axis] - 2)
+        share = (at - low).reshape([-1 if axis == number else 1 for number in range(4)])
+        maps = np.take(maps, low, axis) * (1 - share) + np.take(maps, low + 1, axis) * share
+    return maps
+
+
+@pytest.mark.parametrize("maps", [1, 2])
+def test_with_aligned_corners_everybody_sees_the_map_as_large_as_the_image(maps):
+    """The decision, the map itself and what a training step needs: DASC's public code."""
+    config = ResNetConfig(width=1 / 8, maps=maps, align_corners=True)
+    network, some = a_network(ContrastNet, config), images()
+    with torch.no_grad():
+        small = functional.conv2d(network.body.features(some), network.classifier.weight).double().numpy()
+        every = corners_on_corners(small, 80)
+        found = network.activation(some).numpy()
+        np.testing.assert_allclose(found, every[:, -1], atol=1e-4)
+        np.testing.assert_allclose(
+            found[:, [0, 0, -1], [0, -1, -1]], small[:, -1][:, [0, 0, -1], [0, -1, -1]], atol=1e-4
+        )
+        largest = every.max(axis=(2, 3))
+        wanted = largest[:, 0] if maps == 1 else largest[:, 1] - largest[:, 0]
+        np.testing.assert_allclose(network(some).numpy(), wanted, atol=1e-4)
+        logit, activation, _ = network.with_projection(some)
+        assert torch.equal(logit, network(some))
+        assert torch.equal(activation, network.activation(some))
+        assert torch.equal(network.detached()(some), logit)
+
+
+def test_a_configuration_of_before_is_read_as_it_was():
+    """Without the key that came later corners are not aligned; aligned ones without upsampling are refused."""
+    assert ResNetConfig.model_validate({"kind": "resnet", "upsample": True}).align_corners is False
+    with pytest.raises(ValidationError, match="give upsample = true"):
+        ResNetConfig(upsample=False, align_corners=True)
+
+
 def test_an_embedding_is_the_mean_of_the_features():
     """Over places; none negative, for the last layer is a ReLU."""
     network = a_network()
@@ -171,6 +210,35 @@ def test_the_bodies_of_the_dual_network_have_weights_of_their_own():
     network(images(channels=6))[:, 0].sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.weak.parameters())
     assert all(p.grad is None or p.grad.abs().sum() == 0 for p in network.strong.parameters())
+
+
+@pytest.mark.parametrize("maps", [1, 2])
+@pytest.mark.parametrize("align", [False, True])
+def test_a_decision_by_the_largest_place_of_its_maps(maps, align):
+    """Of each branch's maps and those of both branches' features: 1x1, without bias, upsampled as the maps of all."""
+    config = ResNetConfig(width=1 / 8, stages=4, maps=maps, align_corners=align)
+    torch.manual_seed(0)
+    network, some = DualResNet(config, "maximum").eval(), images(channels=6)
+
+    def largest(features, head):
+        assert head.bias is None
+        assert head.weight.shape[2:] == (1, 1)
+        small = torch.einsum("bchw,mc->bmhw", features, head.weight[:, :, 0, 0])
+        whole = functional.interpolate(small, size=(80, 80), mode="bilinear", align_corners=align)
+        return whole.flatten(2).max(dim=2).values
+
+    with torch.no_grad():
+        weak, strong = network.weak(some[:, :3]), network.strong(some[:, 3:])
+        fused = torch.cat([weak, strong], dim=1)
+        logits, features = network.with_features(some)
+        heads = (network.weak_head, network.strong_head, network.fused_head)
+        for number, (part, head) in enumerate(zip((weak, strong, fused), heads, strict=True)):
+            found = largest(part, head)
+            wanted = found[:, 0] if maps == 1 else found[:, 1] - found[:, 0]
+            torch.testing.assert_close(logits[:, number], wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(features, fused.mean(dim=(2, 3)))  # firing patterns are of the means, as before
+        level = LevelNet(config, 3, "maximum").eval()
+        torch.testing.assert_close(level(images()), largest(level.body(images()), level.head), atol=1e-5, rtol=1e-5)
 
 
 def test_levels_have_a_logit_each():
@@ -234,6 +302,7 @@ def test_slicing_first_is_the_strided_projection():
         ResNetConfig(width=1 / 8, maps=1),
         ResNetConfig(width=1 / 4, stages=4),
         ResNetConfig(width=1 / 8, stages=2, upsample=False),
+        ResNetConfig(width=1 / 8, align_corners=True),
     ],
     ids=str,
 )

@@ -232,9 +232,9 @@ def test_a_peak_in_the_margin_lies_on_the_edge(tmp_path):
     assert (found.center_l0 == 0).any()
 
 
-def peaks_of(logits, side=64, above=0.9):
+def peaks_of(logits, side=64, above=0.9, least=0):
     networks = tuple(Given(item).eval() for item in logits)
-    stage = a_stage(patch_px=side, locate_above=above)
+    stage = a_stage(patch_px=side, locate_above=above, locate_least_px=least)
     return locate_peaks(stage, networks, np.zeros((2, side, side, 3), dtype=np.uint8), CPU)
 
 
@@ -258,6 +258,70 @@ def test_a_peak_is_the_centroid_of_the_area_round_the_maximum(above):
         logits = rng.normal(0, 3, (rows, columns)).astype(np.float32)
         wanted = by_hand(1 / (1 + np.exp(-logits)), 64, above)
         assert np.allclose(peaks_of([logits], above=above), wanted, atol=0.02)
+
+
+@pytest.mark.parametrize("least", [1, 7, 40, 10**4])
+def test_of_areas_large_enough_the_highest_is_the_peak(least):
+    """By another way on random maps: areas of fewer px are none, and a map without any has no peak."""
+    rng = np.random.default_rng(1)
+    without = 0
+    for _ in range(40):
+        logits = rng.normal(0, 3, (16, 16)).astype(np.float32)
+        area = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        size = (64, 64)
+        whole = functional.interpolate(torch.tensor(area)[None, None], size=size, mode="bilinear")[0, 0].numpy()
+        labels, count = ndimage.label(whole >= 0.9, structure=np.ones((3, 3)))
+        areas = [labels == number for number in range(1, count + 1)]
+        areas = [each for each in areas if each.sum() >= least]
+        found = peaks_of([logits], least=least)
+        if not areas:
+            without += 1
+            assert np.isnan(found).all()
+            continue
+        best = max(areas, key=lambda each, whole=whole: whole[each].max())
+        rows, columns = np.nonzero(best)
+        assert np.allclose(found, np.array([columns.mean(), rows.mean()]) - 31.5, atol=0.1)
+    assert (without == 40) == (least == 10**4)
+    assert without > 0 or least < 40
+
+
+def test_without_a_least_area_nothing_is_dropped():
+    """Detectors of before: a map that is low all over has its maximum's place; asked for 1 px, it has none."""
+    low = np.where(np.arange(16).reshape(4, 4) == 5, 1.0, -9.0)
+    assert np.isfinite(peaks_of([low])).all()
+    assert np.isnan(peaks_of([low], least=1)).all()
+    assert a_stage().locate_least_px == 0
+
+
+def test_a_place_without_a_peak_is_no_detection(dotted):
+    """Whatever its score: all cells but those whose map is high enough over enough px; places of others do not move."""
+    every = a_detector(a_stage(locate_above=0.5, threshold=0.0))
+    found = run(dotted, every)
+    asked = run(dotted, a_detector(a_stage(locate_above=0.5, threshold=0.0, locate_least_px=1)))
+    none = run(dotted, a_detector(a_stage(locate_above=0.5, threshold=0.0, locate_least_px=64 * 64)))
+    assert len(found) > len(asked) > 0 == len(none)
+    assert {tuple(place) for place in asked.center_l0} <= {tuple(place) for place in found.center_l0}
+
+
+def test_a_map_as_large_as_the_patch_is_looked_at_px_by_px():
+    """A network that upsamples with aligned corners: its peaks are where its own map says, by every engine."""
+    torch.manual_seed(2)
+    config = CONFIG.model_copy(update={"align_corners": True})
+    network, stage = build_network(config).eval(), a_stage(network=config, locate_above=0.5, locate_least_px=1)
+    rng = np.random.default_rng(0)
+    images = np.repeat(np.repeat(rng.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8), 16, axis=1), 16, axis=2)
+    found = locate_peaks(stage, (network,), images, CPU)
+    with torch.no_grad():
+        maps = network.activation(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).numpy()
+    for image, place in zip(maps, found, strict=True):
+        labels, count = ndimage.label(image >= 0, structure=np.ones((3, 3)))
+        if count == 0:
+            assert np.isnan(place).all()
+            continue
+        rows, columns = np.nonzero(labels == labels.ravel()[np.where(labels > 0, image, -np.inf).argmax()])
+        assert np.allclose(place, np.array([columns.mean(), rows.mean()]) - 31.5, atol=0.1)
+    assert np.isfinite(found).any()
+    assert np.allclose(locate_peaks(stage, (network,), images, ONNX), found, atol=0.1, equal_nan=True)
 
 
 def test_equal_maxima_are_taken_by_y_then_x():
@@ -320,7 +384,9 @@ def test_a_detector_that_locates_comes_back(tmp_path, dotted):
     assert (loaded.config.stages[0].locate, loaded.config.stages[0].locate_above) == ("activation", 0.6)
     assert loaded.config.locating == 0
     assert isinstance(loaded.networks[0][0], ResNetCam)
-    assert "peak of its map" in loaded.describe()
+    assert "peak of its map, threshold" in loaded.describe()
+    asking = Detector(config=a_detector(a_stage(locate_least_px=7)).config, networks=made.networks)
+    assert "peak of its map, 7 px of 0.9 or more asked for" in asking.describe()
     assert "peak of its map" not in a_detector(a_stage(locate="place")).describe()
     one, two = run(dotted, made), run(dotted, loaded)
     assert len(one) > 0
@@ -335,6 +401,7 @@ def test_a_detector_that_locates_comes_back(tmp_path, dotted):
         ({"views": "two"}, 'choose views "one"'),
         ({"fusion": "votes"}, 'choose fusion "mean"'),
         ({"locate_above": 1.5}, "less than or equal to 1"),
+        ({"locate_least_px": -1}, "greater than or equal to 0"),
         ({"locate": "centroid"}, "'place' or 'activation'"),
     ],
 )

@@ -314,12 +314,16 @@ def _interpolate(
     align_corners: bool | None = None,
     **more: object,
 ) -> str:
-    """Bilinear to a size, which may be another value's; beyond the outermost centres the border is repeated by both."""
-    if mode != "bilinear" or align_corners or size is None or any(more.values()):
+    """Bilinear to a size, which may be another value's.
+
+    Where corners are not aligned, both libraries repeat the border beyond the outermost centres.
+    """
+    if mode != "bilinear" or size is None or any(more.values()):
         raise _Unwritable("interpolate")
     rows_columns = size if isinstance(size, str) else writer.constant(np.array(size, dtype=np.int64))
     sizes = writer.add("Concat", writer.add("Shape", x, end=2), rows_columns, axis=0)
-    return writer.add("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+    where = "align_corners" if align_corners else "half_pixel"
+    return writer.add("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode=where)
 
 
 def _same(writer: _Writer, layer: object, x: str) -> str:

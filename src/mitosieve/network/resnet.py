@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor, nn
@@ -37,6 +37,10 @@ PROJECTED = (512, 128)
 NAMED_AT_MOST = 3
 """Keys of a weight file that a message names."""
 
+Head = Literal["pooled", "maximum"]
+"""How features become logits: a linear layer on their mean over places, or 1x1 maps without bias, of which each one's
+largest place is a logit (DASC's public code, in all its networks)."""
+
 
 class ResNetConfig(BaseModel):
     """Depth, width and head; the defaults are those of DASC's final network: 80 px, three stages, two maps."""
@@ -55,6 +59,16 @@ class ResNetConfig(BaseModel):
     under a sigmoid (Mitosis-UTS)."""
     upsample: bool = True
     """Bring the maps to the image's size before the largest place is taken, as the public code does."""
+    align_corners: bool = False
+    """Upsample with the corner cells' centres on the image's corners, as the public code does, and let all that asks
+    for the map see it so: location loss and peaks too. Else a cell is an area of `stride_px`, and what asks for the map
+    gets it small. Networks of before have false."""
+
+    @model_validator(mode="after")
+    def _has_corners(self) -> "ResNetConfig":
+        if self.align_corners and not self.upsample:
+            raise ValueError("align_corners says how maps are upsampled: give upsample = true with it")
+        return self
 
     @property
     def stride_px(self) -> int:
@@ -143,11 +157,15 @@ class ResNetCam(nn.Module):
         Returns:
             (B,) logits.
         """
-        return self._decided(self.classifier(self.body(image_BCHW)), image_BCHW)
+        return self._decided(self._maps(self.body(image_BCHW), image_BCHW), image_BCHW)
 
     def activation(self, image_BCHW: Tensor) -> Tensor:
-        """The map of class "mitotic figure" before upsampling, (B, h, w), as logits; the other class's is no part."""
-        return self.classifier(self.body(image_BCHW))[:, -1]
+        """The map of class "mitotic figure" as logits; the other class's is no part.
+
+        Returns:
+            (B, h, w), before upsampling; (B, H, W), upsampled, where corners are aligned.
+        """
+        return self._maps(self.body(image_BCHW), image_BCHW)[:, -1]
 
     def dense(self, image_BCHW: Tensor) -> Tensor:
         """The same as `activation`, by the name that engines call.
@@ -160,12 +178,15 @@ class ResNetCam(nn.Module):
         """Features averaged over the image, (B, C)."""
         return _pooled(self.body(image_BCHW))
 
+    def _maps(self, features_BChw: Tensor, image_BCHW: Tensor) -> Tensor:
+        """The maps as others see them: (B, M, h, w), or (B, M, H, W) where corners are aligned."""
+        maps = self.classifier(features_BChw)
+        return _upsampled(maps, image_BCHW, self.config) if self.config.align_corners else maps
+
     def _decided(self, maps_BMhw: Tensor, image_BCHW: Tensor) -> Tensor:
-        if self.config.upsample:
-            size = image_BCHW.shape[2:]
-            maps_BMhw = functional.interpolate(maps_BMhw, size=size, mode="bilinear", align_corners=False)  # pyright: ignore[reportArgumentType] - two numbers
-        largest = maps_BMhw.amax(dim=(2, 3))
-        return largest[:, 0] if self.config.maps == 1 else largest[:, 1] - largest[:, 0]
+        if self.config.upsample and not self.config.align_corners:
+            maps_BMhw = _upsampled(maps_BMhw, image_BCHW, self.config)
+        return _of_figure(maps_BMhw.amax(dim=(2, 3)), two=self.config.maps == 2)
 
 
 class ContrastNet(ResNetCam):
@@ -193,7 +214,7 @@ class ContrastNet(ResNetCam):
             What `forward`, `activation` and `project` give: (B,) logits, (B, h, w) map, (B, 128) unit vectors.
         """
         features = self.body(image_BCHW)
-        maps = self.classifier(features)
+        maps = self._maps(features, image_BCHW)
         return self._decided(maps, image_BCHW), maps[:, -1], self._projected(features)
 
     def detached(self) -> ResNetCam:
@@ -210,16 +231,22 @@ class ContrastNet(ResNetCam):
 
 
 class DualResNet(nn.Module):
-    """Two bodies with weights of their own, one a view, a decision on each and one on both (DASC, stage 2)."""
+    """Two bodies with weights of their own, one a view, a decision on each and one on both (DASC, stage 2).
 
-    def __init__(self, config: ResNetConfig) -> None:
+    Args:
+        config: of the bodies; how maps are counted, upsampled and decided on is said by it where `head` is "maximum".
+        head: of the three decisions.
+    """
+
+    def __init__(self, config: ResNetConfig, head: Head = "pooled") -> None:
         super().__init__()
         self.config = config
         self.weak = ResNetBody(config)
         self.strong = ResNetBody(config)
-        self.weak_head = _decision(self.weak.channels, 1)
-        self.strong_head = _decision(self.strong.channels, 1)
-        self.fused_head = _decision(self.weak.channels + self.strong.channels, 1)
+        out = 1 if head == "pooled" else config.maps
+        self.weak_head = _decision(self.weak.channels, out, head)
+        self.strong_head = _decision(self.strong.channels, out, head)
+        self.fused_head = _decision(self.weak.channels + self.strong.channels, out, head)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Logits of "mitotic figure".
@@ -233,30 +260,35 @@ class DualResNet(nn.Module):
         return self.with_features(image_BCHW)[0]
 
     def with_features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits (B, 3), and the features (B, 2C) that the third is decided on, weak then strong; none negative."""
-        weak = _pooled(self.weak(image_BCHW[:, :3]))
-        strong = _pooled(self.strong(image_BCHW[:, 3:]))
+        """The logits (B, 3), and the mean (B, 2C) over places of the features that the third is decided on, weak then
+        strong; none negative.
+        """
+        weak, strong = self.weak(image_BCHW[:, :3]), self.strong(image_BCHW[:, 3:])
         fused = torch.cat([weak, strong], dim=1)
-        return torch.cat([self.weak_head(weak), self.strong_head(strong), self.fused_head(fused)], dim=1), fused
+        decided = ((self.weak_head, weak), (self.strong_head, strong), (self.fused_head, fused))
+        two = isinstance(self.fused_head, nn.Conv2d) and self.config.maps == 2
+        logits = [_of_figure(_logits(head, part, image_BCHW, self.config), two=two) for head, part in decided]
+        return torch.stack(logits, dim=1), _pooled(fused)
 
 
 class LevelNet(nn.Module):
-    """A decision between difficulty levels on the pooled features (DASC's public code, stage 3).
+    """A decision between difficulty levels (DASC's public code, stage 3).
 
     Args:
-        config: of the body; `maps` and `upsample` have no say.
+        config: of the body; `maps` has no say, and upsampling only where `head` is "maximum".
         levels: how many.
+        head: of the decision.
     """
 
-    def __init__(self, config: ResNetConfig, levels: int = 3) -> None:
+    def __init__(self, config: ResNetConfig, levels: int = 3, head: Head = "pooled") -> None:
         super().__init__()
         self.config = config
         self.body = ResNetBody(config)
-        self.head = _decision(self.body.channels, levels)
+        self.head = _decision(self.body.channels, levels, head)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Logits (B, levels) of images (B, 3, H, W) in 0..1."""
-        return self.head(_pooled(self.body(image_BCHW)))
+        return _logits(self.head, self.body(image_BCHW), image_BCHW, self.config)
 
 
 class _BasicBlock(nn.Module):
@@ -285,11 +317,32 @@ def _pooled(features_BChw: Tensor) -> Tensor:
     return features_BChw.mean(dim=(2, 3))
 
 
-def _decision(features: int, out: int) -> nn.Linear:
-    layer = nn.Linear(features, out)
+def _upsampled(maps_BMhw: Tensor, image_BCHW: Tensor, config: ResNetConfig) -> Tensor:
+    size = image_BCHW.shape[2:]
+    return functional.interpolate(maps_BMhw, size=size, mode="bilinear", align_corners=config.align_corners)  # pyright: ignore[reportArgumentType] - two numbers
+
+
+def _of_figure(logits_BM: Tensor, *, two: bool) -> Tensor:
+    """Logit (B,) of "mitotic figure": what a softmax of two makes of them."""
+    return logits_BM[:, 1] - logits_BM[:, 0] if two else logits_BM[:, 0]
+
+
+def _decision(features: int, out: int, head: Head) -> nn.Linear | nn.Conv2d:
+    if head == "maximum":
+        layer = nn.Conv2d(features, out, 1, bias=False)
+    else:
+        layer = nn.Linear(features, out)
+        nn.init.zeros_(layer.bias)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
     return layer
+
+
+def _logits(head: nn.Module, features_BChw: Tensor, image_BCHW: Tensor, config: ResNetConfig) -> Tensor:
+    """What a `_decision` says of features, (B, out)."""
+    if isinstance(head, nn.Linear):
+        return head(_pooled(features_BChw))
+    maps = head(features_BChw)
+    return (_upsampled(maps, image_BCHW, config) if config.upsample else maps).amax(dim=(2, 3))
 
 
 def load_public_weights(body: ResNetBody, path: Path) -> None:

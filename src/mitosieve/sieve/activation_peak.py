@@ -31,7 +31,8 @@ def located(
 ) -> Generator[Request, Any, NDArray[np.float64]]:
     """Places of a tile, (N, 2) at the frame's mpp, moved to the peaks of the locating stage's map; order stays.
 
-    A place whose peak is farther than `locate_within_um` stays where it is.
+    A place whose peak is farther than `locate_within_um` stays where it is; one that has no peak, see `locate_peaks`,
+    is NaN, for the caller to drop.
 
     Patches are asked for again, of these places alone: few come through all stages. Peaks may leave the tile and, in
     a margin, the slide.
@@ -47,8 +48,8 @@ def located(
         images = yield Cut(core=core, stage=number, center_px=places)
         with clock.part(f"stage {stage.name}"):
             offset = scale * locate_peaks(stage, networks, images, compute)
-        near = np.linalg.norm(offset, axis=1) * frame_mpp <= stage.locate_within_um
-        moved.append(places + offset * near[:, None])
+        far = np.linalg.norm(offset, axis=1) * frame_mpp > stage.locate_within_um
+        moved.append(places + np.where(far[:, None], 0.0, offset))
     return np.concatenate(moved)
 
 
@@ -57,14 +58,16 @@ def locate_peaks(
 ) -> NDArray[np.float64]:
     """Where the class-activation map of "mitotic figure" has its peak, px of the stage's patch from its centre.
 
-    The map is the sigmoid of the network's, or of the mean of several networks' maps, resized bilinearly to the patch.
-    Its peak is the centroid of the 8-connected area of `locate_above` or more that holds its maximum; of equal maxima
-    the first by y, then x, counts. Where the maximum is below `locate_above`, its own place is the peak. The patch is
-    looked at as it is: turns are for scores.
+    The map is the sigmoid of the network's, or of the mean of several networks' maps, resized bilinearly to the patch
+    (to no effect where the network upsamples it itself: `ResNetConfig.align_corners`). Areas are 8-connected px of the
+    patch of `locate_above` or more; those of fewer than `locate_least_px` are left out. The peak is the centroid of the
+    area that holds the highest value; of equal ones the first by y, then x, counts. Where there is no area, there is no
+    peak; but with `locate_least_px` 0 it is then the maximum's own place. The patch is looked at as it is: turns are
+    for scores.
 
-    Source: DASC's public code (sigmoid, resized to the patch, threshold 0.9). Differs: one peak a candidate, where the
-    public code pastes all maps into one as large as the slide and takes every area of that; here `cascade.merge` joins
-    the peaks of candidates that saw the same figure.
+    Source: DASC's public code (sigmoid, resized to the patch, threshold 0.9, area 7 px). Differs: one peak a candidate,
+    where the public code pastes all maps into one as large as the slide and takes every area of that; here
+    `cascade.merge` joins the peaks of candidates that saw the same figure.
 
     Args:
         stage: of `locate` "activation".
@@ -73,14 +76,14 @@ def locate_peaks(
         compute: machine.
 
     Returns:
-        (N, 2) float64 x, y: within (s - 1) / 2 of 0 each.
+        (N, 2) float64 x, y: within (s - 1) / 2 of 0 each; NaN where there is no peak.
     """
     if len(images) == 0:
         return np.zeros((0, 2))
     maps = [compute.engine_of(network.eval(), images, dense=True).scores(images) for network in networks]
     area = maps[0] if len(maps) == 1 else _fused(maps)
     side = images.shape[1]
-    peaks = [_peak(cv2.resize(item, (side, side), interpolation=cv2.INTER_LINEAR), stage.locate_above) for item in area]
+    peaks = [_peak(cv2.resize(item, (side, side), interpolation=cv2.INTER_LINEAR), stage) for item in area]
     return np.array(peaks) - (side - 1) / 2
 
 
@@ -90,11 +93,15 @@ def _fused(maps: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return torch.sigmoid(logits.mean(dim=0)).float().numpy()
 
 
-def _peak(area: NDArray[np.floating[Any]], above: float) -> tuple[float, float]:
-    """x, y of the peak of one map (s, s), px."""
-    row, column = np.unravel_index(area.argmax(), area.shape)
-    if area[row, column] < above:
+def _peak(area: NDArray[np.floating[Any]], stage: Stage) -> tuple[float, float]:
+    """x, y of the peak of one map (s, s), px; NaN where there is none."""
+    high = area >= stage.locate_above
+    if not high.any() and not stage.locate_least_px:
+        row, column = np.unravel_index(area.argmax(), area.shape)
         return float(column), float(row)
-    _, labels = cv2.connectedComponents((area >= above).astype(np.uint8), connectivity=8)
-    rows, columns = np.nonzero(labels == labels[row, column])
+    labels = cv2.connectedComponents(high.astype(np.uint8), connectivity=8)[1].astype(np.intp)
+    large = high & (np.bincount(labels.ravel()) >= stage.locate_least_px)[labels]
+    if not large.any():
+        return np.nan, np.nan
+    rows, columns = np.nonzero(labels == labels.ravel()[np.where(large, area, -np.inf).argmax()])
     return float(columns.mean()), float(rows.mean())

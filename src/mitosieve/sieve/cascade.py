@@ -192,6 +192,8 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
         center = yield Settle(core=core, center_px=center)
     else:  # a peak is where the figure is: the proposer must not move it again
         center = yield from located(detector, core, center, compute, clock)
+        has_peak = np.isfinite(center).all(axis=1)
+        center, score = center[has_peak], score[has_peak]
     return Scored(center_px=center, score=score)
 
 

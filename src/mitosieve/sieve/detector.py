@@ -57,6 +57,10 @@ class Stage(View):
     locate_within_um: float = Field(default=5.0, gt=0, le=100)
     """A peak farther than this from its place does not move it. Ours: a network that finds figures may still point
     beside them, for its location loss asks for the middle of its marks alone; a candidate lies on its cell already."""
+    locate_least_px: int = Field(default=0, ge=0, le=10**6)
+    """Px of the patch that an area of the map must have (DASC's public code: 7, at 0.25 um). A place whose map has none
+    is dropped, whatever its score; smaller areas beside a large one are no peaks. 0 drops nothing, as do detectors of
+    before, which do not name it."""
     weights: tuple[str, ...] = ()
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
@@ -231,7 +235,7 @@ class Detector:
             f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
             f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
             f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}{_fusion(stage, len(networks))}"
-            f"{'placed at the peak of its map, ' if stage.locate == 'activation' else ''}"
+            f"{_placing(stage)}"
             f"threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
@@ -281,6 +285,14 @@ def _read_config(path: Path) -> DetectorConfig:
             "a stage lacks weight files or their hashes", where=path, remedy="copy the whole folder again"
         )
     return config
+
+
+def _placing(stage: Stage) -> str:
+    """Where a stage's detections lie, for people; nothing where they lie where was looked."""
+    if stage.locate == "place":
+        return ""
+    least = f"{stage.locate_least_px} px of {stage.locate_above:g} or more asked for, " if stage.locate_least_px else ""
+    return f"placed at the peak of its map, {least}"
 
 
 def _fusion(stage: Stage, networks: int) -> str:

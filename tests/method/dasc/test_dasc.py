@@ -293,6 +293,44 @@ def a_course(recipe, job):
     return choose_labels(recipe, job, gather(recipe, job, store), store)
 
 
+# as the public code has it
+
+PUBLISHED = (
+    "network.align_corners=true",
+    "search.imposters=false",
+    'memory.head="maximum"',
+    'memory.verdict.rule="literal"',
+    'levels.head="maximum"',
+    "locate_least_px=7",
+)
+"""What dasc-paper has of it, beside lengths and numbers."""
+
+
+def setting_of(recipe, setting):
+    """The value that a recipe has for the key of a setting."""
+    for part in setting.split("=")[0].split("."):
+        recipe = getattr(recipe, part)
+    return recipe
+
+
+def test_what_the_public_code_has_trains_too(cohort, tmp_path):
+    """Decisions by the largest place, aligned corners, imposters as candidates, areas asked for: to a detector."""
+    out, paper = tmp_path / "run", load_recipe("dasc-paper")
+    told = mitosieve(*training(cohort, out, "out_of_fold.enabled=false", *PUBLISHED))
+    assert told.code == 0, told.err
+    made = load_recipe(str(out / "recipe.toml"))
+    for setting in PUBLISHED:
+        assert setting_of(made, setting) == setting_of(paper, setting), setting
+    weights = load_file(out / "networks" / "memory.safetensors")
+    heads = {key: tuple(value.shape) for key, value in weights.items() if "head" in key}
+    assert heads == {f"{name}_head.weight": (2, c, 1, 1) for name, c in (("weak", 64), ("strong", 64), ("fused", 128))}
+    stage = Detector.load(out).config.stages[-1]
+    assert (stage.locate_least_px, stage.network.align_corners) == (7, True)
+    labels = pd.read_parquet(out / "labels.parquet")
+    told = json.loads((out / "negatives.json").read_text())
+    assert told["imposter"]["kept"] == (labels.origin == "imposter").sum() > 0
+
+
 # initial weights
 
 

@@ -216,6 +216,7 @@ def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, netwo
         locate="activation",
         locate_above=recipe.locate_above,
         locate_within_um=recipe.locate_within_um,
+        locate_least_px=recipe.locate_least_px,
         **recipe.view.model_dump(),
     )
     config = DetectorConfig(

@@ -10,7 +10,7 @@ from mitosieve.method.dasc.objectives import SdsclConfig
 from mitosieve.method.dasc.rules.levels import LevelConfig
 from mitosieve.method.dasc.rules.memory import MemoryConfig
 from mitosieve.method.dasc.rules.verdict import VerdictConfig
-from mitosieve.network.resnet import ResNetConfig
+from mitosieve.network.resnet import Head, ResNetConfig
 from mitosieve.patch.augment.distortion import DistortionConfig, reach_px
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
@@ -57,6 +57,8 @@ class MemoryStage(BaseModel):
     """Off: every label is clean."""
     stages: Annotated[int, Field(ge=1, le=4)] = 4
     """Of the networks of both branches."""
+    head: Head = "pooled"
+    """Of their three decisions; the public code's is "maximum"."""
     memory: MemoryConfig = MemoryConfig()
     verdict: VerdictConfig = VerdictConfig()
     balanced: bool = True
@@ -77,6 +79,8 @@ class LevelStage(BaseModel):
     enabled: bool = True
     """Off: every hard label is kept, at the level that its mixture component gives."""
     stages: Annotated[int, Field(ge=1, le=4)] = 3
+    head: Head = "pooled"
+    """Of the network that tells levels; the public code's is "maximum"."""
     levels: LevelConfig = LevelConfig()
     train: TrainConfig = TrainConfig(batch_size=32, epochs=70, rates=((0.0, 1e-4),))
 
@@ -152,6 +156,8 @@ class DascRecipe(BaseModel):
     """See `Stage.locate_above`."""
     locate_within_um: float = Field(default=5.0, gt=0, le=100)
     """See `Stage.locate_within_um`."""
+    locate_least_px: int = Field(default=0, ge=0, le=10**6)
+    """See `Stage.locate_least_px`."""
     merge_um: float = Field(default=7.5, ge=0, le=100)
     """See `DetectorConfig.merge_um`."""
     keep_above: float = Field(default=0.05, ge=0, le=1)

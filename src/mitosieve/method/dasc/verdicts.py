@@ -121,7 +121,7 @@ def remember(course: Course) -> Memory:
     )
     lesson = Lesson(
         name=course.name_of("memory"),
-        network=course.fresh(lambda: DualResNet(config), "memory"),
+        network=course.fresh(lambda: DualResNet(config, stage.head), "memory"),
         feed=course.feed("memory", sampler, (course.recipe.weak, course.recipe.strong), course.label),
         steps=epochs * sampler.steps_per_epoch,
         schedule=stage.train,
@@ -187,7 +187,7 @@ def learn_levels(course: Course, level: NDArray[np.int8], rows: NDArray[np.intp]
     sampler = RatioSampler(pools, dict.fromkeys(pools, 1.0), batch_size=stage.train.batch_size, seed=seed)
     lesson = Lesson(
         name=course.name_of(name),
-        network=course.fresh(lambda: LevelNet(config, max(present)), name),
+        network=course.fresh(lambda: LevelNet(config, max(present), stage.head), name),
         feed=course.feed(name, sampler, (course.recipe.weak,), np.maximum(level - 1, 0)),
         steps=stage.train.whole_epochs() * per_epoch,
         schedule=stage.train,

@@ -33,7 +33,8 @@ class LevelConfig(BaseModel):
     hit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     """Share of a hard sample's visits in which its level must be told rightly, for the sample to be kept."""
     warm_up: int = Field(default=10, ge=0, le=1000)
-    """Epochs of the level network before hits are counted."""
+    """Epochs of the level network before hits are counted. In DASC's public code 10 stands for 11 of them: it counts
+    after its epoch 10, numbered from 0."""
 
 
 def difficulty_levels(
