@@ -148,12 +148,17 @@ def _no_validation(fold):
     fold["validation"] = []
 
 
+def _no_test(fold):
+    fold["train"] += fold.pop("test")
+    fold["test"] = []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (_case_in_two_parts, ("fold A", "in more than one place")),
         (_case_missed, ("fold A", "misses")),
-        (_no_validation, ("fold A", "validation")),
+        (_no_test, ("fold A", "test")),
         (lambda fold: fold["train"].append("stranger"), ("fold A", "stranger")),
     ],
 )
@@ -168,6 +173,22 @@ def test_a_split_that_leaks_or_does_not_fit(tmp_path, change, words):
     refused(mitosieve("crossval", "chsnet-small", a_cohort(), "--split", file, *out), file, *words)
     refused(mitosieve("detect", a_run(), "--cohort", a_cohort(), *fold, *out), file, *words)
     refused(mitosieve("evaluate", a_scan(), a_cohort(), *fold, *out), file, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fold_without_validation_where_it_is_asked_for(tmp_path):
+    """train and crossval of a recipe that chooses on it, detect and evaluate of that part: with file and fold."""
+    content = json.loads(a_split().read_text())
+    _no_validation(content["folds"]["A"])
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps(content))
+    out, fold = ["--out", tmp_path / "out"], ["--split", file, "--fold", "A"]
+    asked = (file, "no validation case in fold A", "thresholds.operating", "numbers")
+    refused(mitosieve("train", "chsnet-small", a_cohort(), *fold, *out), *asked)
+    refused(mitosieve("crossval", "chsnet-small", a_cohort(), "--split", file, *out), *asked)
+    part, bare = ["--part", "validation"], (file, "fold A has no validation case")
+    refused(mitosieve("detect", a_run(), "--cohort", a_cohort(), *fold, *part, *out), *bare)
+    refused(mitosieve("evaluate", a_scan(), a_cohort(), *fold, *part, *out), *bare)
     assert not (tmp_path / "out").exists()
 
 

@@ -60,3 +60,12 @@ def test_a_case_that_is_tested_twice_is_refused(started, tmp_path):
     with pytest.raises(SplitError, match="c2 is tested in more than one"):
         cross_validate(recipe, cohort, twice, tmp_path / "new", compute=CPU, resume=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_fold_without_validation_is_refused_before_any_is_trained(started):
+    """By name, where the recipe chooses on validation; the folds that have it are not trained first."""
+    cohort, recipe, folder = started
+    bare = Split(folds={"A": SPLIT.folds["A"], "B": Fold(train=("c0", "c2"), validation=(), test=("c1",))})
+    with pytest.raises(SplitError, match="no validation case in fold B, and this recipe of method chsnet chooses"):
+        cross_validate(recipe, cohort, bare, folder.parent / "new", compute=CPU, resume=False)
+    assert not (folder.parent / "new").exists()

@@ -76,7 +76,8 @@ def test_what_is_chosen_on_validation_is_refused_before_anything_is_made(cohort,
     )
     for refused, folds in ((told, "fold A"), (many, "folds A, B")):
         assert refused.code == 2
-        assert f"no validation case in {folds}, and the recipe chooses {chosen} on them" in refused.err
+        assert f"bare.json: no validation case in {folds}, and this recipe of method " in refused.err
+        assert f"chooses {chosen} on them" in refused.err
         assert "remedy: take a split with validation cases" in refused.err
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "cv").exists()

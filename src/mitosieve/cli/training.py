@@ -87,14 +87,16 @@ def train(
     """
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.method.registry import METHODS
-    from mitosieve.recipe.recipe import FoldRun, load_recipe, train_fold
+    from mitosieve.recipe.recipe import FoldRun, check_validation, load_recipe, train_fold
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
-    what = FoldRun(recipe=science, cohort=whole, split=split_of(split, whole), fold=fold, out=out)
+    chosen = split_of(split, whole)
+    check_validation(science, chosen, [fold], where=split)
+    what = FoldRun(recipe=science, cohort=whole, split=chosen, fold=fold, out=out)
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, mapper_of(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
-    _note_bare(what.split, [fold])
+    _note_bare(chosen, [fold])
     for name in METHODS[science.method].tables:
         if (out / name).exists():
             _PRINT[name](json.loads((out / name).read_text()))
@@ -197,11 +199,12 @@ def crossval(
     """Train, detect and score every fold, and pool the test cases."""
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.recipe.crossval import cross_validate
-    from mitosieve.recipe.recipe import load_recipe
+    from mitosieve.recipe.recipe import check_validation, load_recipe
 
     science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
     chosen = split_of(split, whole)
     names = [name for name in folds.split(",") if name]
+    check_validation(science, chosen, names or list(chosen.folds), where=split)
     compute = compute_of(device, precision, threads)
     try:
         with progress_bars() as show, mapper_of(workers, None, threads, compute.device, out, show) as mapper:

@@ -182,8 +182,14 @@ def provenance_of(recipe: Recipe, cohort: Cohort) -> dict[str, Any]:
     }
 
 
-def check_validation(recipe: Recipe, split: Split, folds: Sequence[str]) -> None:
+def check_validation(recipe: Recipe, split: Split, folds: Sequence[str], *, where: str | Path | None = None) -> None:
     """Refuse, before anything is made, folds without validation cases for a recipe that chooses on them.
+
+    Args:
+        recipe: what is chosen is its affair.
+        split: of the folds.
+        folds: that are to be trained.
+        where: file of the split, where it is known.
 
     Raises:
         SplitError: naming the folds and what is chosen; or there is no such fold.
@@ -192,8 +198,8 @@ def check_validation(recipe: Recipe, split: Split, folds: Sequence[str]) -> None
     if chosen:
         split.require_validation(
             folds,
-            why=f"the recipe chooses {chosen} on them",
-            where=f"recipe of method {recipe.method}",
+            why=f"this recipe of method {recipe.method} chooses {chosen} on them",
+            where=where,
             remedy="take a split with validation cases"
             + (", or give these thresholds as numbers" if chosen.startswith("thresholds") else ""),
         )

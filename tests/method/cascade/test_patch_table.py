@@ -12,7 +12,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.split import Fold
 from mitosieve.errors import CohortError, RunFolderError, SplitError
 from mitosieve.geometry import rescale_points
-from mitosieve.method.cascade.patch_table import COLUMNS, patch_table
+from mitosieve.method.cascade.patch_table import COLUMNS, _load, _sorted, patch_table
 from mitosieve.network.compute import Compute
 from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, mitosieve, training
 
@@ -60,6 +60,27 @@ def test_both_networks_keep_no_more_than_either(scored):
         assert both["FP"] <= min(row["FP"] for row in alone)
         for row in (*alone, both):
             assert row["recall_negative"] == row["TN"] / (row["TN"] + row["FP"])
+
+
+def test_rows_count_what_exceeds_each_threshold():
+    """By brute force over scores that straddle gate and operating threshold, each alone and both."""
+    split = Split.load(a_split())
+    trained = _load(a_run(), Cohort.load(a_cohort()), split, "A")
+    generator = np.random.default_rng(3)
+    is_figure = generator.random(200) < 0.3
+    score = {name: generator.random(200).astype(np.float32) for name in ("screening", "refined")}
+    rows = list(_sorted(trained, is_figure, score))
+    assert [row["network"] for row in rows] == ["screening", "refined", "cascade"]  # the gate is the mining threshold
+    for row in rows:
+        kept = [
+            (row["gate"] == "" or score["screening"][i] > row["gate"])
+            and (row["operating"] == "" or score["refined"][i] > row["operating"])
+            for i in range(200)
+        ]
+        told = [(bool(is_figure[i]), kept[i]) for i in range(200)]
+        assert (row["TP"], row["FN"], row["FP"], row["TN"]) == tuple(
+            told.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))
+        )
 
 
 def test_detections_are_those_of_the_evaluation(scored):
