@@ -14,6 +14,7 @@ from mitosieve.patch.augment.variant import Variant, recolour
 from mitosieve.patch.augment.warp import warp_patches
 from mitosieve.patch.frames import Frame, FrameStore
 from mitosieve.patch.index import PatchIndex
+from mitosieve.patch.resampling import FLAGS, INTERPOLATION, KERNEL_PX, Interpolation, on_grid
 
 
 def margin_for(patch_px: int, translate_px: float = 0.0) -> int:
@@ -28,8 +29,13 @@ def cut_patches(
     patch_px: int,
     angle_deg: NDArray[np.floating] | None = None,
     mirrored: NDArray[np.bool_] | None = None,
+    interpolation: Interpolation = INTERPOLATION,
 ) -> NDArray[np.uint8]:
-    """Patches at exact places: bilinear, with the pixel grid of each patch centred on its place.
+    """Patches of places, raw wherever they can be: all in training and detection are cut here or by `warp_patches`.
+
+    A patch that is not turned, or by right angles, has the frame's own pixels, centred on the nearest place where it
+    can (`resampling.on_grid`): interpolated, it would be blurred, and places at whole pixels, as marks are, would
+    differ in sharpness from those at half ones, as windows are. At any other angle the place itself is the centre.
 
     Args:
         frame: rendered pixels with a margin.
@@ -37,24 +43,25 @@ def cut_patches(
         patch_px: side.
         angle_deg: (B,) rotation of the patch's axes, counter-clockwise as seen; None is 0.
         mirrored: (B,) whether the patch's x axis is reversed; None is not.
+        interpolation: of the patches at other angles.
 
     Returns:
         uint8 (B, patch_px, patch_px, 3). What lies beyond the frame's margin has the colour of its top left corner,
         which is margin and so background wherever the slide ends there.
     """
     n = len(center_px)
-    angles = np.zeros(n) if angle_deg is None else np.deg2rad(angle_deg)
+    turn = np.zeros(n) if angle_deg is None else np.asarray(angle_deg, dtype=np.float64)
     flips = np.zeros(n, dtype=bool) if mirrored is None else mirrored
-    local = np.asarray(center_px, dtype=np.float64) - np.array(frame.origin_px)
-    half = (patch_px - 1) / 2
-    straight = (angles == 0) & ~flips & (np.abs(local - half - np.round(local - half)) < 1e-6).all(axis=1)
+    place = np.where((turn % 90 == 0)[:, None], on_grid(center_px, patch_px), center_px) - np.array(frame.origin_px)
+    straight = (turn == 0) & ~flips
     patches = np.empty((n, patch_px, patch_px, 3), dtype=np.uint8)
     for row in range(n):
-        corner = np.round(local[row] - half).astype(int)
+        corner = np.round(place[row] - (patch_px - 1) / 2).astype(int)
         if straight[row] and _inside(frame, corner[0], corner[1], patch_px):
             patches[row] = frame.pixels[corner[1] : corner[1] + patch_px, corner[0] : corner[0] + patch_px]
         else:
-            patches[row] = _warp(frame, local[row], patch_px, float(angles[row]), bool(flips[row]))
+            angle = float(np.deg2rad(turn[row]))
+            patches[row] = _warp(frame, place[row], patch_px, angle, bool(flips[row]), interpolation)
     return patches
 
 
@@ -63,12 +70,14 @@ def _inside(frame: Frame, x: int, y: int, side: int) -> bool:
     return x >= 0 and y >= 0 and x + side <= width and y + side <= height
 
 
-def _warp(frame: Frame, local: NDArray[np.float64], side: int, angle: float, mirrored: bool) -> NDArray[np.uint8]:
+def _warp(
+    frame: Frame, local: NDArray[np.float64], side: int, angle: float, mirrored: bool, interpolation: Interpolation
+) -> NDArray[np.uint8]:
     """One turned patch. Only its surroundings are handed to the warp: a whole frame may exceed what it can index."""
     height, width = frame.pixels.shape[:2]
-    reach = int(np.ceil(side / np.sqrt(2))) + 2
+    reach = int(np.ceil(side / np.sqrt(2))) + KERNEL_PX
     x0, y0 = max(0, int(local[0]) - reach), max(0, int(local[1]) - reach)
-    x1, y1 = min(width, int(local[0]) + reach + 2), min(height, int(local[1]) + reach + 2)
+    x1, y1 = min(width, int(local[0]) + reach + 1), min(height, int(local[1]) + reach + 1)
     corner = tuple(int(value) for value in frame.pixels[0, 0])
     if x1 <= x0 or y1 <= y0:
         return np.full((side, side, 3), corner, dtype=np.uint8)
@@ -86,7 +95,7 @@ def _warp(frame: Frame, local: NDArray[np.float64], side: int, angle: float, mir
             frame.pixels[y0:y1, x0:x1],
             matrix,
             (side, side),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            flags=FLAGS[interpolation] | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=corner,
         ),
@@ -145,10 +154,12 @@ class PatchReader:
             rows = scales == scale
             self.center_px[rows] = rescale_points(index.center_l0[rows], mpp_from=float(scale), mpp_to=store.config.mpp)
 
-    def read(self, rows: NDArray[np.intp], variant: Variant | Distortion) -> NDArray[np.uint8]:
+    def read(
+        self, rows: NDArray[np.intp], variant: Variant | Distortion, interpolation: Interpolation = INTERPOLATION
+    ) -> NDArray[np.uint8]:
         """Patches (B, side, side, 3) of the given rows, each under its own variant, in the order asked for."""
         if isinstance(variant, Distortion):
-            return self._distorted(rows, variant)
+            return self._distorted(rows, variant, interpolation)
         patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
         centers = self.center_px[rows] + variant.shift_px
         angles = self.index.angle_deg[rows] + variant.angle_deg
@@ -161,10 +172,13 @@ class PatchReader:
                 patch_px=self.patch_px,
                 angle_deg=angles[mine],
                 mirrored=variant.mirrored[mine],
+                interpolation=interpolation,
             )
         return recolour(patches, variant)
 
-    def _distorted(self, rows: NDArray[np.intp], distortion: Distortion) -> NDArray[np.uint8]:
+    def _distorted(
+        self, rows: NDArray[np.intp], distortion: Distortion, interpolation: Interpolation
+    ) -> NDArray[np.uint8]:
         """Patches of rows under their distortions, kept in the rooms of their slides."""
         patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
         centers, names = self.center_px[rows], self.index.slide_id[rows]
@@ -174,5 +188,12 @@ class PatchReader:
         kept = confine(turned, centers, room, self.patch_px)
         for name in np.unique(names):
             mine = np.flatnonzero(names == name)
-            patches[mine] = warp_patches(self.store.frame(str(name)), centers[mine], kept[mine], patch_px=self.patch_px)
+            patches[mine] = warp_patches(
+                self.store.frame(str(name)),
+                centers[mine],
+                kept[mine],
+                patch_px=self.patch_px,
+                interpolation=interpolation,
+                room_px=room[mine],
+            )
         return recolour_distorted(patches, kept)

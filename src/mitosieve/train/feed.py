@@ -58,7 +58,7 @@ class Feed:
             variation = augment.draw(len(rows), derive_generator(self.seed, stream, step))
             if self.unvaried is not None and isinstance(variation, Variant):
                 variation = variation.only(~self.unvaried[rows])
-            images.append(self.pool.images(rows, variation))
+            images.append(self.pool.images(rows, variation, augment.interpolation))
             if self.places and not isinstance(variation, Variant):
                 offset_px = self.pool.offset_px(rows)
                 centers.append(place_in_patch(offset_px, variation, patch_px=self.pool.view.patch_px))

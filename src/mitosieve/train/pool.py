@@ -16,6 +16,7 @@ from mitosieve.patch.augment.variant import Variant
 from mitosieve.patch.frames import FrameStore, fit_target
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader
+from mitosieve.patch.resampling import INTERPOLATION, Interpolation
 from mitosieve.patch.view import View
 from mitosieve.run.progress import Progress
 from mitosieve.run.seed import derive_generator
@@ -80,9 +81,11 @@ class PatchPool:
         """(B, 2) from the places of rows to their marks, px of the patch's resolution."""
         return px_from_um(1, self.index.mpp) * self.places.offset_um[rows]
 
-    def images(self, rows: NDArray[np.intp], variation: Variant | Distortion) -> NDArray[np.uint8]:
+    def images(
+        self, rows: NDArray[np.intp], variation: Variant | Distortion, interpolation: Interpolation = INTERPOLATION
+    ) -> NDArray[np.uint8]:
         """A network's input for rows, each under its own variation, uint8 (B, s, s, C)."""
-        return self.view.images(self.reader.read(rows, variation))
+        return self.view.images(self.reader.read(rows, variation, interpolation))
 
     def score(
         self, network: nn.Module, rows: NDArray[np.intp], compute: Compute, progress: Progress | None = None

@@ -207,6 +207,16 @@ def test_neutral_is_the_plain_cut(x, y, shape):
     assert (one(frame, center, Distortion.plain(1), side) == expected).all()
 
 
+@given(st.floats(-20, 100), st.floats(-20, 100), st.sampled_from([19, 20]), st.integers(0, 3), st.booleans())
+def test_any_place_has_the_frames_own_pixels_where_the_map_keeps_the_grid(x, y, side, quarter, mirrored):
+    """Turned by right angles alone, both ways of cutting give the same bytes at any fraction of a pixel."""
+    frame, angle = a_frame(noise(), 3), 90.0 * quarter
+    expected = cut_patches(
+        frame, np.array([[x, y]]), patch_px=side, angle_deg=np.array([angle]), mirrored=np.array([mirrored])
+    )[0]
+    assert (one(frame, (x, y), only(angle_deg=angle, mirrored=mirrored), side) == expected).all()
+
+
 @given(st.floats(-20, 100), st.floats(-20, 100), st.floats(0, 360), st.booleans())
 def test_without_scale_and_displacement_it_is_the_turned_cut(x, y, angle, mirrored):
     """Between pixels and turned, both ways of cutting agree on tissue to one grey level."""
@@ -232,11 +242,11 @@ def test_quarter_turns_and_mirrors_are_exact(side, mirrored):
 
 
 def test_a_shift_moves_a_dot_by_as_much():
-    """The centre goes to the right and down, so the dot goes to the left and up, fractions of a pixel included."""
+    """The centre goes to the right and down, so the dot to the left and up, by fractions off the grid."""
     pixels = cv2.GaussianBlur(np.pad(np.full((3, 3, 3), 255, np.uint8), ((59, 58), (59, 58), (0, 0))), (0, 0), 3)
     places = []
-    for shift in ((0, 0), (3.25, -2.5)):
-        patch = one(a_frame(pixels), (60, 60), only(shift_px=shift), 41)[..., 0].astype(float)
+    for shift, angle in (((0, 0), 0), ((3.25, -2.5), 0.01)):
+        patch = one(a_frame(pixels), (60, 60), only(shift_px=shift, angle_deg=angle), 41)[..., 0].astype(float)
         rows, columns = np.indices(patch.shape)
         places.append(np.array([(patch * columns).sum(), (patch * rows).sum()]) / patch.sum())
     assert np.abs(places[1] - places[0] - (-3.25, 2.5)).max() < 0.05
@@ -564,16 +574,21 @@ def test_the_same_seed_gives_the_same_bytes(reader):
     )
 
 
-def test_a_room_keeps_padding_out_of_what_is_read(reader):
-    """Of the slide with a room no patch shows a pixel beyond it; of the other one, patches do."""
-    frame = reader.store.frame("b")
-    padding, margin = frame.pixels[0, 0], reader.store.margin_px
-    assert (frame.pixels[:margin] == padding).all()
-    assert padding.min() > 127  # the tissue is darker
+def test_a_room_keeps_padding_out_of_what_is_read(reader, tmp_path):
+    """With other padding the patches of the slide with a room are the same, whatever kernel; those of the other not."""
+    store, margin = reader.store, reader.store.margin_px
+    other = FrameStore(tmp_path, store.config, margin_px=margin)
+    for name in ("a", "b"):
+        padded = np.full_like(store.frame(name).pixels, 77)
+        inside = (slice(margin, -margin), slice(margin, -margin))
+        padded[inside] = store.frame(name).pixels[inside]
+        np.save(tmp_path / f"{name}.npy", padded)
+    again = PatchReader(reader.index, other, {"a": 0.25, "b": 0.25}, patch_px=SIDE, rooms=reader.rooms)
     geometry = draw_distortions(16, DistortionConfig(**NEVER | {"p_elastic": 1.0}), rng(5))
-    patches = reader.read(np.arange(16), geometry)
-    assert patches[8:].max() <= 127
-    assert patches[:8].max() > 127
+    for kernel in ("linear", "cubic", "lanczos"):
+        one_way, other_way = (each.read(np.arange(16), geometry, kernel) for each in (reader, again))
+        assert (one_way[8:] == other_way[8:]).all()
+        assert (one_way[:8] != other_way[:8]).any()
 
 
 def test_a_neutral_distortion_reads_the_place_and_its_angle(reader):

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from scipy.interpolate import CubicSpline
 
+from mitosieve.patch.resampling import INTERPOLATION, Interpolation
+
 MAX_GRID = 8
 """Control points a side that are drawn whatever `elastic_grid` is: the count of numbers consumed is fixed."""
 
@@ -42,6 +44,8 @@ class DistortionConfig(BaseModel):
     kind: Literal["aggressive"] = "aggressive"
     """Tells this table from that of the plain variants."""
 
+    interpolation: Interpolation = INTERPOLATION
+    """How a patch is sampled where it does not keep the pixel grid."""
     shift_px: float = Field(default=6.0, ge=0, le=64)
     """Largest shift in x and in y, px at the network's mpp, fractions included; uniform."""
     rotate: Literal["any", "right", "none"] = "any"

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from mitosieve.patch.resampling import INTERPOLATION, Interpolation
+
 PAPER_TRANSLATIONS, PAPER_ROTATIONS = 5, 6
 """Variants beside the original: (1 + 5) x (1 + 6) = 42 a figure (Ma et al. 2018, section 3.4.2)."""
 
@@ -27,6 +29,8 @@ class AugmentConfig(BaseModel):
     """Optical density of each channel is scaled by 1 + U(-stain, stain): another staining or scanner."""
     brightness: float = Field(default=0.0, ge=0, le=0.5)
     """Transmitted light of the whole patch is scaled by 1 + U(-brightness, brightness)."""
+    interpolation: Interpolation = INTERPOLATION
+    """How a patch is sampled where it does not keep the pixel grid."""
     negatives: bool = True
     """Whether negatives are varied like figures. If not, resampling itself tells the classes apart (the paper: not)."""
 
