@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from mitosieve.method.cascade.windows import WindowConfig, largest_ioa, negative_centers, window_centers
 from mitosieve.sieve.propose.grid import covering_centers
 
-PAPER = WindowConfig()
+PAPER = WindowConfig(jitter_px=1)
 COORDINATE = st.integers(-10, 70)
+
+
+def negatives(size, figures, config, seed=0):
+    return negative_centers(size, figures, config, np.random.default_rng(seed))
 
 
 def test_the_papers_layout_gives_its_number_of_windows():
@@ -67,19 +71,19 @@ def test_a_window_at_the_threshold_is_no_negative():
     """IoA of 0.0625 exactly, a figure 80 px beside the centre, is ignored; 81 px beside it is background."""
     x = 63.5
     size = (128, 128)
-    assert len(negative_centers(size, np.array([[x + 80, x]]), PAPER)) == 0
-    assert len(negative_centers(size, np.array([[x + 81, x]]), PAPER)) == 1
+    assert len(negatives(size, np.array([[x + 80, x]]), PAPER)) == 0
+    assert len(negatives(size, np.array([[x + 81, x]]), PAPER)) == 1
 
 
 @given(st.integers(0, 1000), st.booleans(), st.sampled_from([0.03, 0.0625, 0.2]))
 def test_no_negative_overlaps_a_figure_by_more_than_allowed(seed, borders, max_ioa):
     """Negatives are the windows whose overlap with every figure, by intervals, is below the threshold: all of them."""
     generator = np.random.default_rng(seed)
-    config = WindowConfig(borders=borders, max_ioa=max_ioa)
+    config = WindowConfig(borders=borders, max_ioa=max_ioa, jitter_px=1)
     size = tuple(generator.integers(130, 700, 2).tolist())
     figures = generator.uniform(0, size, (4, 2))
     every = covering_centers(size, stride_px=64) if borders else window_centers(size, patch_px=128, stride_px=64)
-    kept = {tuple(center) for center in negative_centers(size, figures, config).tolist()}
+    kept = {tuple(center) for center in negatives(size, figures, config).tolist()}
     for center in every.tolist():
         overlap = 0.0
         for figure in figures:
@@ -92,5 +96,30 @@ def test_no_negative_overlaps_a_figure_by_more_than_allowed(seed, borders, max_i
 def test_an_image_smaller_than_a_window_has_none():
     """Nothing is padded, and that is no error; with borders the one cell is there."""
     assert window_centers((127, 500), patch_px=128, stride_px=64).shape == (0, 2)
-    assert negative_centers((127, 500), np.array([[5.0, 5.0]]), PAPER).shape == (0, 2)
-    assert negative_centers((40, 40), np.zeros((0, 2)), WindowConfig(borders=True)).tolist() == [[19.5, 19.5]]
+    assert negatives((127, 500), np.array([[5.0, 5.0]]), PAPER).shape == (0, 2)
+    one = negatives((40, 40), np.zeros((0, 2)), WindowConfig(borders=True, jitter_px=1))
+    assert one.tolist() == [[19.5, 19.5]]
+
+
+@given(st.integers(0, 1000), st.booleans(), st.integers(1, 64))
+def test_a_negative_lies_less_than_the_jitter_beyond_its_place_on_the_grid(seed, borders, jitter):
+    """Window by window, right and below by whole px; whole windows stay whole; a mark moves no other window."""
+    size = tuple(np.random.default_rng(seed).integers(130, 400, 2).tolist())
+    config = WindowConfig(borders=borders, jitter_px=jitter)
+    grid = covering_centers(size, stride_px=64) if borders else window_centers(size, patch_px=128, stride_px=64)
+    found = negatives(size, np.zeros((0, 2)), config, seed)
+    moved = found - grid
+    assert (moved == np.round(moved)).all()
+    assert ((moved >= 0) & (moved < jitter)).all()
+    assert borders or ((found >= 63.5) & (found <= np.array(size) - 64.5)).all()
+    left = {tuple(center) for center in negatives(size, np.array([[100.0, 100.0]]), config, seed).tolist()}
+    assert left <= {tuple(center) for center in found.tolist()}
+
+
+def test_windows_of_a_jpeg_start_at_every_phase_of_its_blocks():
+    """Jittered by 8 px, each of the 8 phases has about an eighth of the windows; else all have the first."""
+    size = (64 * 30 + 128, 64 * 30 + 128)
+    for jitter, share in ((8, 1 / 8), (1, 1)):
+        phase = (negatives(size, np.zeros((0, 2)), WindowConfig(jitter_px=jitter)) - 63.5) % 8
+        assert np.bincount(phase.astype(int).ravel()).max() / phase.size < share + 0.03
+        assert (phase == 0).mean() == pytest.approx(share, abs=0.03)

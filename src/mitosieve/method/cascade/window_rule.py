@@ -43,7 +43,8 @@ class WindowRule:
         figures_l0 = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
         pieces = [self._variants(entry, number, center) for number, center in enumerate(figures_l0)]
         figures_px = rescale_points(figures_l0, mpp_from=entry.mpp, mpp_to=mpp)
-        centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows)
+        generator = derive_generator(self.seed, f"window jitter of {entry.slide_id}")
+        centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows, generator)
         centers_l0 = rescale_points(centers_px, mpp_from=mpp, mpp_to=entry.mpp)
         if entry.roi is not None:
             inner = entry.roi.buffer(-self.windows.patch_px / 2 * mpp / entry.mpp)

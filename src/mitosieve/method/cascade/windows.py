@@ -28,6 +28,10 @@ class WindowConfig(BaseModel):
     """Step of the windows, from the top left corner, without padding and without a last window snapped to the edge."""
     max_ioa: float = Field(default=0.0625, ge=0, le=1)
     """A window with an IoA of this or more to any figure is ignored: neither figure nor background."""
+    jitter_px: int = Field(default=8, ge=1, le=64)
+    """Each negative lies 0 to jitter_px - 1 whole px right of and below its place on the grid, drawn; 1 is the grid.
+    Ours: windows that all start at multiples of 64 show the 8 x 8 blocks of a JPEG at one phase, figures at any, and so
+    the phase would say "background"."""
     borders: bool = False
     """Whether windows also cover the border, reaching beyond the image. The paper's do not; but border figures are
     padded, so without padded negatives the padding itself would say "figure"."""
@@ -44,7 +48,7 @@ def window_centers(size_px: tuple[int, int], *, patch_px: int, stride_px: int) -
 
 
 def negative_centers(
-    size_px: tuple[int, int], figures: NDArray[np.floating], config: WindowConfig
+    size_px: tuple[int, int], figures: NDArray[np.floating], config: WindowConfig, generator: np.random.Generator
 ) -> NDArray[np.float64]:
     """Centres (N, 2) of the windows that may be called negative: IoA below `max_ioa` to every figure.
 
@@ -52,13 +56,17 @@ def negative_centers(
         size_px: width, height of the image.
         figures: (M, 2) figure centres in the same frame.
         config: how windows are cut.
+        generator: of the jitter, which is drawn for every window, negative or not; a whole window stays whole.
 
-    Source: Ma et al. 2018, section 3.4.1.
+    Source: Ma et al. 2018, section 3.4.1; the jitter is ours.
     """
     if config.borders:
         centers = covering_centers(size_px, stride_px=config.stride_px)
     else:
         centers = window_centers(size_px, patch_px=config.patch_px, stride_px=config.stride_px)
+    centers = centers + generator.integers(config.jitter_px, size=centers.shape)
+    if not config.borders:
+        centers = np.minimum(centers, np.array(size_px) - 1 - (config.patch_px - 1) / 2)
     return centers[largest_ioa(centers, figures, config) < config.max_ioa]
 
 
