@@ -393,14 +393,14 @@ def test_confined_patches_lie_in_their_rooms(seed, side, size):
 
 
 def test_a_place_that_fits_is_moved_no_more_than_drawn():
-    """In a crop round a figure, the drawn scale and shift stay where there is room; the least is cut where not."""
+    """In a crop, the drawn scale from 1 and shift stay where there is room; the least is cut where not."""
     room = np.tile((-0.5, -0.5, 127.5, 127.5), (4, 1))
     center = np.array([[63.5, 63.5], [63.5, 63.5], [20.0, 64.0], [63.5, 63.5]])
-    drawn = joined([only(shift_px=(4.5, -3.25), scale=0.9), only(scale=0.5), only(), only(scale=2.0, shift_px=(60, 0))])
+    drawn = joined([only(shift_px=(4.5, -3.25), scale=1.1), only(scale=0.5), only(), only(scale=2.0, shift_px=(60, 0))])
     kept = confine(drawn, center, room, 68)
     assert kept.shift_px[0].tolist() == [4.5, -3.25]
-    assert kept.scale[0] == 0.9
-    assert kept.scale[1] == pytest.approx(33.5 / 63.5)
+    assert kept.scale[0] == 1.1
+    assert kept.scale[1] == 1
     assert kept.shift_px[2].tolist() == [13.5, 0]
     assert kept.scale[2] == 1
     assert kept.shift_px[3].tolist() == pytest.approx([127 - 33.5 / 2 - 63.5, 0])
@@ -413,6 +413,15 @@ def test_a_plain_patch_is_moved_by_the_least_shift(x, y):
     least = [min(max(v, 33.5), 93.5) - v for v in (x, y)]
     assert kept.shift_px[0] == pytest.approx(least, abs=1e-9)
     assert kept.scale[0] == pytest.approx(1, abs=1e-12)
+
+
+def test_the_scale_of_a_crop_does_not_tell_where_in_it_a_place_lies():
+    """Wherever a plain patch fits, the middle and the corners of a crop get the same scales of the same draws."""
+    drawn = draw_distortions(300, ALL, rng())
+    room = np.tile((-0.5, -0.5, 127.5, 127.5), (300, 1))
+    scales = [confine(drawn, np.tile(place, (300, 1)), room, 68).scale for place in ((64.0, 64.0), (33.5, 93.5))]
+    np.testing.assert_allclose(*scales, rtol=1e-12)
+    assert len(np.unique(scales[0])) > 100
 
 
 # colours

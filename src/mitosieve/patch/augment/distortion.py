@@ -298,9 +298,11 @@ def confine(
 ) -> Distortion:
     """The distortion with its patches kept inside their rooms, so that padding never tells the class.
 
-    Where a room is limited, the angle goes to the nearest right angle and nothing is displaced. A centre whose plain
-    patch does not fit is first moved by the least shift that makes it fit; about this place a patch may not reach
-    farther than the room (the scale is raised), and then the drawn shift is cut to what is left.
+    Where a room is limited, the angle goes to the nearest right angle, nothing is displaced and nothing appears
+    smaller than it is: at a room's edge it could not, and in a crop the figure lies in the middle and background at
+    the edge, so its scale, and with it its sharpness, would tell the class. A centre whose plain patch does not fit
+    is first moved by the least shift that makes it fit; about this place a patch may not reach farther than the
+    room (the scale is raised), and then the drawn shift is cut to what is left.
 
     Args:
         distortion: as drawn, with the angle of the place itself added.
@@ -320,7 +322,7 @@ def confine(
     low, high = np.ceil(room_px[:, :2] - 1e-9), np.ceil(room_px[:, 2:] - 1e-9) - 1
     base = _clip(center, low + half, high - half)
     free = np.minimum(base - low, high - base).min(axis=1)
-    scale = np.maximum(distortion.scale, half / np.maximum(free, 1e-6))
+    scale = np.maximum(np.maximum(distortion.scale, 1), half / np.maximum(free, 1e-6))
     reach = (half / scale)[:, None]
     place = _clip(base + distortion.shift_px, low + reach, high - reach)
     return dataclasses.replace(
