@@ -64,6 +64,11 @@ TABLE = {
     "interpolation": lambda: Computing(
         lambda x: functional.interpolate(x, size=(19, 12), mode="bilinear")[:, 1, 3:7, 11].mean(dim=1)
     ),
+    "interpolation by aligned corners": lambda: Computing(
+        lambda x: functional.interpolate(x, size=(19, 12), mode="bilinear", align_corners=True)[:, 1, 3:7, 11].mean(
+            dim=1
+        )
+    ),
     "interpolation to the size of another": lambda: Computing(
         lambda x, p: summed(functional.interpolate(p(x), size=x.shape[2:], mode="bilinear", align_corners=False) * x),
         nn.MaxPool2d(3, stride=2),
@@ -110,7 +115,7 @@ def test_each_layer_of_the_table_is_written_as_torch_computes_it(name, monkeypat
         Computing(lambda x: summed(x.relu_())),
         Computing(lambda x: x.flatten(1, 2).mean(dim=(1, 2))),
         Computing(lambda x: summed(functional.interpolate(x, size=(9, 9)))),
-        Computing(lambda x: summed(functional.interpolate(x, size=(9, 9), mode="bilinear", align_corners=True))),
+        Computing(lambda x: summed(functional.interpolate(x, size=(9, 9), mode="bicubic", align_corners=True))),
         Computing(lambda x: summed(functional.interpolate(x, scale_factor=2, mode="bilinear"))),
         Computing(lambda x: summed(x) / x.ndim),
     ],

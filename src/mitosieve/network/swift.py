@@ -17,7 +17,7 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 
 
 class SwiftConfig(BaseModel):
-    """Field and size; the defaults are stage one of the recipe: 32 x 32 px at 0.5 um/px, 3.2 million multiply-adds."""
+    """Field and size; the defaults see 32 x 32 px and take 3.2 million multiply-adds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
