@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
 from mitosieve.report.page import environment
 from mitosieve.score.froc import froc
+from mitosieve.score.table import pool
 from mitosieve.study.result import StudyResult
 from mitosieve.study.table import notes_of, tables_of
 
@@ -76,10 +77,12 @@ def precision_recall(result: StudyResult) -> Chart | None:
                 keep = _thin(len(curve.threshold))
                 label = name if seed == 0 else None
                 _draw(axes, curve.recall[keep], curve.precision[keep], number, label)
+                at = pool(one.slides)
+                axes.plot([at.recall], [at.precision], "o", color=_COLORS[number % len(_COLORS)], markersize=4)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7.5)
         return Chart(
-            title="Precision and recall at every threshold, a line a training",
+            title="Precision and recall at every threshold, a line a training; dots are the operating points",
             alt="Precision-recall curves of " + ", ".join(result.curves) + ".",
             svg=to_svg(figure),
         )
