@@ -21,8 +21,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from mitosieve.cohort.area import padding_px
 from mitosieve.cohort.cohort import SLIDES_FILE, Cohort
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.split import Split
@@ -32,24 +32,7 @@ from mitosieve.run.folder import write_atomic
 
 DATA = Path(os.environ.get("MITOSIEVE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "amibr"
 
-BLACK = 32
-"""Brightest channel up to which a pixel counts as padding. Padded lines of the crops, blurred by JPEG, reach 7 at the
-quantile below; the darkest line at the edge of any other crop reaches 142 (measured over all 3,720)."""
-
-QUANTILE = 0.95
-"""Share of a line's pixels that must be black."""
-
 COLUMNS = ("image", "x", "y", "label", "case", "domain", "mpp")
-
-
-def padded_px(pixels: NDArray[np.uint8]) -> int:
-    """The longest run of black rows or columns that begins at an edge of a (height, width, 3) crop; 0 where none."""
-    bright = pixels.max(axis=2)
-    longest = 0
-    for lines in (bright, bright[::-1], bright.T, bright.T[::-1]):
-        black = np.quantile(lines, QUANTILE, axis=1) <= BLACK
-        longest = max(longest, len(black) if black.all() else int(np.argmin(black)))
-    return longest
 
 
 def padding_of(rows: list[Row]) -> dict[str, int]:
@@ -59,7 +42,7 @@ def padding_of(rows: list[Row]) -> dict[str, int]:
         pixels = cv2.imread(str(DATA / "patches" / name), cv2.IMREAD_COLOR)
         if pixels is None:
             raise SystemExit(f"{DATA / 'patches' / name}: cannot be read\nremedy: fetch the crops again")
-        found[name] = padded_px(np.asarray(pixels, dtype=np.uint8))
+        found[name] = max(padding_px(np.asarray(pixels, dtype=np.uint8)))
     return found
 
 

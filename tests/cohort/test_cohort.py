@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from build import a_cohort, an_image
 from layouts import files_below, text
 from mitosieve.annotation import Annotations, Label
-from mitosieve.cohort.cohort import Cohort, SlideEntry, relocated
+from mitosieve.cohort.cohort import SLIDES_FILE, Cohort, SlideEntry, relocated
 from mitosieve.errors import CohortError, SlideError
 
 SLIDES = "slide_id,path,case_id,domain,mpp,labelled,width,height,roi\n"
@@ -93,6 +93,18 @@ def test_a_cohort_merges_with_strangers_only(tmp_path):
     assert one.merged(rest).slides == cohort.slides
     with pytest.raises(CohortError, match="'c0_s0' stands twice"):
         one.merged(cohort)
+
+
+def test_a_column_of_sources_is_there_only_where_one_is_named(tmp_path):
+    """A cohort without sources keeps its bytes and hash; with one it comes back as it was."""
+    plain = a_cohort(tmp_path / "plain")
+    assert "source" not in (plain.save() / SLIDES_FILE).read_text().splitlines()[0].split(",")
+    named = plain.with_entries(lambda e: replace(e, source="ring" if e == plain.slides[0] else ""))
+    loaded = Cohort.load(named.save(tmp_path / "named"))
+    assert loaded.source_of == {
+        e.slide_id: "ring" if e.slide_id == plain.slides[0].slide_id else "" for e in plain.slides
+    }
+    assert loaded.hash() == named.hash() != plain.hash()
 
 
 def test_a_relocated_cohort_still_finds_its_images(tmp_path):

@@ -40,6 +40,17 @@ def test_rows_add_up_to_the_total_except_for_cases_of_two_domains(tmp_path):
     assert ([row.cases for row in report.rows], report.total.cases) == ([1, 2], 2)
 
 
+def test_source_and_domain_are_said_of_all_slides_and_the_labels_win(tmp_path):
+    """The source is every slide's; the domain only of slides whose labels name none."""
+    labels = text(
+        tmp_path / "labels.csv",
+        "image,case,domain,mpp,x,y,label\na.png,p1,,1,1,2,mitosis\nb.png,p2,skin,1,1,2,mitosis\n",
+    )
+    import_cohort("points", labels, tmp_path / "cohort", set_name="ring", domain="lung")
+    slides = Cohort.load(tmp_path / "cohort").slides
+    assert [(entry.source, entry.domain) for entry in slides] == [("ring", "lung"), ("ring", "skin")]
+
+
 def test_an_import_into_an_existing_cohort_adds_and_loses_nothing(tmp_path):
     """Old slides and marks stay, new ones follow; the report counts the new ones alone."""
     old = import_cohort("points", labels(tmp_path), tmp_path / "c", mpp=0.25).cohort

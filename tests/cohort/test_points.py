@@ -33,6 +33,16 @@ def test_all_columns_are_read(tmp_path):
     assert reading.cautions == ()
 
 
+def test_area_and_name_of_a_slide_are_read(tmp_path):
+    """The area that was searched and the slide's own name, stated in any of an image's rows."""
+    square = "POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0))"
+    header = "image,case,x,y,label,roi,slide_id\n"
+    (image,) = of(tmp_path, f'{header}a.png,p1,1,2,mitosis,,\na.png,p1,,,,"{square}",set_a\n').images
+    assert (image.slide_id, image.file_name, image.roi_wkt) == ("set_a", "a.png", square)
+    with pytest.raises(FormatError, match=r"labels.csv, line 2.*crosses itself"):
+        of(tmp_path, header + 'a.png,p1,1,2,mitosis,"POLYGON ((0 0, 1 1, 1 0, 0 1, 0 0))",\n')
+
+
 @pytest.mark.parametrize("name", ["image", "patch", "slide", "file"])
 def test_four_columns_suffice_and_the_image_goes_by_many_names(tmp_path, name):
     """Without a case, the name up to its first `_` is taken, and that is said."""

@@ -279,3 +279,34 @@ def test_the_real_folds_are_read_and_fit_their_cohort(data_folder):
     tested = sorted(case for fold in split.folds.values() for case in fold.test)
     assert tested == ["H03", "H04", "H07", "H11", "H12", "H14", "H18"]
     assert json.loads(json.dumps(split.to_json()))["folds"]["C"]["train"] == ["H04"]
+
+
+def test_a_case_may_be_left_out_of_a_fold_when_it_is_said(tmp_path):
+    """A labelled case that no part names is refused unless it is left out; files and tables keep that."""
+    cohort = a_cohort_of_four()
+    bare = Split(folds={"A": Fold(train=("c0", "c1"), validation=(), test=("c2",))})
+    with pytest.raises(SplitError, match="misses the labelled cases c3"):
+        bare.check(cohort)
+    split = Split(folds={"A": replace(bare.folds["A"], left_out=("c3",))})
+    split.check(cohort)
+    assert Split.load(split.save(tmp_path / "split.json")) == split
+    rows = "fold,case,part\nA,c0,train\nA,c1,train\nA,c2,test\nA,c3,left out\n"
+    assert Split.from_table(text(tmp_path / "folds.csv", rows)) == split
+    assert "left out" not in bare.save(tmp_path / "bare.json").read_text()
+
+
+def test_a_case_left_out_of_a_fold_has_no_part_in_it(tmp_path):
+    """A case that is tested and left out in one fold is refused."""
+    rows = "fold,case,part\nA,c0,train\nA,c2,test\nA,c2,left out\n"
+    with pytest.raises(SplitError, match="c2 in more than one place"):
+        Split.from_table(text(tmp_path / "folds.csv", rows))
+
+
+def a_cohort_of_four():
+    slides = tuple(SlideEntry(slide_id=f"s{i}", path=f"s{i}", case_id=f"c{i}", domain="d", mpp=0.25) for i in range(4))
+    marks = Annotations.of(
+        slide_id=[entry.slide_id for entry in slides],
+        center_l0=[(1.0, 1.0)] * 4,
+        label=[Label.MITOTIC_FIGURE] * 4,
+    )
+    return Cohort("built", slides, marks)

@@ -28,6 +28,8 @@ def import_command(
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections only.")] = None,
+    source_name: Annotated[str, typer.Option("--source-name", help="Data set of all slides, for slides.csv.")] = "",
+    domain: Annotated[str, typer.Option("--domain", help="Domain of slides whose labels name none.")] = "",
 ) -> None:
     """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
 
@@ -37,13 +39,13 @@ def import_command(
     from mitosieve.cohort.importing import import_cohort
 
     if name == FORMAT:
-        if images is not None or mpp is not None:
-            raise InputError("corrections know their images and mpp", remedy="leave out --images and --mpp")
+        if images is not None or mpp is not None or source_name or domain:
+            raise InputError("corrections know their images", remedy="give the file and --out alone")
         _import_corrections(source, cohort, out)
         return
     if out is not None:
         raise InputError("--out is for corrections only", remedy=f"leave it out: {name} is added to COHORT")
-    report = import_cohort(name, source, cohort, images=images, mpp=mpp)
+    report = import_cohort(name, source, cohort, images=images, mpp=mpp, set_name=source_name, domain=domain)
     _print_import(report)
     say(cohort)
 

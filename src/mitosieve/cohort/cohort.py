@@ -17,6 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
+from mitosieve.cohort.area import check_roi
 from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import CohortError, SlideError
 from mitosieve.geometry import mm2_from_px2
@@ -27,6 +28,8 @@ SLIDES_FILE = "slides.csv"
 ANNOTATIONS_FILE = "annotations.csv"
 _SLIDE_REQUIRED = ("slide_id", "path", "case_id", "domain", "mpp", "labelled")
 _SLIDE_OPTIONAL = ("width", "height", "roi")
+_SLIDE_SOURCE = "source"
+"""Column that slides.csv has only where a slide names its source: other cohorts keep their bytes and hash."""
 _MARK_REQUIRED = ("slide_id", "x", "y", "label")
 _MARK_OPTIONAL = ("score", "votes", "source")
 _MARK_CORRECTED = ("label_before", "corrected_at", "corrected_from")
@@ -48,6 +51,7 @@ class SlideEntry:
         labelled: whether every figure inside the ROI was marked. False means nothing is known, not "no figures".
         width_l0, height_l0: size in level-0 px; 0 where not known (the image was never seen).
         roi_wkt: the area marked exhaustively, as WKT in level-0 px; empty means the whole slide.
+        source: the data set that the slide came from; empty where nobody said. Batches can be balanced by it.
     """
 
     slide_id: str
@@ -59,6 +63,7 @@ class SlideEntry:
     width_l0: int = 0
     height_l0: int = 0
     roi_wkt: str = ""
+    source: str = ""
 
     @property
     def roi(self) -> BaseGeometry | None:
@@ -119,7 +124,12 @@ class Cohort:
         folder = Path(folder)
         if not folder.is_dir():
             raise CohortError("there is no such cohort folder", where=folder, remedy="make one with: mitosieve import")
-        slides = read_table(folder / SLIDES_FILE, required=_SLIDE_REQUIRED, optional=_SLIDE_OPTIONAL, error=CohortError)
+        slides = read_table(
+            folder / SLIDES_FILE,
+            required=_SLIDE_REQUIRED,
+            optional=(*_SLIDE_OPTIONAL, _SLIDE_SOURCE),
+            error=CohortError,
+        )
         marks = read_table(
             folder / ANNOTATIONS_FILE,
             required=_MARK_REQUIRED,
@@ -198,6 +208,8 @@ class Cohort:
             ],
             columns=[*_SLIDE_REQUIRED, *_SLIDE_OPTIONAL],
         )  # fmt: skip
+        if any(entry.source for entry in self.slides):
+            slides[_SLIDE_SOURCE] = [entry.source for entry in self.slides]
         return slides.to_csv(index=False, lineterminator="\n")
 
     @property
@@ -214,6 +226,11 @@ class Cohort:
     def mpp_of(self) -> dict[str, float]:
         """Um per level-0 px of each slide."""
         return {entry.slide_id: entry.mpp for entry in self.slides}
+
+    @property
+    def source_of(self) -> dict[str, str]:
+        """The source of each slide."""
+        return {entry.slide_id: entry.source for entry in self.slides}
 
     def entry(self, slide_id: str) -> SlideEntry:
         """The row of one slide.
@@ -321,9 +338,7 @@ def _slide_entry(row: dict[str, str]) -> SlideEntry:
     if row["slide_id"].startswith(".") or set("/\\") & set(row["slide_id"]):
         raise ValueError(f"slide_id is '{row['slide_id']}'; it names files, so no slash and no leading dot")
     if row["roi"]:
-        roi = shapely.from_wkt(row["roi"])
-        if roi.is_empty or not roi.is_valid or roi.area <= 0:
-            raise ValueError("roi is empty, has no area, or crosses itself")
+        check_roi(row["roi"])
     return SlideEntry(
         slide_id=row["slide_id"],
         path=row["path"],
@@ -334,6 +349,7 @@ def _slide_entry(row: dict[str, str]) -> SlideEntry:
         width_l0=_pixels(row, "width"),
         height_l0=_pixels(row, "height"),
         roi_wkt=row["roi"],
+        source=row[_SLIDE_SOURCE],
     )
 
 

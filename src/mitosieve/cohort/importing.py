@@ -13,7 +13,16 @@ from mitosieve.annotation import Annotations
 from mitosieve.cohort import atypia14, coco, midog, points, slide_runner, tupac, voc
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.images import read as read_images
-from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reader, Reading, some
+from mitosieve.cohort.marked import (
+    UNKNOWN_DOMAIN,
+    Caution,
+    ImageFolder,
+    Mark,
+    MarkedImage,
+    Reader,
+    Reading,
+    some,
+)
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import CohortError, FormatError, ResolutionError, SlideError
 from mitosieve.slide.slide import SlideFacts, facts, resolve_mpp
@@ -81,8 +90,15 @@ class ImportReport:
     warnings: tuple[str, ...]
 
 
-def import_cohort(
-    name: str, source: Path, folder: Path, *, images: Path | None = None, mpp: str | float | None = None
+def import_cohort(  # noqa: PLR0913 - what a user can say of an import
+    name: str,
+    source: Path,
+    folder: Path,
+    *,
+    images: Path | None = None,
+    mpp: str | float | None = None,
+    set_name: str = "",
+    domain: str = "",
 ) -> ImportReport:
     """Read labels in a public format and write them as a cohort, or add them to one; on any fault nothing is written.
 
@@ -97,6 +113,8 @@ def import_cohort(
         images: the folder of images; checks sizes and gives the resolution.
         mpp: um per px for all slides, or the path of a CSV with the columns slide,mpp; slide is a slide_id or the
             image's file name.
+        set_name: the data set that all slides come from: `source` of slides.csv; empty says nothing.
+        domain: of the slides of which the label file states none; empty leaves them unknown.
 
     Raises:
         FormatError: an unknown format, or labels or images that are not as they must be.
@@ -110,7 +128,18 @@ def import_cohort(
         raise FormatError("there is no such file or folder", where=source, remedy="check the path")
     stated = StatedMpp.of(mpp)
     image_folder = None if images is None else ImageFolder(images)
-    return add_reading(FORMATS[name](source, image_folder), source, folder, images=image_folder, stated=stated)
+    reading = _told(FORMATS[name](source, image_folder), set_name, domain)
+    return add_reading(reading, source, folder, images=image_folder, stated=stated)
+
+
+def _told(reading: Reading, set_name: str, domain: str) -> Reading:
+    """A reading with what the user says of all its images and the label file does not."""
+
+    def told(image: MarkedImage) -> MarkedImage:
+        known = domain if domain and image.domain == UNKNOWN_DOMAIN else image.domain
+        return replace(image, source=set_name or image.source, domain=known)
+
+    return replace(reading, images=tuple(map(told, reading.images)))
 
 
 def add_reading(
@@ -199,6 +228,8 @@ def _settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideE
         labelled=image.labelled,
         width_l0=width,
         height_l0=height,
+        roi_wkt=image.roi_wkt,
+        source=image.source,
     )
     return entry, cautions
 

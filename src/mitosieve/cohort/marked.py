@@ -63,6 +63,8 @@ class MarkedImage:
         labelled: whether every figure in it was marked.
         size_l0: width, height in px as the label file says; None where it does not.
         mpp: um per px as the label file says; None where it does not.
+        roi_wkt: the area that was searched, as WKT in level-0 px; empty is the whole image.
+        source: the data set that the image came from; empty where nobody says.
         path: the image itself, where the reader has found it.
     """
 
@@ -74,6 +76,8 @@ class MarkedImage:
     labelled: bool = True
     size_l0: tuple[int, int] | None = None
     mpp: float | None = None
+    roi_wkt: str = ""
+    source: str = ""
     path: Path | None = None
 
 

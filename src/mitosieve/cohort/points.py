@@ -1,14 +1,19 @@
 """A plain CSV of points, one marked cell a row. Knows this layout and no other.
 
-    image,x,y,label[,case][,domain][,mpp][,score][,votes][,source]
+    image,x,y,label[,case][,domain][,mpp][,roi][,slide_id][,score][,votes][,source]
 
 `image` may also be called patch, slide or file; x and y are level-0 px of it. A row with x, y and label all empty
-states an image that was searched and has no figure.
+states an image that was searched and has no figure. `roi` is the area that was searched, as WKT in level-0 px;
+`slide_id` the slide's name in the cohort, where that of the image would not do; `score` the share of raters who called
+the cell a figure; `source` the file or set that the mark, not the image, came from.
 """
 
 import math
 from pathlib import Path
 
+import shapely
+
+from mitosieve.cohort.area import check_roi
 from mitosieve.cohort.marked import (
     UNKNOWN_DOMAIN,
     Caution,
@@ -26,7 +31,7 @@ from mitosieve.errors import FormatError
 
 _IMAGE_NAMES = ("image", "patch", "slide", "file")
 _REQUIRED = ("x", "y", "label")
-_OPTIONAL = (*_IMAGE_NAMES, "case", "domain", "mpp", "score", "votes", "source")
+_OPTIONAL = (*_IMAGE_NAMES, "case", "domain", "mpp", "roi", "slide_id", "score", "votes", "source")
 
 
 def read(source: Path, images: ImageFolder | None) -> Reading:
@@ -40,7 +45,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 
     Raises:
         FormatError: a column missing, a row of another length, a value that is not a finite number, an unknown label,
-            or rows of one image that disagree on its case, domain or mpp.
+            an area that is none, or rows of one image that disagree on its case, domain, mpp, roi or slide_id.
     """
     rows = read_table(source, required=_REQUIRED, optional=_OPTIONAL)
     if not rows:
@@ -69,13 +74,27 @@ def _image_name(row: Row) -> str:
 def _image(name: str, rows: list[Row]) -> MarkedImage:
     mpp = _agreed(rows, "mpp")
     return MarkedImage(
-        slide_id=slide_name(name),
+        slide_id=slide_name(_agreed(rows, "slide_id") or name),
         file_name=name,
         case_id=_agreed(rows, "case") or case_of(name),
         domain=_agreed(rows, "domain") or UNKNOWN_DOMAIN,
         marks=tuple(_mark(row) for row in rows if any(row.values[column] for column in _REQUIRED)),
         mpp=finite(mpp, "mpp", where=rows[0].where) if mpp else None,
+        roi_wkt=_roi(rows),
     )
+
+
+def _roi(rows: list[Row]) -> str:
+    """The area that was searched, checked to be one; empty is all of the image."""
+    wkt = _agreed(rows, "roi")
+    try:
+        if wkt:
+            check_roi(wkt)
+    except (ValueError, shapely.errors.ShapelyError) as error:
+        raise FormatError(
+            str(error), where=rows[0].where, remedy="write an area in level-0 px as WKT, or leave it empty"
+        ) from error
+    return wkt
 
 
 def _agreed(rows: list[Row], column: str) -> str:

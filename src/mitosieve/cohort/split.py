@@ -19,15 +19,28 @@ from mitosieve.errors import SplitError
 from mitosieve.run.folder import write_json
 
 PARTS = ("train", "validation", "test")
+_LEFT_OUT = "left out"
+"""What files call cases that a fold does not touch; a fold that touches all does not mention it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Cases of one fold, each part sorted; parts are disjoint. `validation` may be empty: then nothing is chosen."""
+    """Cases of one fold, each part sorted; parts are disjoint. `validation` may be empty: then nothing is chosen.
+
+    Attributes:
+        train, validation, test: the parts.
+        left_out: labelled cases that the fold does not touch: such as patients of the scanner that it tests.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every case that the fold speaks of."""
+        return (*self.train, *self.validation, *self.test, *self.left_out)
 
     def part(self, name: str) -> tuple[str, ...]:
         if name not in PARTS:
@@ -55,7 +68,9 @@ class Split:
         try:
             content = json.loads(read_text(path, error=SplitError))
             folds = {
-                str(name): Fold(**{part: _names(parts[part]) for part in PARTS})
+                str(name): Fold(
+                    **{part: _names(parts[part]) for part in PARTS}, left_out=_names(parts.get(_LEFT_OUT, []))
+                )
                 for name, parts in content["folds"].items()
             }
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -70,7 +85,7 @@ class Split:
 
     @classmethod
     def from_table(cls, path: str | Path) -> "Split":
-        """Read a CSV with the columns fold, case, part; a row is one case's part in one fold.
+        """Read a CSV with the columns fold, case, part; a row is one case's part in one fold, or "left out" of it.
 
         Raises:
             SplitError: a column is missing, a value empty, a part unknown, or a case stands in two parts of a fold
@@ -82,15 +97,11 @@ class Split:
             fold, case, part = (row.values[name] for name in ("fold", "case", "part"))
             if not fold or not case:
                 raise SplitError("has no fold or no case", where=row.where, remedy="give each row fold,case,part")
-            if part not in PARTS:
-                raise SplitError(f"unknown part '{part}'", where=row.where, remedy=f"choose one of {', '.join(PARTS)}")
-            dealt.setdefault(fold, {name: [] for name in PARTS})[part].append(case)
-        split = cls(
-            folds={
-                name: Fold(**{part: tuple(sorted(cases)) for part, cases in dealt[name].items()})
-                for name in sorted(dealt)
-            }
-        )
+            known = (*PARTS, _LEFT_OUT)
+            if part not in known:
+                raise SplitError(f"unknown part '{part}'", where=row.where, remedy=f"choose one of {', '.join(known)}")
+            dealt.setdefault(fold, {name: [] for name in known})[part].append(case)
+        split = cls(folds={name: _fold_of(dealt[name]) for name in sorted(dealt)})
         split._check_disjoint(path)
         return split
 
@@ -168,15 +179,17 @@ class Split:
     @property
     def cases(self) -> frozenset[str]:
         """Every case that some fold names."""
-        return frozenset(case for fold in self.folds.values() for part in PARTS for case in fold.part(part))
+        return frozenset(case for fold in self.folds.values() for case in fold.named)
 
     def save(self, path: Path) -> Path:
         return write_json(path, self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "folds": {name: {part: list(fold.part(part)) for part in PARTS} for name, fold in self.folds.items()},
-        }
+        def parts(fold: Fold) -> dict[str, list[str]]:
+            said = {part: list(fold.part(part)) for part in PARTS}
+            return {**said, **({_LEFT_OUT: list(fold.left_out)} if fold.left_out else {})}
+
+        return {"folds": {name: parts(fold) for name, fold in self.folds.items()}}
 
     def fold(self, name: str) -> Fold:
         """One fold by name.
@@ -200,7 +213,7 @@ class Split:
         known = set(cohort.cases)
         labelled = {entry.case_id for entry in cohort.slides if entry.labelled}
         for name, fold in self.folds.items():
-            listed = {*fold.train, *fold.validation, *fold.test}
+            listed = set(fold.named)
             strangers = sorted(listed - known)
             if strangers:
                 raise SplitError(
@@ -213,7 +226,7 @@ class Split:
                 raise SplitError(
                     f"fold {name} misses the labelled cases {some(missed)}",
                     where=where,
-                    remedy="give every labelled case a part in every fold, or make the split anew",
+                    remedy='give every labelled case a part in every fold (or "left out"), or make the split anew',
                 )
             for part in PARTS:
                 self._check_part(cohort, name, part, where)
@@ -245,7 +258,7 @@ class Split:
         if not self.folds:
             raise SplitError("holds no fold", where=path, remedy="make it anew with: mitosieve split")
         for name, fold in self.folds.items():
-            everything = [*fold.train, *fold.validation, *fold.test]
+            everything = list(fold.named)
             twice = sorted({case for case in everything if everything.count(case) > 1})
             if twice:
                 raise SplitError(
@@ -263,6 +276,12 @@ class Split:
                         remedy="test each case in one fold at most: pooled scores would count it twice",
                     )
                 tested[case] = name
+
+
+def _fold_of(dealt: dict[str, list[str]]) -> Fold:
+    """A fold from the cases of each part as a table names them."""
+    parts = {part.replace(" ", "_"): tuple(sorted(cases)) for part, cases in dealt.items()}
+    return Fold(**parts)
 
 
 def _names(cases: object) -> tuple[str, ...]:
