@@ -28,7 +28,7 @@ def cases_of(cohort, *sources):
 @pytest.mark.data
 @pytest.mark.slow
 def test_every_set_is_there_with_its_source_and_agreement(made):
-    """Nine sources; 7,062 figures of the labels; a share of raters for all marks of mitos14 but 4 figures."""
+    """Nine sources; 7,261 figures of the labels; a share of raters for all marks of mitos14 but 4 figures."""
     cohort, _ = made
     sources = cohort.source_of
     assert len(set(sources.values())) == 9

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mitosieve.errors import TrainingError
 from mitosieve.run.seed import derive_generator
-from mitosieve.train.sampler import Deck, EpochSampler, RatioSampler, balancing_repeats
+from mitosieve.train.sampler import CYCLE, BalancedSampler, Deck, EpochSampler, RatioSampler, balancing_repeats
 
 
 def a_deck(n=7, seed=1, purpose="figures"):
@@ -156,3 +156,84 @@ def test_balancing_repeats_weigh_classes_alike():
     np.testing.assert_array_equal(balancing_repeats(label), [3, 1, 1, 1, 1, 1, 1, 3])
     np.testing.assert_array_equal(balancing_repeats(np.zeros(3, dtype=int)), [1, 1, 1])
     assert len(balancing_repeats(np.zeros(0, dtype=int))) == 0
+
+
+def in_groups(figures, negatives, mined=None):
+    """Pools of rows by the sizes of each group, and the group of each row."""
+    pools, group, start = {}, [], 0
+    for kind, sizes in (("figures", figures), ("background", negatives), ("mined", mined or {})):
+        total = sum(sizes.values())
+        pools[kind] = np.arange(start, start + total)
+        group += [name for name, n in sizes.items() for _ in range(n)]
+        start += total
+    return pools, np.array(group)
+
+
+sizes = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 60), min_size=2)
+
+
+@given(sizes, sizes, st.sampled_from([0, 0.5, 1]), st.integers(10, 60))
+def test_every_group_gives_as_many_negatives_a_figure(figures, negatives, power, batch_size):
+    """Over a cycle a group's rows of each pool are its share to a row, and in each batch too."""
+    pools, group = in_groups(figures, negatives)
+    both = sorted(name for name in figures if figures[name] and negatives.get(name))
+    if not both:
+        return
+    ratio = {"figures": 1, "background": 4}
+    made = BalancedSampler(pools, ratio, group, batch_size=batch_size, seed=1, weight_power=power)
+    weight = np.array([figures[name] ** power for name in both])
+    assert made.groups == both
+    np.testing.assert_allclose(made.share, weight / weight.sum())
+    dealt = np.array([of_kind(made.rows(step), pools, group, both) for step in range(CYCLE)])
+    assert (dealt.sum(axis=2) == [made.count["figures"], made.count["background"]]).all()
+    expected = made.share * np.array([made.count["figures"], made.count["background"]])[:, None]
+    assert np.abs(dealt - expected).max() < 1 + 1e-9
+    assert np.abs(dealt.sum(axis=0) - CYCLE * expected).max() <= 1 + 1e-9
+
+
+def of_kind(rows, pools, group, names):
+    """Rows of a batch by kind and group."""
+    kinds = [rows[np.isin(rows, pools[kind])] for kind in ("figures", "background")]
+    return [[int((group[own] == name).sum()) for name in names] for own in kinds]
+
+
+def test_balanced_batches_depend_on_the_step_alone_and_deal_each_group_through():
+    """Steps may be asked in any order, beyond a cycle too; visits of a group's rows differ by at most one."""
+    pools, group = in_groups({"a": 7, "b": 40}, {"a": 90, "b": 11})
+    make = lambda: BalancedSampler(pools, RATIO2, group, batch_size=20, seed=3, weight_power=0.5)  # noqa: E731
+    went = make()
+    batches = [went.rows(step) for step in range(2 * CYCLE + 5)]
+    for step in (2 * CYCLE + 4, 0, CYCLE, 17):
+        assert (make().rows(step) == batches[step]).all()
+    visits = np.bincount(np.concatenate(batches), minlength=len(group))
+    for rows in (pools["figures"], pools["background"]):
+        for name in "ab":
+            own = visits[rows[group[rows] == name]]
+            assert own.max() - own.min() <= 1
+
+
+RATIO2 = {"figures": 1, "background": 3}
+
+
+def test_a_group_without_mined_negatives_gives_its_others():
+    """Its ratio of figures to negatives stays that of all; no row of another group stands in."""
+    pools, group = in_groups({"a": 9, "b": 9}, {"a": 30, "b": 30}, {"a": 20})
+    made = BalancedSampler(
+        pools, {"figures": 1, "background": 1, "mined": 3}, group, batch_size=50, seed=1, weight_power=0
+    )
+    rows = np.concatenate([made.rows(step) for step in range(CYCLE)])
+    for name in "ab":
+        of_group = rows[group[rows] == name]
+        assert len(of_group) == pytest.approx(25 * CYCLE, abs=3)
+        assert np.isin(of_group, pools["figures"]).mean() == pytest.approx(0.2, abs=0.005)
+
+
+def test_groups_of_one_class_are_left_out_and_named():
+    """Where no group has both classes, training stops with their names."""
+    pools, group = in_groups({"a": 5, "b": 5}, {"b": 9, "c": 9})
+    made = BalancedSampler(pools, RATIO2, group, batch_size=8, seed=1, weight_power=0.5)
+    assert (made.groups, made.left_out) == (["b"], ["a", "c"])
+    assert set(group[made.rows(3)]) == {"b"}
+    pools, group = in_groups({"a": 5}, {"c": 9})
+    with pytest.raises(TrainingError, match=r"none of a, c has both"):
+        BalancedSampler(pools, RATIO2, group, batch_size=8, seed=1, weight_power=0.5)

@@ -80,7 +80,7 @@ METHODS: dict[str, Method] = {
         run=run_finegrained,
         chosen=_search,
         tables=(layout.REGIMES,),
-        renamed={"threshold": "thresholds.operating"},
+        renamed={"threshold": "thresholds.operating", "crop_apart_um": "truth.crop_apart_um"},
     ),
     "swift": Method(
         recipe=SwiftRecipe,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mitosieve.geometry import rescale_points
 from mitosieve.patch.augment.colour import recolour_distorted
-from mitosieve.patch.augment.distortion import Distortion, confine
+from mitosieve.patch.augment.distortion import Distortion, confine, confine_variant
 from mitosieve.patch.augment.variant import Variant, recolour
 from mitosieve.patch.augment.warp import warp_patches
 from mitosieve.patch.frames import Frame, FrameStore
@@ -131,7 +131,7 @@ class PatchReader:
         store: rendered frames of all their slides; patches have its mpp.
         mpp_l0: level-0 um per px of each slide.
         patch_px: side of a patch.
-        rooms: x0, y0, x1, y1 on the lattice at the store's mpp of the slides whose distorted patches must stay inside
+        rooms: x0, y0, x1, y1 on the lattice at the store's mpp of the slides whose patches must stay inside
             (`distortion.confine`); the others have no limit.
     """
 
@@ -161,9 +161,10 @@ class PatchReader:
         if isinstance(variant, Distortion):
             return self._distorted(rows, variant, interpolation)
         patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
-        centers = self.center_px[rows] + variant.shift_px
-        angles = self.index.angle_deg[rows] + variant.angle_deg
         names = self.index.slide_id[rows]
+        turned = dataclasses.replace(variant, angle_deg=self.index.angle_deg[rows] + variant.angle_deg)
+        kept = confine_variant(turned, self.center_px[rows], self._room(names), self.patch_px)
+        centers, angles = self.center_px[rows] + kept.shift_px, kept.angle_deg
         for name in np.unique(names):
             mine = np.flatnonzero(names == name)
             patches[mine] = cut_patches(
@@ -176,14 +177,18 @@ class PatchReader:
             )
         return recolour(patches, variant)
 
+    def _room(self, names: NDArray[np.str_]) -> NDArray[np.float64]:
+        """(B, 4) where patches of slides must stay; infinite where there is no limit."""
+        free = (-np.inf, -np.inf, np.inf, np.inf)
+        return np.array([self.rooms.get(str(name), free) for name in names], dtype=np.float64).reshape(-1, 4)
+
     def _distorted(
         self, rows: NDArray[np.intp], distortion: Distortion, interpolation: Interpolation
     ) -> NDArray[np.uint8]:
         """Patches of rows under their distortions, kept in the rooms of their slides."""
         patches = np.empty((len(rows), self.patch_px, self.patch_px, 3), dtype=np.uint8)
         centers, names = self.center_px[rows], self.index.slide_id[rows]
-        free = (-np.inf, -np.inf, np.inf, np.inf)
-        room = np.array([self.rooms.get(str(name), free) for name in names]).reshape(-1, 4)
+        room = self._room(names)
         turned = dataclasses.replace(distortion, angle_deg=self.index.angle_deg[rows] + distortion.angle_deg)
         kept = confine(turned, centers, room, self.patch_px)
         for name in np.unique(names):

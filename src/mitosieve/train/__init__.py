@@ -6,19 +6,22 @@ Inside this room modules import one another directly.
 from mitosieve.train.curve import average_precision, validation_curve
 from mitosieve.train.feed import Feed, Sampler
 from mitosieve.train.job import Job
-from mitosieve.train.lesson import Lesson, Network, classification, fresh
+from mitosieve.train.lesson import BatchConfig, Lesson, Network, classification, fresh
 from mitosieve.train.loop import learn
 from mitosieve.train.objective import Supervised
 from mitosieve.train.parts import NO_PART, inner_parts
 from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
-from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, curve_rows, render_frames
-from mitosieve.train.proposals import ProposalRule, TruthConfig, propose
-from mitosieve.train.sampler import EpochSampler, RatioSampler, balancing_repeats
+from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, crop_rooms, curve_rows, render_frames
+from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propose
+from mitosieve.train.sampler import BalancedSampler, EpochSampler, RatioSampler, balancing_repeats
 from mitosieve.train.schedule import TrainConfig
 from mitosieve.train.scores import PoolScores
 from mitosieve.train.thresholds import OperatingRule, Share, ThresholdRule, hand_over, operating_threshold
 
 __all__ = [
+    "BalancedSampler",
+    "BatchConfig",
+    "CropRule",
     "EpochSampler",
     "Feed",
     "Job",
@@ -46,6 +49,7 @@ __all__ = [
     "balancing_repeats",
     "hand_over",
     "classification",
+    "crop_rooms",
     "curve_rows",
     "fresh",
     "inner_parts",

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from mitosieve.annotation import Annotations
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import TrainingError
 from mitosieve.network.loss import LossConfig
 from mitosieve.run.seed import derive_generator
@@ -16,8 +19,9 @@ from mitosieve.train.curve import validation_curve
 from mitosieve.train.feed import Augment, Feed, unvaried_rows
 from mitosieve.train.job import Job
 from mitosieve.train.objective import Objective, Supervised
+from mitosieve.train.places import NO_MARK, Places
 from mitosieve.train.pool import Pools
-from mitosieve.train.sampler import RatioSampler
+from mitosieve.train.sampler import BalancedSampler, RatioSampler
 from mitosieve.train.schedule import TrainConfig
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -50,6 +54,79 @@ class Lesson(Generic[Network]):
     keep: Callable[[], object] | None = None
 
 
+class BatchConfig(BaseModel):
+    """Targets and balance of the batches of a training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    targets: Literal["hard", "agreement"] = "hard"
+    """What is learned of a place: "hard" 1 for a figure and 0 for all else; "agreement" the share of raters who called
+    its mark a figure, where that is known. For the cross-entropy alone."""
+    balance: Literal["none", "source", "domain"] = "none"
+    """By what figures and negatives are balanced: each source, or domain, gives a batch as many negatives a figure as
+    every other, so that neither tells the class."""
+    weight_power: float = Field(default=0.5, ge=0, le=1)
+    """Share of a source in a batch: its figures to this power. 1 is as many as it has, 0 all sources alike."""
+
+    def check(self, *losses: LossConfig) -> None:
+        """Refuse losses that take no target between 0 and 1.
+
+        Raises:
+            ValueError: for a recipe's validator.
+        """
+        wrong = sorted({loss.kind for loss in losses if loss.kind != "cross-entropy"})
+        if self.targets == "agreement" and wrong:
+            raise ValueError(
+                f'targets = "agreement" lie between 0 and 1, which the {wrong[0]} loss does not take: '
+                'give loss.kind = "cross-entropy", or targets = "hard"'
+            )
+
+    def target(self, places: Places, annotations: Annotations) -> NDArray[np.float32]:
+        """What is to be learned of each place, (N,) in 0..1.
+
+        Args:
+            places: the rule that found them tells their marks.
+            annotations: of the cohort.
+        """
+        hard = places.index.label.astype(np.float32)
+        if self.targets == "hard":
+            return hard
+        marked = places.mark != NO_MARK
+        soft = np.full(len(places), np.nan)
+        soft[marked] = annotations.score[places.mark[marked]]
+        return np.where(np.isnan(soft), hard, soft).astype(np.float32)
+
+    def sampler(
+        self,
+        kinds: Mapping[str, NDArray[np.intp]],
+        ratio: Mapping[str, float],
+        slide_id: NDArray[np.str_],
+        cohort: Cohort,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> RatioSampler | BalancedSampler:
+        """The sampler of a lesson's batches.
+
+        Args:
+            kinds: rows by kind; "figures" are always among them, all others are negatives.
+            ratio: share of each kind.
+            slide_id: (N,) slide of each row of the pool.
+            cohort: tells the slides' sources and domains.
+            batch_size: rows a batch.
+            seed: of the run.
+
+        Raises:
+            TrainingError: as the samplers; or no source has both figures and negatives.
+        """
+        if self.balance == "none":
+            return RatioSampler(kinds, ratio, batch_size=batch_size, seed=seed)
+        group_of = {e.slide_id: e.source if self.balance == "source" else e.domain for e in cohort.slides}
+        names, row_of = np.unique(slide_id, return_inverse=True)
+        group = np.array([group_of[str(name)] for name in names], dtype=np.str_)[row_of]
+        return BalancedSampler(kinds, ratio, group, batch_size=batch_size, seed=seed, weight_power=self.weight_power)
+
+
 def fresh(build: Callable[[], Network], seed: int, name: str) -> Network:
     """A network with the initial weights that (seed, name) gives."""
     torch.manual_seed(int(derive_generator(seed, f"{name} weights").integers(2**62)))
@@ -68,6 +145,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
     augment: Augment,
     job: Job,
     seed: int,
+    batches: BatchConfig | None = None,
     fixed_figures: bool = False,
 ) -> Lesson[Network]:
     """The plain lesson: figures against the rest, kinds in a fixed ratio.
@@ -83,6 +161,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         augment: how patches are varied.
         job: of the run.
         seed: of the run.
+        batches: targets and balance; None is hard targets, sources as they come.
         fixed_figures: whether figures come in fixed variants that are in the index already.
 
     Raises:
@@ -94,13 +173,15 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
             where=job.run.path,
             remedy="add training cases with figures",
         )
-    sampler = RatioSampler(dict(kinds), dict(ratio), batch_size=schedule.batch_size, seed=seed)
+    config = BatchConfig() if batches is None else batches
+    slide_id = pools.train.index.slide_id
+    sampler = config.sampler(kinds, ratio, slide_id, job.cohort, batch_size=schedule.batch_size, seed=seed)
     feed = Feed(
         pool=pools.train,
         sampler=sampler,
         augments=(augment,),
         streams=(f"{name} variants",),
-        target=pools.train.index.label,
+        target=config.target(pools.train.places, job.cohort.annotations),
         seed=seed,
         unvaried=unvaried_rows(pools.train, augment, fixed_figures=fixed_figures),
     )

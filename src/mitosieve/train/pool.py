@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.geometry import px_from_um
+from mitosieve.geometry import px_from_um, rescale_points
 from mitosieve.network.compute import Compute, predict
 from mitosieve.patch.augment.distortion import Distortion
 from mitosieve.patch.augment.variant import Variant
@@ -115,6 +116,31 @@ class Pools:
     train: PatchPool
     validation: PatchPool
     curve_rows: NDArray[np.intp]
+
+
+CROP_SIDES = 3
+"""A slide with a side of less than this many patches is a crop: patches must lie wholly inside, or padding tells."""
+
+
+def crop_rooms(cohort: Cohort, mpp: float, patch_um: float) -> dict[str, Room]:
+    """Where patches of crops must stay, on the lattice at `mpp`: their ROI's bounds, or all of them.
+
+    Args:
+        cohort: its slides with a side of less than CROP_SIDES patches are crops.
+        mpp: um per px of a network's patches.
+        patch_um: side of the largest patch that any network of the detector sees.
+    """
+    rooms: dict[str, Room] = {}
+    for entry in cohort.slides:
+        if not 0 < min(entry.width_l0, entry.height_l0) * entry.mpp < CROP_SIDES * patch_um:
+            continue
+        whole = shapely.box(-0.5, -0.5, entry.width_l0 - 0.5, entry.height_l0 - 0.5)
+        area = whole if entry.roi is None else whole.intersection(entry.roi)
+        if area.area > 0:
+            corners = np.array(area.bounds).reshape(2, 2)
+            x0, y0, x1, y1 = rescale_points(corners, mpp_from=entry.mpp, mpp_to=mpp).ravel().tolist()
+            rooms[entry.slide_id] = (x0, y0, x1, y1)
+    return rooms
 
 
 def curve_rows(places: Places, marked: NDArray[np.intp], *, background: int, seed: int) -> NDArray[np.intp]:

@@ -1,6 +1,7 @@
 """Proposed places of slides, as detection will see them, and what each of them is by the experts' marks."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -10,11 +11,12 @@ from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.geometry import rescale_points
+from mitosieve.geometry import px_from_um, rescale_points
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.plan import Plan, Survey
 from mitosieve.sieve.tile_reader import TileReader, survey
-from mitosieve.train.places import Places
+from mitosieve.train.places import NO_MARK, Places
+from mitosieve.train.pool import Room, crop_rooms
 
 
 class TruthConfig(BaseModel):
@@ -28,6 +30,14 @@ class TruthConfig(BaseModel):
     """Every proposal this near to a figure is that figure too: two plates of an anaphase are two proposals."""
     apart_um: float = Field(default=12.0, ge=0, le=100)
     """Other proposals nearer than this to a figure are left out: their patch shows the figure."""
+    crop_apart_um: float = Field(default=7.5, ge=0, le=100)
+    """`apart_um` in crops, which end before anything is so far away, where that is larger: the official radius."""
+    crop_per_mm2: float | None = Field(default=None, gt=0, le=1e5)
+    """In crops so many of the strongest proposals a mm2, whatever their cut, which a lone figure lifts above all else;
+    None keeps the cut, and a crop's corners are its background."""
+    crop_off_um: float = Field(default=0.0, ge=0, le=50)
+    """In crops a place of either class may lie so far from where a patch fits round it; then it is off the patch's
+    middle, as a shift that patches are varied by puts it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +53,9 @@ class Proposed:
     settled_l0: NDArray[np.float64]
 
 
-def propose(cohort: Cohort, entry: SlideEntry, plan: Plan, *, settle: bool = False) -> Proposed:
+def propose(
+    cohort: Cohort, entry: SlideEntry, plan: Plan, *, settle: bool = False, per_mm2: float | None = None
+) -> Proposed:
     """The proposals of one slide; outside its ROI nothing is known, so those are left out.
 
     Args:
@@ -51,9 +63,12 @@ def propose(cohort: Cohort, entry: SlideEntry, plan: Plan, *, settle: bool = Fal
         entry: the slide.
         plan: of the detector to be.
         settle: whether they are moved onto their cells too.
+        per_mm2: of a crop, so many of the strongest, ceil(per_mm2 * area), all of it taken for tissue; None: as
+            detection proposes.
     """
     with cohort.open(entry.slide_id) as slide:
-        reader = TileReader(slide, plan, survey(slide, plan), entry.roi)
+        seen = survey(slide, plan)
+        reader = TileReader(slide, plan, seen if per_mm2 is None else _uncut(seen), entry.roi)
         places = [np.zeros((0, 2))]
         settled = [np.zeros((0, 2))]
         for core in (core for band in reader.bands() for core in band):
@@ -62,10 +77,19 @@ def propose(cohort: Cohort, entry: SlideEntry, plan: Plan, *, settle: bool = Fal
     center_l0, settled_l0 = (
         rescale_points(np.concatenate(parts), mpp_from=plan.frame.mpp, mpp_to=entry.mpp) for parts in (places, settled)
     )
-    if entry.roi is None:
-        return Proposed(center_l0=center_l0, settled_l0=settled_l0)
-    inside = shapely.contains_xy(entry.roi, center_l0[:, 0], center_l0[:, 1])
-    return Proposed(center_l0=center_l0[inside], settled_l0=settled_l0[inside])
+    inside = np.ones(len(center_l0), dtype=bool)
+    if entry.roi is not None:
+        inside = shapely.contains_xy(entry.roi, center_l0[:, 0], center_l0[:, 1])
+    kept = np.flatnonzero(inside)
+    if per_mm2 is not None:
+        kept = kept[: math.ceil(per_mm2 * entry.area_mm2)]
+    return Proposed(center_l0=center_l0[kept], settled_l0=settled_l0[kept])
+
+
+def _uncut(seen: Survey) -> Survey:
+    """A survey by which every spot of a slide is proposed, strongest first."""
+    overview = replace(seen.overview, tissue=replace(seen.tissue, mask=np.ones_like(seen.tissue.mask)))
+    return replace(seen, overview=overview, cut=0.0)
 
 
 def sort_proposals(
@@ -96,7 +120,8 @@ def sort_proposals(
 class ProposalRule:
     """Every proposal is a place; its nearest marks tell what it is. A `PlaceRule`.
 
-    Rows stand by origin, in the order of `Origin`, then as proposed.
+    Rows stand by origin, in the order of `Origin`, then as proposed. A proposal that is a figure or an imposter by the
+    distances is told its nearest mark of that kind, also where imposters are no kind of their own.
 
     Attributes:
         plan: of the detector to be.
@@ -106,6 +131,7 @@ class ProposalRule:
         near: whether proposals near a figure are kept, as NEAR; else they are left out.
         settle: whether it is told where a detection of the place would lie.
         hidden: slides that are treated as unlabelled; their marks serve `Places.hidden_figure` alone.
+        per_mm2: see `propose`.
     """
 
     plan: Plan
@@ -114,14 +140,19 @@ class ProposalRule:
     near: bool = True
     settle: bool = False
     hidden: frozenset[str] = frozenset()
+    per_mm2: float | None = None
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """All proposals of one slide."""
-        found = propose(cohort, entry, self.plan, settle=self.settle)
-        is_figure, origin = self._sorted(cohort, entry, found.center_l0 * entry.mpp)
+        found = propose(cohort, entry, self.plan, settle=self.settle, per_mm2=self.per_mm2)
+        is_figure, origin, mark = self._sorted(cohort, entry, found.center_l0 * entry.mpp)
         unlabelled = entry.slide_id in self.hidden or not entry.labelled
         if unlabelled:
             origin[:] = Origin.UNLABELLED.value
+            mark[:] = NO_MARK
+        marked = mark != NO_MARK
+        offset_um = np.zeros((len(mark), 2))
+        offset_um[marked] = (cohort.annotations.center_l0[mark[marked]] - found.center_l0[marked]) * entry.mpp
         kinds = [kind for kind in Origin if self.near or kind is not Origin.NEAR]
         by_kind = {kind: np.flatnonzero(origin == kind.value) for kind in kinds}
         index = PatchIndex.concatenate(
@@ -131,20 +162,112 @@ class ProposalRule:
             for kind, rows in by_kind.items()
         )
         rows = np.concatenate(list(by_kind.values()))
-        return Places.of_index(index, settled_l0=found.settled_l0[rows], hidden_figure=is_figure[rows] & unlabelled)
+        return Places.of_index(
+            index,
+            mark=mark[rows],
+            offset_um=offset_um[rows],
+            settled_l0=found.settled_l0[rows],
+            hidden_figure=is_figure[rows] & unlabelled,
+        )
 
     def _sorted(
         self, cohort: Cohort, entry: SlideEntry, center_um: NDArray[np.float64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
-        """Which proposals (N,) are figures by the marks, and the origin of each."""
-        marks = cohort.annotations.of_slide(entry.slide_id)
-        figures, imposters = (
-            marks.with_label(label).center_l0 * entry.mpp for label in (Label.MITOTIC_FIGURE, Label.IMPOSTER)
-        )
-        is_figure, is_background = sort_proposals(center_um, figures, self.truth)
+    ) -> tuple[NDArray[np.bool_], NDArray[np.str_], NDArray[np.int64]]:
+        """Which proposals (N,) are figures by the marks, and origin and mark of each."""
+        own = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id).astype(np.int64)
+        label, marks_um = cohort.annotations.label[own], cohort.annotations.center_l0[own] * entry.mpp
+        of_figure, of_imposter = (label == kind.value for kind in (Label.MITOTIC_FIGURE, Label.IMPOSTER))
+        is_figure, is_background = sort_proposals(center_um, marks_um[of_figure], self.truth)
+        is_imposter = sort_proposals(center_um, marks_um[of_imposter], self.truth)[0]
         origin = np.full(len(center_um), Origin.NEAR.value, dtype="<U16")
         origin[is_background] = Origin.BACKGROUND.value
         if self.imposters:
-            origin[sort_proposals(center_um, imposters, self.truth)[0]] = Origin.IMPOSTER.value
+            origin[is_imposter] = Origin.IMPOSTER.value
         origin[is_figure] = Origin.FIGURE.value
-        return is_figure, origin
+        mark = np.full(len(center_um), NO_MARK, dtype=np.int64)
+        for kind, stands_for in ((of_imposter, is_imposter), (of_figure, is_figure)):
+            if stands_for.any():
+                _, nearest = KDTree(marks_um[kind]).query(center_um[stands_for])
+                mark[stands_for] = own[kind][nearest]
+        return is_figure, origin, mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropRule:
+    """Proposals; in crops only those that a patch fits round, by the distances of crops. A `PlaceRule`.
+
+    A crop smaller than the largest patch has no place at all.
+
+    Attributes:
+        proposals: for slides; its `truth` has the distances and the density of crops too.
+        rooms: of each crop, at the frame's mpp (`crop_rooms`).
+        patch_um: side of the largest patch that any network of the detector sees.
+    """
+
+    proposals: ProposalRule
+    rooms: dict[str, Room]
+    patch_um: float
+
+    @classmethod
+    def of(cls, cohort: Cohort, proposals: ProposalRule) -> "CropRule":
+        """The rule for a cohort and the views of the proposals' plan."""
+        plan = proposals.plan
+        patch_um = largest_patch_um(proposals)
+        return cls(proposals=proposals, rooms=crop_rooms(cohort, plan.frame.mpp, patch_um), patch_um=patch_um)
+
+    def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
+        """The places of one slide or crop."""
+        room = self.rooms.get(entry.slide_id)
+        if room is None:
+            return self.proposals.places(cohort, entry)
+        truth = self.proposals.truth
+        near = truth.model_copy(update={"apart_um": self._apart_um})
+        places = replace(self.proposals, truth=near, per_mm2=truth.crop_per_mm2).places(cohort, entry)
+        places = places[self._fits(places, entry, room)]
+        if truth.crop_per_mm2 is None and entry.labelled and entry.slide_id not in self.proposals.hidden:
+            places = Places.concatenate([places, self._corners(cohort, entry, room)])
+        return places
+
+    @property
+    def _apart_um(self) -> float:
+        return min(self.proposals.truth.crop_apart_um, self.proposals.truth.apart_um)
+
+    @property
+    def _mpp(self) -> float:
+        return self.proposals.plan.frame.mpp
+
+    def _inner(self, room: Room) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the centre of a patch may lie that fits a room: lowest and highest x, y."""
+        half = px_from_um(self.patch_um, self._mpp) / 2
+        return np.array(room[:2]) + half, np.array(room[2:]) - half
+
+    def _fits(self, places: Places, entry: SlideEntry, room: Room) -> NDArray[np.bool_]:
+        """Rows whose plain patch lies inside a crop, or does when it is moved by `crop_off_um` in x and in y."""
+        center = rescale_points(places.index.center_l0, mpp_from=entry.mpp, mpp_to=self._mpp)
+        low, high = self._inner(room)
+        if np.any(low > high):
+            return np.zeros(len(center), dtype=bool)
+        off = px_from_um(self.proposals.truth.crop_off_um, self._mpp) + 1e-6
+        return np.all((center >= low - off) & (center <= high + off), axis=1)
+
+    def _corners(self, cohort: Cohort, entry: SlideEntry, room: Room) -> Places:
+        """Background of a labelled crop: the patches in its corners that are far enough from its figures.
+
+        A crop has hardly a proposal beside its figure, whose darkness outshines its surroundings; without negatives of
+        its own a network could tell crops, and so figures, by their source.
+        """
+        (x0, y0), (x1, y1) = self._inner(room)
+        corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) if x1 >= x0 and y1 >= y0 else np.zeros((0, 2))
+        center_l0 = rescale_points(corners, mpp_from=self._mpp, mpp_to=entry.mpp)
+        marks = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
+        apart = np.linalg.norm(center_l0[:, None] - marks[None], axis=2) * entry.mpp
+        center_l0 = center_l0[np.all(apart > self._apart_um, axis=1)]
+        return Places.of_index(
+            PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=Origin.BACKGROUND, mpp=self._mpp)
+        )
+
+
+def largest_patch_um(proposals: ProposalRule) -> float:
+    """Side of the largest patch that any network of the proposals' plan sees."""
+    plan = proposals.plan
+    return max(view.patch_px * view.mpp_in(plan.frame.mpp) for view in plan.views)

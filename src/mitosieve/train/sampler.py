@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from mitosieve.errors import TrainingError
 from mitosieve.run.seed import derive_generator
 
+FIGURES = "figures"
+"""The pool of figures; whatever a pool is called else, it holds negatives."""
+
+CYCLE = 64
+"""Batches after which groups have had their shares to a row."""
+
 
 class Deck:
     """An endless deal of `rows`: all once in random order, then all once again in another.
@@ -61,22 +67,110 @@ class RatioSampler:
     def __init__(
         self, pools: Mapping[str, NDArray[np.intp]], ratio: Mapping[str, float], *, batch_size: int, seed: int
     ) -> None:
-        used = {name: share for name, share in ratio.items() if len(pools[name]) > 0 and share > 0}
-        if not used:
-            raise TrainingError("every pool to sample from is empty")
-        total = sum(used.values())
-        self.count = {name: round(batch_size * share / total) for name, share in used.items()}
-        largest = max(used, key=lambda name: used[name])
-        self.count[largest] += batch_size - sum(self.count.values())
-        if min(self.count.values()) < 1:
-            raise TrainingError(
-                f"a batch of {batch_size} cannot hold the ratio {dict(ratio)}", remedy="use a larger batch_size"
-            )
-        self.decks = {name: Deck(pools[name], seed=seed, purpose=name) for name in used}
+        self.count = _counts(pools, ratio, batch_size)
+        self.decks = {name: Deck(pools[name], seed=seed, purpose=name) for name in self.count}
 
     def rows(self, step: int) -> NDArray[np.intp]:
         """Rows (batch_size,) of the batch at `step`, pool after pool."""
         return np.concatenate([self.decks[name].take(step * n, n) for name, n in self.count.items()])
+
+
+def _counts(pools: Mapping[str, NDArray[np.intp]], ratio: Mapping[str, float], batch_size: int) -> dict[str, int]:
+    """Rows of each pool in a batch, by the rule of `RatioSampler`; pools that give none are not named."""
+    used = {name: share for name, share in ratio.items() if len(pools[name]) > 0 and share > 0}
+    if not used:
+        raise TrainingError("every pool to sample from is empty")
+    total = sum(used.values())
+    count = {name: round(batch_size * share / total) for name, share in used.items()}
+    largest = max(used, key=lambda name: used[name])
+    count[largest] += batch_size - sum(count.values())
+    if min(count.values()) < 1:
+        raise TrainingError(
+            f"a batch of {batch_size} cannot hold the ratio {dict(ratio)}", remedy="use a larger batch_size"
+        )
+    return count
+
+
+class BalancedSampler:
+    """Batches in a fixed ratio of pools, in which every group gives as many negatives a figure as any other.
+
+    A group's share of each pool's rows is its number of figures to the power `weight_power`, over the sum of all
+    groups. Shares of a few rows are met on the average of CYCLE batches, and to one row in each: the rows of a pool are
+    spread over the groups' intervals by one comb, which is moved by the same part of a step in every pool of a batch.
+
+    Where a group has no row of some kind of negatives, its other negatives stand in. A group without figures, or
+    without negatives, would tell the class: it is left out.
+
+    Args:
+        pools: name -> rows; "figures", all others are negatives.
+        ratio: name -> share; names of `pools`.
+        group: (N,) of each row of all pools.
+        batch_size: rows a batch; rounded as in `RatioSampler`.
+        seed: of the run.
+        weight_power: 0 gives all groups one share, 1 as much as they have figures.
+
+    Attributes:
+        count: rows of each pool in a batch.
+        groups: those that are dealt from, sorted.
+        share: (G,) of each of them in a batch.
+        left_out: groups of one class, sorted.
+
+    Raises:
+        TrainingError: no group has both figures and negatives; or as `RatioSampler`.
+    """
+
+    def __init__(
+        self,
+        pools: Mapping[str, NDArray[np.intp]],
+        ratio: Mapping[str, float],
+        group: NDArray[np.str_],
+        *,
+        batch_size: int,
+        seed: int,
+        weight_power: float,
+    ) -> None:
+        self.count = _counts(pools, ratio, batch_size)
+        negatives = [name for name in self.count if name != FIGURES]
+        of_negatives = np.concatenate([np.zeros(0, dtype=np.intp), *(pools[name] for name in negatives)])
+        figures = pools[FIGURES] if FIGURES in self.count else np.zeros(0, dtype=np.intp)
+        held = [set(np.unique(group[rows]).tolist()) for rows in (figures, of_negatives)]
+        self.groups, self.left_out = sorted(held[0] & held[1]), sorted(held[0] ^ held[1])
+        if not self.groups:
+            raise TrainingError(
+                f"batches cannot be balanced: none of {', '.join(self.left_out) or 'the sources'} has both figures "
+                "and negatives",
+                remedy='add slides with both, or take balance = "none"',
+            )
+        weight = np.array([float((group[figures] == name).sum()) ** weight_power for name in self.groups])
+        self.share = weight / weight.sum()
+        self._decks: dict[str, list[Deck]] = {}
+        for name in self.count:
+            own = [pools[name][group[pools[name]] == one] for one in self.groups]
+            spare = [np.unique(of_negatives[group[of_negatives] == one]) for one in self.groups]
+            self._decks[name] = [
+                Deck(rows if len(rows) else other, seed=seed, purpose=f"{name} of {one}")
+                for rows, other, one in zip(own, spare, self.groups, strict=True)
+            ]
+        turn = (derive_generator(seed, "balance").permutation(CYCLE) + 0.5) / CYCLE
+        self._dealt = {name: self._comb(count, turn) for name, count in self.count.items()}
+
+    def _comb(self, count: int, turn: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Rows of each group in each batch of a cycle, (CYCLE, G)."""
+        place = (np.arange(count)[None] + turn[:, None]) / count
+        owner = np.searchsorted(np.cumsum(self.share)[:-1], place, side="right")
+        return np.stack([(owner == number).sum(axis=1) for number in range(len(self.groups))], axis=1)
+
+    def rows(self, step: int) -> NDArray[np.intp]:
+        """Rows (batch_size,) of the batch at `step`, pool after pool, group after group."""
+        cycle, number = divmod(step, CYCLE)
+        parts: list[NDArray[np.intp]] = []
+        for name, dealt in self._dealt.items():
+            start = cycle * dealt.sum(axis=0) + dealt[:number].sum(axis=0)
+            parts += [
+                deck.take(int(first), int(count))
+                for deck, first, count in zip(self._decks[name], start, dealt[number], strict=True)
+            ]
+        return np.concatenate(parts)
 
 
 class EpochSampler:

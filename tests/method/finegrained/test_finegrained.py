@@ -18,7 +18,7 @@ from mitosieve.export.table import read_detections
 from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
-from mitosieve.method.finegrained.task import TrialTask, crop_rooms, parts_of, pool_of
+from mitosieve.method.finegrained.task import TrialTask, parts_of, pool_of
 from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
@@ -26,6 +26,7 @@ from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places
+from mitosieve.train.pool import crop_rooms
 from mitosieve.train.scores import PoolScores
 from searched import SETTINGS, a_cohort, training
 from tiny import ONE_CORE, files_of, mitosieve, start
@@ -212,7 +213,7 @@ def test_rooms_are_of_crops_alone(tmp_path):
         SlideEntry(slide_id=f"s{w}", path="", case_id="c", domain="d", mpp=0.25, width_l0=w, height_l0=500)
         for w in (128, 203, 204, 0)
     )
-    rooms = crop_rooms(Cohort(tmp_path, entries, Annotations.empty()), 0.25, 68)
+    rooms = crop_rooms(Cohort(tmp_path, entries, Annotations.empty()), 0.25, 17)
     assert rooms == {"s128": (-0.5, -0.5, 127.5, 499.5), "s203": (-0.5, -0.5, 202.5, 499.5)}
 
 

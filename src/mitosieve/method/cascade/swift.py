@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
@@ -26,7 +26,10 @@ from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
 from mitosieve.train import (
+    BatchConfig,
+    CropRule,
     Job,
+    Part,
     PatchPool,
     Pools,
     ProposalRule,
@@ -34,6 +37,7 @@ from mitosieve.train import (
     TrainConfig,
     TruthConfig,
     classification,
+    crop_rooms,
     curve_rows,
     fresh,
     hand_over,
@@ -69,6 +73,7 @@ class SwiftRecipe(BaseModel):
     proposer: NucleiProposer = NucleiProposer()
     truth: TruthConfig = TruthConfig()
     loss: LossConfig = LossConfig()
+    batches: BatchConfig = BatchConfig()
     screening: StageRecipe = StageRecipe(view=View(mpp=0.5, views="one", patch_px=32), network=SwiftConfig())
     screening_ratio: tuple[Weight, Weight] = (1, 3)
     """Figures : background in a batch of the screening network."""
@@ -85,6 +90,11 @@ class SwiftRecipe(BaseModel):
     merge_um: float = Field(default=7.5, ge=0, le=100)
     """See `DetectorConfig.merge_um`."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SwiftRecipe":
+        self.batches.check(self.loss)
+        return self
 
     @property
     def parts(self) -> dict[str, StageRecipe]:
@@ -130,17 +140,21 @@ def frame_store(recipe: SwiftRecipe, job: Job, name: str) -> FrameStore:
 def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore]) -> dict[str, Pools]:
     """Frames at both resolutions, and the proposals of train and validation slides as each network sees them."""
     render_frames(job, *stores.values())
-    found = places_of_fold(job, ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False))
+    proposals = ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False)
+    rule = CropRule.of(job.cohort, proposals)
+    found = places_of_fold(job, rule)
     validation = found["validation"]
     figures = validation.index.label.nonzero()[0]
     rows = curve_rows(validation, figures, background=recipe.curve_background, seed=recipe.seed)
+
+    def pool(name: str, part: Part) -> PatchPool:
+        view = recipe.parts[name].view
+        rooms = crop_rooms(job.cohort, view.mpp_in(recipe.frame.mpp), rule.patch_um)
+        return PatchPool.of_places(found[part], stores[name], view, job.cohort, rooms)
+
     return {
-        name: Pools(
-            train=PatchPool.of_places(found["train"], stores[name], part.view, job.cohort),
-            validation=PatchPool.of_places(validation, stores[name], part.view, job.cohort),
-            curve_rows=rows,
-        )
-        for name, part in recipe.parts.items()
+        name: Pools(train=pool(name, "train"), validation=pool(name, "validation"), curve_rows=rows)
+        for name in recipe.parts
     }
 
 
@@ -189,6 +203,7 @@ def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixt
         augment=part.augment,
         job=job,
         seed=recipe.seed,
+        batches=recipe.batches,
     )
     return learn(lesson, job)
 

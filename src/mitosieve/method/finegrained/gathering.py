@@ -1,81 +1,18 @@
 """What the fine-grained search works on: frames and places of a fold's slides, gathered once and kept in the run."""
 
 import json
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mitosieve.annotation import Label
-from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.errors import TrainingError
-from mitosieve.geometry import rescale_points
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
-from mitosieve.method.finegrained.task import TrialTask, crop_rooms, frame_store, pool_of
+from mitosieve.method.finegrained.task import TrialTask, frame_store, pool_of
 from mitosieve.method.finegrained.trial import candidates_of
-from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.patch.index import Origin
 from mitosieve.run import layout
 from mitosieve.run.seed import derive_generator
-from mitosieve.train import Job, Places, ProposalRule, Room, inner_parts, places_of_fold, render_frames
-
-
-@dataclass(frozen=True, kw_only=True)
-class CropRule:
-    """Proposals; in crops only those that a patch fits round, and the crop's corners as background. A `PlaceRule`.
-
-    Attributes:
-        proposals: for slides; in crops with smaller distances.
-        apart_um: `truth.apart_um` in crops.
-        rooms: the lattice of each crop.
-        patch_px: side of the network's patch.
-    """
-
-    proposals: ProposalRule
-    apart_um: float
-    rooms: dict[str, Room]
-    patch_px: int
-
-    def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
-        """The places of one slide or crop."""
-        room = self.rooms.get(entry.slide_id)
-        if room is None:
-            return self.proposals.places(cohort, entry)
-        truth = self.proposals.truth
-        near = truth.model_copy(update={"apart_um": min(self.apart_um, truth.apart_um)})
-        places = replace(self.proposals, truth=near).places(cohort, entry)
-        places = places[self._fits(places, entry, room)]
-        if entry.labelled and entry.slide_id not in self.proposals.hidden:
-            places = Places.concatenate([places, self._corners(cohort, entry, room)])
-        return places
-
-    @property
-    def _mpp(self) -> float:
-        return self.proposals.plan.frame.mpp
-
-    def _fits(self, places: Places, entry: SlideEntry, room: Room) -> NDArray[np.bool_]:
-        """Rows whose plain patch lies inside a crop."""
-        center = rescale_points(places.index.center_l0, mpp_from=entry.mpp, mpp_to=self._mpp)
-        half = self.patch_px / 2
-        low, high = np.array(room[:2]) + half, np.array(room[2:]) - half
-        return np.all((center >= low - 1e-6) & (center <= high + 1e-6), axis=1)
-
-    def _corners(self, cohort: Cohort, entry: SlideEntry, room: Room) -> Places:
-        """Background of a labelled crop: the patches in its corners that are far enough from its figures.
-
-        A crop has hardly a proposal beside its figure, whose darkness outshines its surroundings; without negatives of
-        its own a network could tell crops, and so figures, by their source.
-        """
-        half = self.patch_px / 2
-        (x0, y0), (x1, y1) = np.array(room[:2]) + half, np.array(room[2:]) - half
-        corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) if x1 >= x0 and y1 >= y0 else np.zeros((0, 2))
-        center_l0 = rescale_points(corners, mpp_from=self._mpp, mpp_to=entry.mpp)
-        marks = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
-        apart = np.linalg.norm(center_l0[:, None] - marks[None], axis=2) * entry.mpp
-        center_l0 = center_l0[np.all(apart > self.apart_um, axis=1)]
-        return Places.of_index(
-            PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=Origin.BACKGROUND, mpp=self._mpp)
-        )
+from mitosieve.train import CropRule, Job, Places, ProposalRule, inner_parts, places_of_fold, render_frames
 
 
 def gather(recipe: FineGrainedRecipe, job: Job) -> list[str]:
@@ -90,13 +27,8 @@ def gather(recipe: FineGrainedRecipe, job: Job) -> list[str]:
     """
     render_frames(job, frame_store(recipe, job), unlabelled=recipe.unlabelled)
     hidden = hidden_slides(recipe, job)
-    patch_px = recipe.network.input_px
-    rule = CropRule(
-        proposals=ProposalRule(plan=recipe.plan, truth=recipe.truth, settle=True, hidden=hidden),
-        apart_um=recipe.crop_apart_um,
-        rooms=crop_rooms(job.cohort, recipe.frame.mpp, patch_px),
-        patch_px=patch_px,
-    )
+    proposals = ProposalRule(plan=recipe.plan, truth=recipe.truth, settle=True, hidden=hidden)
+    rule = CropRule.of(job.cohort, proposals)
     places = places_of_fold(job, rule, unlabelled=recipe.unlabelled)["train"]
     _refuse_few_parts(recipe, job, places)
     return _notes(recipe, job, places, hidden)

@@ -70,8 +70,6 @@ class FineGrainedRecipe(BaseModel):
     """Colours stay as they are: the organisers say of the 2021 entry that it normalised no stain."""
     proposer: NucleiProposer = NucleiProposer()
     truth: TruthConfig = TruthConfig()
-    crop_apart_um: float = Field(default=7.5, ge=0, le=100)
-    """`truth.apart_um` in crops, which end before anything is so far away: the official matching radius."""
     crop_share: Share = 0.5
     """Share of the figures, and of the negatives, of a batch that come from crops, where the cohort holds crops."""
     network: RotoTranslationConfig = RotoTranslationConfig()

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from mitosieve.cohort.cohort import Cohort
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
 from mitosieve.network.registry import build_network, load_weights
@@ -19,13 +18,10 @@ from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Stage
-from mitosieve.train import Job, Part, PatchPool, Places, Room, TrainConfig, inner_parts
+from mitosieve.train import Job, Part, PatchPool, Places, TrainConfig, crop_rooms, inner_parts
 
 NETWORK = layout.NETWORK
 """What the only stage is called, in files and in the detector."""
-
-CROP_SIDES = 3
-"""A slide with a side of less than this many patches is a crop: patches must lie wholly inside, or padding tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +81,7 @@ def pool_of(task: TrialTask, part: Part) -> PatchPool:
     """The places of a part of the fold from the run's files, as the trial's network sees them."""
     recipe, cohort = task.recipe, task.job.cohort
     view = task.stage.view
-    rooms = crop_rooms(cohort, recipe.frame.mpp, view.patch_px)
+    rooms = crop_rooms(cohort, recipe.frame.mpp, view.patch_px * recipe.frame.mpp)
     return PatchPool.of_places(
         _load_places(task.job.file(layout.places_of(part))), frame_store(recipe, task.job), view, cohort, rooms
     )
@@ -115,13 +111,3 @@ def seen_by(task: TrialTask, places: Places) -> NDArray[np.bool_]:
         return np.ones(len(places), dtype=bool)
     part, parts = task.without
     return parts_of(task, places, parts) != part
-
-
-def crop_rooms(cohort: Cohort, mpp: float, patch_px: int) -> dict[str, Room]:
-    """Where patches of crops must stay: the lattice at `mpp` of slides with a side of less than CROP_SIDES patches."""
-    rooms: dict[str, Room] = {}
-    for entry in cohort.slides:
-        width, height = (side * entry.mpp / mpp for side in (entry.width_l0, entry.height_l0))
-        if 0 < min(width, height) < CROP_SIDES * patch_px:
-            rooms[entry.slide_id] = (-0.5, -0.5, width - 0.5, height - 0.5)
-    return rooms

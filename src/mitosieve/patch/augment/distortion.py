@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from scipy.interpolate import CubicSpline
 
+from mitosieve.patch.augment.variant import Variant
 from mitosieve.patch.resampling import INTERPOLATION, Interpolation
 
 MAX_GRID = 8
@@ -332,6 +333,21 @@ def confine(
         scale=np.where(limited, scale, distortion.scale),
         elastic_px=_where(~limited, distortion.elastic_px, 0),
     )
+
+
+def confine_variant(
+    variant: Variant, center_px: NDArray[np.floating], room_px: NDArray[np.floating], patch_px: int
+) -> Variant:
+    """A plain variant with its patches kept inside their rooms: `confine`'s rule of angle and shift.
+
+    A variant has no scale: where a room is smaller than the patch, the patch reaches beyond it.
+    """
+    if not np.isfinite(room_px).any():
+        return variant
+    plain = Distortion.plain(len(center_px))
+    drawn = dataclasses.replace(plain, shift_px=variant.shift_px, angle_deg=variant.angle_deg)
+    kept = confine(drawn, center_px, room_px, patch_px)
+    return dataclasses.replace(variant, shift_px=kept.shift_px, angle_deg=kept.angle_deg)
 
 
 def _clip(value: NDArray[np.float64], low: NDArray[np.floating], high: NDArray[np.floating]) -> NDArray[np.float64]:

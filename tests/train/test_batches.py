@@ -1,0 +1,98 @@
+"""Targets are what experts agreed on where that is known; sources are told apart only where both classes are theirs."""
+
+import numpy as np
+import pytest
+
+from build import a_cohort
+from mitosieve.annotation import Annotations, Label
+from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.errors import RecipeError
+from mitosieve.network.loss import LossConfig
+from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.recipe.recipe import load_recipe
+from mitosieve.train.lesson import BatchConfig
+from mitosieve.train.places import NO_MARK, Places
+from mitosieve.train.proposals import ProposalRule
+from mitosieve.train.sampler import BalancedSampler, RatioSampler
+
+RECIPE = load_recipe("swift")
+
+
+def rule_places(tmp_path, scores, **choices):
+    """The places of a slide whose two figures and one imposter have these scores."""
+    cohort = a_cohort(tmp_path, cases=1)
+    marks = cohort.annotations
+    rated = Annotations.of(
+        slide_id=marks.slide_id, center_l0=marks.center_l0, label=marks.label, score=scores, source="built"
+    )
+    whole = Cohort(cohort.folder, cohort.slides, rated)
+    rule = ProposalRule(plan=RECIPE.plan, truth=RECIPE.truth, **choices)
+    return whole, rule.places(whole, whole.slides[0])
+
+
+@pytest.mark.parametrize("imposters", [True, False])
+def test_a_label_is_learned_as_far_as_experts_agreed(tmp_path, imposters):
+    """A figure's share, 1 where it is unknown; an imposter's share, also where it is background; 0 without a mark."""
+    cohort, places = rule_places(tmp_path, [0.65, np.nan, 0.2], imposters=imposters)
+    soft = BatchConfig(targets="agreement").target(places, cohort.annotations)
+    hard = BatchConfig().target(places, cohort.annotations)
+    assert hard.tolist() == places.index.label.tolist()
+    center_um, marks_um = places.index.center_l0 * 0.25, cohort.annotations.center_l0 * 0.25
+    distance = np.linalg.norm(center_um[:, None] - marks_um[None], axis=2)
+    assert {0, 1, 2} <= set(places.mark.tolist())
+    for row in range(len(places)):
+        if places.mark[row] == NO_MARK:
+            assert soft[row] == hard[row] == 0
+            assert (distance[row] > RECIPE.truth.same_um).all()
+        else:
+            assert soft[row] == pytest.approx([0.65, 1, 0.2][places.mark[row]])
+            assert distance[row, places.mark[row]] <= RECIPE.truth.reach_um
+            np.testing.assert_allclose(places.offset_um[row], marks_um[places.mark[row]] - center_um[row], atol=1e-9)
+
+
+def test_hidden_marks_teach_nothing(tmp_path):
+    """On a slide that is treated as unlabelled no place is told a mark."""
+    cohort, places = rule_places(tmp_path, [0.65, 0.8, 0.2], hidden=frozenset({"c0_s0"}))
+    assert (places.mark == NO_MARK).all()
+    assert (BatchConfig(targets="agreement").target(places, cohort.annotations) == 0).all()
+
+
+def test_losses_without_soft_targets_are_refused():
+    """Agreement goes with the cross-entropy alone; a recipe says so before anything is trained."""
+    with pytest.raises(ValueError, match="semi-focal"):
+        BatchConfig(targets="agreement").check(LossConfig(), LossConfig(kind="cross-entropy"))
+    BatchConfig(targets="agreement").check(LossConfig(kind="cross-entropy"))
+    BatchConfig().check(LossConfig())
+    assert load_recipe("swift", ["batches.targets=agreement"]).batches.targets == "agreement"
+    with pytest.raises(RecipeError, match="does not take"):
+        load_recipe("swift", ["batches.targets=agreement", "loss.kind=focal"])
+
+
+def test_groups_are_sources_or_domains():
+    """What is balanced is the slides' source, or their domain; nothing by default."""
+    slides = tuple(
+        SlideEntry(slide_id=f"s{i}", path=f"s{i}", case_id="c", domain=f"d{i // 2}", mpp=0.25, source=f"set{i % 2}")
+        for i in range(4)
+    )
+    cohort = Cohort("built", slides, Annotations.empty())
+    slide_id = np.repeat([f"s{i}" for i in range(4)], 6)
+    label = np.arange(24) % 3 == 0
+    kinds = {"figures": np.flatnonzero(label), "background": np.flatnonzero(~label)}
+
+    def sampler(config):
+        return config.sampler(kinds, {"figures": 1, "background": 2}, slide_id, cohort, batch_size=12, seed=1)
+
+    assert isinstance(sampler(BatchConfig()), RatioSampler)
+    for by, groups in (("source", ["set0", "set1"]), ("domain", ["d0", "d1"])):
+        made = sampler(BatchConfig(balance=by))
+        assert isinstance(made, BalancedSampler)
+        assert made.groups == groups
+
+
+def test_places_keep_agreement_apart_from_label():
+    """Soft targets change nothing of the index: mining and curves go on with hard labels."""
+    index = PatchIndex.of(slide_id="s", center_l0=np.zeros((1, 2)), origin=Origin.FIGURE, mpp=0.25)
+    marks = Annotations.of(slide_id=["s"], center_l0=[(0, 0)], label=[Label.MITOTIC_FIGURE], score=[0.65])
+    places = Places.of_index(index, mark=np.zeros(1, dtype=np.int64))
+    assert BatchConfig(targets="agreement").target(places, marks).tolist() == [pytest.approx(0.65)]
+    assert places.index.label.tolist() == [1]
