@@ -18,7 +18,7 @@ mitosieve train chsnet-small demo/cohort --split demo/split.json --fold A --out 
   --set refined.batch_size=48 --set refined.patch_visits=24000 \
   --set network.batch_norm_decay=0.9 --set cascade.proposer.min_darkness=0
 echo "4. detect on the held-out cases"
-mitosieve detect demo/run --cohort demo/cohort --split demo/split.json --fold A --out demo/run/test
+mitosieve detect --cohort demo/cohort --split demo/split.json --fold A --detector demo/run --out demo/run/test
 echo "5. score, by the official rule"
 mitosieve evaluate demo/run/test demo/cohort --split demo/split.json --fold A
 echo "6. report (synthetic cells: this score says nothing of accuracy on tissue)"

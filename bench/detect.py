@@ -29,6 +29,7 @@ from typing import Any
 import psutil
 import tomli_w
 
+from mitosieve.models.box import detector_folder
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import Asking, plan_of, sieve_tile
@@ -120,11 +121,7 @@ def print_parts(measured: Measured) -> None:
         print(f"    {', '.join(f'{name} {value}' for name, value in timing['machine'].items())}")
 
 
-def detector_folder(path: Path) -> Path:
-    return path if (path / "detector.toml").exists() else path / "detector"
-
-
-def dense_detector(detector: Path, folder: Path) -> Path:
+def dense_detector(detector: str, folder: Path) -> Path:
     """The same networks and thresholds behind a grid of DENSE_STRIDE_UM."""
     shutil.copytree(detector_folder(detector), folder)
     content = tomllib.loads((folder / "detector.toml").read_text())
@@ -159,7 +156,7 @@ def measure_dense(asked: argparse.Namespace, drawn: Drawn, whole: Path, start_s:
     roi = folder / "roi.geojson"
     box = part_of(drawn, asked.dense_mm2, roi)
     detector = dense_detector(asked.run, folder / "dense-detector")
-    words = [str(detector), str(drawn.path), "--roi", str(roi), *command_words(asked, None)]
+    words = ["--detector", str(detector), str(drawn.path), "--roi", str(roi), *command_words(asked, None)]
     dense = run(words, folder / "dense")
     speed = asked.dense_mm2 / max(dense.seconds - start_s, 1e-3)
     print(
@@ -219,7 +216,7 @@ def command_words(asked: argparse.Namespace, workers: str | None) -> list[str]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run or detector folder")
+    parser.add_argument("run", help="a detector of the package, or a run or detector folder")
     parser.add_argument("--sizes", default="200", help="mm2 of tissue, comma-separated")
     parser.add_argument("--workers", default="", help="numbers of workers, comma-separated; the command's own choice")
     parser.add_argument("--case", default="H04", help="whose frames the slides are made of, or all")
@@ -244,14 +241,14 @@ def main() -> None:
     slides = {size: make(size, case=asked.case, folder=asked.folder) for size in (SMALL_MM2, *sizes)}
     with tempfile.TemporaryDirectory(prefix="bench-detect-") as name:
         folder = Path(name)
-        small = [str(asked.run), str(slides[SMALL_MM2].path), *command_words(asked, None)]
+        small = ["--detector", asked.run, str(slides[SMALL_MM2].path), *command_words(asked, None)]
         start_s = min(run(small, folder / f"start{number}").seconds for number in range(2))
         print(f"start {start_s:.1f} s ({SMALL_MM2:g} mm2, better of two)")
         rows = []
         for size in sizes:
             for workers in asked.workers.split(",") if asked.workers else [None]:
                 out = folder / f"{size:g}-{workers}"
-                words = [str(asked.run), str(slides[size].path), *command_words(asked, workers)]
+                words = ["--detector", asked.run, str(slides[size].path), *command_words(asked, workers)]
                 rows.append(report(run(words, out), slides[size], workers, start_s))
         if asked.dense_mm2:
             dense = measure_dense(asked, slides[sizes[0]], folder / f"{sizes[0]:g}-{workers}", start_s, folder)

@@ -91,7 +91,7 @@ def make(out: Path) -> None:
         run = out / recipe
         words = [word for setting in settings for word in ("--set", setting)]
         mitosieve("train", recipe, cohort, *fold, "--out", run, "--threads", 1, *words)
-        mitosieve("detect", run, "--cohort", cohort, *fold, "--out", run / "test", "--threads", 1)
+        mitosieve("detect", "--detector", run, "--cohort", cohort, *fold, "--out", run / "test", "--threads", 1)
         mitosieve("evaluate", run / "test", cohort, *fold)
         mitosieve("report", run)
     mitosieve("audit", out / "dasc-small", "--out", out / "audit")

@@ -123,7 +123,7 @@ def a_scan() -> Path:
     """What the run's detector finds on the test cases of its fold, scored."""
     folder = _folder() / "scan"
     fold = ["--split", a_split(), "--fold", "A"]
-    told = mitosieve("detect", a_run(), "--cohort", a_cohort(), *fold, "--out", folder, *ONE_CORE)
+    told = mitosieve("detect", "--detector", a_run(), "--cohort", a_cohort(), *fold, "--out", folder, *ONE_CORE)
     assert (told.code, told.result) == (0, folder / "detections.csv"), told
     assert mitosieve("evaluate", folder, a_cohort(), *fold).code == 0
     return folder

@@ -93,7 +93,7 @@ def test_a_cohort_that_is_gone(tmp_path, command):
     words = {
         "split": [gone, *out],
         "train": ["chsnet-small", gone, *fold, *out],
-        "detect": [a_run(), "--cohort", gone, *out],
+        "detect": ["--detector", a_run(), "--cohort", gone, *out],
         "evaluate": [a_scan(), gone, *out],
         "crossval": ["chsnet-small", gone, "--split", a_split(), *out],
     }[command]
@@ -171,7 +171,7 @@ def test_a_split_that_leaks_or_does_not_fit(tmp_path, change, words):
     out, fold = ["--out", tmp_path / "out"], ["--split", file, "--fold", "A"]
     refused(mitosieve("train", "chsnet-small", a_cohort(), *fold, *out), file, *words)
     refused(mitosieve("crossval", "chsnet-small", a_cohort(), "--split", file, *out), file, *words)
-    refused(mitosieve("detect", a_run(), "--cohort", a_cohort(), *fold, *out), file, *words)
+    refused(mitosieve("detect", "--detector", a_run(), "--cohort", a_cohort(), *fold, *out), file, *words)
     refused(mitosieve("evaluate", a_scan(), a_cohort(), *fold, *out), file, *words)
     assert not (tmp_path / "out").exists()
 
@@ -187,7 +187,7 @@ def test_a_fold_without_validation_where_it_is_asked_for(tmp_path):
     refused(mitosieve("train", "chsnet-small", a_cohort(), *fold, *out), *asked)
     refused(mitosieve("crossval", "chsnet-small", a_cohort(), "--split", file, *out), *asked)
     part, bare = ["--part", "validation"], (file, "fold A has no validation case")
-    refused(mitosieve("detect", a_run(), "--cohort", a_cohort(), *fold, *part, *out), *bare)
+    refused(mitosieve("detect", "--detector", a_run(), "--cohort", a_cohort(), *fold, *part, *out), *bare)
     refused(mitosieve("evaluate", a_scan(), a_cohort(), *fold, *part, *out), *bare)
     assert not (tmp_path / "out").exists()
 
@@ -247,7 +247,7 @@ def test_one_unusable_image(tmp_path, name):
 
 
 def _alone(folder, name):
-    return mitosieve("detect", a_run(), folder / name, "--mpp", 0.25, "--out", folder / "out", *ONE_CORE)
+    return mitosieve("detect", "--detector", a_run(), folder / name, "--mpp", 0.25, "--out", folder / "out", *ONE_CORE)
 
 
 def test_bad_images_among_good_ones(tmp_path):
@@ -259,7 +259,9 @@ def test_bad_images_among_good_ones(tmp_path):
         write(tmp_path / name)
     bad = [tmp_path / name for name in BAD_IMAGES if name != "truncated.jpg"]  # of one name with truncated.png
     words = ["--mpp", 0.25, "--format", "geojson,midog", *ONE_CORE]
-    told = mitosieve("detect", a_run(), bad[0], good, *bad[1:], tmp_path / "alpha.png", *words, "--out", tmp_path / "d")
+    told = mitosieve(
+        "detect", "--detector", a_run(), bad[0], good, *bad[1:], tmp_path / "alpha.png", *words, "--out", tmp_path / "d"
+    )
     assert told.code == 1
     assert told.out.splitlines() == [str(tmp_path / "d" / "detections.csv")]
     lines = told.err.splitlines()
@@ -269,7 +271,7 @@ def test_bad_images_among_good_ones(tmp_path):
         assert line.startswith(f"failed: {path.stem}: {path}")
         assert BAD_IMAGES[path.name][1] in line
         assert BAD_IMAGES[path.name][1] in table.error[path.stem]
-    assert mitosieve("detect", a_run(), good, *words, "--out", tmp_path / "alone").code == 0
+    assert mitosieve("detect", "--detector", a_run(), good, *words, "--out", tmp_path / "alone").code == 0
     alone, many = (pd.read_csv(tmp_path / name / "detections.csv") for name in ("alone", "d"))
     pd.testing.assert_frame_equal(many[many.slide_id == "good"].reset_index(drop=True), alone)
     opaque = many[many.slide_id == "alpha"].reset_index(drop=True)
@@ -279,12 +281,12 @@ def test_bad_images_among_good_ones(tmp_path):
 
 def test_an_image_without_resolution(tmp_path):
     """Alone: exit 2, and the same command with --mpp then goes through; among others: exit 1."""
-    words = ["detect", a_run(), images()[0], "--out", tmp_path / "d", *ONE_CORE]
+    words = ["detect", "--detector", a_run(), images()[0], "--out", tmp_path / "d", *ONE_CORE]
     refused(mitosieve(*words), images()[0], "--mpp 0.25")
     assert mitosieve(*words, "--mpp", 0.25).code == 0
     (tmp_path / "mpp.csv").write_text(f"slide,mpp\n{images()[1].stem},0.25\n")
     words = [*images()[:2], "--mpp", tmp_path / "mpp.csv", "--out", tmp_path / "two", *ONE_CORE]
-    told = mitosieve("detect", a_run(), *words)
+    told = mitosieve("detect", "--detector", a_run(), *words)
     assert told.code == 1
     assert pd.read_csv(tmp_path / "two" / "slides.csv").error.isna().tolist() == [False, True]
 
@@ -313,9 +315,13 @@ def test_folders_that_hold_something_else(tmp_path):
     before = {folder: files_of(folder) for folder in (a_run(), a_scan(), a_cohort(), tmp_path)}
     for place in (a_run(), a_scan(), a_cohort(), tmp_path / "file", tmp_path / "full"):
         refused(mitosieve(*training(place)), place)
-        refused(mitosieve("detect", a_run(), "--cohort", a_cohort(), "--out", place), place)
+        refused(mitosieve("detect", "--detector", a_run(), "--cohort", a_cohort(), "--out", place), place)
         refused(mitosieve("phantom", place, "--cases", 1, "--size", 256), place)
-    refused(mitosieve("detect", a_run(), "--cohort", a_cohort(), "--out", a_scan(), "--resume"), a_scan(), "slides")
+    refused(
+        mitosieve("detect", "--detector", a_run(), "--cohort", a_cohort(), "--out", a_scan(), "--resume"),
+        a_scan(),
+        "slides",
+    )
     assert {folder: files_of(folder) for folder in before} == before
 
 
@@ -327,7 +333,9 @@ def test_a_run_of_another_version(tmp_path):
     before = files_of(tmp_path / "run")
     refused(mitosieve(*training(tmp_path / "run", "cascade.parts_too=true"), "--resume"), tmp_path / "run", "99", "2")
     refused(mitosieve("report", tmp_path / "run"), tmp_path / "run", "99")
-    refused(mitosieve("detect", tmp_path / "run", *images(), "--out", tmp_path / "d"), "detector.toml", "98")
+    refused(
+        mitosieve("detect", "--detector", tmp_path / "run", *images(), "--out", tmp_path / "d"), "detector.toml", "98"
+    )
     (tmp_path / "run" / "run.json").write_text("[]")
     refused(mitosieve("report", tmp_path / "run"), "run.json")
     (tmp_path / "run" / "run.json").unlink()
@@ -352,7 +360,7 @@ def test_a_detector_that_is_not_whole(tmp_path, fault):
         toml.write_text("[")
     else:
         toml.unlink()
-    told = mitosieve("detect", folder, *images(), "--mpp", 0.25, "--out", tmp_path / "d")
+    told = mitosieve("detect", "--detector", folder, *images(), "--mpp", 0.25, "--out", tmp_path / "d")
     refused(told, folder) if fault not in ("key", "not TOML") else _named(told, toml)
     assert not (tmp_path / "d").exists()
 
@@ -381,7 +389,9 @@ def _named(told, path):
 def test_contradictions_of_detect(tmp_path, words, said):
     """What cannot be meant is refused before anything is written."""
     real = {"IMAGE": images()[0], "COHORT": a_cohort(), "SPLIT": a_split()}
-    told = mitosieve("detect", a_run(), *(real.get(word, word) for word in words), "--out", tmp_path / "d")
+    told = mitosieve(
+        "detect", "--detector", a_run(), *(real.get(word, word) for word in words), "--out", tmp_path / "d"
+    )
     refused(told, said)
     assert not (tmp_path / "d").exists()
 
@@ -442,7 +452,7 @@ def test_a_disk_that_fills_while_training(tmp_path, kilobytes):
 
 def test_a_disk_that_fills_while_detecting(tmp_path):
     """The file is named at once, no other slide is tried, and --resume finishes with the bytes of an easy life."""
-    words = ["detect", a_run(), "--cohort", a_cohort(), *ONE_CORE]
+    words = ["detect", "--detector", a_run(), "--cohort", a_cohort(), *ONE_CORE]
     assert mitosieve(*words, "--out", tmp_path / "easy").code == 0
     with a_small_disk(tmp_path / "disk", 36) as disk:
         told = mitosieve(*words, "--out", disk / "d")

@@ -122,7 +122,7 @@ def a_small_slide() -> Path:
 
 def detecting(*slides: Path, out: Path) -> list[str]:
     """The command with one reader process, and everything found counted, so that equal bytes mean something."""
-    words = ("detect", a_detector(), *slides, "--out", out, "--threshold", 0, *ONE_CORE, "--workers", 1)
+    words = ("detect", "--detector", a_detector(), *slides, "--out", out, "--threshold", 0, *ONE_CORE, "--workers", 1)
     return list(map(str, words))
 
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "split",
     "train",
     "detect",
+    "models",
     "evaluate",
     "patch-table",
     "crossval",
@@ -139,6 +140,7 @@ def test_detect_on_images(tmp_path):
     some = images()[:2]
     told = mitosieve(
         "detect",
+        "--detector",
         a_run() / "detector",
         *some,
         "--mpp",
@@ -167,7 +169,7 @@ def test_a_threshold_on_the_command_line_goes_before_the_detectors(tmp_path):
     found = {}
     for threshold in (0.1, 1):
         args = ["--mpp", 0.25, "--threshold", threshold, "--out", tmp_path / str(threshold), *ONE_CORE]
-        assert mitosieve("detect", a_run(), images()[0], *args).code == 0
+        assert mitosieve("detect", "--detector", a_run(), images()[0], *args).code == 0
         found[threshold] = pd.read_csv(tmp_path / str(threshold) / "slides.csv").figures.sum()
     assert found[0.1] > found[1] == 0
 
@@ -178,7 +180,15 @@ def test_images_and_cohort_give_the_same_detections(tmp_path):
     (case,) = Split.load(a_split()).fold("A").test[:1]
     slide = cohort.of_cases((case,)).slides[0]
     told = mitosieve(
-        "detect", a_run(), cohort.path_of(slide.slide_id), "--mpp", slide.mpp, "--out", tmp_path / "d", *ONE_CORE
+        "detect",
+        "--detector",
+        a_run(),
+        cohort.path_of(slide.slide_id),
+        "--mpp",
+        slide.mpp,
+        "--out",
+        tmp_path / "d",
+        *ONE_CORE,
     )
     assert told.code == 0, told.err
     by_cohort = pd.read_csv(a_scan() / "detections.csv").query("slide_id == @slide.slide_id").reset_index(drop=True)

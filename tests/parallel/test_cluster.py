@@ -23,7 +23,7 @@ def told(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
     cohort = a_cohort(folder / "cohort")
     searched = [*training(cohort, folder / "search", *FEW), "then"]
-    words = [a_run(), *images(), "--mpp", 0.25, "--threshold", 0.2, *ONE_CORE]
+    words = ["--detector", a_run(), *images(), "--mpp", 0.25, "--threshold", 0.2, *ONE_CORE]
     script = Path(__file__).parent / "cluster_script.py"
     done = subprocess.run(
         [sys.executable, str(script), str(folder), *map(str, [*searched, *words])],

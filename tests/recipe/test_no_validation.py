@@ -95,7 +95,18 @@ def test_a_cross_validation_of_such_folds_is_pooled(cohort, tmp_path):
     assert "note: no validation case in A, B" in told.err
     assert json.loads((tmp_path / "cv" / "metrics.json").read_text())["pooled"]["cases"] == 5
     asked = mitosieve(
-        *("detect", tmp_path / "cv" / "A", "--cohort", cohort, *fold, "--part", "validation", "--out", tmp_path / "v")
+        *(
+            "detect",
+            "--detector",
+            tmp_path / "cv" / "A",
+            "--cohort",
+            cohort,
+            *fold,
+            "--part",
+            "validation",
+            "--out",
+            tmp_path / "v",
+        )
     )
     scored = mitosieve("evaluate", tmp_path / "cv" / "A" / "test", cohort, *fold, "--part", "validation")
     for refused in (asked, scored):

@@ -320,3 +320,13 @@ def test_the_dockerfile_pins_versions_and_runs_as_nobody_special():
     assert [rest for word, rest in last_stage if word == "USER"] == ["10001"]
     assert not any("pip " in rest for _, rest in last_stage)
     assert json.loads(words[-1][1]) == ["mitosieve", "container"]
+
+
+def test_a_detector_of_the_package_serves_by_its_name(tmp_path, detector):
+    """--model NAME: nothing need be mounted but the case; an empty model folder says so and names `models`."""
+    case = a_case(tmp_path / "in", detector[1])
+    (tmp_path / "model").mkdir()
+    with pytest.raises(DetectorError, match="mitosieve models"):
+        run_container(tmp_path / "model", case, tmp_path / "out", compute=CPU)
+    result = run_container("default", case, tmp_path / "out", compute=CPU)
+    assert json.loads(result.read_text())["type"] == "Multiple points"

@@ -13,7 +13,7 @@ ALL = ("--threshold", "0", *ONE_CORE)
 
 def test_finished_slides_are_not_looked_at_again(tmp_path):
     """On resume a slide whose part is whole is taken from it: the part may even say something else."""
-    words = ["detect", a_run(), *images()[:2], "--mpp", 0.25, "--out", tmp_path / "out", *ONE_CORE]
+    words = ["detect", "--detector", a_run(), *images()[:2], "--mpp", 0.25, "--out", tmp_path / "out", *ONE_CORE]
     assert mitosieve(*words).code == 0
     part = next((tmp_path / "out" / "parts").glob("*.csv"))
     header = part.read_text().splitlines()[0]
@@ -29,7 +29,9 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     (tmp_path / "b").mkdir()
     shutil.copy2(images()[0], tmp_path / "a" / "one.jpg")
     shutil.copy2(images()[1], tmp_path / "b" / "one.jpg")
-    told = mitosieve("detect", a_run(), tmp_path / "a" / "one.jpg", tmp_path / "b" / "one.jpg", "--out", tmp_path / "o")
+    told = mitosieve(
+        "detect", "--detector", a_run(), tmp_path / "a" / "one.jpg", tmp_path / "b" / "one.jpg", "--out", tmp_path / "o"
+    )
     assert told.code == 2
     assert "two images are called 'one'" in told.err
     assert not (tmp_path / "o").exists()
@@ -37,7 +39,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 
 def test_nothing_is_reported_outside_the_roi(tmp_path):
     """With --roi the detections are those of the whole image that lie in it, and there are fewer."""
-    words = ["detect", a_run(), images()[0], "--mpp", 0.25, *ALL]
+    words = ["detect", "--detector", a_run(), images()[0], "--mpp", 0.25, *ALL]
     assert mitosieve(*words, "--out", tmp_path / "whole").code == 0
     ring = [[0, 0], [150, 0], [150, 384], [0, 384], [0, 0]]
     (tmp_path / "roi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
@@ -52,7 +54,9 @@ def test_mpp_from_a_table(tmp_path):
     """--mpp FILE.csv gives each image its own resolution, which slides.csv reports."""
     table = tmp_path / "mpp.csv"
     table.write_text("slide,mpp\n" + "".join(f"{p.stem},{0.25 + 0.25 * i}\n" for i, p in enumerate(images()[:2])))
-    told = mitosieve("detect", a_run(), *images()[:2], "--mpp", table, "--out", tmp_path / "out", *ONE_CORE)
+    told = mitosieve(
+        "detect", "--detector", a_run(), *images()[:2], "--mpp", table, "--out", tmp_path / "out", *ONE_CORE
+    )
     assert told.code == 0, told.err
     rows = list(csv.DictReader((tmp_path / "out" / "slides.csv").read_text().splitlines()))
     assert [float(row["mpp"]) for row in rows] == [0.25, 0.5]
@@ -62,7 +66,7 @@ def test_one_bad_slide_does_not_stop_the_others(tmp_path):
     """It is named in slides.csv and on the error stream, the exit code is 1, and the rest is there."""
     bad = tmp_path / "bad.png"
     bad.write_text("not an image")
-    told = mitosieve("detect", a_run(), bad, images()[0], "--mpp", 0.25, "--out", tmp_path / "out", *ALL)
+    told = mitosieve("detect", "--detector", a_run(), bad, images()[0], "--mpp", 0.25, "--out", tmp_path / "out", *ALL)
     assert told.code == 1
     assert "bad" in told.err
     found = read_detections(tmp_path / "out" / "detections.csv")
@@ -77,7 +81,7 @@ def test_one_bad_slide_does_not_stop_the_others(tmp_path):
 
 def test_the_operating_threshold_decides_what_is_a_figure(tmp_path):
     """--threshold changes is_figure and nothing else: places and scores stay."""
-    words = ["detect", a_run(), images()[0], "--mpp", 0.25, *ONE_CORE]
+    words = ["detect", "--detector", a_run(), images()[0], "--mpp", 0.25, *ONE_CORE]
     assert mitosieve(*words, "--threshold", 0.9, "--out", tmp_path / "high").code == 0
     assert mitosieve(*words, "--threshold", 0.1, "--out", tmp_path / "low").code == 0
     high = read_detections(tmp_path / "high" / "detections.csv")
@@ -97,7 +101,7 @@ def test_the_job_says_where_its_inputs_came_from():
 
 def test_density_is_that_of_the_roi(tmp_path):
     """The tissue that figures are counted on is the tissue inside the ROI: half the image has about half of it."""
-    words = ["detect", a_run(), images()[0], "--mpp", 0.25, *ALL]
+    words = ["detect", "--detector", a_run(), images()[0], "--mpp", 0.25, *ALL]
     ring = [[0, 0], [192, 0], [192, 384], [0, 384], [0, 0]]
     (tmp_path / "roi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     tissue = {}
@@ -111,7 +115,7 @@ def test_density_is_that_of_the_roi(tmp_path):
 
 def test_bands_of_two_engines_are_not_mixed(tmp_path):
     """A job is resumed with the engine that it was begun with, or refused."""
-    words = ["detect", a_run(), images()[0], "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE]
+    words = ["detect", "--detector", a_run(), images()[0], "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE]
     assert mitosieve(*words).code == 0
     told = mitosieve(*words, "--resume", "--engine", "torch")
     assert told.code == 2

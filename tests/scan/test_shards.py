@@ -33,7 +33,18 @@ def test_what_is_no_shard(text):
 
 def job(out, *more):
     return mitosieve(
-        "detect", a_run(), *images()[:3], "--mpp", 0.25, "--out", out, "--threshold", 0.2, *ONE_CORE, *more
+        "detect",
+        "--detector",
+        a_run(),
+        *images()[:3],
+        "--mpp",
+        0.25,
+        "--out",
+        out,
+        "--threshold",
+        0.2,
+        *ONE_CORE,
+        *more,
     )
 
 
@@ -57,7 +68,17 @@ def test_a_shard_of_another_job_is_refused(tmp_path):
     """Shards of jobs that differ cannot share a folder."""
     assert job(tmp_path / "d", "--shard", "1/2").code == 0
     told = mitosieve(
-        "detect", a_run(), images()[0], "--mpp", 0.25, "--out", tmp_path / "d", "--shard", "2/2", *ONE_CORE
+        "detect",
+        "--detector",
+        a_run(),
+        images()[0],
+        "--mpp",
+        0.25,
+        "--out",
+        tmp_path / "d",
+        "--shard",
+        "2/2",
+        *ONE_CORE,
     )
     assert told.code == 2
     assert "another" in told.err

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mitosieve.errors import DetectorError
+from mitosieve.calibration import Logistic
+from mitosieve.errors import DetectorError, InputError
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.patch.frames import FrameConfig
@@ -150,3 +151,57 @@ def test_a_detector_describes_itself():
     lines = a_detector().describe().splitlines()
     assert [line.split(":")[0] for line in lines] == ["proposer", "stage screening", "stage refined", "suppression"]
     assert "2 network(s)" in lines[2]
+
+
+POINTS = {"sensitive": 0.2, "balanced": 0.4, "specific": 0.8}
+
+
+def test_operating_points_and_calibration_come_back(tmp_path):
+    """Names, thresholds and the map survive saving; each point is its threshold and changes nothing else."""
+    made = a_detector().with_points(POINTS, Logistic(slope=0.5, offset=-1.25))
+    loaded = Detector.load(made.save(tmp_path / "detector"))
+    assert (loaded.config.points, loaded.config.threshold) == (POINTS, 0.4)
+    assert loaded.config.calibration == Logistic(slope=0.5, offset=-1.25)
+    for name, value in POINTS.items():
+        moved = loaded.at_point(name)
+        assert moved.config.threshold == value
+        assert moved.networks is loaded.networks
+        assert moved.config.stages[:-1] == loaded.config.stages[:-1]
+    with pytest.raises(InputError, match="no operating point 'sensible'") as told:
+        loaded.at_point("sensible")
+    assert "did you mean 'sensitive'? it has sensitive, balanced, specific" in str(told.value)
+
+
+def test_a_detector_of_before_has_one_point(folder):
+    """Without names, `balanced` is the threshold that there is, and detector.toml has no table of them."""
+    loaded = Detector.load(folder)
+    assert loaded.config.points == {"balanced": loaded.config.threshold}
+    assert loaded.at_point("balanced") is loaded
+    assert "operating_points" not in (folder / "detector.toml").read_text()
+    with pytest.raises(InputError, match="it has balanced"):
+        loaded.at_point("sensitive")
+
+
+def test_a_threshold_of_its_own_has_no_names():
+    """After with_threshold the named points are gone: they would not be this detector's any more."""
+    moved = a_detector().with_points(POINTS).with_threshold(0.6)
+    assert moved.config.points == {"balanced": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("balanced = 0.4", "balanced = 0.5", "they are one thing"),
+        ("balanced = 0.4\n", "", "they are one thing"),
+        ("sensitive = 0.2", "sensitive = 2.0", "operating_points.sensitive"),
+        ("sensitive = 0.2", '"Very sensitive" = 0.2', "operating_points"),
+        ("slope = 0.5", "slope = -0.5", "slope"),
+        ('kind = "logistic"', 'kind = "temperature"', "temperature"),
+    ],
+)
+def test_points_that_contradict_the_detector_are_refused(tmp_path, old, new, told):
+    """`balanced` and the last stage's threshold are one number; shares are shares; a calibration does not fall."""
+    folder = a_detector().with_points(POINTS, Logistic(slope=0.5, offset=-1)).save(tmp_path / "detector")
+    edit(folder, old, new)
+    with pytest.raises(DetectorError, match=told):
+        Detector.load(folder)

@@ -48,7 +48,7 @@ def test_a_scan_killed_and_resumed(tmp_path):
     """detections.csv, slides.csv and every slide's GeoJSON equal those of a scan in one go."""
     for number in range(6):
         shutil.copy2(images()[number % 4], tmp_path / f"s{number}.jpg")
-    words = ["detect", a_run(), *sorted(tmp_path.glob("s?.jpg")), "--mpp", 0.25, *ONE_CORE]
+    words = ["detect", "--detector", a_run(), *sorted(tmp_path.glob("s?.jpg")), "--mpp", 0.25, *ONE_CORE]
     assert mitosieve(*words, "--out", tmp_path / "whole").code == 0
     again = [*words, "--out", tmp_path / "again"]
     assert killed(again, lambda: any((tmp_path / "again").glob("parts/*.csv")))

@@ -1,6 +1,7 @@
 """Commands that detect."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,14 +33,21 @@ if TYPE_CHECKING:
 
 @app.command()
 def detect(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or detector folder.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the result.")],
     images: Annotated[
         list[str] | None, typer.Argument(metavar="SLIDE...", help="Slides, folders, patterns, or @list.txt.")
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option("--detector", metavar="NAME|FOLDER", help="Of `mitosieve models`, or a run or detector folder."),
+    ] = "default",
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
+    operating_point: Annotated[
+        str | None,
+        typer.Option("--operating-point", metavar="NAME", help="balanced, sensitive or specific, where it has them."),
+    ] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", min=0, max=1, help="Instead of the detector's.")
+        float | None, typer.Option("--threshold", min=0, max=1, help="A number instead of an operating point.")
     ] = None,
     roi: Annotated[Path | None, typer.Option("--roi", help="GeoJSON area to look in, level-0 px.")] = None,
     formats: Annotated[
@@ -71,8 +79,9 @@ def detect(
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.scan import CountConfig, Scan, origin_of, parse_shard, scan
 
-    if (cohort is None) == (not images):
-        raise InputError("name either images or --cohort, not both", remedy="see: mitosieve detect --help")
+    _check_words(images or [], detector, out, cohort)
+    if threshold is not None and operating_point is not None:
+        raise InputError("--threshold and --operating-point both say what counts as a figure", remedy="use one of them")
     if cluster is not None and shard is not None:
         raise InputError("--cluster and --shard both divide the slides", remedy="use one of them")
     whole = None if cohort is None else Cohort.load(cohort)
@@ -87,8 +96,9 @@ def detect(
     compute = compute_of(device, precision, threads, engine=engine, batch_size=batch_size)
     with progress_bars() as show:
         job = Scan(
-            detector=run,
+            detector=detector,
             threshold=threshold,
+            operating_point=operating_point,
             items=items,
             out=out,
             formats=tuple(name for name in formats.split(",") if name),
@@ -100,7 +110,7 @@ def detect(
             shard=None if shard is None else parse_shard(shard),
             mapper=None
             if cluster is None
-            else _on_cluster(cluster, out, run, (compute.device, threads, workers), show),
+            else _on_cluster(cluster, out, detector, (compute.device, threads, workers), show),
             progress=show,
         )
         done = scan(job)
@@ -110,6 +120,27 @@ def detect(
         warn(f"failed: {slide_id}: {why}")
     if done.failed:
         raise typer.Exit(SLIDES_FAILED)
+
+
+def _check_words(images: list[str], detector: str, out: Path, cohort: Path | None) -> None:
+    """Refuse a detector among the slides, where earlier versions had it, and slides beside a cohort."""
+    from mitosieve.models.box import find, is_detector
+
+    for word in images:
+        if is_detector(Path(word)) or (find(word) is not None and not Path(word).exists()):
+            others = [shlex.quote(other) for other in images if other != word]
+            others += [] if cohort is None else ["--cohort", shlex.quote(str(cohort)), "..."]
+            words = " ".join(others or ["SLIDES..."])
+            raise InputError(
+                "is a detector, or a run that has one, and not a slide",
+                where=word,
+                remedy=f"mitosieve detect {words} --detector {shlex.quote(word)} --out {shlex.quote(str(out))}",
+            )
+    if (cohort is None) == (not images):
+        raise InputError("name either images or --cohort, not both", remedy="see: mitosieve detect --help")
+    name = find(detector)
+    if name is not None and is_detector(Path(detector)):
+        warn(f"note: '{detector}' is the package's detector {name}; for the folder of that name write ./{detector}")
 
 
 def workers_for(device: str, *, on_cluster: bool) -> int:
@@ -136,13 +167,19 @@ def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str)
     return items_of_cohort(cohort, cases_of(split, fold, part, cohort))
 
 
-def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int], show: "Progress") -> "Mapper":
-    """A map over slides that runs on a Ray cluster: one task a slide; `machine` is device, threads and readers."""
+def _on_cluster(address: str, out: Path, detector: str, machine: tuple[str, int, int], show: "Progress") -> "Mapper":
+    """A map over slides that runs on a Ray cluster: one task a slide; `machine` is device, threads and readers.
+
+    A detector of the package is on every machine; a folder must be seen from all.
+    """
+    from mitosieve.models.box import find
     from mitosieve.parallel import ClusterConfig, ClusterMap, Task
     from mitosieve.scan import SlideResult, SlideTask
 
+    folders = () if find(detector) is not None else (Path(detector).resolve(),)
+
     def task(given: SlideTask) -> Task[SlideTask]:
-        return Task(name=given.source.slide_id, given=given, needs=(given.source.path, run.resolve()))
+        return Task(name=given.source.slide_id, given=given, needs=(given.source.path, *folders))
 
     def failed(given: SlideTask, error: Exception) -> SlideResult:
         return SlideResult.failure(given.source.slide_id, str(error))
@@ -154,7 +191,9 @@ def _on_cluster(address: str, out: Path, run: Path, machine: tuple[str, int, int
 
 @app.command()
 def container(
-    model: Annotated[Path, typer.Option("--model", help="Run or detector folder.")] = Path("/opt/ml/model"),
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME|FOLDER", help="Of `mitosieve models`, or a run or detector folder.")
+    ] = "/opt/ml/model",
     source: Annotated[Path, typer.Option("--input", help="The case.")] = Path("/input"),
     output: Annotated[Path, typer.Option("--output", help="Gets mitotic-figures.json.")] = Path("/output"),
     mpp: Annotated[float | None, typer.Option("--mpp", help="um per px, instead of the image's own.")] = None,

@@ -51,6 +51,10 @@ NETWORK = "network"
 # a detector
 DETECTOR_CONFIG = "detector.toml"
 CARD = "CARD.md"
+CARD_DATA = "card.toml"
+"""What a shipped detector's CARD.md is made of."""
+HASHES = "files.sha256"
+"""Of all files of a shipped detector."""
 
 # what methods add to a training
 MINING = "mining.json"

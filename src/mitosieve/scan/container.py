@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_container(
-    detector_folder: Path = MODEL,
+    named: str | Path = MODEL,
     input_folder: Path = INPUT,
     output_folder: Path = OUTPUT,
     *,
@@ -58,7 +58,7 @@ def run_container(
     """Detect on the one image of a case and write its figures for the platform.
 
     Args:
-        detector_folder: a detector or a run.
+        named: a detector or a run; as text also a name of the package's.
         input_folder: the case, only read.
         output_folder: gets `mitotic-figures.json`, in the layout of 2022 to 2025.
         mpp: um per px; by default what the image states (TIFF resolution tag, MetaImage spacing). mm are those of this
@@ -77,7 +77,7 @@ def run_container(
         StorageError: the output cannot be written.
     """
     image = find_image(input_folder)
-    detector = Detector.load(detector_folder)
+    detector = Detector.load(named)
     with _readable(image) as path, open_slide(path, mpp=mpp, slide_id=image.stem) as slide:
         _log.info("%s: %d x %d px at %g um per px", image.name, *slide.size_l0, slide.mpp)
         compute = Compute.choose() if compute is None else compute

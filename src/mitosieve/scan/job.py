@@ -12,6 +12,7 @@ from mitosieve import __version__
 from mitosieve.count.summary import SlideFailure, SlideSummary
 from mitosieve.errors import InputError
 from mitosieve.export import FORMATS
+from mitosieve.models.box import detector_folder, find
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
 from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file
@@ -21,7 +22,7 @@ from mitosieve.scan.one import do_slide, do_slide_alone, load_detector, readers_
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.scan.tables import write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
-from mitosieve.sieve.detector import Detector, detector_folder
+from mitosieve.sieve.detector import BALANCED, Detector
 
 Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
 """Does a function for many tasks somewhere, and gives the results in the tasks' order: a cluster."""
@@ -32,12 +33,13 @@ class Scan:
     """What to do with which detector.
 
     Attributes:
-        detector: run or detector folder.
+        detector: run or detector folder; as text also a name of the package's.
         items: the slides, in the order of the result.
         out: folder of the result.
         origin: JSON facts for detect.json: where the slides come from, as `origin_of` says it.
         compute: machine.
         threshold: operating threshold instead of the detector's own.
+        operating_point: name of one that the detector has; not beside a threshold.
         formats: extra files a slide, names of `export.FORMATS`.
         resume: whether finished slides of an earlier try are kept.
         workers: reader processes for large slides.
@@ -47,12 +49,13 @@ class Scan:
         progress: told after every slide.
     """
 
-    detector: Path
+    detector: Path | str
     items: Sequence[ScanItem]
     out: Path
     origin: dict[str, Any]
     compute: Compute
     threshold: float | None = None
+    operating_point: str | None = None
     formats: Sequence[str] = ()
     resume: bool = False
     workers: int = 0
@@ -61,15 +64,15 @@ class Scan:
     mapper: Mapper | None = None
     progress: Progress | None = None
 
-    def tasks(self) -> list[SlideTask]:
-        """One for each slide."""
+    def tasks(self, threshold: float | None) -> list[SlideTask]:
+        """One for each slide, at the threshold, or the detector's own."""
         return [
             SlideTask(
                 source=item,
                 out=self.out,
                 formats=tuple(self.formats),
                 detector=self.detector,
-                threshold=self.threshold,
+                threshold=threshold,
                 compute=self.compute,
                 counts=self.counts,
                 workers=self.workers,
@@ -102,7 +105,8 @@ def scan(job: Scan) -> Scanned:
     made of. A slide half done goes on after its last finished band.
 
     Raises:
-        InputError: an unknown format, or a folder that holds something else.
+        InputError: an unknown format, a folder that holds something else, or an operating point that the detector does
+            not have.
         DetectorError: there is no whole detector.
         MitosieveError: there is one slide only, and it cannot be opened; nothing is written.
         StorageError: the folder cannot be written.
@@ -111,6 +115,8 @@ def scan(job: Scan) -> Scanned:
     if unknown:
         raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
     detector = load_detector(job.detector, job.threshold)
+    if job.operating_point is not None:
+        detector = detector.at_point(job.operating_point)
     if len(job.items) == 1:
         job.items[0].open().close()
     facts = {
@@ -125,7 +131,7 @@ def scan(job: Scan) -> Scanned:
     else:
         run, part = RunFolder.create(job.out, facts, kind=layout.Kind.DETECT, resume=job.resume), ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
-        tasks = job.tasks()
+        tasks = job.tasks(job.threshold if job.operating_point is None else detector.config.threshold)
         results = list(_results(job, detector, tasks))
         write_tables(job.out, results, job.compute, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
@@ -150,11 +156,18 @@ def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
     proposer = config.proposer.describe(config.frame.mpp)
     return {
         **job.origin,
-        "detector": str(job.detector.resolve()),
+        "detector": _called(job.detector),
         "detector_hash": hash_file(detector_folder(job.detector) / layout.DETECTOR_CONFIG),
         "threshold": config.threshold,
+        "operating_point": job.operating_point or (BALANCED if job.threshold is None else None),
         "proposer": proposer,
     }
+
+
+def _called(named: Path | str) -> str:
+    """A shipped detector by its name, whatever `default` is then; others by their path."""
+    name = find(named) if isinstance(named, str) else None
+    return str(Path(named).resolve()) if name is None else name
 
 
 def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:

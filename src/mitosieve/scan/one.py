@@ -79,21 +79,21 @@ def do_slide_alone(task: SlideTask) -> SlideResult:
         return do_slide(task, detector, readers_for)
 
 
-def load_detector(folder: Path, threshold: float | None) -> Detector:
-    """A detector at an operating threshold.
+def load_detector(named: Path | str, threshold: float | None) -> Detector:
+    """A detector at an operating threshold, or its own.
 
     Raises:
         DetectorError: missing, incomplete or altered.
     """
-    detector = Detector.load(folder)
+    detector = Detector.load(named)
     return detector if threshold is None else detector.with_threshold(threshold)
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, threshold: float | None, job: Path) -> Detector:
+def _loaded(named: Path | str, threshold: float | None, job: Path) -> Detector:
     """Loaded once for a job by a process that does many of its slides."""
     del job
-    return load_detector(folder, threshold)
+    return load_detector(named, threshold)
 
 
 def _detect(

@@ -46,7 +46,7 @@ class SlideTask:
         source: the slide.
         out: folder of the job.
         formats: extra files, names of `export.FORMATS`.
-        detector: folder of the detector.
+        detector: folder of the detector, or its name in the package, which each machine has.
         threshold: instead of the detector's own; None leaves it.
         compute: machine.
         counts: how it is counted.
@@ -56,7 +56,7 @@ class SlideTask:
     source: SlideSource
     out: Path
     formats: tuple[str, ...]
-    detector: Path
+    detector: Path | str
     threshold: float | None
     compute: Compute
     counts: CountConfig = field(default_factory=CountConfig)

@@ -21,8 +21,13 @@ def recall_of(tp: Counts, fn: Counts) -> NDArray[np.float64]:
 
 def f1_of(tp: Counts, fp: Counts, fn: Counts) -> NDArray[np.float64]:
     """2 TP / (2 TP + FP + FN); 0 where figures or detections exist and none match, NaN where neither exists."""
-    doubled = 2 * np.asarray(tp, dtype=np.float64)
-    return _ratio(doubled, doubled + fp + fn)
+    return f_beta_of(tp, fp, fn, 1.0)
+
+
+def f_beta_of(tp: Counts, fp: Counts, fn: Counts, beta: float) -> NDArray[np.float64]:
+    """(1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP): recall beta times as important as precision; as `f1_of`."""
+    weighted = (1 + beta**2) * np.asarray(tp, dtype=np.float64)
+    return _ratio(weighted, weighted + np.asarray(fp, dtype=np.float64) + beta**2 * np.asarray(fn, dtype=np.float64))
 
 
 def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.score.match import Pairs
-from mitosieve.score.metrics import f1_of, precision_of, recall_of
+from mitosieve.score.metrics import f1_of, f_beta_of, precision_of, recall_of
 
 Rows = NDArray[np.int64]
 
@@ -132,23 +132,26 @@ class Threshold:
     recall: float
 
 
-def best_threshold(curve: Sweep) -> Threshold:
-    """The threshold of the largest F1; of equal F1, the highest plateau.
+def best_threshold(curve: Sweep, beta: float = 1.0) -> Threshold:
+    """The threshold of the largest F_beta, which is F1 for beta 1; of equal ones, the highest plateau.
 
     Between two neighbouring scores every threshold keeps the same detections: a plateau. The middle of the best plateau
     is returned, which lets other data vary most on both sides; at the lowest score, that score itself, since what lies
     below it was never recorded. Without detections: 1.0, which keeps only certainties.
+
+    Args:
+        curve: counts at every threshold.
+        beta: how many times as important as precision recall is.
     """
     if not len(curve.threshold):
         return Threshold(threshold=1.0, f1=float("nan"), precision=float("nan"), recall=float("nan"))
-    f1 = np.nan_to_num(curve.f1, nan=0.0)
-    best = int(np.argmax(f1))
+    best = int(np.argmax(np.nan_to_num(f_beta_of(curve.tp, curve.fp, curve.fn, beta), nan=0.0)))
     upper = float(curve.threshold[best])
     lower = float(curve.threshold[best + 1]) if best + 1 < len(curve.threshold) else upper
     middle = lower + (upper - lower) / 2
     return Threshold(
         threshold=middle if lower < middle <= upper else upper,
-        f1=float(f1[best]),
+        f1=float(np.nan_to_num(curve.f1[best], nan=0.0)),
         precision=float(curve.precision[best]),
         recall=float(curve.recall[best]),
     )

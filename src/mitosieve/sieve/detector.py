@@ -12,7 +12,9 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
-from mitosieve.errors import DetectorError
+from mitosieve.calibration import Calibration, Share
+from mitosieve.errors import DetectorError, InputError, did_you_mean
+from mitosieve.models.box import detector_folder
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.registry import NetworkConfig, build_network, load_weights, map_stride_px, save_weights
 from mitosieve.network.resnet import ResNetConfig
@@ -26,6 +28,9 @@ from mitosieve.slide.stain import StainProfile
 
 DETECTOR_FORMAT = 1
 """Version of the folder's layout."""
+
+BALANCED = "balanced"
+"""Name of the operating point that every detector has: its last stage's threshold."""
 
 
 class Stage(View):
@@ -115,6 +120,20 @@ class DetectorConfig(BaseModel):
     """Detections below the operating threshold but above this are kept for curves."""
     stain_target: dict[str, Any] | None = None
     """Macenko profile of the training cases that every slide is brought to."""
+    operating_points: dict[Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")], Share] | None = None
+    """Thresholds that can be asked for by name; "balanced" is among them, and is the last stage's. None where there is
+    that one alone."""
+    calibration: Calibration | None = None
+    """What a score is worth, where out-of-fold detections told; scores, thresholds and curves are not changed by it."""
+
+    @model_validator(mode="after")
+    def _has_balanced(self) -> "DetectorConfig":
+        if self.operating_points is not None and self.operating_points.get(BALANCED) != self.threshold:
+            raise ValueError(
+                f"the point {BALANCED} is {self.operating_points.get(BALANCED)} and the last stage's threshold "
+                f"{self.threshold}: they are one thing"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "DetectorConfig":
@@ -148,6 +167,11 @@ class DetectorConfig(BaseModel):
         return next((number for number, stage in enumerate(self.stages) if stage.locate == "activation"), None)
 
     @property
+    def points(self) -> dict[str, float]:
+        """Threshold of each named operating point; of detectors without names, the one that they have."""
+        return {BALANCED: self.threshold} if self.operating_points is None else dict(self.operating_points)
+
+    @property
     def floor(self) -> float:
         """Score below which nothing is kept, not even for curves."""
         return min(self.threshold, self.keep_above)
@@ -174,13 +198,17 @@ class Detector:
                 )
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Detector":
-        """Read a detector folder, or the detector of a run folder.
+    def load(cls, named: str | Path) -> "Detector":
+        """Read a detector that comes with the package, a detector folder, or the detector of a run folder.
+
+        Args:
+            named: text may be a name of `mitosieve models`, which goes before a folder of that name; a Path, or text
+                with a separator in it ("./swift"), is a folder.
 
         Raises:
-            DetectorError: missing, of another version, with an unknown key, or with an altered weight file.
+            DetectorError: missing (with the nearest name), of another version, with an unknown key, or altered.
         """
-        folder = detector_folder(Path(folder))
+        folder = detector_folder(named)
         config = _read_config(folder / layout.DETECTOR_CONFIG)
         networks = tuple(
             tuple(
@@ -214,15 +242,36 @@ class Detector:
         return None if self.config.stain_target is None else StainProfile.from_json(self.config.stain_target)
 
     def with_threshold(self, threshold: float) -> "Detector":
-        """The same detector at another operating threshold."""
+        """The same detector at another operating threshold, which has no name."""
         last = self.config.stages[-1].model_copy(update={"threshold": threshold})
-        config = self.config.model_copy(update={"stages": (*self.config.stages[:-1], last)})
-        return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
+        return self._with(stages=(*self.config.stages[:-1], last), operating_points=None)
+
+    def at_point(self, name: str) -> "Detector":
+        """The same detector at one of its named operating points.
+
+        Raises:
+            InputError: it has none of this name; those it has are told.
+        """
+        points = self.config.points
+        if name not in points:
+            raise InputError(
+                f"this detector has no operating point '{name}'",
+                remedy=f"{did_you_mean(name, list(points))}it has {', '.join(points)}; --threshold takes any number",
+            )
+        return self if name == BALANCED else self.with_threshold(points[name])
+
+    def with_points(self, points: dict[str, float], calibration: Calibration | None = None) -> "Detector":
+        """The same detector at `points["balanced"]`, with named operating points and what its scores are worth."""
+        moved = self.with_threshold(points[BALANCED])
+        return moved._with(operating_points=points, calibration=calibration)
 
     def with_gate(self, threshold: float) -> "Detector":
         """The same detector with another threshold of its first stage."""
         first = self.config.stages[0].model_copy(update={"threshold": threshold})
-        config = self.config.model_copy(update={"stages": (first, *self.config.stages[1:])})
+        return self._with(stages=(first, *self.config.stages[1:]))
+
+    def _with(self, **changes: Any) -> "Detector":  # noqa: ANN401 - values of the configuration
+        config = self.config.model_copy(update=changes)
         return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
 
     def describe(self) -> str:
@@ -239,14 +288,10 @@ class Detector:
             f"threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
         ]
+        if config.operating_points is not None:
+            told = ", ".join(f"{name} {value:.3f}" for name, value in config.points.items())
+            lines.append(f"operating points: {told}")
         return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])
-
-
-def detector_folder(folder: Path) -> Path:
-    """A detector's own folder, where the run that it is of is named, or it itself."""
-    inner = folder / layout.DETECTOR
-    is_run = not (folder / layout.DETECTOR_CONFIG).exists() and (inner / layout.DETECTOR_CONFIG).exists()
-    return inner if is_run else folder
 
 
 def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
@@ -264,7 +309,9 @@ def _read_config(path: Path) -> DetectorConfig:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DetectorError(
-            "there is no detector here", where=path, remedy="name a detector folder, or a run whose training has ended"
+            "there is no detector here",
+            where=path,
+            remedy="name a detector folder, a run whose training has ended, or one that `mitosieve models` lists",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DetectorError(f"is not TOML ({error})", where=path) from error

@@ -86,7 +86,7 @@ def test_twice_the_same_bytes(run, tmp_path):
 
 def test_it_detects_and_counts(run, tmp_path):
     """Detections, a row of counts with the proposer's name, a heat map: for every slide."""
-    told = mitosieve("detect", run, *images()[:2], "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE)
+    told = mitosieve("detect", "--detector", run, *images()[:2], "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE)
     assert told.code == 0, told.err
     found = read_detections(tmp_path / "d" / "detections.csv")
     rows = list(csv.DictReader((tmp_path / "d" / "summary.csv").read_text().splitlines()))

@@ -144,7 +144,7 @@ def test_the_detector_detects(run, cohort, tmp_path):
     assert detector.stage_names == ("classifier",)
     assert detector.config.stages[-1].locate == "activation"
     image = Cohort.load(cohort).path_of(str(pd.read_parquet(run / "labels.parquet").slide_id[0]))
-    told = mitosieve("detect", run, image, "--mpp", 0.25, "--out", tmp_path / "d", "--threads", 1)
+    told = mitosieve("detect", "--detector", run, image, "--mpp", 0.25, "--out", tmp_path / "d", "--threads", 1)
     assert told.code == 0, told.err
 
 

@@ -267,7 +267,7 @@ def test_crops_have_negatives_of_their_own_and_one_share_of_both_classes(cohort,
 def test_it_detects(run, cohort, tmp_path):
     """The handed-over folder detects on slides, whatever made it."""
     images = sorted((cohort / "images").iterdir())[:1]
-    told = mitosieve("detect", run, *images, "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE)
+    told = mitosieve("detect", "--detector", run, *images, "--mpp", 0.25, "--out", tmp_path / "d", *ONE_CORE)
     assert told.code == 0, told.err
     assert read_detections(tmp_path / "d" / "detections.csv").stage_names == ("network",)
 

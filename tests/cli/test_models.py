@@ -1,0 +1,148 @@
+"""The detectors of the package as a user meets them: listed, shown, used by name; what cannot be had is told."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from boxed import POINTS, a_box
+from mitosieve.export.table import read_detections
+from mitosieve.models import box as box_module
+from mitosieve.models.box import DEFAULT, folder_of, names
+from mitosieve.run.folder import hash_file
+from mitosieve.sieve.detector import Detector
+from tiny import ONE_CORE, a_cohort, a_run, a_split, files_of, images, mitosieve
+
+
+def detecting(folder, *words):
+    return mitosieve("detect", images()[0], "--mpp", 0.25, "--out", folder, *ONE_CORE, *words)
+
+
+@pytest.fixture(scope="module")
+def pointed(tmp_path_factory):
+    """The tests' own run with three operating points, each of which calls other detections figures."""
+    folder = tmp_path_factory.mktemp("pointed")
+    assert detecting(folder / "all", "--detector", a_run(), "--threshold", 0).code == 0
+    score = read_detections(folder / "all" / "detections.csv").score
+    low, mid, high = (float(value) for value in pd.Series(score).quantile([0.2, 0.5, 0.8]))
+    points = {"sensitive": low, "balanced": mid, "specific": high}
+    return Detector.load(a_run()).with_points(points).save(folder / "detector"), points
+
+
+def test_a_slide_is_counted_with_nothing_but_its_name(tmp_path):
+    """`detect slide --out found`: the shipped default, by name and hash in detect.json; `default` says the same."""
+    assert detecting(tmp_path / "d").code == 0
+    facts = json.loads((tmp_path / "d" / "detect.json").read_text())
+    assert (facts["detector"], facts["operating_point"]) == (DEFAULT, "balanced")
+    assert facts["detector_hash"] == hash_file(folder_of(DEFAULT) / "detector.toml")
+    for name in ("default", DEFAULT):
+        assert detecting(tmp_path / name, "--detector", name).code == 0
+        assert files_of(tmp_path / name) == files_of(tmp_path / "d")
+
+
+def test_an_operating_point_is_its_threshold(tmp_path, pointed):
+    """Each named point calls what its number calls, and is recorded; none is `balanced`; a number has no name."""
+    detector, points = pointed
+    for name, value in points.items():
+        asked = ("--detector", detector, "--operating-point", name)
+        assert detecting(tmp_path / name, *asked).code == 0
+        found = read_detections(tmp_path / name / "detections.csv")
+        facts = json.loads((tmp_path / name / "detect.json").read_text())
+        assert (facts["operating_point"], facts["threshold"]) == (name, value)
+        assert detecting(tmp_path / f"{name}-t", "--detector", detector, "--threshold", value).code == 0
+        same = read_detections(tmp_path / f"{name}-t" / "detections.csv")
+        assert found.is_figure.tolist() == same.is_figure.tolist()
+        assert json.loads((tmp_path / f"{name}-t" / "detect.json").read_text())["operating_point"] is None
+    counts = [int(read_detections(tmp_path / name / "detections.csv").is_figure.sum()) for name in points]
+    assert counts[0] > counts[1] > counts[2]
+    assert detecting(tmp_path / "bare", "--detector", detector).code == 0
+    assert files_of(tmp_path / "bare") == files_of(tmp_path / "balanced")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--operating-point", "sensitve"), "did you mean 'sensitive'? it has sensitive, balanced, specific"),
+        (("--operating-point", "balanced", "--threshold", 0.5), "--threshold and --operating-point"),
+        (("--detector", "swfit"), "did you mean 'swift'"),
+        (("--detector", "RUN", "--operating-point", "sensitive"), "it has balanced"),
+        (("--detector", "gone/detector"), "gone/detector/detector.toml"),
+    ],
+)
+def test_what_a_detector_does_not_have_is_refused(tmp_path, pointed, words, said):
+    """An unknown point with those there are, two ways to say one thing, an unknown name; nothing is written."""
+    if "--detector" not in words:
+        words = (*words, "--detector", pointed[0])
+    told = detecting(tmp_path / "d", *(a_run() if word == "RUN" else word for word in words))
+    assert (told.code, told.out) == (2, "")
+    assert said in told.err
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("word", ["run", "detector", "name"])
+def test_a_detector_among_the_slides_is_told_the_new_command(tmp_path, word):
+    """The words of earlier versions: the message holds the whole command that does it now."""
+    first = {"run": a_run(), "detector": a_run() / "detector", "name": DEFAULT}[word]
+    told = mitosieve("detect", first, images()[0], "--out", tmp_path / "d")
+    assert told.code == 2
+    assert f"mitosieve detect {images()[0]} --detector {first} --out {tmp_path / 'd'}" in told.err
+    told = mitosieve("detect", first, "--cohort", a_cohort(), "--split", a_split(), "--fold", "A", "--out", tmp_path)
+    assert f"mitosieve detect --cohort {a_cohort()} ... --detector {first} --out {tmp_path}" in told.err
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_folder_called_like_a_detector(tmp_path, monkeypatch):
+    """The package's goes before it, which is said; ./NAME is the folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(a_run() / "detector", tmp_path / DEFAULT)
+    told = detecting(tmp_path / "d", "--detector", DEFAULT)
+    assert f"for the folder of that name write ./{DEFAULT}" in told.err
+    assert json.loads((tmp_path / "d" / "detect.json").read_text())["detector"] == DEFAULT
+    own = detecting(tmp_path / "own", "--detector", f"./{DEFAULT}")
+    assert (own.code, own.err) == (0, "")
+    assert json.loads((tmp_path / "own" / "detect.json").read_text())["detector"] == str(tmp_path / DEFAULT)
+
+
+def test_models_lists_the_box_and_shows_a_card():
+    """A row a detector with scores and licence; NAME gives CARD.md as it lies in the package; --json the record."""
+    header, *rows = [line.split("\t") for line in mitosieve("models").out.splitlines()]
+    assert header == ["detector", "what it is", "trained on", "F1 [95 %]", "size", "speed", "weights"]
+    assert [row[0].removesuffix(" (default)") for row in rows] == list(names())
+    assert [row[0] for row in rows if row[0].endswith("(default)")] == [f"{DEFAULT} (default)"]
+    assert all(all(row) and "CC BY-NC" in row[-1] for row in rows)
+    for name in ("default", DEFAULT):
+        assert mitosieve("models", name).out == (folder_of(DEFAULT) / "CARD.md").read_text()
+    one = json.loads(mitosieve("models", DEFAULT, "--json").out)
+    assert (one["name"], one["is_default"]) == (DEFAULT, True)
+    assert one in json.loads(mitosieve("models", "--json").out)
+    told = mitosieve("models", "swfit")
+    assert (told.code, told.out) == (2, "")
+    assert "did you mean 'swift'" in told.err
+
+
+@pytest.mark.parametrize("fault", ["altered", "no data"])
+def test_a_box_that_is_not_whole(tmp_path, monkeypatch, fault):
+    """models and detect say which file was altered, or that the package came without its data; exit code 2."""
+    box = a_box(tmp_path / "box")
+    monkeypatch.setattr(box_module, "BOX", box)
+    monkeypatch.setattr(box_module, "DEFAULT", "tiny")
+    weights = box / "tiny" / "only.safetensors"
+    if fault == "altered":
+        weights.write_bytes(weights.read_bytes()[:-1] + b"#")
+    else:
+        shutil.rmtree(box / "tiny")
+    said = str(weights) if fault == "altered" else "the package holds no detector"
+    for told in (detecting(tmp_path / "d"), mitosieve("models", "tiny")):
+        assert (told.code, told.out) == (2, "")
+        assert said in told.err
+        assert "install mitosieve again" in told.err
+    assert not (tmp_path / "d").exists()
+
+
+def test_points_are_shown_where_a_detector_has_them(pointed):
+    """describe() and detector.toml name them; a training's own detector has no such table."""
+    assert "operating points: sensitive" in Detector.load(pointed[0]).describe()
+    assert "operating_points" not in (Path(a_run()) / "detector" / "detector.toml").read_text()
+    assert set(POINTS) == set(Detector.load(pointed[0]).config.points)
