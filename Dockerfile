@@ -8,7 +8,8 @@
 # writable for user 10001), DETECTOR is a detector folder or a run. To upload one image with its detector inside:
 #   FROM mitosieve
 #   COPY --chown=0:0 RUN/detector /opt/ml/model
-# Options follow the image's name: --mpp 0.25 states the resolution of an image that states none.
+# Options follow the image's name: --model default takes the package's own detector, with nothing mounted (read its card
+# first: mitosieve models default; its weights are for non-commercial research); --mpp 0.25 states the resolution of an image that states none.
 #
 # The network is needed to build, never to run. Versions are those of constraints.txt. The package index's torch brings
 # CUDA; for an image of a third of the size name the index of CPU builds that pytorch.org's installation page gives:

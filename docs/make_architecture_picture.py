@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).parents[1]
-QUIET = {"errors", "geometry", "annotation", "detection", "run"}
+QUIET = {"errors", "geometry", "annotation", "calibration", "detection", "run"}
 CAPTION = {
     "cli": "commands, terminal, doctor",
     "recipe": "TOML, one fold, crossval",
@@ -31,6 +31,7 @@ CAPTION = {
     "count": "hotspot, mitotic score, heat map",
     "export": "one file a format",
     "network": "one network a file, engines",
+    "models": "shipped detectors, cards",
     "patch": "index, frames, reader, augment",
     "phantom": "synthetic tissue",
     "cohort": "marks, split, importers",

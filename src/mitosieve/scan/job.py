@@ -12,15 +12,14 @@ from mitosieve import __version__
 from mitosieve.count.summary import SlideFailure, SlideSummary
 from mitosieve.errors import InputError
 from mitosieve.export import FORMATS
-from mitosieve.models.box import detector_folder, find
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
-from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder, hash_file
+from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder
 from mitosieve.run.progress import Progress
 from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import do_slide, do_slide_alone, load_detector, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
-from mitosieve.scan.tables import write_all_detections, write_request, write_tables
+from mitosieve.scan.tables import called, write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
 from mitosieve.sieve.detector import BALANCED, Detector
 
@@ -156,18 +155,11 @@ def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
     proposer = config.proposer.describe(config.frame.mpp)
     return {
         **job.origin,
-        "detector": _called(job.detector),
-        "detector_hash": hash_file(detector_folder(job.detector) / layout.DETECTOR_CONFIG),
+        **called(job.detector),
         "threshold": config.threshold,
         "operating_point": job.operating_point or (BALANCED if job.threshold is None else None),
         "proposer": proposer,
     }
-
-
-def _called(named: Path | str) -> str:
-    """A shipped detector by its name, whatever `default` is then; others by their path."""
-    name = find(named) if isinstance(named, str) else None
-    return str(Path(named).resolve()) if name is None else name
 
 
 def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:

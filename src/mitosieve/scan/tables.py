@@ -17,9 +17,10 @@ from mitosieve.count.summary import (
 )
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections
+from mitosieve.models.box import detector_folder, find
 from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
-from mitosieve.run.folder import read_json, write_atomic, write_json
+from mitosieve.run.folder import hash_file, read_json, write_atomic, write_json
 from mitosieve.scan.task import SlideResult
 
 SLIDE_COLUMNS = ("slide_id", "mpp", "tissue_mm2", "figures", "error")
@@ -145,6 +146,15 @@ def write_all_detections(out: Path, results: Sequence[SlideResult], stage_names:
     found = (result.detections for result in results)
     every = [Detections.empty(stage_names), *(item for item in found if item is not None)]
     return write_detections(out / layout.DETECTIONS, Detections.concatenate(every))
+
+
+def called(named: Path | str) -> dict[str, str]:
+    """What detect.json calls a detector: its name in the package, whatever `default` is then, or its path; its hash."""
+    name = find(named) if isinstance(named, str) else None
+    return {
+        "detector": str(Path(named).resolve()) if name is None else name,
+        "detector_hash": hash_file(detector_folder(named) / layout.DETECTOR_CONFIG),
+    }
 
 
 def origin_of(cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
