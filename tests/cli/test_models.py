@@ -11,7 +11,9 @@ from boxed import POINTS, a_box
 from mitosieve.export.table import read_detections
 from mitosieve.models import box as box_module
 from mitosieve.models.box import DEFAULT, folder_of, names
+from mitosieve.network.compute import Compute
 from mitosieve.run.folder import hash_file
+from mitosieve.scan import Scan, items_of_images, origin_of, scan
 from mitosieve.sieve.detector import Detector
 from tiny import ONE_CORE, a_cohort, a_run, a_split, files_of, images, mitosieve
 
@@ -59,6 +61,23 @@ def test_an_operating_point_is_its_threshold(tmp_path, pointed):
     assert counts[0] > counts[1] > counts[2]
     assert detecting(tmp_path / "bare", "--detector", detector).code == 0
     assert files_of(tmp_path / "bare") == files_of(tmp_path / "balanced")
+
+
+def test_slides_done_elsewhere_are_at_the_same_point(tmp_path, pointed):
+    """A mapper's tasks, which load the detector anew, give the bytes of the job done here."""
+    asked = ("--detector", pointed[0], "--operating-point", "specific", "--format", "")
+    assert detecting(tmp_path / "here", *asked).code == 0
+    job = Scan(
+        detector=pointed[0],
+        operating_point="specific",
+        items=items_of_images(images()[:1], mpp="0.25", roi=None),
+        out=tmp_path / "there",
+        origin=origin_of(None, None, None),
+        compute=Compute.choose("cpu"),
+        mapper=lambda function, tasks: [function(task) for task in tasks],
+    )
+    assert not scan(job).failed
+    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
 
 
 @pytest.mark.parametrize(
