@@ -286,6 +286,6 @@ class _TissueSample:
 
 def survey(slide: Slide, plan: Plan) -> Survey:
     """Look a slide over: tissue from its overview; stain and cut from a fixed sample of its tissue."""
-    overview = look_over(slide)
+    overview = look_over(slide, plan.proposer.tissue)
     bare = Survey(look=look_at(slide, plan.stain_target, overview), overview=overview, cut=0.0)
     return replace(bare, cut=plan.proposer.cut(_TissueSample(slide, plan, bare)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mitosieve.geometry import Region, lattice
 from mitosieve.slide.slide import Slide
-from mitosieve.slide.tissue import Tissue, tissue_mask
+from mitosieve.slide.tissue import Tissue, TissueRule, tissue_mask
 
 COARSE_PX = 8
 """Surroundings are blurred on 8 x 8 blocks: a plane must start at a multiple of this on the slide's lattice."""
@@ -39,10 +39,10 @@ class Overview:
     tissue: Tissue
 
 
-def look_over(slide: Slide) -> Overview:
-    """See a slide whole."""
+def look_over(slide: Slide, rule: TissueRule = "otsu") -> Overview:
+    """See a slide whole; `rule` tells tissue from glass."""
     pixels = slide.thumbnail(OVERVIEW_MPP)
-    return Overview(pixels=pixels, tissue=Tissue(mask=tissue_mask(pixels), mpp=OVERVIEW_MPP))
+    return Overview(pixels=pixels, tissue=Tissue(mask=tissue_mask(pixels, rule), mpp=OVERVIEW_MPP))
 
 
 def sample_blocks(slide: Slide, tissue: Tissue, mpp: float) -> list[Region]:

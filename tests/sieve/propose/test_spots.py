@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mitosieve.sieve.propose.nuclei import TRAVELLING
 from mitosieve.sieve.propose.spots import (
     COARSE_PX,
     MOVE_UM,
@@ -25,8 +26,9 @@ CONFIGS = [
     ContrastConfig(channel="haematoxylin"),
     ContrastConfig(small_um=1.3, large_um=9.0, spacing_um=2.5, emphasis=1.0),
     ContrastConfig(small_um=8.0, large_um=20.0, spacing_um=7.0, emphasis=2.0),
+    TRAVELLING.contrast,
 ]
-"""The third has boxes of unequal width; the fourth needs more than 32 bits."""
+"""The third has boxes of unequal width; the fourth needs more than 32 bits; the last is relative."""
 
 
 def tissue(seed, width=SIDE_PX, height=SIDE_PX):
@@ -103,6 +105,79 @@ def test_contrast_is_the_blurred_power_of_density_less_that_of_its_surroundings(
     x, y = ((center - 0.5) / 2).astype(int).T
     assert len(value) > 20
     np.testing.assert_allclose(value, expected[y, x], atol=2e-3)
+
+
+def test_relative_contrast_is_the_excess_over_the_surroundings_and_a_floor():
+    """Against floating-point blurs, as above."""
+    config = ContrastConfig(floor_od=0.4)
+    pixels = tissue(2)
+    density = np.minimum(OD_OF_VALUE, 4.0)[pixels[..., 0]] ** config.emphasis
+    fine = cv2.blur(cv2.blur(cv2.resize(density, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), (5, 5)), (5, 5))
+    coarse = cv2.resize(density, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
+    around = cv2.resize(cv2.blur(cv2.blur(coarse, (5, 5)), (5, 5)), fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    expected = (fine - around) / (around + 0.4**config.emphasis)
+    center, value = inside(contrast_maxima(pixels, config), 80, 80, SIDE_PX - 80, SIDE_PX - 80)
+    x, y = ((center - 0.5) / 2).astype(int).T
+    assert len(value) > 20
+    np.testing.assert_allclose(value, expected[y, x], atol=2e-2)
+
+
+def a_field_of(figure, seed=0):
+    """OD (h, w) of a crowd of dark nuclei, with nine pale cells among them that hold `figure`; their middles, px."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:800, :800].astype(np.float32)
+    od = np.full((800, 800), 0.35, dtype=np.float32)
+    middle = [(a, b) for a in (133, 400, 667) for b in (133, 400, 667)]
+    for left, top in generator.uniform(10, 790, (500, 2)):
+        if min(np.hypot(left - a, top - b) for a, b in middle) > 45:
+            od[np.hypot(x - left, y - top) < 8] = generator.uniform(0.9, 1.3)
+    for a, b in middle:
+        away = np.hypot(x - a, y - b)
+        od[away < 34] = 0.12
+        figure(od, x - a, y - b, generator)
+    return cv2.GaussianBlur(od, (0, 0), 1.2), np.array(middle, dtype=float)
+
+
+def a_pale_plate(od, u, v, generator):
+    """A plate of 8 um, as dark as the paler of the nuclei round it and much smaller."""
+    od[(abs(u) < 8) & (abs(v) < 2.5)] = 0.85
+
+
+def a_huge_nucleus(od, u, v, generator):
+    """A pale nucleus of 20 um with chromatin in clumps of 3 um, as dark as the paler of the nuclei round it."""
+    od[np.hypot(u, v) < 20] = 0.25
+    for left, top in generator.uniform(-13, 13, (10, 2)):
+        od[np.hypot(u - left, v - top) < 3] = 0.95
+
+
+def found_at(od, middle, config, per_mm2):
+    """Which figures are within 7.5 um of the field's strongest spots, so many per mm2."""
+    pixels = np.repeat(np.clip(np.rint(256 * np.exp(-od) - 1), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    center, _ = contrast_maxima(pixels, config)
+    chosen = center[: round(per_mm2 * 0.16)]
+    return np.linalg.norm(chosen[:, None] - middle, axis=2).min(axis=0) * 0.5 <= 7.5
+
+
+@pytest.mark.parametrize("figure", [a_pale_plate, a_huge_nucleus])
+@pytest.mark.parametrize("seed", range(3))
+def test_pale_and_huge_figures_are_found_among_dark_nuclei(figure, seed):
+    """Pale chromatin in a pale cell counts by its surroundings: all are found, by plain contrast fewer than half."""
+    od, middle = a_field_of(figure, seed)
+    assert found_at(od, middle, ContrastConfig(), 2000).mean() < 0.5
+    assert found_at(od, middle, TRAVELLING.contrast, 2000).all()
+
+
+def test_specks_on_glass_are_no_match_for_chromatin():
+    """The floor of relative contrast keeps the specks of glass below every nucleus; without one they are among them."""
+    specks = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (800, 800)), (0, 0), 1.5)
+    od = np.abs(specks) * 0.1 / specks.std()
+    od[:400] = a_field_of(a_pale_plate)[0][:400]
+    pixels = np.repeat(np.clip(np.rint(256 * np.exp(-od) - 1), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    center, _ = contrast_maxima(pixels, TRAVELLING.contrast)
+    assert (center[:160, 1] < 404).all()
+    assert (center[:, 1] > 420).sum() > 500
+    center, _ = contrast_maxima(pixels, TRAVELLING.contrast.model_copy(update={"floor_od": 0.05}))
+    assert (center[:160, 1] > 420).any()
 
 
 def test_a_dark_spot_is_found_at_its_place():

@@ -17,7 +17,7 @@ from mitosieve.geometry import Region
 from mitosieve.patch.frames import Frame
 from mitosieve.patch.view import View
 from mitosieve.sieve.near_tissue import is_near
-from mitosieve.slide.tissue import Tissue
+from mitosieve.slide.tissue import Tissue, TissueRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,9 @@ class PlaceProposer(BaseModel, ABC):
     """Whether its tiles have the slide's own colours; else those that the networks see."""
     settles: ClassVar[bool] = False
     """Whether `settle` moves places."""
+
+    tissue: TissueRule = "otsu"
+    """How tissue is told from glass, for places and for areas; detectors of before know only `otsu`."""
 
     @abstractmethod
     def describe(self, frame_mpp: float) -> str:

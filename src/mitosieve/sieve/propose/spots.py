@@ -61,6 +61,10 @@ class ContrastConfig(BaseModel):
     """No two spots are nearer than this: the stronger one stays."""
     channel: Literal["red", "haematoxylin"] = "red"
     """What is dark: the red channel's OD, or haematoxylin's share of it by the fixed matrix of Ruifrok & Johnston."""
+    floor_od: float = Field(default=0.0, ge=0, le=TOP_OD)
+    """0: contrast is a spot's difference from its surroundings. Above 0 it is the relative one, the difference over the
+    surroundings: chromatin in a pale cell counts as much as darker chromatin among dark cells. To the surroundings this
+    OD (to the power of `emphasis`) is added, so that specks on glass count for little."""
     per_mm2: float = Field(default=1600.0, gt=0, le=1e5)
     """Spots per mm2 of tissue that a slide's cut aims at."""
 
@@ -90,7 +94,8 @@ def contrast_maxima(
     """Spots that are darker than what lies within `spacing_um` of them and than their surroundings.
 
     A spot's contrast is the blurred power of its optical density less the same of its surroundings. A stain of twice
-    the density multiplies all contrasts of a slide alike, so their order is no matter of stain strength.
+    the density multiplies all contrasts of a slide alike, so their order is no matter of stain strength; of relative
+    contrast (`floor_od`) this is so where the surroundings are darker than its floor.
     Of equal spots within `spacing_um` the first by y, then x, is taken.
 
     Args:
@@ -162,7 +167,10 @@ def recentre(pixels: NDArray[np.uint8], center_px: NDArray[np.floating], config:
 
 
 def _contrast(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.float32]:
-    """Contrast of each 2 x 2 block, in units of OD ** emphasis; what is missing to whole coarse blocks repeats."""
+    """Contrast of each 2 x 2 block, in units of OD ** emphasis, or relative; what lacks to coarse blocks repeats.
+
+    Relative: (cell - around) / (around + floor), Weber's fraction but for the floor.
+    """
     fine = _mean_of_blocks(_whole_blocks(_density(pixels, config.channel, config.emphasis)), GRID_PX)
     small, small_weight = box_sums(fine, _small_boxes(config), top=_TOP)
     large, large_weight = box_sums(_coarse(fine), _large_boxes(config), top=_TOP)
@@ -172,6 +180,9 @@ def _contrast(pixels: NDArray[np.uint8], config: ContrastConfig) -> NDArray[np.f
     unit = TOP_OD**config.emphasis / _TOP
     cell = small.astype(np.float32) * np.float32(unit / small_weight)
     around *= np.float32(unit * 2**shift / large_weight)
+    if config.floor_od:
+        floor = np.float32(config.floor_od**config.emphasis)  # one rounding a step, so alike in every plane
+        return np.asarray((cell + floor) / (around + floor) - np.float32(1), dtype=np.float32)
     return np.asarray(cell - around, dtype=np.float32)
 
 
