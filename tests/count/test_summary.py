@@ -29,6 +29,7 @@ def some_findings(slide_id="s", *, centers=(), scores=None, **other):
         "mpp_xy": (0.25, 0.25),
         "size_l0": (40_000, 20_000),
         "tissue_mm2": 12.5,
+        "glass_mm2": 37.5,
         "proposer": "grid, stride 14.4 um",
         "threshold": 0.5,
     }
@@ -57,6 +58,7 @@ def test_only_figures_count(tmp_path):
         "width": "40000",
         "height": "20000",
         "tissue_mm2": "12.5000",
+        "glass_mm2": "37.5000",
         "figures": "10",
         "figures_per_mm2": "0.8000",
         "hotspot_shape": "square",

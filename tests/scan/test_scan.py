@@ -100,7 +100,10 @@ def test_the_job_says_where_its_inputs_came_from():
 
 
 def test_density_is_that_of_the_roi(tmp_path):
-    """The tissue that figures are counted on is the tissue inside the ROI: half the image has about half of it."""
+    """The tissue that figures are counted on is the tissue inside the ROI: half the image has about half of it.
+
+    All else inside is told as left out: both together are what was asked for.
+    """
     words = ["detect", "--detector", a_run(), images()[0], "--mpp", 0.25, *ALL]
     ring = [[0, 0], [192, 0], [192, 384], [0, 384], [0, 0]]
     (tmp_path / "roi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
@@ -109,6 +112,8 @@ def test_density_is_that_of_the_roi(tmp_path):
         assert mitosieve(*words, "--out", tmp_path / name, *more).code == 0
         row = next(csv.DictReader((tmp_path / name / "summary.csv").read_text().splitlines()))
         tissue[name] = float(row["tissue_mm2"])
+        asked = {"whole": 384, "part": 192}[name] * 384 * 0.25**2 / 1e6
+        assert tissue[name] + float(row["glass_mm2"]) == pytest.approx(asked, rel=0.05)
         assert float(row["figures_per_mm2"]) == pytest.approx(int(row["figures"]) / tissue[name], rel=0.01)
     assert 0.3 * tissue["whole"] < tissue["part"] < 0.7 * tissue["whole"]
 

@@ -33,6 +33,7 @@ SUMMARY_COLUMNS = (
     "width",
     "height",
     "tissue_mm2",
+    "glass_mm2",
     "figures",
     "figures_per_mm2",
     "hotspot_shape",
@@ -66,6 +67,7 @@ class SlideFindings:
         mpp_xy: um per level-0 px along a row and along a column.
         size_l0: width, height in level-0 px.
         tissue_mm2: of tissue that was looked at; None where it is not known.
+        glass_mm2: of what was called no tissue instead: glass, ink, padding; None where it is not known.
         detections: of this slide; only rows that are figures count.
         proposer: which places the networks looked at, in words.
         threshold: operating threshold.
@@ -80,6 +82,7 @@ class SlideFindings:
     detections: Detections
     proposer: str
     threshold: float
+    glass_mm2: float | None = None
     seconds: float | None = None
     engine: str = ""
 
@@ -147,6 +150,7 @@ class SlideSummary:
             *(f"{mpp:.6g}" for mpp in findings.mpp_xy),
             *findings.size_l0,
             _text(findings.tissue_mm2, 4),
+            _text(findings.glass_mm2, 4),
             self.figures,
             _text(self.density_per_mm2, 4),
             hotspot.shape,
@@ -177,6 +181,7 @@ class SlideSummary:
             "mpp": list(findings.mpp_xy),
             "size_l0": list(findings.size_l0),
             "tissue_mm2": _rounded(findings.tissue_mm2),
+            "glass_mm2": _rounded(findings.glass_mm2),
             "figures": self.figures,
             "figures_per_mm2": _rounded(self.density_per_mm2),
             "hotspot": {

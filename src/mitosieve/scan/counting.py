@@ -1,5 +1,6 @@
 """What is counted of a slide that was sieved, and its heat map."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         mpp_xy=tuple(facts["mpp_xy"]),
         size_l0=tuple(facts["size_l0"]),
         tissue_mm2=facts["tissue_mm2"],
+        glass_mm2=facts.get("glass_mm2"),
         detections=found,
         proposer=facts["proposer"],
         threshold=facts["threshold"],
@@ -34,8 +36,8 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
     return summarize(findings, area_mm2=task.counts.area_mm2, shape=task.counts.shape)
 
 
-def _tissue_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
-    """Area of tissue that was looked at: within the ROI, to the pixel of the overview."""
+def _area_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
+    """Area of a mask within the ROI, to the pixel of the overview."""
     if roi is None:
         return tissue.area_mm2
     rows, columns = np.nonzero(tissue.mask)
@@ -47,10 +49,13 @@ def _tissue_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float
 
 def facts_of(task: SlideTask, detector: Detector, slide: Slide, opened: Opened) -> dict[str, Any]:
     """JSON facts of a slide that counting needs and that the file of its detections does not hold."""
+    tissue = opened.survey.tissue
+    glass = replace(tissue, mask=~tissue.mask)
     return {
         "mpp_xy": list(slide.mpp_xy),
         "size_l0": list(slide.size_l0),
-        "tissue_mm2": round(_tissue_mm2(opened.survey.tissue, slide, task.source.roi), 6),
+        "tissue_mm2": round(_area_mm2(tissue, slide, task.source.roi), 6),
+        "glass_mm2": round(_area_mm2(glass, slide, task.source.roi), 6),
         "threshold": detector.config.threshold,
         "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,

@@ -32,8 +32,8 @@ is as light as glass is left out."""
 RIM_REACH_PX = 2
 PALE_SHARE = 0.05
 """How far a rim of tissue reaches into glass, px of the overview; and how much pale tissue, as a share of the darker, a
-threshold that splits tissue from tissue leaves out. It is 0.03 and 0.01 on two public slides with glass, 0.00 to 0.04 on
-frames of ICPR 2012 and most of MITOS-ATYPIA-14, 0.08 to 1.3 on fields of BreCaHAD and frames with pale stroma."""
+threshold that splits tissue from tissue leaves out. It is 0.03 and 0.01 on two public slides with glass, 0.00 to 0.04
+on frames of ICPR 2012 and most of MITOS-ATYPIA-14, 0.08 to 1.3 on fields of BreCaHAD and frames with pale stroma."""
 
 _PADDING_VALUE = 20
 _SAMPLE_PX = 250_000
