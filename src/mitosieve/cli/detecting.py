@@ -22,7 +22,7 @@ from mitosieve.cli.app import (
     cases_of,
     compute_of,
 )
-from mitosieve.cli.terminal import print_counts, progress_bars, say, warn
+from mitosieve.cli.terminal import print_counts, progress_bars, say, warn, warn_of_strange
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def detect(
         )
         done = scan(job)
     print_counts(done.rows)
+    warn_of_strange(done.rows, known=done.knows_its_slides)
     say(out / done.result)
     for slide_id, why in done.failed.items():
         warn(f"failed: {slide_id}: {why}")

@@ -165,6 +165,25 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
         warn(f"note: no tissue was found on {len(bare)} slides, so no figure: {', '.join(bare[:5])}")
 
 
+def warn_of_strange(rows: Sequence[dict[str, str]], *, known: bool) -> None:
+    """Slides unlike those of the detector's training, the first hundred, to the error stream.
+
+    Args:
+        rows: of summary.csv.
+        known: whether the detector says what its training's slides are like.
+    """
+    if not known:
+        warn(
+            "note: the detector does not say what its training's slides are like (it has no reference.json): "
+            "nothing is known of how like them these are"
+        )
+    strange = [row for row in rows if row["warning"]]
+    for row in strange[:100]:
+        warn(f"warning: {row['slide_id']}: {row['warning']}")
+    if len(strange) > 100:
+        warn(f"... and {len(strange) - 100} more slides unlike the training's, see summary.csv")
+
+
 class _SlidesPerHour(ProgressColumn):
     """How many slides an hour; nothing for other kinds of work."""
 

@@ -21,6 +21,7 @@ from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspot, mm_f
 from mitosieve.count.nottingham import MitoticScore, mitotic_score
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
+from mitosieve.familiarity import Familiarity
 from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic, write_json
 
@@ -47,10 +48,13 @@ SUMMARY_COLUMNS = (
     "nottingham_mitotic_score",
     "proposer",
     "threshold",
+    "strangeness",
+    "warning",
     "error",
 )
 """Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
-hotspot's upright box. A field is empty where a value is not known or not defined."""
+hotspot's upright box. `strangeness` is the largest distance from the training's slides in limits: above 1 there is a
+`warning`. A field is empty where a value is not known or not defined."""
 
 _ALWAYS = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 """Columns without which a summary.csv is none."""
@@ -71,6 +75,7 @@ class SlideFindings:
         detections: of this slide; only rows that are figures count.
         proposer: which places the networks looked at, in words.
         threshold: operating threshold.
+        familiarity: how like the training's slides it is; None where the detector does not know them.
         seconds: wall time of this slide; None where it was not measured, as after a resume.
         engine: what ran the networks, in words; empty where it is not known.
     """
@@ -83,6 +88,7 @@ class SlideFindings:
     proposer: str
     threshold: float
     glass_mm2: float | None = None
+    familiarity: Familiarity | None = None
     seconds: float | None = None
     engine: str = ""
 
@@ -137,6 +143,11 @@ class SlideSummary:
     def slide_id(self) -> str:
         return self.findings.slide_id
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In which ways the slide is unlike those of the detector's training, a sentence each."""
+        return () if self.findings.familiarity is None else self.findings.familiarity.warnings
+
     def timed(self, seconds: float | None, engine: str) -> "SlideSummary":
         """The same with its wall time, None where that was not measured, and what ran the networks."""
         return replace(self, findings=replace(self.findings, seconds=seconds, engine=engine))
@@ -161,6 +172,8 @@ class SlideSummary:
             "" if self.score.score is None else self.score.score,
             findings.proposer,
             f"{findings.threshold:.6g}",
+            _text(None if findings.familiarity is None else findings.familiarity.strangeness, 3),
+            "; ".join(self.warnings),
             "",
         ]
         return {name: str(value) for name, value in zip(SUMMARY_COLUMNS, values, strict=True)}
@@ -195,6 +208,8 @@ class SlideSummary:
             "nottingham_mitotic_score": {"score": self.score.score, "reason": self.score.reason},
             "proposer": findings.proposer,
             "threshold": findings.threshold,
+            "familiarity": None if findings.familiarity is None else findings.familiarity.to_json(),
+            "warnings": list(self.warnings),
             "note": DISCLAIMER,
         }
 

@@ -87,7 +87,7 @@ def write_annotations(path: Path, detections: Detections, slide: SlideContext) -
         path.unlink(missing_ok=True)
         return path
     source, is_dicom = _source(slide)
-    identity = _digest(detections, str(source.SOPInstanceUID), _version())
+    identity = _digest(detections, str(source.SOPInstanceUID), _version(), *slide.notes)
     made = MicroscopyBulkSimpleAnnotations(
         source_images=[source],
         annotation_coordinate_type=AnnotationCoordinateTypeValues.SCOORD,
@@ -171,7 +171,7 @@ def _description(slide: SlideContext, *, is_dicom: bool) -> str:
     text = (
         f"Points in px of the whole image of {slide.slide_id} ({width} x {height} px, {x_um:g} x {y_um:g} um per px). "
         f"Scores are not calibrated. A content date of {UNKNOWN_DATE} stands for an unknown one. "
-        "Research use, not for diagnosis."
+        "Research use, not for diagnosis." + "".join(f" Warning: {note}." for note in slide.notes)
     )
     if is_dicom:
         return text

@@ -32,8 +32,9 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
 
     Each is a QuPath `detection` (not an annotation: those become slow by the ten thousand), classified by whether it
     reached the operating threshold, with the score of each stage as a measurement; stages that did not see a cell are
-    left out. Positions are level-0 px (3 digits) whatever the pyramid, scores have 6 digits. Written as a stream: a
-    million points need no memory.
+    left out. Notes of the slide are the collection's member `notes`, which readers pass over (RFC 7946, 6.1). Positions
+    are level-0 px (3 digits) whatever the pyramid, scores have 6 digits. Written as a stream: a million points need no
+    memory.
 
     Args:
         path: where to.
@@ -45,7 +46,9 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
         StorageError: the file cannot be written.
     """
     slide.check(detections)
-    return write_list(path, head='{"type":"FeatureCollection","features":[', rows=_features(detections), tail="]}\n")
+    notes = f'"notes":{json.dumps(slide.notes)},' if slide.notes else ""
+    head = f'{{"type":"FeatureCollection",{notes}"features":['
+    return write_list(path, head=head, rows=_features(detections), tail="]}\n")
 
 
 def _features(detections: Detections) -> Iterator[str]:

@@ -15,11 +15,11 @@ _ROW_GROUP = 131_072
 """Rows of one group: what is held as Arrow columns at once, and what a reader can skip to."""
 
 
-def write_parquet(path: Path, detections: Detections) -> Path:
+def write_parquet(path: Path, detections: Detections, notes: tuple[str, ...] = ()) -> Path:
     """Write detections of any number of slides in their row order; equal detections give equal bytes.
 
     Columns: slide_id (text), x, y (level-0 px, float64), score (float64), is_figure (bool), then `<stage>_score`
-    (float64), null where a stage did not see the cell.
+    (float64), null where a stage did not see the cell. Notes, if any, are the metadata `notes` of the file, one a line.
 
     Raises:
         StorageError: the file cannot be written; nothing is left behind.
@@ -35,6 +35,9 @@ def write_parquet(path: Path, detections: Detections) -> Path:
             *stages,
         ]
     )
+
+    if notes:
+        schema = schema.with_metadata({"notes": "\n".join(notes)})
 
     def write(file: IO[bytes]) -> None:
         with pq.ParquetWriter(file, schema) as writer:

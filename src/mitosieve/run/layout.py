@@ -55,6 +55,8 @@ CARD_DATA = "card.toml"
 """What a shipped detector's CARD.md is made of."""
 HASHES = "files.sha256"
 """Of all files of a shipped detector."""
+REFERENCE = "reference.json"
+"""What the slides of the training are like."""
 
 # what methods add to a training
 MINING = "mining.json"

@@ -25,7 +25,7 @@ from mitosieve.export.grand_challenge import write_points
 from mitosieve.network.compute import Compute
 from mitosieve.run.folder import storage_error
 from mitosieve.run.progress import Progress
-from mitosieve.sieve.cascade import detect_slide
+from mitosieve.sieve.cascade import sieve_slide
 from mitosieve.sieve.detector import Detector
 from mitosieve.slide.slide import open_slide
 
@@ -81,8 +81,11 @@ def run_container(
     with _readable(image) as path, open_slide(path, mpp=mpp, slide_id=image.stem) as slide:
         _log.info("%s: %d x %d px at %g um per px", image.name, *slide.size_l0, slide.mpp)
         compute = Compute.choose() if compute is None else compute
-        found = detect_slide(detector, slide, compute=compute, progress=progress)
-        return write_points(output_folder / RESULT, found, SlideContext.of(slide))
+        sieved = sieve_slide(detector, slide, compute=compute, progress=progress)
+        if detector.reference is not None:
+            for note in detector.reference.compare(sieved.survey.traits, sieved.counts).warnings:
+                _log.warning("%s: %s", image.name, note)
+        return write_points(output_folder / RESULT, sieved.found, SlideContext.of(slide))
 
 
 def find_image(input_folder: Path) -> Path:

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.count.heatmap import Thumbnail, write_heatmap
 from mitosieve.count.hotspot import Hotspot
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
+from mitosieve.familiarity import Familiarity
 from mitosieve.geometry import mm2_from_px2, rescale_points
 from mitosieve.run import layout
 from mitosieve.scan.task import SlideTask
@@ -32,6 +34,7 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         detections=found,
         proposer=facts["proposer"],
         threshold=facts["threshold"],
+        familiarity=None if facts["familiarity"] is None else Familiarity.from_json(facts["familiarity"]),
     )
     return summarize(findings, area_mm2=task.counts.area_mm2, shape=task.counts.shape)
 
@@ -47,8 +50,18 @@ def _area_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
     return mm2_from_px2(int(shapely.contains_xy(roi, place[:, 0], place[:, 1]).sum()), tissue.mpp)
 
 
-def facts_of(task: SlideTask, detector: Detector, slide: Slide, opened: Opened) -> dict[str, Any]:
-    """JSON facts of a slide that counting needs and that the file of its detections does not hold."""
+def facts_of(
+    task: SlideTask, detector: Detector, slide: Slide, opened: Opened, counts: NDArray[np.int64]
+) -> dict[str, Any]:
+    """JSON facts of a slide that counting needs and that the file of its detections does not hold.
+
+    Args:
+        task: of the slide.
+        detector: that sieved it.
+        slide: opened.
+        opened: what was fixed of it before.
+        counts: first-stage scores of its places.
+    """
     tissue = opened.survey.tissue
     glass = replace(tissue, mask=~tissue.mask)
     return {
@@ -59,6 +72,9 @@ def facts_of(task: SlideTask, detector: Detector, slide: Slide, opened: Opened) 
         "threshold": detector.config.threshold,
         "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,
+        "familiarity": None
+        if detector.reference is None
+        else detector.reference.compare(opened.survey.traits, counts).to_json(),
     }
 
 

@@ -88,11 +88,13 @@ class Scanned:
         result: name of its main file, relative to its folder.
         failed: slide_id -> why; empty where all is well.
         rows: of summary.csv, in the order of the slides.
+        knows_its_slides: whether the detector says what its training's slides are like.
     """
 
     result: str
     failed: dict[str, str]
     rows: list[dict[str, str]]
+    knows_its_slides: bool
 
 
 def scan(job: Scan) -> Scanned:
@@ -140,7 +142,10 @@ def scan(job: Scan) -> Scanned:
     failed = {item.slide_id: item.error for item in summaries if isinstance(item, SlideFailure)}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
     return Scanned(
-        result=f"{layout.SHARDS}/{part}/{layout.SUMMARY}" if part else layout.DETECTIONS, failed=failed, rows=rows
+        result=f"{layout.SHARDS}/{part}/{layout.SUMMARY}" if part else layout.DETECTIONS,
+        failed=failed,
+        rows=rows,
+        knows_its_slides=detector.reference is not None,
     )
 
 
@@ -159,6 +164,7 @@ def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
         "threshold": config.threshold,
         "operating_point": job.operating_point or (BALANCED if job.threshold is None else None),
         "proposer": proposer,
+        "knows_its_slides": detector.reference is not None,
     }
 
 

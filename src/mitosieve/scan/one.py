@@ -61,7 +61,7 @@ def do_slide(
                 summary = count_slide(task, found, facts)
             else:
                 found, summary = _detect(task, detector, slide, readers_for(slide), clock, progress)
-            _write_formats(task, slide, found)
+            _write_formats(task, slide, found, summary)
         return SlideResult(summary=summary, detections=found, seconds=clock.seconds if kept is None else {})
     except StorageError:
         raise
@@ -124,7 +124,7 @@ def _detect(
         scored = Scored.concatenate([done[number] for number in sorted(done)], columns_of(detector))
         found = finish(scored, detector, slide, task.source.roi)
     with clock.part("write"):
-        found, facts = write_whole(part, found), facts_of(task, detector, slide, opened)
+        found, facts = write_whole(part, found), facts_of(task, detector, slide, opened, scored.counts)
         summary = count_slide(task, found, facts)
         write_slide_heatmap(task, slide, opened, found, summary.hotspot)
         finish_part(part, facts)
@@ -141,7 +141,7 @@ def _teller(progress: Progress | None, slide: Slide, total: int, done: dict[int,
     return tell
 
 
-def _write_formats(task: SlideTask, slide: Slide, found: Detections) -> None:
-    context = SlideContext.of(slide)
+def _write_formats(task: SlideTask, slide: Slide, found: Detections, summary: SlideSummary) -> None:
+    context = SlideContext.of(slide, notes=summary.warnings)
     for name in task.formats:
         FORMATS[name](task.out / name / f"{slide.slide_id}{SUFFIXES[name]}", found, context)

@@ -66,7 +66,7 @@ def finish_part(part: Path, facts: dict[str, Any]) -> None:
 def write_band(part: Path, number: int, scored: Scored) -> None:
     """Keep what came through on a band."""
     buffer = io.BytesIO()
-    np.savez(buffer, center_px=scored.center_px, score=scored.score)
+    np.savez(buffer, center_px=scored.center_px, score=scored.score, counts=scored.counts)
     write_atomic(_band(part, number), buffer.getvalue())
 
 
@@ -78,7 +78,7 @@ def read_bands(part: Path, bands: int) -> dict[int, Scored]:
 
 def _read_band(path: Path) -> Scored:
     with np.load(path, allow_pickle=False) as content:
-        return Scored(center_px=content["center_px"], score=content["score"])
+        return Scored(center_px=content["center_px"], score=content["score"], counts=content["counts"])
 
 
 def _band(part: Path, number: int) -> Path:

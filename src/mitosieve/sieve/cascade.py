@@ -5,8 +5,8 @@ lost or doubled at a seam. What is to be read is asked for (`Find`, `Cut`) and a
 same process, in `workers` reader processes. Knows no recipe and no marks.
 """
 
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from mitosieve.run.clock import Clock
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.activation_peak import locate_reach_um, located
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.plan import Plan, Survey
+from mitosieve.sieve.score_counts import count_scores, no_scores
 from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
@@ -40,10 +41,12 @@ class Scored:
         center_px: (N, 2) on the slide's lattice at the detector's mpp.
         score: (N, S) of every stage; where the last is fused by votes, a column for each of its networks in place of
             its own: who is near whom is known only when a slide's tiles have come together.
+        counts: first-stage scores of all places that were looked at (`score_counts`).
     """
 
     center_px: NDArray[np.float64]
     score: NDArray[np.float64]
+    counts: NDArray[np.int64] = field(default_factory=no_scores)
 
     @classmethod
     def concatenate(cls, parts: Iterable["Scored"], columns: int) -> "Scored":
@@ -52,7 +55,23 @@ class Scored:
         return cls(
             center_px=np.concatenate([np.zeros((0, 2)), *(part.center_px for part in items)]),
             score=np.concatenate([np.zeros((0, columns)), *(part.score for part in items)]),
+            counts=sum((part.counts for part in items), no_scores()),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sieved:
+    """A slide that went through a detector.
+
+    Attributes:
+        found: its detections.
+        survey: what was fixed of it before.
+        counts: first-stage scores of its places.
+    """
+
+    found: Detections
+    survey: Survey
+    counts: NDArray[np.int64]
 
 
 Asking = Generator[Request, Any, Scored]
@@ -88,6 +107,7 @@ def detect(
     cases: tuple[str, ...] | None = None,
     compute: Compute | None = None,
     progress: Progress | None = None,
+    on_slide: Callable[[str, Sieved], None] | None = None,
 ) -> Detections:
     """Detect on the slides of a cohort, inside their ROIs.
 
@@ -97,6 +117,7 @@ def detect(
         cases: which; None is all.
         compute: machine; None chooses.
         progress: told after every slide.
+        on_slide: told each slide's name and what came of it.
 
     Returns:
         Detections of all slides, in the cohort's order.
@@ -109,7 +130,10 @@ def detect(
     found: list[Detections] = [Detections.empty(detector.stage_names)]
     for number, entry in enumerate(chosen.slides, start=1):
         with cohort.open(entry.slide_id) as slide:
-            found.append(detect_slide(detector, slide, compute=compute, roi=entry.roi))
+            sieved = sieve_slide(detector, slide, compute=compute, roi=entry.roi)
+        found.append(sieved.found)
+        if on_slide is not None:
+            on_slide(entry.slide_id, sieved)
         if progress is not None:
             progress("slides", number, len(chosen.slides))
     return Detections.concatenate(found)
@@ -135,8 +159,21 @@ def detect_slide(
     Returns:
         Detections with a score of at least `keep_above`, strongest first; equal scores by place (y, then x).
     """
+    return sieve_slide(detector, slide, compute=compute, roi=roi, progress=progress).found
+
+
+def sieve_slide(
+    detector: Detector,
+    slide: Slide,
+    *,
+    compute: Compute,
+    roi: BaseGeometry | None = None,
+    progress: Progress | None = None,
+) -> Sieved:
+    """`detect_slide`, with what else was seen of the slide."""
     plan = plan_of(detector)
-    reader = TileReader(slide, plan, survey(slide, plan), roi)
+    seen = survey(slide, plan)
+    reader = TileReader(slide, plan, seen, roi)
     tiles = [core for band in reader.bands() for core in band]
     parts: list[Scored] = []
     clock = Clock()
@@ -144,7 +181,8 @@ def detect_slide(
         parts.append(answered(sieve_tile(detector, core, compute, clock), reader))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
-    return finish(Scored.concatenate(parts, columns_of(detector)), detector, slide, roi)
+    scored = Scored.concatenate(parts, columns_of(detector))
+    return Sieved(found=finish(scored, detector, slide, roi), survey=seen, counts=scored.counts)
 
 
 def answered(asking: Asking, reader: TileReader) -> Scored:
@@ -169,12 +207,12 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
     """
     found: Found = yield Find(core=core)
     config, networks = detector.config, detector.networks
-    center, score = found.center_px, np.zeros((len(found.center_px), 0))
+    center, score, counts = found.center_px, np.zeros((len(found.center_px), 0)), no_scores()
     ready = {0: found.images}
     first = 0
     if found.plane is not None:
         with clock.part(f"stage {config.stages[0].name}"):
-            center, score = _dense(detector, found.plane, core, compute)
+            center, score, counts = _dense(detector, found.plane, core, compute)
         ready, first = {}, 1
     for number in range(first, len(config.stages)):
         scores: list[NDArray[np.float64]] = []
@@ -186,6 +224,8 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
                 scores.append(_columns(config.stages[number], networks[number], images, compute))
         columns = np.concatenate([np.zeros((0, _width(detector, number))), *scores])
         score = np.concatenate([score, columns], axis=1)
+        if number == 0:
+            counts = count_scores(columns.max(axis=1))
         passed = columns.max(axis=1) >= _gate(detector, number)
         center, score = center[passed], score[passed]
     if config.locating is None:
@@ -194,7 +234,7 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
         center = yield from located(detector, core, center, compute, clock)
         has_peak = np.isfinite(center).all(axis=1)
         center, score = center[has_peak], score[has_peak]
-    return Scored(center_px=center, score=score)
+    return Scored(center_px=center, score=score, counts=counts)
 
 
 def _gate(detector: Detector, number: int) -> float:
@@ -205,9 +245,10 @@ def _gate(detector: Detector, number: int) -> float:
 
 def _dense(
     detector: Detector, plane: Frame, core: Region, compute: Compute
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit, or of each network's map
-    where they vote: places that the core owns, at the frame's mpp, and their (N, 1) or (N, K) scores.
+    where they vote: places that the core owns and the gate lets pass, at the frame's mpp, and their (N, 1) or (N, K)
+    scores; and the scores of all maxima that it owns, counted.
     """
     proposer, networks = detector.config.proposer, detector.networks[0]
     first = detector.config.stages[0]
@@ -218,13 +259,15 @@ def _dense(
     if first.fusion == "mean" and len(maps) > 1:
         maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
-    peak = np.any([proposer.peaks(score, mpp, stride) & (score >= _gate(detector, 0)) for score in maps], axis=0)
-    rows, columns = np.nonzero(peak)
+    peaks = [proposer.peaks(score, mpp, stride) for score in maps]
+    passes = np.any([peak & (score >= _gate(detector, 0)) for peak, score in zip(peaks, maps, strict=True)], axis=0)
+    rows, columns = np.nonzero(np.any(peaks, axis=0))
     center = np.stack([columns, rows], axis=1) * stride + (first.patch_px - 1) / 2 + np.array(plane.origin_px)
     in_core = core.holds(center)
-    places = rescale_points(center[in_core], mpp_from=mpp, mpp_to=frame_mpp)
-    score = np.stack([item[rows, columns] for item in maps], axis=1)
-    return places, score[in_core].astype(np.float64)
+    score = np.stack([item[rows, columns] for item in maps], axis=1).astype(np.float64)
+    kept = in_core & passes[rows, columns]
+    places = rescale_points(center[kept], mpp_from=mpp, mpp_to=frame_mpp)
+    return places, score[kept], count_scores(score[in_core].max(axis=1))
 
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:

@@ -4,7 +4,7 @@
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
 from mitosieve.sieve.near_tissue import ALIGN_PX
 from mitosieve.sieve.propose.proposer import GridProposer, Proposer
+from mitosieve.sieve.reference import Reference
 from mitosieve.slide.stain import StainProfile
 
 DETECTOR_FORMAT = 1
@@ -125,6 +126,9 @@ class DetectorConfig(BaseModel):
     that one alone."""
     calibration: Calibration | None = None
     """What a score is worth, where out-of-fold detections told; scores, thresholds and curves are not changed by it."""
+    reference_sha256: str | None = None
+    """Hash of reference.json; None where the detector does not say what its training's slides are like, as those of
+    before do not."""
 
     @model_validator(mode="after")
     def _has_balanced(self) -> "DetectorConfig":
@@ -184,10 +188,12 @@ class Detector:
     Attributes:
         config: what detector.toml says.
         networks: for each stage its networks, in evaluation mode.
+        reference: what its training's slides are like; None where it does not say.
     """
 
     config: DetectorConfig
     networks: tuple[tuple[nn.Module, ...], ...]
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         for stage, networks in zip(self.config.stages, self.networks, strict=False):
@@ -217,7 +223,7 @@ class Detector:
             )
             for stage in config.stages
         )
-        return cls(config=config, networks=networks)
+        return cls(config=config, networks=networks, reference=_load_reference(config, folder / layout.REFERENCE))
 
     def save(self, folder: Path) -> Path:
         """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole."""
@@ -228,7 +234,8 @@ class Detector:
                 save_weights(network, folder / name)
             hashes = tuple(hash_file(folder / name) for name in names)
             stages.append(stage.model_copy(update={"weights": names, "sha256": hashes}))
-        whole = self.config.model_copy(update={"stages": tuple(stages)})
+        digest = None if self.reference is None else hash_file(self.reference.save(folder / layout.REFERENCE))
+        whole = self.config.model_copy(update={"stages": tuple(stages), "reference_sha256": digest})
         write_atomic(folder / layout.CARD, _card(whole))
         write_atomic(folder / layout.DETECTOR_CONFIG, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
         return folder
@@ -272,7 +279,7 @@ class Detector:
 
     def _with(self, **changes: Any) -> "Detector":  # noqa: ANN401 - values of the configuration
         config = self.config.model_copy(update=changes)
-        return Detector(config=DetectorConfig.model_validate(config.model_dump()), networks=self.networks)
+        return replace(self, config=DetectorConfig.model_validate(config.model_dump()))
 
     def describe(self) -> str:
         """One line a part, for people."""
@@ -294,13 +301,24 @@ class Detector:
         return "\n".join([*lines, f"suppression: {config.suppress_um:g} um"])
 
 
-def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
+def _load_reference(config: DetectorConfig, path: Path) -> Reference | None:
+    if config.reference_sha256 is None:
+        return None
+    _check_hash(path, config.reference_sha256, "the file that says what the training's slides are like is missing")
+    return Reference.load(path)
+
+
+def _check_hash(path: Path, digest: str, missing: str) -> None:
     if not path.exists():
-        raise DetectorError("the weight file is missing", where=path, remedy="copy the whole folder again")
+        raise DetectorError(missing, where=path, remedy="copy the whole folder again")
     if hash_file(path) != digest:
         raise DetectorError(
             "was altered: its sha256 is not the one in detector.toml", where=path, remedy="copy the whole folder again"
         )
+
+
+def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
+    _check_hash(path, digest, "the weight file is missing")
     return load_weights(build_network(stage.network), path)
 
 

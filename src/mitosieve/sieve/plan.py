@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mitosieve.patch.frames import FrameConfig, Look
 from mitosieve.patch.view import View
 from mitosieve.sieve.propose.contract import PlaceProposer
+from mitosieve.sieve.traits import SlideTraits
 from mitosieve.slide.overview import Overview
 from mitosieve.slide.stain import StainProfile
 from mitosieve.slide.tissue import Tissue
@@ -45,11 +46,13 @@ class Survey:
         look: transform and background.
         overview: the slide seen whole, and its tissue.
         cut: the proposer's number for this slide (`PlaceProposer.cut`).
+        traits: its stain, sharpness and resolution, to be compared with the training's.
     """
 
     look: Look
     overview: Overview
     cut: float
+    traits: SlideTraits
 
     @property
     def tissue(self) -> Tissue:

@@ -21,6 +21,7 @@ from mitosieve.run.clock import Clock
 from mitosieve.sieve.near_tissue import ALIGN_PX, bounds_in, grown, is_near
 from mitosieve.sieve.plan import Plan, Survey
 from mitosieve.sieve.propose.contract import Tile
+from mitosieve.sieve.traits import measure_slide
 from mitosieve.slide.overview import look_over, sample_blocks
 from mitosieve.slide.slide import Slide
 
@@ -285,7 +286,8 @@ class _TissueSample:
 
 
 def survey(slide: Slide, plan: Plan) -> Survey:
-    """Look a slide over: tissue from its overview; stain and cut from a fixed sample of its tissue."""
+    """Look a slide over: tissue from its overview; stain, cut and traits from fixed samples of its tissue."""
     overview = look_over(slide, plan.proposer.tissue)
-    bare = Survey(look=look_at(slide, plan.stain_target, overview), overview=overview, cut=0.0)
+    traits = measure_slide(slide, overview.tissue, plan.frame.mpp)
+    bare = Survey(look=look_at(slide, plan.stain_target, overview), overview=overview, cut=0.0, traits=traits)
     return replace(bare, cut=plan.proposer.cut(_TissueSample(slide, plan, bare)))

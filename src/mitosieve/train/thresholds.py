@@ -4,8 +4,11 @@ Where the rule's thresholds are numbers, validation is only looked at, and a fol
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
@@ -16,9 +19,10 @@ from mitosieve.patch.frames import FrameStore
 from mitosieve.run import layout
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.score.sweep import Threshold
-from mitosieve.sieve.cascade import detect
+from mitosieve.sieve.cascade import Sieved, detect
 from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train.job import Job
+from mitosieve.train.known_slides import reference_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -87,7 +91,8 @@ def hand_over(
 def choose_thresholds(job: Job, folder: str, detector: Detector, rule: OperatingRule) -> Detector:
     """Detect on the validation cases, set the thresholds that are to come from there, keep what was found, and save.
 
-    Where the fold has no validation case, the rule's numbers are set and nothing is detected.
+    Where the fold has no validation case, the rule's numbers are set and nothing is detected. What the run's slides are
+    like goes into the detector's folder too.
 
     Args:
         job: of the run.
@@ -104,20 +109,28 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
     if rule.operating != "validation":
         ready = ready.with_threshold(rule.operating)
     if not job.fold.validation:
-        return Detector.load(ready.save(job.file(folder)))
-    found = _detected(job, ready)
+        return Detector.load(replace(ready, reference=reference_of(job, ready, {})).save(job.file(folder)))
+    found, counts = _detected(job, ready)
     if gated is not None and gated.gate == "validation":
         ready = ready.with_gate(_best_gate(job, found, gated))
-        found = _detected(job, ready)
+        found, counts = _detected(job, ready)
     if rule.operating == "validation":
         chosen = operating_threshold(found, job.cohort, job.fold.validation)
         ready = ready.with_threshold(chosen.threshold)
     write_detections(job.file(layout.validation_of(folder)), found.at_threshold(ready.config.threshold))
-    return Detector.load(ready.save(job.file(folder)))
+    return Detector.load(replace(ready, reference=reference_of(job, ready, counts)).save(job.file(folder)))
 
 
-def _detected(job: Job, detector: Detector) -> Detections:
-    return detect(detector, job.cohort, cases=job.fold.validation, compute=job.compute, progress=job.progress)
+def _detected(job: Job, detector: Detector) -> tuple[Detections, dict[str, NDArray[np.int64]]]:
+    """Detections on the validation slides, and of each slide how the first stage scored its places."""
+    counts: dict[str, NDArray[np.int64]] = {}
+
+    def on_slide(slide_id: str, sieved: Sieved) -> None:
+        counts[slide_id] = sieved.counts
+
+    cases, compute = job.fold.validation, job.compute
+    found = detect(detector, job.cohort, cases=cases, compute=compute, progress=job.progress, on_slide=on_slide)
+    return found, counts
 
 
 def _best_gate(job: Job, found: Detections, rule: ThresholdRule) -> float:

@@ -1,0 +1,51 @@
+"""What the slides of a run are like, for its detector: so that it can tell a slide that is unlike all of them.
+
+Of the training and the validation cases: on the first the detector learned, on the others it was seen to work. Test
+cases are not opened.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.reference import Reference
+from mitosieve.sieve.traits import LEAST_PIECES, MOST_PIECES, SlideTraits, measure_pieces, tissue_pieces
+from mitosieve.slide.overview import look_over
+from mitosieve.train.job import Job
+
+
+def reference_of(job: Job, detector: Detector, counts: Mapping[str, NDArray[np.int64]]) -> Reference:
+    """What the labelled slides of a run's train and validation cases are like.
+
+    Slides too small to be judged alone, as crops are, count as one for each case, domain and resolution.
+
+    Args:
+        job: of the run.
+        detector: gives the resolution that its networks see.
+        counts: of each validation slide, how the first stage scored its places.
+
+    Raises:
+        SlideError: a slide cannot be read.
+    """
+    entries = [entry for entry in job.cohort.of_cases((*job.fold.train, *job.fold.validation)).slides if entry.labelled]
+    measured: list[tuple[str, SlideTraits]] = []
+    small: dict[tuple[str, str, float], list[NDArray[np.uint8]]] = {}
+    for number, entry in enumerate(entries, start=1):
+        with job.cohort.open(entry.slide_id) as slide:
+            pieces = tissue_pieces(slide, look_over(slide).tissue, detector.config.frame.mpp)
+            mpp = slide.mpp
+        if len(pieces) >= LEAST_PIECES:
+            measured.append((entry.case_id, measure_pieces(pieces, mpp)))
+        elif len(held := small.setdefault((entry.case_id, entry.domain, mpp), [])) < MOST_PIECES:
+            held.extend(pieces)
+        if job.progress is not None:
+            job.progress("what slides are like", number, len(entries))
+    measured += [(case, measure_pieces(pieces, mpp)) for (case, _, mpp), pieces in sorted(small.items(), key=_name)]
+    case_of = {entry.slide_id: entry.case_id for entry in entries}
+    return Reference.of(measured, [(case_of[name], item) for name, item in counts.items()])
+
+
+def _name(item: tuple[tuple[str, str, float], list[NDArray[np.uint8]]]) -> tuple[str, str, float]:
+    return item[0]
