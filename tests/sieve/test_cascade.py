@@ -1,5 +1,7 @@
 """Laws of detecting: each figure once, wherever it lies, however the slide is cut."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from mitosieve.network.compute import Compute, predict
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of
+from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of, sieve_slide
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
+from mitosieve.sieve.score_counts import count_scores
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.slide.slide import open_slide
 from stage_scores import score_images, score_places
@@ -208,6 +211,29 @@ def test_a_dense_network_finds_the_maxima_of_its_patches(dotted, monkeypatch, ti
     cores = [core for band in a_reader(dotted, detector).bands() for core in band]
     covered = [p for p in expected if any(core.holds(p[None])[0] for core in cores)]
     assert len(got) == len(covered)
+
+
+@pytest.mark.parametrize("tile_px", [128, 2048])
+@pytest.mark.parametrize("kind", ["grid", "dense"])
+def test_all_places_count_whatever_comes_through(dotted, monkeypatch, kind, tile_px):
+    """First-stage scores of every place that any tile owns, those that the gate keeps out too, each once."""
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
+    detector = a_dense_detector() if kind == "dense" else a_detector(stages=("first", "last"))
+
+    def gated(gate):
+        first = detector.config.stages[0].model_copy(update={"threshold": gate})
+        rest = detector.config.stages[1:]
+        update = {"stages": (first, *rest), "keep_above": gate, "merge_um": 0.0, "suppress_um": 0.0}
+        with open_slide(dotted, mpp=0.25) as slide:
+            config = detector.config.model_copy(update=update)
+            return sieve_slide(replace(detector, config=config), slide, compute=CPU)
+
+    open_ = gated(0.0)
+    first = open_.found.stage_score[:, 0]
+    shut = gated(float(first.min() + first.max()) / 2)
+    assert len(open_.found) > len(shut.found) > 0
+    assert np.array_equal(open_.counts, shut.counts)
+    assert np.array_equal(open_.counts, count_scores(first))
 
 
 def a_reader(path, detector):

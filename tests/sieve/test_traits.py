@@ -34,7 +34,7 @@ def test_traits_do_not_depend_on_how_the_file_is_cut(tmp_path):
 
 
 def test_pieces_are_a_fixed_few_of_the_tissue():
-    """Sixteen of a small slide, one in 32 of a larger one, never more than 64; all lie where half is tissue."""
+    """Twelve of a small slide, one in 32 of a larger one, never more than 64; all lie where half is tissue."""
     with open_slide(images()[0], mpp=MPP) as slide:
         side = slide.size_l0[0] * MPP / 8
         cells = int(side) // 4

@@ -168,7 +168,8 @@ def render_block(slide: Slide, wanted: Region, *, mpp: float, look: Look) -> Fra
     """
     inside = wanted.clip(lattice(slide.bounds, mpp_l0=slide.mpp_xy, mpp=mpp))
     canvas = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
-    canvas[:] = look.background
+    if inside != wanted:  # filling takes as long as sampling
+        canvas[:] = look.background
     if inside.area_px2:
         source = _source(inside, slide, mpp)
         have = lattice(source, mpp_l0=slide.mpp_xy, mpp=mpp)

@@ -22,8 +22,8 @@ from mitosieve.slide.tissue import DEFAULT_BACKGROUND, Tissue
 PIECE_CELLS = 4
 """Side of a piece in px of the overview: 32 um, some four nuclei."""
 
-PIECES, MOST_PIECES, ONE_IN = 16, 64, 32
-"""Of a small field sixteen pieces, of a larger slide one in 32 of those with tissue, at most 64: 0.3 ms each."""
+PIECES, MOST_PIECES, ONE_IN = 12, 64, 32
+"""Of a small field twelve pieces, of a larger slide one in 32 of those with tissue, at most 64: 0.3 ms each."""
 
 LEAST_PIECES = 4
 """A slide with less tissue than this is not judged: one cell more or less would change its traits."""
