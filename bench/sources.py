@@ -1,212 +1,166 @@
-"""How many figures of every source a proposer names, at which density and price: `python bench/sources.py DATA`.
+"""Whether the source of a patch can be told, before and after the exchange: `python bench/sources.py COHORT`.
 
-DATA is the folder of real sets (frames of four, crops of three). Two proposers side by side, at some densities: that of
-the published recipes (`NucleiProposer()`) and `TRAVELLING`.
+A logistic regression is asked for the source of patches of cases it has not seen (`train.probe`). It is shown simple
+statistics of colour, detail and compression, and with `--detector FOLDER` what the detector's last network has before
+its last layer. Per class too: what tells the source among figures alone is no matter of how many figures there are.
 
-Frames: each is a slide, looked at by a detector's tile reader. Told are the recall within 7.5 um of a place as named
-and within 4 um once settled, places per mm2 of tissue and of the field, what is left out as glass, and processor time.
+    python bench/sources.py cohort --detector RUN/detector
 
-Crops: each case is a slide made of its crops, whose surroundings repeat mirrored. As many spots of it are named as the
-density asks for, not counting those on a figure, of which crops are full; told is the share of crops whose central
-figure is not named, by domain. TCGA's crops are of unknown cases: there a crop competes with those of all slides.
+Terms of the data: see bench/all_sources.py.
 """
 
 import argparse
-import math
+import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from mitosieve.geometry import rescale_points
-from mitosieve.patch.frames import FrameConfig
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.patch.augment.exchange import AMOUNTS, ExchangeConfig, exchange, statistics
+from mitosieve.patch.augment.variant import AugmentConfig
+from mitosieve.patch.frames import FrameConfig, FrameStore
+from mitosieve.patch.reader import margin_for
 from mitosieve.patch.view import View
-from mitosieve.sieve.plan import Plan
-from mitosieve.sieve.propose.nuclei import TRAVELLING, NucleiProposer
-from mitosieve.sieve.propose.spots import COARSE_PX, ContrastConfig, contrast_maxima, reach_px
-from mitosieve.sieve.tile_reader import TileReader, survey
-from mitosieve.slide.plain import PlainSlide
+from mitosieve.recipe.recipe import load_recipe
+from mitosieve.sieve.detector import Detector
+from mitosieve.train.appearance import Looks
+from mitosieve.train.places import Places
+from mitosieve.train.pool import PatchPool, crop_rooms
+from mitosieve.train.probe import probe_source
+from mitosieve.train.proposals import CropRule, ProposalRule
 
-FRAMES = {"brecahad": 0.25, "aperio_a03": 0.2456, "icpr12": 0.2456, "mitos14": 0.2273}
-"""um per px as the sets state it; BreCaHAD's is a guess."""
-
-CROPS = ("amibr", "atnorm_md", "atnorm_br")
-CROP_MPP = 0.25
-"""Where a set of crops does not state it."""
-
-NEAR_UM = 7.5
-FIGURE = "mitotic figure"
+PATCH_PX, MPP = 64, 0.25
+CASES, SLIDES, EACH = 12, 12, 16
+"""Cases of a source, slides of a case and places of a slide, at most."""
 
 
-def with_density(proposer: NucleiProposer, per_mm2: float) -> NucleiProposer:
-    return proposer.model_copy(update={"contrast": proposer.contrast.model_copy(update={"per_mm2": per_mm2})})
+def chosen(cohort: Cohort) -> Cohort:
+    """Some slides of some cases of each source."""
+    kept: dict[str, dict[str, list[str]]] = {}
+    for entry in cohort.slides:
+        if entry.labelled:
+            kept.setdefault(entry.source or entry.domain, {}).setdefault(entry.case_id, []).append(entry.slide_id)
+    names = {
+        slide
+        for of_case in kept.values()
+        for slides in list(of_case.values())[:: max(1, len(of_case) // CASES)][:CASES]
+        for slide in slides[:SLIDES]
+    }
+    own = np.isin(cohort.annotations.slide_id, sorted(names))
+    slides = tuple(entry for entry in cohort.slides if entry.slide_id in names)
+    return Cohort(cohort.folder, slides, cohort.annotations[own])
 
 
-def tried() -> dict[str, NucleiProposer]:
-    """The proposers, by name."""
-    published = NucleiProposer()
-    full = with_density(published.model_copy(update={"tissue": TRAVELLING.tissue}), 2000.0)
-    travelling = {f"travelling {per:.0f}": with_density(TRAVELLING, per) for per in (1300.0, 1600.0, 2000.0)}
-    return {"published 1600": published, "published 2000, tissue": full} | travelling
+def a_pool(cohort: Cohort, folder: Path) -> PatchPool:
+    """Figures and proposed negatives of the slides, in the slides' own colours."""
+    recipe = load_recipe("swift")
+    dense = {"crop_per_mm2": 5000.0, "crop_apart_um": 6.0, "crop_off_um": 2.0}
+    truth = recipe.truth.model_copy(update=dense)
+    rule = CropRule.of(cohort, ProposalRule(plan=recipe.plan, truth=truth, imposters=False, near=False))
+    store = FrameStore(folder, FrameConfig(mpp=MPP, stain="none"), margin_px=margin_for(PATCH_PX, 8))
+    parts: list[Places] = []
+    for entry in cohort.slides:
+        store.add(entry.slide_id, partial(cohort.open, entry.slide_id), None)
+        places = rule.places(cohort, entry)
+        by_class = [np.flatnonzero(places.index.label == label)[: EACH // 2] for label in (0, 1)]
+        parts.append(places[np.concatenate(by_class)])
+    view = View(views="one", patch_px=PATCH_PX)
+    rooms = crop_rooms(cohort, MPP, rule.patch_um)
+    return PatchPool.of_places(Places.concatenate(parts), store, view, cohort, rooms)
 
 
-@dataclass
-class Tally:
-    """What one proposer named on the frames of one set."""
-
-    named_um: list[float] = field(default_factory=list)
-    settled_um: list[float] = field(default_factory=list)
-    places: int = 0
-    tissue_mm2: float = 0.0
-    field_mm2: float = 0.0
-    seconds: float = 0.0
-    proposing: float = 0.0
-
-    def line(self) -> str:
-        named, settled = np.array(self.named_um), np.array(self.settled_um)
-        return (
-            f"{(named <= NEAR_UM).sum():4d} of {len(named):3d} ({(named <= NEAR_UM).mean():.4f}); settled within 4 um "
-            f"{(settled <= 4).mean():.3f}; {self.places / self.tissue_mm2:5.0f} per mm2 of tissue, "
-            f"{self.places / self.field_mm2:5.0f} of field; glass {self.field_mm2 - self.tissue_mm2:5.2f} of "
-            f"{self.field_mm2:5.2f} mm2; {1e3 * self.proposing / self.field_mm2:3.0f} ms per mm2 to propose, "
-            f"with survey and reading {1e3 * self.seconds / self.field_mm2:3.0f} "
-            f"({self.field_mm2 / self.seconds:.1f} mm2/s)"
-        )
+def simple(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Colour, detail and blocks of each patch, (N, D)."""
+    rows: list[NDArray[np.float64]] = []
+    for patch in patches:
+        mean, covariance, detail = statistics(patch[None])
+        grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float64)
+        steps = [np.abs(np.diff(grey, 2, axis=axis)).mean(axis=1 - axis) for axis in (0, 1)]
+        blocks = [np.max([one[k::8].mean() for k in range(8)]) / one.mean() for one in steps]
+        fine = np.log([detail[AMOUNTS.index(0.0)], np.abs(cv2.Laplacian(grey, cv2.CV_64F)).mean() + 0.1])
+        rows.append(np.concatenate([mean, np.log(np.diag(covariance)), covariance[[0, 0, 1], [1, 2, 2]], fine, blocks]))
+    return np.array(rows)
 
 
-def points_of(marks: pd.DataFrame) -> NDArray[np.float64]:
-    """x, y of marks in level-0 px, (N, 2)."""
-    return np.stack([marks[axis].to_numpy(dtype=float) for axis in ("x", "y")], axis=1)
+def penultimate(network: nn.Module) -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
+    """What goes into a network's last layer with weights, averaged over its map where it is one."""
+    last = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    caught: list[torch.Tensor] = []
+    last.register_forward_pre_hook(lambda _, given: caught.append(given[0].detach()))
 
+    def features(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found: list[NDArray[np.float64]] = []
+        network.eval()
+        with torch.no_grad():
+            for start in range(0, len(patches), 128):
+                caught.clear()
+                network(torch.from_numpy(patches[start : start + 128]).permute(0, 3, 1, 2).float() / 255)
+                one = caught[-1]
+                found.append((one.mean(dim=(2, 3)) if one.ndim == 4 else one).double().numpy())
+        return np.concatenate(found)
 
-def away_um(places: NDArray[np.float64], figures: NDArray[np.float64], mpp: float) -> NDArray[np.float64]:
-    """Distance of each figure to the nearest place; infinite where there is none."""
-    apart = np.linalg.norm(places[:, None] - figures[None], axis=2) * mpp
-    return apart.min(axis=0, initial=np.inf)
-
-
-def look(slide: PlainSlide, figures_l0: NDArray[np.float64], proposer: NucleiProposer, tally: Tally) -> None:
-    """Name the places of one frame as a detector does."""
-    views = (View(views="one", patch_px=32, mpp=0.5),)
-    plan = Plan(frame=FrameConfig(stain="none"), proposer=proposer, views=views, reach_um=0.0, stain_target=None)
-    start = time.process_time()
-    reader = TileReader(slide, plan, survey(slide, plan))
-    cores = [core for band in reader.bands() for core in band]
-    named = [reader.places(core) for core in cores]
-    tally.seconds += time.process_time() - start
-    tally.proposing += reader.clock.seconds["propose"]
-    settled = [reader.settle(core, places) for core, places in zip(cores, named, strict=True)]
-    figures = rescale_points(figures_l0, mpp_from=slide.mpp, mpp_to=plan.frame.mpp)
-    none = np.zeros((0, 2))
-    tally.named_um += away_um(np.concatenate([none, *named]), figures, plan.frame.mpp).tolist()
-    tally.settled_um += away_um(np.concatenate([none, *settled]), figures, plan.frame.mpp).tolist()
-    tally.places += sum(map(len, named))
-    tally.tissue_mm2 += reader.survey.tissue.area_mm2
-    tally.field_mm2 += slide.bounds.area_px2 * slide.mpp**2 / 1e6
-
-
-def print_frames(data: Path) -> None:
-    for name, mpp in FRAMES.items():
-        marks = pd.read_csv(data / name / "labels.csv").query("label == @FIGURE")
-        tallies = {row: Tally() for row in tried()}
-        for path in sorted((data / name / "frames").iterdir()):
-            pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
-            slide = PlainSlide(slide_id=path.stem, path=path, mpp=mpp, pixels=pixels)
-            figures = points_of(marks[marks.image == path.name])
-            for row, proposer in tried().items():
-                look(slide, figures, proposer, tallies[row])
-        print(name)
-        for row, tally in tallies.items():
-            print(f"  {row:24s} {tally.line()}", flush=True)
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A crop at the plane's resolution, mirrored all round; its figures (the central one first) in px of the plane."""
-
-    domain: str
-    case: str
-    plane: NDArray[np.uint8]
-    margin: int
-    figures: NDArray[np.float64]
-    area_mm2: float
-
-
-def crops_of(data: Path, name: str, config: ContrastConfig) -> Iterator[Crop]:
-    """Crops with a figure; black padding becomes glass and counts for no area."""
-    table = pd.read_csv(data / name / "labels.csv").rename(columns={"patch": "image"})
-    for image, rows in table.groupby("image", sort=False):
-        marks = rows[rows.label == FIGURE]
-        if marks.empty:
-            continue
-        points = points_of(marks)
-        if "centre" in marks:
-            points = points[np.argsort(-marks["centre"].to_numpy(dtype=float), kind="stable")]
-        pixels = np.asarray(cv2.imread(str(data / name / "patches" / str(image)), cv2.IMREAD_COLOR_RGB), np.uint8)
-        black = pixels.max(axis=2) < 8
-        row, column = black.mean(axis=1) > 0.9, black.mean(axis=0) > 0.9
-        pixels[row] = pixels[:, column] = 235
-        mpp = float(rows.mpp.iloc[0]) if "mpp" in rows else CROP_MPP
-        slide = PlainSlide(slide_id="crop", path=data, mpp=mpp, pixels=pixels)
-        margin = -(-reach_px(config) // COARSE_PX) * COARSE_PX
-        small = slide.read(slide.bounds, config.mpp)
-        plane = np.asarray(
-            cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REFLECT), dtype=np.uint8
-        )
-        figures = rescale_points(points, mpp_from=mpp, mpp_to=config.mpp) + margin
-        kind = " ".join(str(rows[key].iloc[0]) for key in ("domain", "scanner") if key in rows)
-        area = float((~row).sum() * (~column).sum()) * mpp**2 / 1e6
-        yield Crop(f"{name} {kind}".strip(), str(rows.case.iloc[0]), plane, margin, figures, area)
-
-
-def spots_of(crop: Crop, config: ContrastConfig) -> tuple[float, NDArray[np.float32]]:
-    """Contrast of the strongest spot on the central figure (minus infinity: none), and of all spots on no figure."""
-    center, value = contrast_maxima(crop.plane, config)
-    inside = (center >= crop.margin - 0.5).all(axis=1)
-    inside &= (center < np.array(crop.plane.shape[1::-1]) - crop.margin - 0.5).all(axis=1)
-    center, value = center[inside], value[inside]
-    apart = np.linalg.norm(center[:, None] - crop.figures[None], axis=2) * config.mpp
-    return float(value[apart[:, 0] <= NEAR_UM].max(initial=-np.inf)), value[(apart > NEAR_UM).all(axis=1)]
-
-
-def missed(crops: list[Crop], proposer: NucleiProposer) -> int:
-    """Crops of one case whose central figure is not among what the case's density leaves."""
-    found = [spots_of(crop, proposer.contrast) for crop in crops]
-    others = np.sort(np.concatenate([value for _, value in found]))[::-1]
-    asked = math.ceil(proposer.contrast.per_mm2 * sum(crop.area_mm2 for crop in crops))
-    cut = float(others[asked - 1]) if asked <= len(others) else 0.0
-    return sum(mine < cut or mine == -np.inf for mine, _ in found)
-
-
-def print_crops(data: Path, one_in: int) -> None:
-    rows = tried()
-    reach = max((one.contrast for one in rows.values()), key=reach_px)
-    cases: dict[tuple[str, str], list[Crop]] = {}
-    for name in CROPS:
-        for number, crop in enumerate(crops_of(data, name, reach)):
-            if number % one_in == 0:
-                cases.setdefault((crop.domain, crop.case), []).append(crop)
-    print("missed central figures of crops, by domain: " + ", ".join(rows))
-    for domain in dict.fromkeys(of for of, _ in cases):
-        mine = [crops for (of, _), crops in cases.items() if of == domain]
-        total = sum(map(len, mine))
-        shares = "  ".join(f"{sum(missed(crops, one) for crops in mine) / total:.4f}" for one in rows.values())
-        print(f"  {domain:52s} {total:5d} crops  {shares}", flush=True)
+    return features
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the real sets")
-    parser.add_argument("--one-in", type=int, default=1, help="look at every N-th crop")
-    options = parser.parse_args()
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("--detector", type=Path, help="folder of a detector whose last stage sees 64 px at 0.25 um/px")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
     cv2.setNumThreads(1)
-    print_frames(options.data)
-    print_crops(options.data, options.one_in)
+    torch.set_num_threads(1)
+    cohort = chosen(Cohort.load(given.cohort))
+    with tempfile.TemporaryDirectory() as folder:
+        pool = a_pool(cohort, Path(folder))
+        looks = Looks.of_pool(pool, cohort)
+        rows = np.arange(len(pool.index))
+        drawn = AugmentConfig(translate_px=8, rotate="right", flip=True).draw(
+            len(rows), np.random.default_rng(given.seed)
+        )
+        before = pool.images(rows, drawn)
+        ways = {"as they are": before}
+        for name, config in (
+            ("exchanged", ExchangeConfig(share=1)),
+            ("exchanged in full", ExchangeConfig(share=1, stain=(1, 1), sharpness=(1, 1))),
+            ("half of them", ExchangeConfig(share=0.5)),
+        ):
+            start = time.perf_counter()
+            other = looks.draw(rows, config, np.random.default_rng(given.seed))
+            ways[name] = exchange(before, other)
+            print(f"{name}: {len(rows) / (time.perf_counter() - start):.0f} patches/s")
+        start = time.perf_counter()
+        pool.images(rows, drawn)
+        print(f"read and varied without it: {len(rows) / (time.perf_counter() - start):.0f} patches/s")
+    entry = {e.slide_id: e for e in cohort.slides}
+    own = [entry[str(name)] for name in pool.index.slide_id]
+    source, case = np.array([e.source or e.domain for e in own]), np.array([e.case_id for e in own])
+    label = pool.index.label
+    for name in np.unique(source):
+        print(
+            name,
+            f"{(label[source == name] == 1).sum()} figures, {(label[source == name] == 0).sum()} negatives",
+            sep="\t",
+        )
+    kinds: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float64]]] = {"statistics": simple}
+    if given.detector:
+        kinds["penultimate"] = penultimate(Detector.load(given.detector).networks[-1][0])
+    for what, features_of in kinds.items():
+        for way, patches in ways.items():
+            features = features_of(patches)
+            for kind, mine in (("all", label >= 0), ("figures", label == 1), ("negatives", label == 0)):
+                found = probe_source(features[mine], source[mine], case[mine], np.random.default_rng(given.seed))
+                print(
+                    f"{what:12s} {way:18s} {kind:10s} accuracy {found.accuracy:.3f}  chance {found.chance:.3f}"
+                    f"  {', '.join(found.sources)}"
+                )
 
 
 if __name__ == "__main__":

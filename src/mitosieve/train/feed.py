@@ -1,15 +1,18 @@
 """Batches by step: which rows, cut under which variations, with which targets."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.patch.augment.distortion import DistortionConfig
+from mitosieve.patch.augment.exchange import exchange
 from mitosieve.patch.augment.variant import AugmentConfig, Variant
 from mitosieve.patch.augment.warp import place_in_patch
 from mitosieve.run.seed import derive_generator
+from mitosieve.train.appearance import Looks
 from mitosieve.train.objective import Batch
 from mitosieve.train.pool import PatchPool
 
@@ -37,6 +40,7 @@ class Feed:
         target: (N,) what is to be learned of each row of the pool.
         seed: of the run.
         unvaried: (N,) rows that are shown as they stand; None varies all. Of plain variants alone.
+        looks: of the pool's sources, where an augment exchanges them; without it nothing is exchanged.
         places: whether it is told where in each view the cell lies (`Batch.place_px`); of distortions alone.
     """
 
@@ -48,6 +52,7 @@ class Feed:
     seed: int
     unvaried: NDArray[np.bool_] | None = None
     places: bool = False
+    looks: Looks | None = None
 
     def batch(self, step: int) -> Batch:
         """The batch of a step."""
@@ -58,7 +63,11 @@ class Feed:
             variation = augment.draw(len(rows), derive_generator(self.seed, stream, step))
             if self.unvaried is not None and isinstance(variation, Variant):
                 variation = variation.only(~self.unvaried[rows])
-            images.append(self.pool.images(rows, variation, augment.interpolation))
+            then = None
+            if augment.exchange is not None and self.looks is not None:
+                generator = derive_generator(self.seed, f"{stream} exchange", step)
+                then = partial(exchange, drawn=self.looks.draw(rows, augment.exchange, generator))
+            images.append(self.pool.images(rows, variation, augment.interpolation, then))
             if self.places and not isinstance(variation, Variant):
                 offset_px = self.pool.offset_px(rows)
                 centers.append(place_in_patch(offset_px, variation, patch_px=self.pool.view.patch_px))

@@ -15,6 +15,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import TrainingError
 from mitosieve.network.loss import LossConfig
 from mitosieve.run.seed import derive_generator
+from mitosieve.train.appearance import looks_for
 from mitosieve.train.curve import validation_curve
 from mitosieve.train.feed import Augment, Feed, unvaried_rows
 from mitosieve.train.job import Job
@@ -184,6 +185,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         target=config.target(pools.train.places, job.cohort.annotations),
         seed=seed,
         unvaried=unvaried_rows(pools.train, augment, fixed_figures=fixed_figures),
+        looks=looks_for(pools.train, job.cohort, augment.exchange),
     )
     return Lesson(
         name=name,

@@ -1,6 +1,6 @@
 """Places with their pixels, as one network sees them: what batches are drawn from and networks are judged on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,10 +83,22 @@ class PatchPool:
         return px_from_um(1, self.index.mpp) * self.places.offset_um[rows]
 
     def images(
-        self, rows: NDArray[np.intp], variation: Variant | Distortion, interpolation: Interpolation = INTERPOLATION
+        self,
+        rows: NDArray[np.intp],
+        variation: Variant | Distortion,
+        interpolation: Interpolation = INTERPOLATION,
+        then: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     ) -> NDArray[np.uint8]:
-        """A network's input for rows, each under its own variation, uint8 (B, s, s, C)."""
-        return self.view.images(self.reader.read(rows, variation, interpolation))
+        """A network's input for rows, each under its own variation, uint8 (B, s, s, C).
+
+        Args:
+            rows: of the pool.
+            variation: one row each.
+            interpolation: where patches do not keep the grid.
+            then: what becomes of the patches (B, p, p, 3) before they are viewed; None is nothing.
+        """
+        patches = self.reader.read(rows, variation, interpolation)
+        return self.view.images(patches if then is None else then(patches))
 
     def score(
         self, network: nn.Module, rows: NDArray[np.intp], compute: Compute, progress: Progress | None = None

@@ -13,6 +13,7 @@ from mitosieve.network.resnet import ResNetBody, ResNetConfig, load_public_weigh
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.run import layout
 from mitosieve.train import Feed, Job, Network, Places, Pools, Sampler, fresh
+from mitosieve.train.appearance import looks_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class Course:
             streams=tuple(f"{stage} view {number}" for number in range(1, len(augments) + 1)),
             target=target,
             seed=self.recipe.seed,
+            looks=looks_for(self.pools.train, self.job.cohort, *(augment.exchange for augment in augments)),
             places=True,
         )
 

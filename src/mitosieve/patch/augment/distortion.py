@@ -6,7 +6,6 @@ narrowed until figures stayed recognisable to the eye with all of them at once (
 """
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from scipy.interpolate import CubicSpline
 
+from mitosieve.patch.augment.exchange import ExchangeConfig
+from mitosieve.patch.augment.ranges import within
 from mitosieve.patch.augment.variant import Variant
 from mitosieve.patch.resampling import INTERPOLATION, Interpolation
 
@@ -24,17 +25,6 @@ MAX_GRID = 8
 
 _NUMBERS = 33 + 2 * MAX_GRID**2
 """Uniform numbers that a sample takes."""
-
-
-def _within(low: float, high: float) -> Callable[[tuple[float, float]], tuple[float, float]]:
-    """A check that a range is ordered and lies in low..high."""
-
-    def check(value: tuple[float, float]) -> tuple[float, float]:
-        if not low <= value[0] <= value[1] <= high:
-            raise ValueError(f"a range is [low, high] with {low:g} <= low <= high <= {high:g}, not {list(value)}")
-        return value
-
-    return check
 
 
 class DistortionConfig(BaseModel):
@@ -53,7 +43,7 @@ class DistortionConfig(BaseModel):
     """Any angle, multiples of 90 degrees, or none."""
     flip: bool = True
     """Mirror half of the samples."""
-    scale: Annotated[tuple[float, float], AfterValidator(_within(0.5, 2.0))] = (0.8, 1.25)
+    scale: Annotated[tuple[float, float], AfterValidator(within(0.5, 2.0))] = (0.8, 1.25)
     """A cell appears so many times larger; log-uniform."""
     elastic_px: float = Field(default=1.5, ge=0, le=4)
     """Standard deviation, in x and in y, of the smooth displacement of a point of the patch, px; bounded."""
@@ -68,16 +58,16 @@ class DistortionConfig(BaseModel):
     """Each channel is moved by U(-channel_offset, channel_offset) of its full range."""
     hue: float = Field(default=0.06, ge=0, le=0.5)
     """Colours are turned about the grey axis by U(-hue, hue) turns; towards green from red where positive."""
-    saturation: Annotated[tuple[float, float], AfterValidator(_within(0.0, 3.0))] = (0.6, 1.4)
+    saturation: Annotated[tuple[float, float], AfterValidator(within(0.0, 3.0))] = (0.6, 1.4)
     """Distance from grey is scaled by so much; uniform."""
     p_colour: float = Field(default=0.8, ge=0, le=1)
     """Share of samples whose channels, hue and saturation change."""
 
-    brightness: Annotated[tuple[float, float], AfterValidator(_within(0.2, 3.0))] = (0.75, 1.25)
+    brightness: Annotated[tuple[float, float], AfterValidator(within(0.2, 3.0))] = (0.75, 1.25)
     """Values are scaled by so much; uniform."""
-    contrast: Annotated[tuple[float, float], AfterValidator(_within(0.0, 3.0))] = (0.7, 1.4)
+    contrast: Annotated[tuple[float, float], AfterValidator(within(0.0, 3.0))] = (0.7, 1.4)
     """Distance from the patch's mean colour is scaled by so much; uniform."""
-    gamma: Annotated[tuple[float, float], AfterValidator(_within(0.2, 5.0))] = (0.7, 1.5)
+    gamma: Annotated[tuple[float, float], AfterValidator(within(0.2, 5.0))] = (0.7, 1.5)
     """Exponent of the light, which is a factor on optical density: below 1 is paler; log-uniform."""
     p_light: float = Field(default=0.8, ge=0, le=1)
     """Share of samples whose brightness, contrast and gamma change."""
@@ -89,9 +79,9 @@ class DistortionConfig(BaseModel):
     p_hed: float = Field(default=0.8, ge=0, le=1)
     """Share of samples whose stains change."""
 
-    sharpness: Annotated[tuple[float, float], AfterValidator(_within(-1.0, 3.0))] = (-0.8, 1.0)
+    sharpness: Annotated[tuple[float, float], AfterValidator(within(-1.0, 3.0))] = (-0.8, 1.0)
     """So many times the difference from the blurred patch is added: -1 is the blurred patch, 1 sharpened; uniform."""
-    sharpness_sigma_px: Annotated[tuple[float, float], AfterValidator(_within(0.2, 3.0))] = (0.5, 1.2)
+    sharpness_sigma_px: Annotated[tuple[float, float], AfterValidator(within(0.2, 3.0))] = (0.5, 1.2)
     """Standard deviation of that blur, px; uniform."""
     p_sharpness: float = Field(default=0.5, ge=0, le=1)
     """Share of samples that are blurred or sharpened."""
@@ -101,10 +91,13 @@ class DistortionConfig(BaseModel):
     p_noise: float = Field(default=0.5, ge=0, le=1)
     """Share of samples with noise."""
 
-    jpeg: Annotated[tuple[int, int], AfterValidator(_within(1, 100))] = (40, 95)
+    jpeg: Annotated[tuple[int, int], AfterValidator(within(1, 100))] = (40, 95)
     """Quality of a JPEG compression (libjpeg's scale); uniform over whole numbers."""
     p_jpeg: float = Field(default=0.5, ge=0, le=1)
     """Share of samples that are compressed."""
+
+    exchange: ExchangeConfig | None = None
+    """See `AugmentConfig.exchange`; it comes after all of these."""
 
     def draw(self, n: int, generator: np.random.Generator) -> "Distortion":
         """A fresh distortion for each of `n` samples; see `draw_distortions`."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from mitosieve.patch.augment.exchange import ExchangeConfig
 from mitosieve.patch.resampling import INTERPOLATION, Interpolation
 
 PAPER_TRANSLATIONS, PAPER_ROTATIONS = 5, 6
@@ -33,6 +34,8 @@ class AugmentConfig(BaseModel):
     """How a patch is sampled where it does not keep the pixel grid."""
     negatives: bool = True
     """Whether negatives are varied like figures. If not, resampling itself tells the classes apart (the paper: not)."""
+    exchange: ExchangeConfig | None = None
+    """Whether samples of all classes take the appearance of another source of the cohort; it comes after all else."""
 
     def draw(self, n: int, generator: np.random.Generator) -> "Variant":
         """A fresh variant for each of `n` samples; see `draw_variants`."""

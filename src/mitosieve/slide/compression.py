@@ -1,0 +1,28 @@
+"""How strongly an image file was compressed, by its own tables. Opens headers, decodes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+_LUMINANCE_SUM = 3688.0
+"""Sum of the luminance table of ITU-T T.81, table K.1, which libjpeg's quality 50 writes as it is."""
+
+
+def jpeg_quality(path: Path) -> int | None:
+    """The quality of libjpeg's scale whose luminance table comes nearest to the file's; None where it is no JPEG.
+
+    Scale of quality q: 5000 / q per cent of the table below 50, 200 - 2 q from there on (libjpeg, jcparam.c).
+    """
+    try:
+        with Image.open(path) as image:
+            tables = getattr(image, "quantization", None) if image.format == "JPEG" else None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None
+    if not tables:
+        return None
+    wanted = float(sum(tables[min(tables)]))
+    quality = np.arange(1, 101)
+    scale = np.where(quality < 50, 5000 / quality, 200 - 2 * quality)
+    expected = np.maximum(_LUMINANCE_SUM * scale / 100, 64)
+    return int(quality[np.argmin(np.abs(expected - wanted))])
