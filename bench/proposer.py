@@ -6,7 +6,7 @@ their imposters) and on crops of three other scanners and TUPAC16 (`--crops FOLD
 neither figure says what the rest of the field will give.
 
 `--kind components` measures DASC's candidates alone, as a detector's tile reader names them; `--frames 60` on that many
-slides with figures, in turn from every case. For all sources side by side see `bench/sources.py`.
+slides with figures, in turn from every case. For all sources side by side see `bench/proposer_sources.py`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How many figures of every source a proposer names, at which density and price: `python bench/proposer_sources.py DATA`.
+"""How many figures of every source a proposer names, at what density and price: `bench/proposer_sources.py DATA`.
 
 DATA is the folder of real sets (frames of four, crops of three). Two proposers side by side, at some densities: that of
 the published recipes (`NucleiProposer()`) and `TRAVELLING`.

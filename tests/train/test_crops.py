@@ -8,7 +8,9 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.patch.augment.distortion import Distortion, confine, confine_variant
 from mitosieve.patch.augment.variant import AugmentConfig
-from mitosieve.patch.index import Origin
+from mitosieve.patch.frames import FrameConfig, FrameStore
+from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.patch.reader import PatchReader
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.train.pool import crop_rooms
 from mitosieve.train.proposals import CropRule, ProposalRule
@@ -97,3 +99,19 @@ def test_variants_of_crops_stay_inside_and_of_slides_are_as_drawn():
     assert (kept.gain == drawn.gain).all()
     same = Distortion(**{**vars(Distortion.plain(n)), "shift_px": drawn.shift_px, "angle_deg": drawn.angle_deg})
     assert (confine(same, center, room, side).shift_px == kept.shift_px).all()
+
+
+def test_no_patch_of_a_crop_shows_what_is_beyond_it(crop, tmp_path):
+    """Read with any variant, at any place of the crop, patches hold the crop's pixels alone: never its margin."""
+    store = FrameStore(tmp_path, FrameConfig(stain="none"), margin_px=80)
+    store.add("c", lambda: crop.open("c"), None)
+    center = np.random.default_rng(3).uniform(0, SIDE, (300, 2))
+    index = PatchIndex.of(slide_id="c", center_l0=center, origin=Origin.BACKGROUND, mpp=0.25)
+    drawn = AugmentConfig(translate_px=8, rotate="any", flip=True).draw(len(index), np.random.default_rng(4))
+    read = {
+        kind: PatchReader(index, store, crop.mpp_of, patch_px=64, rooms=rooms).read(np.arange(len(index)), drawn)
+        for kind, rooms in (("kept", crop_rooms(crop, 0.25, 16.0)), ("free", {}))
+    }
+    glass = {kind: (patches.min(axis=3) > 230).any(axis=(1, 2)) for kind, patches in read.items()}  # tissue is pink
+    assert glass["free"].mean() > 0.5
+    assert not glass["kept"].any()

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.train.parts import NO_PART, inner_parts
+from mitosieve.train.parts import NO_PART, case_parts, inner_parts
 
 
 @given(
@@ -27,3 +27,18 @@ def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, s
     sizes = [len(set(group[held & (found == part)])) for part in range(parts)]
     assert sum(sizes) == len(set(group[held]))
     assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.dictionaries(st.sampled_from("abcdefghijklmnop"), st.integers(0, 30)), st.integers(2, 6), st.integers(0, 9))
+def test_parts_of_cases_are_alike_in_figures(figures, parts, seed):
+    """Every case is in one part; the fullest part would be no fuller than the emptiest but for its last case."""
+    found = case_parts(figures, parts, seed)
+    assert set(found) == set(figures)
+    assert set(found.values()) <= set(range(parts))
+    load = [sum(figures[case] for case, part in found.items() if part == number) for number in range(parts)]
+    for number in range(parts):
+        dealt = [figures[case] for case, part in found.items() if part == number]
+        if dealt:
+            assert load[number] - min(dealt) <= min(load)
+    turned = dict(reversed(list(figures.items())))
+    assert case_parts(turned, parts, seed) == found

@@ -13,12 +13,14 @@ from mitosieve.method.dasc.method import run_dasc
 from mitosieve.method.dasc.recipe import DascRecipe
 from mitosieve.method.finegrained.method import run_finegrained
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
+from mitosieve.method.sieve.method import run_sieve
+from mitosieve.method.sieve.recipe import SieveRecipe
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job
 from mitosieve.train.thresholds import OperatingRule
 
-Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SwiftRecipe
+Recipe = ChsNetRecipe | DascRecipe | FineGrainedRecipe | SieveRecipe | SwiftRecipe
 """Any method's recipe."""
 
 
@@ -30,6 +32,11 @@ def _thresholds(recipe: Any) -> str:  # noqa: ANN401 - any method's recipe
     """Thresholds that are no numbers."""
     rule: OperatingRule = recipe.thresholds
     return " and ".join(f"thresholds.{key}" for key in rule.chosen)
+
+
+def _without_validation(recipe: Any) -> str:  # noqa: ANN401 - any method's recipe
+    """Thresholds come from training cases, out of fold."""
+    return ""
 
 
 def _search(recipe: Any) -> str:  # noqa: ANN401 - any method's recipe
@@ -82,6 +89,7 @@ METHODS: dict[str, Method] = {
         tables=(layout.REGIMES,),
         renamed={"threshold": "thresholds.operating", "crop_apart_um": "truth.crop_apart_um"},
     ),
+    "sieve": Method(recipe=SieveRecipe, run=run_sieve, chosen=_without_validation),
     "swift": Method(
         recipe=SwiftRecipe,
         run=run_swift,

@@ -6,10 +6,11 @@ Inside this room modules import one another directly.
 from mitosieve.train.curve import average_precision, validation_curve
 from mitosieve.train.feed import Feed, Sampler
 from mitosieve.train.job import Job
+from mitosieve.train.known_slides import reference_of
 from mitosieve.train.lesson import BatchConfig, Lesson, Network, classification, fresh
 from mitosieve.train.loop import learn
 from mitosieve.train.objective import Supervised
-from mitosieve.train.parts import NO_PART, inner_parts
+from mitosieve.train.parts import NO_PART, case_parts, inner_parts
 from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
 from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, crop_rooms, curve_rows, render_frames
 from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propose
@@ -48,6 +49,7 @@ __all__ = [
     "average_precision",
     "balancing_repeats",
     "hand_over",
+    "case_parts",
     "classification",
     "crop_rooms",
     "curve_rows",
@@ -57,6 +59,7 @@ __all__ = [
     "operating_threshold",
     "places_of_fold",
     "propose",
+    "reference_of",
     "render_frames",
     "validation_curve",
 ]

@@ -16,7 +16,9 @@ from mitosieve.slide.overview import look_over
 from mitosieve.train.job import Job
 
 
-def reference_of(job: Job, detector: Detector, counts: Mapping[str, NDArray[np.int64]]) -> Reference:
+def reference_of(
+    job: Job, detector: Detector, counts: Mapping[str, NDArray[np.int64]], *, scores_of: str = "validation"
+) -> Reference:
     """What the labelled slides of a run's train and validation cases are like.
 
     Slides too small to be judged alone, as crops are, count as one for each case, domain and resolution.
@@ -24,7 +26,8 @@ def reference_of(job: Job, detector: Detector, counts: Mapping[str, NDArray[np.i
     Args:
         job: of the run.
         detector: gives the resolution that its networks see.
-        counts: of each validation slide, how the first stage scored its places.
+        counts: of each validation slide, or of slides out of fold, how the first stage scored its places.
+        scores_of: which slides these are, in a word.
 
     Raises:
         SlideError: a slide cannot be read.
@@ -44,7 +47,7 @@ def reference_of(job: Job, detector: Detector, counts: Mapping[str, NDArray[np.i
             job.progress("what slides are like", number, len(entries))
     measured += [(case, measure_pieces(pieces, mpp)) for (case, _, mpp), pieces in sorted(small.items(), key=_name)]
     case_of = {entry.slide_id: entry.case_id for entry in entries}
-    return Reference.of(measured, [(case_of[name], item) for name, item in counts.items()])
+    return Reference.of(measured, [(case_of[name], item) for name, item in counts.items()], scores_of=scores_of)
 
 
 def _name(item: tuple[tuple[str, str, float], list[NDArray[np.uint8]]]) -> tuple[str, str, float]:

@@ -37,3 +37,21 @@ def inner_parts(
     return np.array(
         [number[str(name)] if known else NO_PART for name, known in zip(group, dealt, strict=True)], dtype=np.int64
     )
+
+
+def case_parts(figures: Mapping[str, int], parts: int, seed: int) -> dict[str, int]:
+    """Part of each case, alike in figures: the largest first, each to the part with fewest figures, then fewest cases.
+
+    Args:
+        figures: of each case; equally many are dealt in a random order.
+        parts: how many.
+        seed: of the run.
+    """
+    names = derive_generator(seed, "parts of cases").permutation(sorted(figures)) if figures else []
+    load = [(0, 0)] * parts
+    found: dict[str, int] = {}
+    for name in sorted(map(str, names), key=lambda case: -figures[case]):
+        least = min(range(parts), key=load.__getitem__)
+        found[name] = least
+        load[least] = (load[least][0] + figures[name], load[least][1] + 1)
+    return found

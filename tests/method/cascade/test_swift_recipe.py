@@ -95,3 +95,16 @@ def test_it_detects_and_counts(run, tmp_path):
         assert "nuclei" in row["proposer"]
         assert int(row["figures"]) == int(found.of_slide(path.stem).is_figure.sum())
         assert (tmp_path / "d" / "heatmaps" / f"{path.stem}.png").stat().st_size > 1000
+
+
+def test_a_training_of_balanced_exchanged_soft_batches_is_repeatable(tmp_path):
+    """All options of batches at once: the same seed gives the same networks."""
+    more = ("batches.targets=agreement", "batches.balance=domain", "refined.augment.exchange.share=1")
+    words = [word for setting in (*SETTINGS, *more) for word in ("--set", setting)]
+    networks = []
+    for name in ("one", "two"):
+        run = ("--split", a_split(), "--fold", "A", "--out", tmp_path / name)
+        told = mitosieve("train", "swift", a_cohort(), *run, *ONE_CORE, *words)
+        assert told.code == 0, told.err
+        networks.append({path.name: path.read_bytes() for path in (tmp_path / name / "networks").iterdir()})
+    assert networks[0] == networks[1]

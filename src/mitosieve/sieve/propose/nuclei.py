@@ -62,5 +62,5 @@ TRAVELLING = NucleiProposer(
 
 Chosen in coarse steps by recall on MITOS-ATYPIA-14's figures and on crops round figures of eight domains (MIDOG 2021,
 TUPAC16, MIDOG++), with the figures of BreCaHAD and ICPR 2012 in sight. With any one source left out, the best of 64
-settings has relative contrast. `bench/sources.py` has the numbers.
+settings has relative contrast. `bench/proposer_sources.py` has the numbers.
 """

@@ -1,0 +1,1 @@
+"""Sieve: one detector of the three methods together, judged and set by networks that have not seen the patient."""

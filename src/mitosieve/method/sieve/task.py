@@ -1,0 +1,190 @@
+"""One network of a sieve training, as any process is given it: whose patients it may see, what it learns from."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.method.sieve.recipe import STRONG, SieveRecipe, StageRecipe
+from mitosieve.network.registry import build_network
+from mitosieve.patch.augment.distortion import reach_px
+from mitosieve.patch.frames import FrameStore
+from mitosieve.patch.index import Origin
+from mitosieve.run import layout
+from mitosieve.run.seed import derive_generator
+from mitosieve.train import (
+    CropRule,
+    Job,
+    Part,
+    PatchPool,
+    Places,
+    Pools,
+    PoolScores,
+    ProposalRule,
+    case_parts,
+    classification,
+    crop_rooms,
+    fresh,
+    learn,
+    places_of_fold,
+    render_frames,
+)
+
+WHOLE = -1
+"""Instead of the number of a part: trained on all patients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkTask:
+    """A network to be trained.
+
+    Attributes:
+        job: of the run.
+        recipe: of the run.
+        stage: layout.SCREENING or STRONG.
+        without: part of the patients that it never sees, or WHOLE.
+    """
+
+    job: Job
+    recipe: SieveRecipe
+    stage: str
+    without: int
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return self.stage if self.without == WHOLE else f"{self.stage} without part {self.without + 1}"
+
+    @property
+    def part(self) -> StageRecipe:
+        return self.recipe.stages[self.stage]
+
+
+def train_network(task: NetworkTask) -> nn.Module:
+    """Train it, or take its weights where they are there."""
+    pool = pool_of(task.recipe, task.job, task.stage)
+    seen = np.ones(len(pool.index), dtype=np.bool_)
+    if task.without != WHOLE:
+        seen = part_of_rows(task.recipe, task.job, pool.places) != task.without
+    kinds = _kinds(task, pool)
+    nothing = np.zeros(0, dtype=np.intp)
+    lesson = classification(
+        task.name,
+        fresh(lambda: build_network(task.part.network), task.recipe.seed, task.name),
+        Pools(train=pool, validation=pool_of(task.recipe, task.job, task.stage, "validation"), curve_rows=nothing),
+        {name: rows[seen[rows]] for name, rows in kinds.items()},
+        ratio=dict(zip(kinds, _ratio(task), strict=True)),
+        schedule=task.part.train,
+        loss=task.recipe.loss,
+        augment=task.part.augment,
+        job=task.job,
+        seed=task.recipe.seed,
+        batches=task.recipe.batches,
+    )
+    return learn(lesson, task.job)
+
+
+def train_quietly(task: NetworkTask) -> None:
+    """The same for a map over processes, whose results are files."""
+    train_network(replace(task, job=replace(task.job, mapper=None)))
+
+
+def _ratio(task: NetworkTask) -> tuple[float, ...]:
+    return task.recipe.strong_ratio if task.stage == STRONG else task.recipe.screening_ratio
+
+
+def _kinds(task: NetworkTask, pool: PatchPool) -> dict[str, NDArray[np.intp]]:
+    """Rows of the pool by kind; a strong network has the false positives of screening networks beside."""
+    if task.stage != STRONG:
+        return {"figures": pool.figures, "background": pool.background}
+    scores = PoolScores.load(task.job.file(layout.MINING_SCORES), pool.index.patch_id).score
+    known, mined = mined_rows(task.recipe, pool, scores, source_of(task.job.cohort, pool.places))
+    return {"figures": pool.figures, "background": known, "false positives": mined}
+
+
+def mined_rows(
+    recipe: SieveRecipe, pool: PatchPool, score: NDArray[np.floating], source: NDArray[np.str_]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Negatives that are learned from, and the false positives among them: the hardest share of each source.
+
+    Args:
+        recipe: its mining rule.
+        pool: the places.
+        score: (N,) by screening networks that have not seen the patient.
+        source: (N,) of each place.
+    """
+    rule = recipe.mining
+    negatives = pool.background
+    known = negatives[score[negatives] < rule.cap] if rule.cap < 1 else negatives
+    order = score[known].astype(np.float64)
+    if rule.choice == "random":
+        order = derive_generator(recipe.seed, "mining at random").random(len(known))
+    mined: list[NDArray[np.intp]] = []
+    for name in np.unique(source[known]):
+        rows = np.flatnonzero(source[known] == name)
+        hardest = rows[np.argsort(-order[rows], kind="stable")]
+        mined.append(known[hardest[: max(1, round(rule.share * len(rows)))]])
+    return known, np.sort(np.concatenate(mined)) if mined else known
+
+
+def source_of(cohort: Cohort, places: Places) -> NDArray[np.str_]:
+    """(N,) source of each place's slide."""
+    source = {entry.slide_id: entry.source for entry in cohort.slides}
+    return np.array([source[str(name)] for name in places.index.slide_id], dtype=np.str_)
+
+
+def frame_store(recipe: SieveRecipe, job: Job, stage: str) -> FrameStore:
+    """Where the frames of one stage's resolution are."""
+    part = recipe.stages[stage]
+    config = recipe.frame.model_copy(update={"mpp": part.view.mpp_in(recipe.frame.mpp)})
+    margin_px = reach_px(part.augment, part.view.patch_px)
+    return FrameStore(job.file(f"{layout.FRAMES}/{stage}"), config, margin_px=margin_px)
+
+
+def gather(recipe: SieveRecipe, job: Job) -> None:
+    """Render the slides for both stages and find the places, once; whoever comes later reads files."""
+    render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
+    places_of_fold(job, _rule(recipe, job.cohort))
+
+
+def _rule(recipe: SieveRecipe, cohort: Cohort) -> CropRule:
+    return CropRule.of(cohort, ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False))
+
+
+def pool_of(recipe: SieveRecipe, job: Job, stage: str, part: Part = "train") -> PatchPool:
+    """The places of a part of the fold as a stage's networks see them."""
+    rule = _rule(recipe, job.cohort)
+    view = recipe.stages[stage].view
+    rooms = crop_rooms(job.cohort, view.mpp_in(recipe.frame.mpp), rule.patch_um)
+    places = places_of_fold(job, rule)[part]
+    return PatchPool.of_places(places, frame_store(recipe, job, stage), view, job.cohort, rooms)
+
+
+def part_of_rows(recipe: SieveRecipe, job: Job, places: Places) -> NDArray[np.int64]:
+    """(N,) part of the patient of each place."""
+    part = parts_of_cases(recipe, job, places)
+    case = job.cohort.case_of
+    return np.array([part[case[str(name)]] for name in places.index.slide_id], dtype=np.int64)
+
+
+def parts_of_cases(recipe: SieveRecipe, job: Job, places: Places) -> dict[str, int]:
+    """Part of each patient: those with whole slides and those of crops alone are dealt apart, each by their figures."""
+    crops, case_of = set(crops_of(recipe, job.cohort)), job.cohort.case_of
+    figures: dict[str, int] = {}
+    names, slide = np.unique(places.index.slide_id, return_inverse=True)
+    count = np.bincount(slide, weights=places.index.origin == Origin.FIGURE.value, minlength=len(names))
+    for name, number in zip(names, count, strict=True):
+        case = case_of[str(name)]
+        figures[case] = figures.get(case, 0) + int(number)
+    whole = {case_of[str(name)] for name in names if str(name) not in crops}
+    of_whole = {case: number for case, number in figures.items() if case in whole}
+    of_crops = {case: number for case, number in figures.items() if case not in whole}
+    return case_parts(of_whole, recipe.parts, recipe.seed) | case_parts(of_crops, recipe.parts, recipe.seed)
+
+
+def crops_of(recipe: SieveRecipe, cohort: Cohort) -> list[str]:
+    """Slides that are crops."""
+    rule = _rule(recipe, cohort)
+    return sorted(rule.rooms)

@@ -1,0 +1,199 @@
+"""Recipe sieve: who may see which patient, what is mined, where thresholds come from; a training of seconds."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessons import rows_shown
+from mitosieve import Cohort, Detector, Split, detect
+from mitosieve.export.table import read_detections
+from mitosieve.method.sieve.out_of_fold import gate_for, whole_slides
+from mitosieve.method.sieve.task import mined_rows
+from mitosieve.network.registry import build_network, load_weights
+from mitosieve.recipe.recipe import load_recipe
+from mitosieve.score.operating import operating_points
+from mitosieve.score.scored import Scored
+from mitosieve.train.places import Places
+from mitosieve.train.scores import PoolScores
+from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve
+
+SETTINGS = (
+    "parts=2",
+    "gate_per_mm2=1000",
+    "screening.train.patch_visits=320",
+    "screening.train.batch_size=32",
+    "screening.network.widths=[8, 8]",
+    "screening.network.head=8",
+    "strong.train.patch_visits=320",
+    "strong.train.batch_size=32",
+    "strong.network.widths=[8, 8, 8]",
+    "strong.network.stem=0",
+    "strong.network.head=8",
+)
+
+
+def train(out, *more, cohort=None, settings=()):
+    words = [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
+    where = ["train", "sieve", a_cohort() if cohort is None else cohort, "--split", a_split(), "--fold", "A"]
+    return mitosieve(*where, "--out", out, *ONE_CORE, *words, *more)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(run folder, rows that each network has learned from)."""
+    out = tmp_path_factory.mktemp("sieve") / "run"
+    with rows_shown() as shown:
+        told = train(out)
+    assert told.code == 0, told.err
+    return out, shown
+
+
+@pytest.fixture(scope="module")
+def places(trained):
+    return Places.load(trained[0] / "places" / "train.parquet")
+
+
+def cases_of(places, rows):
+    case_of = Cohort.load(a_cohort()).case_of
+    return {case_of[str(name)] for name in places.index.slide_id[rows]}
+
+
+def test_no_network_learns_from_the_part_that_it_judges(trained, places):
+    """Each patient is left out by one screening and one strong network; together the networks have seen all."""
+    _, shown = trained
+    everyone = cases_of(places, np.arange(len(places)))
+    assert set(shown) == {"screening"} | {f"{s} without part {n}" for s in ("screening", "strong") for n in (1, 2)}
+    for stage in ("screening", "strong"):
+        unseen = [everyone - cases_of(places, shown[f"{stage} without part {number}"]) for number in (1, 2)]
+        assert unseen[0] | unseen[1] == everyone
+        assert not unseen[0] & unseen[1]
+    assert cases_of(places, shown["screening"]) == everyone
+
+
+def test_validation_cases_are_learned_from_and_test_cases_never_opened(trained, places, tmp_path):
+    """The training's patients are those of train and validation; without the test cases' images it ends the same."""
+    run, _ = trained
+    fold = Split.load(a_split()).fold("A")
+    assert cases_of(places, np.arange(len(places))) == set(fold.train) | set(fold.validation)
+    shutil.copytree(a_cohort(), tmp_path / "cohort")
+    for entry in Cohort.load(a_cohort()).of_cases(fold.test).slides:
+        (tmp_path / "cohort" / entry.path).unlink()
+    told = train(tmp_path / "blind", cohort=tmp_path / "cohort")
+    assert told.code == 0, told.err
+    blind, seeing = (list(files_of(folder, below="detector").values()) for folder in (tmp_path / "blind", run))
+    assert len(blind) > 3
+    assert blind == seeing
+
+
+def test_unused_validation_stays_unseen(tmp_path):
+    """validation = "unused": its patients are in no place file; one patient that is left is too few, and is told so."""
+    told = train(tmp_path / "run", settings=('validation="unused"',))
+    fold = Split.load(a_split()).fold("A")
+    found = Places.load(tmp_path / "run" / "places" / "train.parquet")
+    assert cases_of(found, np.arange(len(found))) == set(fold.train)
+    if len(fold.train) == 1:
+        assert told.code == 2
+        assert "no figure to learn from" in told.err
+
+
+def test_every_slide_is_detected_by_the_networks_that_have_not_seen_its_patient(trained, places):
+    """Put together by hand from the kept weights, they give the kept detections."""
+    run, shown = trained
+    cohort, whole = Cohort.load(a_cohort()), Detector.load(run)
+    found = read_detections(run / "out-of-fold" / "detections.csv")
+    for number in (1, 2):
+        name = f"without part {number}"
+        unseen = tuple(sorted(cases_of(places, np.arange(len(places))) - cases_of(places, shown[f"strong {name}"])))
+        networks = tuple(
+            (load_weights(build_network(stage.network), run / f"networks/{stage.name} {name}.safetensors"),)
+            for stage in whole.config.stages
+        )
+        expected = detect(Detector(config=whole.config, networks=networks), cohort, cases=unseen)
+        kept = found[np.isin(found.slide_id, [entry.slide_id for entry in cohort.of_cases(unseen).slides])]
+        np.testing.assert_allclose(np.sort(kept.score), np.sort(expected.score), atol=1e-4)
+
+
+def test_points_are_those_of_the_out_of_fold_detections(trained):
+    """sensitive <= balanced <= specific; balanced is the detector's threshold."""
+    run, _ = trained
+    detector, cohort, fold = Detector.load(run), Cohort.load(a_cohort()), Split.load(a_split()).fold("A")
+    cases = tuple(sorted((*fold.train, *fold.validation)))
+    curve = Scored.of(read_detections(run / "out-of-fold" / "detections.csv"), cohort, cases).sweep()
+    points = detector.config.points
+    assert points["sensitive"] <= points["balanced"] <= points["specific"]
+    assert points == pytest.approx({name: at.threshold for name, at in operating_points(curve).items()}, abs=1e-5)
+    assert detector.config.threshold == points["balanced"]
+    assert detector.config.calibration is not None
+    assert detector.reference is not None
+    assert json.loads((run / "gate.json").read_text())["operating_points"] == points
+
+
+def test_the_gate_keeps_the_budget(trained, places):
+    """At most so many places a mm2 of the training slides pass, and one more would not fit."""
+    run, _ = trained
+    detector, cohort = Detector.load(run), Cohort.load(a_cohort())
+    names = set(map(str, places.index.slide_id))
+    area = sum(entry.area_mm2 for entry in cohort.slides if entry.slide_id in names)
+    score = PoolScores.load(run / "mining-scores.parquet", places.index.patch_id).score
+    passing = int((score >= detector.config.stages[0].threshold).sum())
+    assert passing in (int(1000 * area), len(score))
+
+
+@given(st.lists(st.integers(0, 19), max_size=40), st.floats(0.1, 5), st.floats(0.1, 30))
+def test_a_gate_lets_through_as_many_as_it_can(scores, area, per_mm2):
+    """By brute force over all gates: no more than the budget, and no gate that keeps to it lets more through."""
+    score = np.array(scores) / 20
+    passing = int((score >= gate_for(score, area, per_mm2)).sum())
+    possible = [int((score >= gate).sum()) for gate in (*score, 1.1)]
+    assert passing == max(number for number in possible if number <= int(per_mm2 * area))
+
+
+def test_the_hardest_share_of_each_source_is_mined(places):
+    """By sorting: every source gives its share; the cap takes away what may be unmarked; the control as many."""
+
+    class Pool:
+        background = np.flatnonzero(places.index.origin == "background")
+
+    def mined(*more):
+        return mined_rows(load_recipe("sieve", ["mining.share=0.25", *more]), Pool, score, source)
+
+    score = np.random.default_rng(0).random(len(places))
+    source = np.array([("one", "two")[i % 3 == 0] for i in range(len(places))])
+    known, hard = mined()
+    np.testing.assert_array_equal(known, Pool.background)
+    for name in ("one", "two"):
+        rows = Pool.background[source[Pool.background] == name]
+        hardest = set(sorted(rows, key=lambda row: -score[row])[: max(1, round(0.25 * len(rows)))])
+        assert {row for row in hard if source[row] == name} == hardest
+    capped, under = mined("mining.cap=0.5")
+    assert score[capped].max() < 0.5
+    assert set(under) <= set(capped)
+    _, control = mined('mining.choice="random"')
+    assert len(control) == len(hard)
+    assert set(control) != set(hard)
+
+
+def test_side_by_side_and_after_a_kill_the_bytes_are_the_same(trained, tmp_path):
+    """Two processes, one thread each; and a run whose second half is gone."""
+    run, _ = trained
+    assert train(tmp_path / "two", "--workers", "2").code == 0
+    assert files_of(tmp_path / "two") == files_of(run)
+    shutil.copytree(run, tmp_path / "cut")
+    for gone in ("detector", "gate.json", "networks/strong without part 2.safetensors", "out-of-fold/score-counts.npz"):
+        path = tmp_path / "cut" / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert train(tmp_path / "cut", "--resume").code == 0
+    assert files_of(tmp_path / "cut") == files_of(run)
+
+
+def test_crops_choose_no_threshold():
+    """In a crop a figure is where somebody put it: only whole slides are detected out of fold."""
+    cohort = Cohort.load(a_cohort())
+    first = cohort.slides[0].slide_id
+    kept = whole_slides(cohort, tuple(cohort.cases), {first})
+    assert {entry.slide_id for entry in kept.slides} == {e.slide_id for e in cohort.slides if e.labelled} - {first}
+    assert first not in set(kept.annotations.slide_id)
