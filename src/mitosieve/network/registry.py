@@ -12,12 +12,13 @@ from torch import nn
 
 from mitosieve.errors import DetectorError
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.residual import ResidualConfig, ResidualNet
 from mitosieve.network.resnet import ResNetCam, ResNetConfig
 from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
 from mitosieve.network.swift import SwiftConfig, SwiftNet
 from mitosieve.run.folder import write_atomic
 
-NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig | ResNetConfig
+NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig | ResNetConfig | ResidualConfig
 """The configuration of any network; `kind` tells which."""
 
 
@@ -27,6 +28,8 @@ def build_network(config: NetworkConfig) -> nn.Module:
         return RotoTranslationNet(config)
     if isinstance(config, ResNetConfig):
         return ResNetCam(config)
+    if isinstance(config, ResidualConfig):
+        return ResidualNet(config)
     return SwiftNet(config) if isinstance(config, SwiftConfig) else ChsNet(config)
 
 

@@ -103,8 +103,8 @@ class ResNetBody(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self._stages = tuple(f"layer{number}" for number in range(1, config.stages + 1))
         for name, (before, after) in zip(self._stages, pairwise((counts[0], *counts)), strict=True):
-            first = _BasicBlock(before, after, stride=1 if name == "layer1" else 2)
-            rest = (_BasicBlock(after, after, stride=1) for _ in range(BLOCKS - 1))
+            first = BasicBlock(before, after, stride=1 if name == "layer1" else 2)
+            rest = (BasicBlock(after, after, stride=1) for _ in range(BLOCKS - 1))
             self.add_module(name, nn.Sequential(first, *rest))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # batch norms begin as the identity
@@ -291,7 +291,7 @@ class LevelNet(nn.Module):
         return _logits(self.head, self.body(image_BCHW), image_BCHW, self.config)
 
 
-class _BasicBlock(nn.Module):
+class BasicBlock(nn.Module):
     """Two 3x3 convolutions, each normalised, and a shortcut; projected where shape changes (He et al. 2016)."""
 
     def __init__(self, before: int, after: int, *, stride: int) -> None:

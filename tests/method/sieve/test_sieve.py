@@ -30,9 +30,8 @@ SETTINGS = (
     "screening.network.head=8",
     "strong.train.patch_visits=320",
     "strong.train.batch_size=32",
-    "strong.network.widths=[8, 8, 8]",
-    "strong.network.stem=0",
-    "strong.network.head=8",
+    "strong.network.widths=[8, 8]",
+    "strong.network.blocks=1",
 )
 
 
