@@ -119,6 +119,7 @@ def test_names_are_those_that_load():
         "dasc-small",
         "finegrained",
         "finegrained-small",
+        "sieve",
         "swift",
     ]
     assert recipe_names() == names

@@ -6,7 +6,6 @@ Inside this room modules import one another directly.
 from mitosieve.train.curve import average_precision, validation_curve
 from mitosieve.train.feed import Feed, Sampler
 from mitosieve.train.job import Job
-from mitosieve.train.known_slides import reference_of
 from mitosieve.train.lesson import BatchConfig, Lesson, Network, classification, fresh
 from mitosieve.train.loop import learn
 from mitosieve.train.objective import Supervised
@@ -17,7 +16,7 @@ from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propo
 from mitosieve.train.sampler import BalancedSampler, EpochSampler, RatioSampler, balancing_repeats
 from mitosieve.train.schedule import TrainConfig
 from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import OperatingRule, Share, ThresholdRule, hand_over, operating_threshold
+from mitosieve.train.thresholds import OperatingRule, Share, ThresholdRule, hand_over, keep, operating_threshold
 
 __all__ = [
     "BalancedSampler",
@@ -59,7 +58,7 @@ __all__ = [
     "operating_threshold",
     "places_of_fold",
     "propose",
-    "reference_of",
+    "keep",
     "render_frames",
     "validation_curve",
 ]

@@ -3,7 +3,7 @@
 Where the rule's thresholds are numbers, validation is only looked at, and a fold may have none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -109,7 +109,7 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
     if rule.operating != "validation":
         ready = ready.with_threshold(rule.operating)
     if not job.fold.validation:
-        return Detector.load(replace(ready, reference=reference_of(job, ready, {})).save(job.file(folder)))
+        return keep(job, folder, ready, {})
     found, counts = _detected(job, ready)
     if gated is not None and gated.gate == "validation":
         ready = ready.with_gate(_best_gate(job, found, gated))
@@ -118,7 +118,23 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
         chosen = operating_threshold(found, job.cohort, job.fold.validation)
         ready = ready.with_threshold(chosen.threshold)
     write_detections(job.file(layout.validation_of(folder)), found.at_threshold(ready.config.threshold))
-    return Detector.load(replace(ready, reference=reference_of(job, ready, counts)).save(job.file(folder)))
+    return keep(job, folder, ready, counts)
+
+
+def keep(
+    job: Job, folder: str, detector: Detector, counts: Mapping[str, NDArray[np.int64]], *, scores_of: str = "validation"
+) -> Detector:
+    """Save a detector in the run, with what the run's slides are like.
+
+    Args:
+        job: of the run.
+        folder: of the detector in the run.
+        detector: whose thresholds are chosen.
+        counts: see `known_slides.reference_of`.
+        scores_of: see there.
+    """
+    known = reference_of(job, detector, counts, scores_of=scores_of)
+    return Detector.load(replace(detector, reference=known).save(job.file(folder)))
 
 
 def _detected(job: Job, detector: Detector) -> tuple[Detections, dict[str, NDArray[np.int64]]]:

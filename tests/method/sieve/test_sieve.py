@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split, detect
 from mitosieve.export.table import read_detections
-from mitosieve.method.sieve.out_of_fold import gate_for, whole_slides
+from mitosieve.method.sieve.choice import gate_for
+from mitosieve.method.sieve.out_of_fold import whole_slides
 from mitosieve.method.sieve.task import mined_rows
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.recipe.recipe import load_recipe

@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 from mitosieve.cohort.split import Fold
-from mitosieve.method.sieve.out_of_fold import choose, detect_out_of_fold, gate_for, report, whole_slides
+from mitosieve.method.sieve.choice import choose, gate_for, report
+from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, whole_slides
 from mitosieve.method.sieve.recipe import STRONG, SieveRecipe
 from mitosieve.method.sieve.task import (
     WHOLE,
@@ -28,7 +29,7 @@ from mitosieve.method.sieve.task import (
 )
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.train import Job, PoolScores, reference_of
+from mitosieve.train import Job, PoolScores, keep
 
 
 def run_sieve(recipe: SieveRecipe, job: Job) -> Detector:
@@ -99,8 +100,7 @@ def assemble(recipe: SieveRecipe, job: Job, screening: list[nn.Module], strong: 
     report(job, gate=gate, kept=score >= gate, is_figure=is_figure, points=chosen.points)
     whole = Detector(config=config, networks=((screening[0],), tuple(strong)))
     ready = whole.with_points(chosen.points, chosen.calibration)
-    known = reference_of(job, ready, counts, scores_of="training slides out of fold")
-    return Detector.load(replace(ready, reference=known).save(job.file(layout.DETECTOR)))
+    return keep(job, layout.DETECTOR, ready, counts, scores_of="training slides out of fold")
 
 
 def detector_config(recipe: SieveRecipe, job: Job, gate: float) -> DetectorConfig:
