@@ -43,7 +43,7 @@ def slides() -> list[Path]:
 def a_scan():
     """Both slides by a detector that knows its slides, and what was printed."""
     out = Path(mkdtemp()) / "found"
-    return out, mitosieve("detect", a_run(), *slides(), "--out", out, *FORMATS, *ALL)
+    return out, mitosieve("detect", "--detector", a_run(), *slides(), "--out", out, *FORMATS, *ALL)
 
 
 def an_old_detector(folder: Path) -> Path:
@@ -120,7 +120,7 @@ def test_the_container_says_it_too(tmp_path, caplog):
 def test_a_resumed_job_and_shards_say_the_same(tmp_path):
     """Byte for byte: when parts do the slides and a resumed job collects them."""
     whole = files_of(a_scan()[0])
-    words = ["detect", a_run(), *slides(), *FORMATS, *ALL, "--out", tmp_path / "again"]
+    words = ["detect", "--detector", a_run(), *slides(), *FORMATS, *ALL, "--out", tmp_path / "again"]
     for shard in ("1/2", "2/2"):
         assert mitosieve(*words, "--shard", shard).code == 0
     assert mitosieve(*words, "--resume").code == 0
@@ -141,7 +141,7 @@ def test_a_band_that_was_kept_brings_its_scores(tmp_path):
 def test_an_old_detector_warns_of_nothing_and_says_so_once(tmp_path):
     """A folder without reference.json loads and finds the same; one line says that nothing is known."""
     detector = an_old_detector(tmp_path / "old")
-    told = mitosieve("detect", detector, *slides(), "--out", tmp_path / "found", *FORMATS, *ALL)
+    told = mitosieve("detect", "--detector", detector, *slides(), "--out", tmp_path / "found", *FORMATS, *ALL)
     assert told.code == 0
     assert told.err.count("nothing is known of how like them these are") == 1
     assert "warning" not in told.err

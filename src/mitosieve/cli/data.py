@@ -40,7 +40,9 @@ def import_command(
 
     if name == FORMAT:
         if images is not None or mpp is not None or source_name or domain:
-            raise InputError("corrections know their images", remedy="give the file and --out alone")
+            raise InputError(
+                "corrections know their images", remedy="leave out --images, --mpp, --source-name and --domain"
+            )
         _import_corrections(source, cohort, out)
         return
     if out is not None:
