@@ -2,7 +2,7 @@
 
     python docs/make_architecture_picture.py [OUT]
 
-Rooms stand on the floors of the layers contract in pyproject.toml; an arrow's width tells of how many
+Rooms stand on the floors of the layers contract in pyproject.toml; an arrow's width tells of how many imports.
 Arrows into the nouns and into `run`, which nearly every room uses, are left out.
 """
 
@@ -16,14 +16,15 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).parents[1]
-QUIET = {"errors", "geometry", "annotation", "calibration", "detection", "run"}
+QUIET = {"errors", "geometry", "annotation", "calibration", "detection", "familiarity", "run"}
 CAPTION = {
     "cli": "commands, terminal, doctor",
     "recipe": "TOML, one fold, crossval",
     "audit": "doubtful labels, QuPath",
     "parallel": "processes, Ray",
     "report": "HTML pages",
-    "method": "cascade, finegrained, dasc",
+    "study": "many trainings, one table",
+    "method": "cascade, finegrained, dasc, sieve",
     "scan": "many slides, container",
     "train": "places, feed, lesson, loop, thresholds",
     "sieve": "detector, tile reader, cascade, workers",
@@ -83,10 +84,17 @@ def draw(out: Path) -> Path:
                 connectionstyle="arc3,rad=0.08",
             )
         )
+    widest = {room: min(2.9, 12 / len(rooms) - 0.12) for rooms in layers for room in rooms}
     for room, (x, y) in place.items():
+        width = widest[room]
         axes.add_patch(
             FancyBboxPatch(
-                (x - 1.45, y - 0.28), 2.9, 0.56, boxstyle="round,pad=0.03", facecolor="#eef3f7", edgecolor="#34495e"
+                (x - width / 2, y - 0.28),
+                width,
+                0.56,
+                boxstyle="round,pad=0.03",
+                facecolor="#eef3f7",
+                edgecolor="#34495e",
             )
         )
         axes.text(x, y + (0.08 if room in CAPTION else 0), room, ha="center", va="center", weight="bold", size=12)
