@@ -172,16 +172,17 @@ def in_groups(figures, negatives, mined=None):
 sizes = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 60), min_size=2)
 
 
-@given(sizes, sizes, st.sampled_from([0, 0.5, 1]), st.integers(10, 60))
-def test_every_group_gives_as_many_negatives_a_figure(figures, negatives, power, batch_size):
+@given(sizes, sizes, st.sampled_from([0, 0.5, 1]), st.integers(10, 60), st.sampled_from(["figures", "negatives"]))
+def test_every_group_gives_as_many_negatives_a_figure(figures, negatives, power, batch_size, weigh_by):
     """Over a cycle a group's rows of each pool are its share to a row, and in each batch too."""
     pools, group = in_groups(figures, negatives)
     both = sorted(name for name in figures if figures[name] and negatives.get(name))
     if not both:
         return
     ratio = {"figures": 1, "background": 4}
-    made = BalancedSampler(pools, ratio, group, batch_size=batch_size, seed=1, weight_power=power)
-    weight = np.array([figures[name] ** power for name in both])
+    made = BalancedSampler(pools, ratio, group, batch_size=batch_size, seed=1, weight_power=power, weigh_by=weigh_by)
+    counted = figures if weigh_by == "figures" else negatives
+    weight = np.array([counted[name] ** power for name in both])
     assert made.groups == both
     np.testing.assert_allclose(made.share, weight / weight.sum())
     dealt = np.array([of_kind(made.rows(step), pools, group, both) for step in range(CYCLE)])

@@ -67,7 +67,10 @@ class BatchConfig(BaseModel):
     """By what figures and negatives are balanced: each source, or domain, gives a batch as many negatives a figure as
     every other, so that neither tells the class."""
     weight_power: float = Field(default=0.5, ge=0, le=1)
-    """Share of a source in a batch: its figures to this power. 1 is as many as it has, 0 all sources alike."""
+    """Share of a source in a batch: its figures, or negatives, to this power. 0 makes all sources alike."""
+    weigh_by: Literal["figures", "negatives"] = "figures"
+    """What is counted for that share. Crops round figures are many figures and little tissue: by figures they crowd out
+    the slides that false alarms are learned on."""
 
     def check(self, *losses: LossConfig) -> None:
         """Refuse losses that take no target between 0 and 1.
@@ -125,7 +128,15 @@ class BatchConfig(BaseModel):
         group_of = {e.slide_id: e.source if self.balance == "source" else e.domain for e in cohort.slides}
         names, row_of = np.unique(slide_id, return_inverse=True)
         group = np.array([group_of[str(name)] for name in names], dtype=np.str_)[row_of]
-        return BalancedSampler(kinds, ratio, group, batch_size=batch_size, seed=seed, weight_power=self.weight_power)
+        return BalancedSampler(
+            kinds,
+            ratio,
+            group,
+            batch_size=batch_size,
+            seed=seed,
+            weight_power=self.weight_power,
+            weigh_by=self.weigh_by,
+        )
 
 
 def fresh(build: Callable[[], Network], seed: int, name: str) -> Network:

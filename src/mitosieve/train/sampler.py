@@ -4,6 +4,7 @@ What is drawn at a step depends on (seed, purpose, step) alone, so a resumed tra
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,10 @@ def _counts(pools: Mapping[str, NDArray[np.intp]], ratio: Mapping[str, float], b
 class BalancedSampler:
     """Batches in a fixed ratio of pools, in which every group gives as many negatives a figure as any other.
 
-    A group's share of each pool's rows is its number of figures to the power `weight_power`, over the sum of all
-    groups. Shares of a few rows are met on the average of CYCLE batches, and to one row in each: the rows of a pool are
-    spread over the groups' intervals by one comb, which is moved by the same part of a step in every pool of a batch.
+    A group's share of each pool's rows is its number of figures, or of negatives, to the power `weight_power`, over the
+    sum of all groups. Shares of a few rows are met on the average of CYCLE batches, and to one row in each: the rows of
+    a pool are spread over the groups' intervals by one comb, which is moved by the same part of a step in every pool of
+    a batch.
 
     Where a group has no row of some kind of negatives, its other negatives stand in. A group without figures, or
     without negatives, would tell the class: it is left out.
@@ -107,7 +109,8 @@ class BalancedSampler:
         group: (N,) of each row of all pools.
         batch_size: rows a batch; rounded as in `RatioSampler`.
         seed: of the run.
-        weight_power: 0 gives all groups one share, 1 as much as they have figures.
+        weight_power: 0 gives all groups one share, 1 as much as they have rows of what is counted.
+        weigh_by: what is counted: figures, or negatives, of which crops round figures have few.
 
     Attributes:
         count: rows of each pool in a batch.
@@ -119,7 +122,7 @@ class BalancedSampler:
         TrainingError: no group has both figures and negatives; or as `RatioSampler`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a recipe says of its batches
         self,
         pools: Mapping[str, NDArray[np.intp]],
         ratio: Mapping[str, float],
@@ -128,6 +131,7 @@ class BalancedSampler:
         batch_size: int,
         seed: int,
         weight_power: float,
+        weigh_by: Literal["figures", "negatives"] = "figures",
     ) -> None:
         self.count = _counts(pools, ratio, batch_size)
         negatives = [name for name in self.count if name != FIGURES]
@@ -141,7 +145,8 @@ class BalancedSampler:
                 "and negatives",
                 remedy='add slides with both, or take balance = "none"',
             )
-        weight = np.array([float((group[figures] == name).sum()) ** weight_power for name in self.groups])
+        counted = figures if weigh_by == FIGURES else np.unique(of_negatives)
+        weight = np.array([float((group[counted] == name).sum()) ** weight_power for name in self.groups])
         self.share = weight / weight.sum()
         self._decks: dict[str, list[Deck]] = {}
         for name in self.count:
