@@ -248,6 +248,19 @@ def test_the_verified_label_files_are_the_ones_at_hand(data_folder):
         assert hashlib.sha256(content).hexdigest() in PUBLISHED[name].digests
 
 
+def test_frames_of_another_set_are_no_copy(tmp_path):
+    """ICPR 2012 has the same slides, scanners and layout, but other frames; and a copy without frames is none."""
+    for name in ("A03_02.png", None):
+        folder = tmp_path / str(name)
+        text(folder / "labels.csv", f"image,case,x,y,label\n{name},H03,10,20,mitotic figure\n")
+        (folder / "frames").mkdir()
+        if name is not None:
+            tiff(folder / "frames" / name, mpp=None)
+        with pytest.raises(FormatError, match="is no copy of MITOS-ATYPIA-14"):
+            get("mitos-atypia-14", folder, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.data
 def test_the_real_copy_of_frames_is_imported_with_its_folds(data_folder, tmp_path):
     """257 frames at 0.2273 um per px, 512 figures, 519 imposters; the folds are those of its own folds.csv."""

@@ -14,6 +14,9 @@ _MPP = {"A": 0.2455, "H": 0.2273}
 """um per px at x40, Aperio Scanscope XT and Hamamatsu NanoZoomer 2.0-HT (there across; down it is 0.2275). Source:
 the challenge's description of its data, as repeated by others; the page itself could not be read."""
 
+_FRAME = re.compile(r"[AH]\d\d_\d\d[A-D][a-d]\.")
+"""Slide, x20 frame and its quarter's quarter: frames of other sets by the same scanners (ICPR 2012) are called otherwise."""
+
 _SPLITS = ("mitos-atypia-14", "mitos-atypia-14-uts")
 
 _APERIO = Counts(slides=1200, figures=749, imposters=2884)
@@ -60,6 +63,15 @@ def look(folder: Path) -> Found:
 
 
 def _copy(folder: Path) -> Found:
+    images = sorted(path.name for path in (folder / "frames").iterdir() if not path.name.startswith("."))
+    foreign = [name for name in images if not _FRAME.match(name)]
+    if foreign or not images:
+        shown = f"'{foreign[0]}' is none of its x40 frames" if foreign else "there is no frame"
+        raise FormatError(
+            f"is no copy of MITOS-ATYPIA-14: {shown} (A03_00Aa, H18_12Dd, ...)",
+            where=folder / "frames",
+            remedy="import other data by its own format (mitosieve import points), at its own resolution",
+        )
     text = (
         "this is a copy of some frames with a table of labels, not the official archive: frames may be missing, "
         "compressed or without imposters, and scores on it do not compare with the literature's"
