@@ -14,7 +14,7 @@ from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
 from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, crop_rooms, curve_rows, render_frames
 from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propose
 from mitosieve.train.sampler import BalancedSampler, EpochSampler, RatioSampler, balancing_repeats
-from mitosieve.train.schedule import TrainConfig
+from mitosieve.train.schedule import StageRecipe, TrainConfig
 from mitosieve.train.scores import PoolScores
 from mitosieve.train.thresholds import OperatingRule, Share, ThresholdRule, hand_over, keep, operating_threshold
 
@@ -42,6 +42,7 @@ __all__ = [
     "Sampler",
     "Share",
     "Supervised",
+    "StageRecipe",
     "ThresholdRule",
     "TrainConfig",
     "TruthConfig",

@@ -1,10 +1,13 @@
-"""How long one network is trained, and how fast: batch size, length, learning rates."""
+"""How long one network is trained, and how fast; and with what else it makes a stage of a recipe."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mitosieve.network.registry import NetworkConfig
+from mitosieve.patch.view import View
 
 
 class TrainConfig(BaseModel):
@@ -72,3 +75,17 @@ class TrainConfig(BaseModel):
         if epochs <= warm_up:
             raise ValueError(f"of {epochs} epochs {warm_up} are warm-up: raise train.epochs, or lower warm_up")
         return epochs
+
+
+class StageRecipe(BaseModel):
+    """One stage of a recipe: what its networks see, their shape, their training. A method adds how patches vary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    view: View
+    network: Annotated[NetworkConfig, Field(discriminator="kind")]
+    train: TrainConfig = TrainConfig()
+    turns: Literal[1, 4, 8] = 1
+    """See `Stage.turns`."""
+    turn_above: float = Field(default=0.05, ge=0, le=1)
+    """See `Stage.turn_above`."""

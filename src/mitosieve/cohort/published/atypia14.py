@@ -15,7 +15,7 @@ _MPP = {"A": 0.2455, "H": 0.2273}
 the challenge's description of its data, as repeated by others; the page itself could not be read."""
 
 _FRAME = re.compile(r"[AH]\d\d_\d\d[A-D][a-d]\.")
-"""Slide, x20 frame and its quarter's quarter: frames of other sets by the same scanners (ICPR 2012) are called otherwise."""
+"""Slide, x10 frame, quarter, and its quarter. Frames of other sets of these slides (ICPR 2012) are called otherwise."""
 
 _SPLITS = ("mitos-atypia-14", "mitos-atypia-14-uts")
 

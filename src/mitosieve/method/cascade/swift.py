@@ -6,7 +6,7 @@ of Ma et al., ACML 2018.
 """
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from torch import nn
 
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.network.loss import LossConfig
-from mitosieve.network.registry import NetworkConfig, build_network
+from mitosieve.network.registry import build_network
 from mitosieve.network.swift import SwiftConfig
 from mitosieve.patch.augment.variant import AugmentConfig
 from mitosieve.patch.frames import FrameConfig, FrameStore
@@ -33,8 +33,8 @@ from mitosieve.train import (
     PatchPool,
     Pools,
     ProposalRule,
+    StageRecipe,
     ThresholdRule,
-    TrainConfig,
     TruthConfig,
     classification,
     crop_rooms,
@@ -47,19 +47,10 @@ from mitosieve.train import (
 )
 
 
-class StageRecipe(BaseModel):
-    """One network: what it sees, its shape, its training."""
+class VariedStage(StageRecipe):
+    """A stage whose patches are turned, shifted and recoloured."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    view: View
-    network: Annotated[NetworkConfig, Field(discriminator="kind")]
     augment: AugmentConfig = AugmentConfig()
-    train: TrainConfig = TrainConfig()
-    turns: Literal[1, 4, 8] = 1
-    """See `Stage.turns`."""
-    turn_above: float = Field(default=0.05, ge=0, le=1)
-    """See `Stage.turn_above`."""
 
 
 class SwiftRecipe(BaseModel):
@@ -74,11 +65,11 @@ class SwiftRecipe(BaseModel):
     truth: TruthConfig = TruthConfig()
     loss: LossConfig = LossConfig()
     batches: BatchConfig = BatchConfig()
-    screening: StageRecipe = StageRecipe(view=View(mpp=0.5, views="one", patch_px=32), network=SwiftConfig())
+    screening: VariedStage = VariedStage(view=View(mpp=0.5, views="one", patch_px=32), network=SwiftConfig())
     screening_ratio: tuple[Weight, Weight] = (1, 3)
     """Figures : background in a batch of the screening network."""
     mining: MiningConfig = MiningConfig()
-    refined: StageRecipe = StageRecipe(
+    refined: VariedStage = VariedStage(
         view=View(views="one", patch_px=64),
         network=SwiftConfig(input_px=64, widths=(32, 64, 96), depths=(1, 1, 1), residual=True),
     )
@@ -97,7 +88,7 @@ class SwiftRecipe(BaseModel):
         return self
 
     @property
-    def parts(self) -> dict[str, StageRecipe]:
+    def parts(self) -> dict[str, VariedStage]:
         """The networks by name, in the order of a slide's way."""
         return {layout.SCREENING: self.screening, layout.REFINED: self.refined}
 

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.network.loss import LossConfig
-from mitosieve.network.registry import NetworkConfig
 from mitosieve.network.swift import SwiftConfig
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.patch.frames import FrameConfig
@@ -13,7 +12,7 @@ from mitosieve.patch.view import View
 from mitosieve.run import layout
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
-from mitosieve.train import BatchConfig, TrainConfig, TruthConfig
+from mitosieve.train import BatchConfig, StageRecipe, TruthConfig
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -22,19 +21,10 @@ STRONG = "strong"
 """Name of the second stage: several networks, each without a part of the patients."""
 
 
-class StageRecipe(BaseModel):
-    """One stage: what its networks see, their shape, their training."""
+class DistortedStage(StageRecipe):
+    """A stage whose patches are distorted as fine-grained mining distorts them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    view: View
-    network: Annotated[NetworkConfig, Field(discriminator="kind")]
     augment: DistortionConfig = DistortionConfig()
-    train: TrainConfig = TrainConfig()
-    turns: Literal[1, 4, 8] = 1
-    """See `Stage.turns`."""
-    turn_above: float = Field(default=0.05, ge=0, le=1)
-    """See `Stage.turn_above`."""
 
 
 class MiningRule(BaseModel):
@@ -67,11 +57,11 @@ class SieveRecipe(BaseModel):
     """Whether the fold's validation cases are learned from too: thresholds come out of fold and need none."""
     parts: int = Field(default=4, ge=2, le=50)
     """Parts of the patients: every network but the screening network of the detector is trained without one of them."""
-    screening: StageRecipe = StageRecipe(view=View(mpp=0.5, views="one", patch_px=32), network=SwiftConfig())
+    screening: DistortedStage = DistortedStage(view=View(mpp=0.5, views="one", patch_px=32), network=SwiftConfig())
     screening_ratio: tuple[Weight, Weight] = (1, 3)
     """Figures : negatives in a batch of a screening network."""
     mining: MiningRule = MiningRule()
-    strong: StageRecipe = StageRecipe(
+    strong: DistortedStage = DistortedStage(
         view=View(views="one", patch_px=64),
         network=SwiftConfig(input_px=64, widths=(32, 64, 96), depths=(1, 1, 1), residual=True),
     )
@@ -92,7 +82,7 @@ class SieveRecipe(BaseModel):
         return self
 
     @property
-    def stages(self) -> dict[str, StageRecipe]:
+    def stages(self) -> dict[str, DistortedStage]:
         """By name, in the order of a slide's way."""
         return {layout.SCREENING: self.screening, STRONG: self.strong}
 

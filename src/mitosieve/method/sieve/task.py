@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.method.sieve.recipe import STRONG, SieveRecipe, StageRecipe
+from mitosieve.method.sieve.recipe import STRONG, DistortedStage, SieveRecipe
 from mitosieve.network.registry import build_network
 from mitosieve.patch.augment.distortion import reach_px
 from mitosieve.patch.frames import FrameStore
@@ -58,7 +58,7 @@ class NetworkTask:
         return self.stage if self.without == WHOLE else f"{self.stage} without part {self.without + 1}"
 
     @property
-    def part(self) -> StageRecipe:
+    def part(self) -> DistortedStage:
         return self.recipe.stages[self.stage]
 
 
