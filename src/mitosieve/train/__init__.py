@@ -7,7 +7,7 @@ from mitosieve.train.curve import average_precision, validation_curve
 from mitosieve.train.feed import Feed, Sampler
 from mitosieve.train.job import Job
 from mitosieve.train.lesson import BatchConfig, Lesson, Network, classification, fresh
-from mitosieve.train.loop import learn
+from mitosieve.train.loop import is_kept, learn
 from mitosieve.train.objective import Supervised
 from mitosieve.train.parts import NO_PART, case_parts, inner_parts
 from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
@@ -59,6 +59,7 @@ __all__ = [
     "operating_threshold",
     "places_of_fold",
     "propose",
+    "is_kept",
     "keep",
     "render_frames",
     "validation_curve",

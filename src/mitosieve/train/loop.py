@@ -46,11 +46,9 @@ def learn(lesson: Lesson[Network], job: Job) -> Network:
         RunFolderError: a damaged checkpoint.
     """
     network = lesson.network
-    weights, checkpoint = job.file(layout.weights_of(lesson.name)), job.file(layout.checkpoint_of(lesson.name))
-    if weights.exists():
-        checkpoint.unlink(missing_ok=True)  # a kill may have spared it
-        load_weights(network, weights)
+    if is_kept(lesson.name, network, job):
         return network
+    weights, checkpoint = job.file(layout.weights_of(lesson.name)), job.file(layout.checkpoint_of(lesson.name))
     try:
         history = train(lesson, checkpoint, job.compute, job.progress)
     except TrainingError as error:
@@ -61,6 +59,22 @@ def learn(lesson: Lesson[Network], job: Job) -> Network:
     save_weights(network, weights)
     checkpoint.unlink(missing_ok=True)
     return network
+
+
+def is_kept(name: str, network: nn.Module, job: Job) -> bool:
+    """Whether the run has the weights of a lesson; then the network gets them, and needs no lesson.
+
+    Args:
+        name: of the lesson.
+        network: of the same configuration; changed in place.
+        job: of the run.
+    """
+    weights = job.file(layout.weights_of(name))
+    if not weights.exists():
+        return False
+    job.file(layout.checkpoint_of(name)).unlink(missing_ok=True)  # a kill may have spared it
+    load_weights(network, weights)
+    return True
 
 
 def train(

@@ -27,6 +27,7 @@ from mitosieve.train import (
     classification,
     crop_rooms,
     fresh,
+    is_kept,
     learn,
     places_of_fold,
     render_frames,
@@ -64,6 +65,9 @@ class NetworkTask:
 
 def train_network(task: NetworkTask) -> nn.Module:
     """Train it, or take its weights where they are there."""
+    network = fresh(lambda: build_network(task.part.network), task.recipe.seed, task.name)
+    if is_kept(task.name, network, task.job):
+        return network
     pool = pool_of(task.recipe, task.job, task.stage)
     seen = np.ones(len(pool.index), dtype=np.bool_)
     if task.without != WHOLE:
@@ -72,7 +76,7 @@ def train_network(task: NetworkTask) -> nn.Module:
     nothing = np.zeros(0, dtype=np.intp)
     lesson = classification(
         task.name,
-        fresh(lambda: build_network(task.part.network), task.recipe.seed, task.name),
+        network,
         Pools(train=pool, validation=pool_of(task.recipe, task.job, task.stage, "validation"), curve_rows=nothing),
         {name: rows[seen[rows]] for name, rows in kinds.items()},
         ratio=dict(zip(kinds, _ratio(task), strict=True)),
