@@ -2,7 +2,7 @@
 
 DETECTOR is a run or a detector folder; card.toml is written by hand (docs/models.md says what belongs there). What is
 shipped is the detector as it is loaded and saved again, its card, and the hashes of all of it, in place of what was
-there under that name. The box is refused where it would grow beyond its limit, and is then as it was.
+there under that name. Weights are kept in half precision: half the size, and logits move by some 0.001. The box is refused where it would grow beyond its limit, and is then as it was.
 
     --out-of-fold FOLDER...   evaluated detections of networks that have not seen their cases (FOLD/test of a
                               `crossval`), with --cohort. They choose the operating points and the calibration, and

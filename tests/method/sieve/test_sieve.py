@@ -13,9 +13,9 @@ from mitosieve import Cohort, Detector, Split, detect
 from mitosieve.export.table import read_detections
 from mitosieve.method.sieve.choice import gate_for
 from mitosieve.method.sieve.out_of_fold import whole_slides
+from mitosieve.method.sieve.recipe import MiningRule
 from mitosieve.method.sieve.task import mined_rows
 from mitosieve.network.registry import build_network, load_weights
-from mitosieve.recipe.recipe import load_recipe
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.train.places import Places
@@ -24,16 +24,23 @@ from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve
 
 SETTINGS = (
     "parts=2",
-    "gate_per_mm2=1000",
+    "refined.per_mm2=1000",
+    "strong.per_mm2=500",
     "screening.train.patch_visits=320",
     "screening.train.batch_size=32",
     "screening.network.widths=[8, 8]",
     "screening.network.head=8",
+    "refined.train.patch_visits=320",
+    "refined.train.batch_size=32",
+    "refined.network.widths=[8, 8]",
+    "refined.network.blocks=1",
     "strong.train.patch_visits=320",
     "strong.train.batch_size=32",
     "strong.network.widths=[8, 8]",
     "strong.network.blocks=1",
 )
+
+STAGES = ("screening", "refined", "strong")
 
 
 def train(out, *more, cohort=None, settings=()):
@@ -63,15 +70,17 @@ def cases_of(places, rows):
 
 
 def test_no_network_learns_from_the_part_that_it_judges(trained, places):
-    """Each patient is left out by one screening and one strong network; together the networks have seen all."""
+    """Each patient is left out by one network of each stage; together the networks have seen all."""
     _, shown = trained
     everyone = cases_of(places, np.arange(len(places)))
-    assert set(shown) == {"screening"} | {f"{s} without part {n}" for s in ("screening", "strong") for n in (1, 2)}
-    for stage in ("screening", "strong"):
+    apart = {f"{stage} without part {n}" for stage in STAGES for n in (1, 2)}
+    assert set(shown) == {"screening", "refined"} | apart
+    for stage in STAGES:
         unseen = [everyone - cases_of(places, shown[f"{stage} without part {number}"]) for number in (1, 2)]
         assert unseen[0] | unseen[1] == everyone
         assert not unseen[0] & unseen[1]
-    assert cases_of(places, shown["screening"]) == everyone
+    for stage in ("screening", "refined"):
+        assert cases_of(places, shown[stage]) == everyone
 
 
 def test_validation_cases_are_learned_from_and_test_cases_never_opened(trained, places, tmp_path):
@@ -132,15 +141,20 @@ def test_points_are_those_of_the_out_of_fold_detections(trained):
     assert json.loads((run / "gate.json").read_text())["operating_points"] == points
 
 
-def test_the_gate_keeps_the_budget(trained, places):
-    """At most so many places a mm2 of the training slides pass, and one more would not fit."""
+def test_the_gates_keep_the_budgets(trained, places):
+    """At most so many places a mm2 of the training slides pass each gate, and one more would not fit."""
     run, _ = trained
     detector, cohort = Detector.load(run), Cohort.load(a_cohort())
     names = set(map(str, places.index.slide_id))
     area = sum(entry.area_mm2 for entry in cohort.slides if entry.slide_id in names)
-    score = PoolScores.load(run / "mining-scores.parquet", places.index.patch_id).score
-    passing = int((score >= detector.config.stages[0].threshold).sum())
-    assert passing in (int(1000 * area), len(score))
+    passing = np.ones(len(places), dtype=bool)
+    told = json.loads((run / "gate.json").read_text())
+    for stage, per_mm2 in zip(detector.config.stages, (1000, 500), strict=False):
+        score = PoolScores.load(run / f"out-of-fold/{stage.name}-scores.parquet", places.index.patch_id).score
+        before, passing = passing, passing & (score >= stage.threshold)
+        assert passing.sum() in (int(per_mm2 * area), before.sum())
+        assert told[stage.name]["passing"] == passing.sum()
+        assert told[stage.name]["figures_passing"] == (passing & (places.index.label == 1)).sum()
 
 
 @given(st.lists(st.integers(0, 19), max_size=40), st.floats(0.1, 5), st.floats(0.1, 30))
@@ -155,24 +169,23 @@ def test_a_gate_lets_through_as_many_as_it_can(scores, area, per_mm2):
 def test_the_hardest_share_of_each_source_is_mined(places):
     """By sorting: every source gives its share; the cap takes away what may be unmarked; the control as many."""
 
-    class Pool:
-        background = np.flatnonzero(places.index.origin == "background")
+    background = np.flatnonzero(places.index.origin == "background")
 
-    def mined(*more):
-        return mined_rows(load_recipe("sieve", ["mining.share=0.25", *more]), Pool, score, source)
+    def mined(**more):
+        return mined_rows(MiningRule(share=0.25, **more), background, score, source, 1)
 
     score = np.random.default_rng(0).random(len(places))
     source = np.array([("one", "two")[i % 3 == 0] for i in range(len(places))])
     known, hard = mined()
-    np.testing.assert_array_equal(known, Pool.background)
+    np.testing.assert_array_equal(known, background)
     for name in ("one", "two"):
-        rows = Pool.background[source[Pool.background] == name]
+        rows = background[source[background] == name]
         hardest = set(sorted(rows, key=lambda row: -score[row])[: max(1, round(0.25 * len(rows)))])
         assert {row for row in hard if source[row] == name} == hardest
-    capped, under = mined("mining.cap=0.5")
+    capped, under = mined(cap=0.5)
     assert score[capped].max() < 0.5
     assert set(under) <= set(capped)
-    _, control = mined('mining.choice="random"')
+    _, control = mined(choice="random")
     assert len(control) == len(hard)
     assert set(control) != set(hard)
 

@@ -1,4 +1,4 @@
-"""What out-of-fold scores of a sieve training choose: the gate, the operating points, the meaning of a score."""
+"""What out-of-fold scores of a sieve training choose: the gates, the operating points, the meaning of a score."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -79,24 +79,33 @@ def choose(recipe: SieveRecipe, job: Job, slides: Cohort, found: Detections) -> 
     return Chosen(points=points, calibration=None if fit is None else fit(scored.score, is_true))
 
 
-def report(
-    job: Job, *, gate: float, kept: NDArray[np.bool_], is_figure: NDArray[np.bool_], points: dict[str, float]
-) -> None:
-    """Write what the gate keeps of places that its networks have not seen, and the operating points.
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a stage lets through on the training slides, by networks that have not seen the patient.
+
+    Attributes:
+        threshold: of the stage.
+        passing: (N,) which places of whole slides pass it and all gates before.
+    """
+
+    threshold: float
+    passing: NDArray[np.bool_]
+
+
+def report(job: Job, gates: dict[str, Gate], is_figure: NDArray[np.bool_], points: dict[str, float]) -> None:
+    """Write what each gate keeps, and the operating points.
 
     Args:
         job: of the run.
-        gate: of the detector.
-        kept: (N,) places that pass it.
-        is_figure: (N,) which of them are figures.
+        gates: by stage.
+        is_figure: (N,) which places are figures.
         points: threshold of each operating point.
     """
-    content: dict[str, Any] = {
-        "gate": gate,
-        "places": len(kept),
-        "passing": int(kept.sum()),
-        "figures": int(is_figure.sum()),
-        "figures_passing": int((kept & is_figure).sum()),
-        "operating_points": points,
-    }
+    content: dict[str, Any] = {"places": len(is_figure), "figures": int(is_figure.sum()), "operating_points": points}
+    for stage, gate in gates.items():
+        content[stage] = {
+            "gate": gate.threshold,
+            "passing": int(gate.passing.sum()),
+            "figures_passing": int((gate.passing & is_figure).sum()),
+        }
     write_json(job.file(layout.GATE), content)

@@ -1,20 +1,22 @@
 """Sieve: CHS-NET's cascade and false positives, the regimes of fine-grained mining, batches that do not tell a source,
 and an ensemble over patients whose members judge what they have not seen. Ours.
 
-Reads in the order of the work: places, screening networks, false positives, strong networks, the gate, out-of-fold
-detections, operating points. Nothing is chosen by a score on a patient that had a part in it, and the fold's test cases
-are not touched.
+Reads in the order of the work: places; of each stage its networks and, for the next, their false positives; the gates,
+out-of-fold detections, operating points. Nothing is chosen by a score on a patient that had a part in it, and the
+fold's test cases are not touched.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.split import Fold
-from mitosieve.method.sieve.choice import choose, gate_for, report
+from mitosieve.method.sieve.choice import Gate, choose, gate_for, report
 from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, whole_slides
-from mitosieve.method.sieve.recipe import STRONG, SieveRecipe
+from mitosieve.method.sieve.recipe import SieveRecipe
 from mitosieve.method.sieve.task import (
     WHOLE,
     NetworkTask,
@@ -24,12 +26,13 @@ from mitosieve.method.sieve.task import (
     part_of_rows,
     parts_of_cases,
     pool_of,
+    scores_file,
     train_network,
     train_quietly,
 )
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
-from mitosieve.train import Job, PoolScores, keep
+from mitosieve.train import Job, Places, PoolScores, keep
 
 
 def run_sieve(recipe: SieveRecipe, job: Job) -> Detector:
@@ -41,14 +44,16 @@ def run_sieve(recipe: SieveRecipe, job: Job) -> Detector:
     job = replace(job, fold=learned_fold(recipe, job.fold))
     with job.timed("places"):
         gather(recipe, job)
-    with job.timed("screening networks"):
-        screening = train_all(recipe, job, layout.SCREENING, (WHOLE, *range(recipe.parts)))
-    with job.timed("false positives"):
-        score_out_of_fold(recipe, job, screening[1:])
-    with job.timed("strong networks"):
-        strong = train_all(recipe, job, STRONG, tuple(range(recipe.parts)))
+    networks: dict[str, list[nn.Module]] = {}
+    for stage in recipe.stages:
+        last = stage == recipe.names[-1]
+        with job.timed(f"{stage} networks"):
+            networks[stage] = train_all(recipe, job, stage, (() if last else (WHOLE,)) + tuple(range(recipe.parts)))
+        if not last:
+            with job.timed(f"{stage} scores out of fold"):
+                score_out_of_fold(recipe, job, stage, networks[stage][1:])
     with job.timed("out-of-fold detections"):
-        return assemble(recipe, job, screening, strong)
+        return assemble(recipe, job, networks)
 
 
 def learned_fold(recipe: SieveRecipe, fold: Fold) -> Fold:
@@ -66,44 +71,63 @@ def train_all(recipe: SieveRecipe, job: Job, stage: str, without: tuple[int, ...
     return [train_network(task) for task in tasks]
 
 
-def score_out_of_fold(recipe: SieveRecipe, job: Job, apart: list[nn.Module]) -> None:
-    """Score every place by the screening network that has not seen its patient."""
-    path = job.file(layout.MINING_SCORES)
+def score_out_of_fold(recipe: SieveRecipe, job: Job, stage: str, apart: list[nn.Module]) -> None:
+    """Score every place by the network of a stage that has not seen its patient."""
+    path = job.file(scores_file(stage))
     if path.exists():
         return
-    pool = pool_of(recipe, job, layout.SCREENING)
+    pool = pool_of(recipe, job, stage)
     part = part_of_rows(recipe, job, pool.places)
     score = np.zeros(len(pool.index), dtype=np.float32)
     for number, network in enumerate(apart):
         rows = np.flatnonzero(part == number)
         score[rows] = pool.score(network, rows, job.compute, job.progress)
+    path.parent.mkdir(exist_ok=True)
     PoolScores(patch_id=pool.index.patch_id, score=score).save(path)
 
 
-def assemble(recipe: SieveRecipe, job: Job, screening: list[nn.Module], strong: list[nn.Module]) -> Detector:
-    """The gate from the budget, operating points from detections out of fold, all networks as one detector."""
-    pool = pool_of(recipe, job, layout.SCREENING)
+def assemble(recipe: SieveRecipe, job: Job, networks: dict[str, list[nn.Module]]) -> Detector:
+    """Gates from what each stage can afford, operating points from detections out of fold, all networks together."""
+    first = recipe.names[0]
+    places = pool_of(recipe, job, first).places
     slides = whole_slides(job.cohort, job.fold.train, set(crops_of(recipe, job.cohort)))
-    on_slides = np.isin(pool.index.slide_id, [entry.slide_id for entry in slides.slides])
-    score = PoolScores.load(job.file(layout.MINING_SCORES), pool.index.patch_id).score[on_slides]
-    area_mm2 = float(np.nansum([entry.area_mm2 for entry in slides.slides]))
-    gate = gate_for(score, area_mm2, recipe.gate_per_mm2)
-    config = detector_config(recipe, job, gate)
-    members = [
-        Detector(config=config, networks=((first,), (second,)))
-        for first, second in zip(screening[1:], strong, strict=True)
-    ]
-    part_of_case = parts_of_cases(recipe, job, pool.places)
-    found, counts = detect_out_of_fold(job, slides, members, part_of_case)
+    on_slides = np.isin(places.index.slide_id, [entry.slide_id for entry in slides.slides])
+    gates = open_gates(recipe, job, places, on_slides, float(np.nansum([entry.area_mm2 for entry in slides.slides])))
+    config = detector_config(recipe, job, {name: gate.threshold for name, gate in gates.items()})
+    apart = [networks[stage][-recipe.parts :] for stage in recipe.stages]
+    members = [Detector(config=config, networks=tuple((each,) for each in one)) for one in zip(*apart, strict=True)]
+    found, counts = detect_out_of_fold(job, slides, members, parts_of_cases(recipe, job, places))
     chosen = choose(recipe, job, slides, found)
-    is_figure = pool.index.label[on_slides] == 1
-    report(job, gate=gate, kept=score >= gate, is_figure=is_figure, points=chosen.points)
-    whole = Detector(config=config, networks=((screening[0],), tuple(strong)))
+    report(job, gates, places.index.label[on_slides] == 1, chosen.points)
+    strong = tuple(networks[recipe.names[-1]])
+    whole = Detector(config=config, networks=(*((networks[name][0],) for name in recipe.names[:-1]), strong))
     ready = whole.with_points(chosen.points, chosen.calibration)
     return keep(job, layout.DETECTOR, ready, counts, scores_of="training slides out of fold")
 
 
-def detector_config(recipe: SieveRecipe, job: Job, gate: float) -> DetectorConfig:
+def open_gates(
+    recipe: SieveRecipe, job: Job, places: Places, on_slides: NDArray[np.bool_], area_mm2: float
+) -> dict[str, Gate]:
+    """The gate behind each stage but the last, from scores of networks that have not seen the patient.
+
+    Args:
+        recipe: of the run.
+        job: of the run.
+        places: all that were named.
+        on_slides: (N,) which of them lie on whole slides.
+        area_mm2: of these slides.
+    """
+    gates: dict[str, Gate] = {}
+    passing = np.ones(int(on_slides.sum()), dtype=np.bool_)
+    for stage, after in pairwise(recipe.names):
+        score = PoolScores.load(job.file(scores_file(stage)), places.index.patch_id).score[on_slides]
+        threshold = gate_for(score[passing], area_mm2, recipe.affordable(after))
+        passing = passing & (score >= threshold)
+        gates[stage] = Gate(threshold=threshold, passing=passing)
+    return gates
+
+
+def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> DetectorConfig:
     """Proposer and stages; the operating threshold is still to be chosen."""
     stages = tuple(
         Stage(
@@ -111,12 +135,12 @@ def detector_config(recipe: SieveRecipe, job: Job, gate: float) -> DetectorConfi
             network=stage.network,
             turns=stage.turns,
             turn_above=stage.turn_above,
-            threshold=gate if name == layout.SCREENING else 0.5,
+            threshold=gates.get(name, 0.5),
             **stage.view.model_dump(),
         )
         for name, stage in recipe.stages.items()
     )
-    target = frame_store(recipe, job, layout.SCREENING).load_target()
+    target = frame_store(recipe, job, recipe.names[0]).load_target()
     return DetectorConfig(
         made_by="mitosieve recipe sieve",
         frame=recipe.frame,

@@ -1,14 +1,13 @@
 """Numbers of one sieve training."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.network.loss import LossConfig
-from mitosieve.network.swift import SwiftConfig
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.patch.frames import FrameConfig
-from mitosieve.patch.view import View
 from mitosieve.run import layout
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
@@ -18,17 +17,11 @@ Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 STRONG = "strong"
-"""Name of the second stage: several networks, each without a part of the patients."""
-
-
-class DistortedStage(StageRecipe):
-    """A stage whose patches are distorted as fine-grained mining distorts them."""
-
-    augment: DistortionConfig = DistortionConfig()
+"""Name of the last stage: several networks, each without a part of the patients."""
 
 
 class MiningRule(BaseModel):
-    """Which negatives are false positives, by scores of screening networks that have not seen the patient."""
+    """Which negatives are a stage's false positives, by networks of the stage before that have not seen the patient."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +32,21 @@ class MiningRule(BaseModel):
     all."""
     choice: Literal["hardest", "random"] = "hardest"
     """Or, a control, as many at random."""
+
+
+class SieveStage(StageRecipe):
+    """A stage whose patches are distorted as fine-grained mining distorts them.
+
+    The first stage sees every place and has no false positives to learn from.
+    """
+
+    augment: DistortionConfig = DistortionConfig()
+    ratio: tuple[Weight, Weight, Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]] = (1, 1, 3)
+    """Figures : negatives : false positives in a batch."""
+    mining: MiningRule = MiningRule()
+    per_mm2: float | None = Field(default=None, gt=0, le=1e5)
+    """Places a mm2 that the stage is given, on the training slides: the gate of the stage before is the score that lets
+    so many through. None, of the first stage alone: all."""
 
 
 class SieveRecipe(BaseModel):
@@ -56,20 +64,11 @@ class SieveRecipe(BaseModel):
     validation: Literal["learned", "unused"] = "learned"
     """Whether the fold's validation cases are learned from too: thresholds come out of fold and need none."""
     parts: int = Field(default=4, ge=2, le=50)
-    """Parts of the patients: every network but the screening network of the detector is trained without one of them."""
-    screening: DistortedStage = DistortedStage(view=View(mpp=0.5, views="one", patch_px=32), network=SwiftConfig())
-    screening_ratio: tuple[Weight, Weight] = (1, 3)
-    """Figures : negatives in a batch of a screening network."""
-    mining: MiningRule = MiningRule()
-    strong: DistortedStage = DistortedStage(
-        view=View(views="one", patch_px=64),
-        network=SwiftConfig(input_px=64, widths=(32, 64, 96), depths=(1, 1, 1), residual=True),
-    )
-    strong_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
-    """Figures : negatives : false positives in a batch of a strong network."""
-    gate_per_mm2: float = Field(default=40.0, gt=0, le=1e5)
-    """Places a mm2 that go on to the strong networks, on the training slides: the gate is the score that lets so many
-    through."""
+    """Parts of the patients: of each stage a network is trained without each. The detector takes those of the last
+    stage, and of the others one more that all patients teach."""
+    screening: SieveStage
+    refined: SieveStage
+    strong: SieveStage
     calibration: Literal["logistic", "isotonic", "none"] = "logistic"
     """What maps a score to the share of such detections that are figures (`score.calibration`)."""
     merge_um: float = Field(default=7.5, ge=0, le=100)
@@ -79,12 +78,29 @@ class SieveRecipe(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> "SieveRecipe":
         self.batches.check(self.loss)
+        if self.screening.per_mm2 is not None or self.screening.ratio[2] > 0:
+            raise ValueError("the screening stage sees every place and mines none: leave out per_mm2, end ratio with 0")
+        for name, stage in list(self.stages.items())[1:]:
+            if stage.per_mm2 is None or stage.ratio[2] == 0:
+                raise ValueError(
+                    f"{name} needs per_mm2, what it can afford, and a part of false positives in its ratio"
+                )
         return self
 
     @property
-    def stages(self) -> dict[str, DistortedStage]:
+    def stages(self) -> dict[str, SieveStage]:
         """By name, in the order of a slide's way."""
-        return {layout.SCREENING: self.screening, STRONG: self.strong}
+        return {layout.SCREENING: self.screening, layout.REFINED: self.refined, STRONG: self.strong}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the stages, in the order of a slide's way."""
+        return tuple(self.stages)
+
+    def affordable(self, stage: str) -> float:
+        """Places a mm2 that a stage other than the first is given."""
+        per_mm2 = self.stages[stage].per_mm2
+        return math.inf if per_mm2 is None else per_mm2
 
     @property
     def plan(self) -> Plan:

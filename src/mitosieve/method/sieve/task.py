@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.method.sieve.recipe import STRONG, DistortedStage, SieveRecipe
+from mitosieve.method.sieve.recipe import MiningRule, SieveRecipe, SieveStage
 from mitosieve.network.registry import build_network
 from mitosieve.patch.augment.distortion import reach_px
 from mitosieve.patch.frames import FrameStore
@@ -44,7 +44,7 @@ class NetworkTask:
     Attributes:
         job: of the run.
         recipe: of the run.
-        stage: layout.SCREENING or STRONG.
+        stage: its name in the recipe.
         without: part of the patients that it never sees, or WHOLE.
     """
 
@@ -59,7 +59,7 @@ class NetworkTask:
         return self.stage if self.without == WHOLE else f"{self.stage} without part {self.without + 1}"
 
     @property
-    def part(self) -> DistortedStage:
+    def part(self) -> SieveStage:
         return self.recipe.stages[self.stage]
 
 
@@ -79,7 +79,7 @@ def train_network(task: NetworkTask) -> nn.Module:
         network,
         Pools(train=pool, validation=pool_of(task.recipe, task.job, task.stage, "validation"), curve_rows=nothing),
         {name: rows[seen[rows]] for name, rows in kinds.items()},
-        ratio=dict(zip(kinds, _ratio(task), strict=True)),
+        ratio=dict(zip(kinds, task.part.ratio, strict=False)),
         schedule=task.part.train,
         loss=task.recipe.loss,
         augment=task.part.augment,
@@ -95,36 +95,48 @@ def train_quietly(task: NetworkTask) -> None:
     train_network(replace(task, job=replace(task.job, mapper=None)))
 
 
-def _ratio(task: NetworkTask) -> tuple[float, ...]:
-    return task.recipe.strong_ratio if task.stage == STRONG else task.recipe.screening_ratio
-
-
 def _kinds(task: NetworkTask, pool: PatchPool) -> dict[str, NDArray[np.intp]]:
-    """Rows of the pool by kind; a strong network has the false positives of screening networks beside."""
-    if task.stage != STRONG:
+    """Rows of the pool by kind; every stage but the first has the false positives of the one before beside."""
+    before = stage_before(task.recipe, task.stage)
+    if before is None:
         return {"figures": pool.figures, "background": pool.background}
-    scores = PoolScores.load(task.job.file(layout.MINING_SCORES), pool.index.patch_id).score
-    known, mined = mined_rows(task.recipe, pool, scores, source_of(task.job.cohort, pool.places))
+    score = PoolScores.load(task.job.file(scores_file(before)), pool.index.patch_id).score
+    source = source_of(task.job.cohort, pool.places)
+    known, mined = mined_rows(task.part.mining, pool.background, score, source, task.recipe.seed)
     return {"figures": pool.figures, "background": known, "false positives": mined}
 
 
+def stage_before(recipe: SieveRecipe, stage: str) -> str | None:
+    """Name of the stage whose survivors a stage is given; None for the first."""
+    names = list(recipe.stages)
+    return names[names.index(stage) - 1] if stage != names[0] else None
+
+
+def scores_file(stage: str) -> str:
+    """Where a run keeps the scores of all its places by those of a stage's networks that have not seen the patient."""
+    return f"{layout.OUT_OF_FOLD_SLIDES}/{stage}-scores.parquet"
+
+
 def mined_rows(
-    recipe: SieveRecipe, pool: PatchPool, score: NDArray[np.floating], source: NDArray[np.str_]
+    rule: MiningRule,
+    negatives: NDArray[np.intp],
+    score: NDArray[np.floating],
+    source: NDArray[np.str_],
+    seed: int,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Negatives that are learned from, and the false positives among them: the hardest share of each source.
 
     Args:
-        recipe: its mining rule.
-        pool: the places.
-        score: (N,) by screening networks that have not seen the patient.
+        rule: which.
+        negatives: rows of the places without a figure.
+        score: (N,) of all places, by networks of the stage before that have not seen the patient.
         source: (N,) of each place.
+        seed: of the control.
     """
-    rule = recipe.mining
-    negatives = pool.background
     known = negatives[score[negatives] < rule.cap] if rule.cap < 1 else negatives
     order = score[known].astype(np.float64)
     if rule.choice == "random":
-        order = derive_generator(recipe.seed, "mining at random").random(len(known))
+        order = derive_generator(seed, "mining at random").random(len(known))
     mined: list[NDArray[np.intp]] = []
     for name in np.unique(source[known]):
         rows = np.flatnonzero(source[known] == name)
@@ -148,7 +160,7 @@ def frame_store(recipe: SieveRecipe, job: Job, stage: str) -> FrameStore:
 
 
 def gather(recipe: SieveRecipe, job: Job) -> None:
-    """Render the slides for both stages and find the places, once; whoever comes later reads files."""
+    """Render the slides for all stages and find the places, once; whoever comes later reads files."""
     render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
     places_of_fold(job, _rule(recipe, job.cohort))
 
