@@ -2,7 +2,8 @@
 
 DETECTOR is a run or a detector folder; card.toml is written by hand (docs/models.md says what belongs there). What is
 shipped is the detector as it is loaded and saved again, its card, and the hashes of all of it, in place of what was
-there under that name. Weights are kept in half precision: half the size, and logits move by some 0.001. The box is refused where it would grow beyond its limit, and is then as it was.
+there under that name. Weights are kept in half precision, which is half the size. The box is refused where it would
+grow beyond its limit, and is then as it was.
 
     --out-of-fold FOLDER...   evaluated detections of networks that have not seen their cases (FOLD/test of a
                               `crossval`), with --cohort. They choose the operating points and the calibration, and
@@ -38,7 +39,7 @@ def ship(detector: Detector, card: Card, name: str, box: Path) -> Path:
     if not re.fullmatch("[a-z][a-z0-9-]*", name) or name == "default":
         raise InputError(f"'{name}' is no name for a detector", remedy="use small letters, digits and hyphens")
     with tempfile.TemporaryDirectory(dir=box, prefix=".ship-") as place:
-        made = detector.save(Path(place) / name)
+        made = detector.save(Path(place) / name, half=True)
         write_card(made, card)
         seal(made)
         others = sum(

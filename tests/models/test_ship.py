@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 import tomli_w
+import torch
+from safetensors.torch import load_file
 
 from boxed import ROOT, a_box, a_card, a_tiny_detector, shipping
 from mitosieve.cohort.cohort import Cohort
@@ -39,8 +41,13 @@ def test_the_script_ships_a_run_with_points_and_calibration(tmp_path):
     assert card.calibration is not None
     assert sum(row.number for row in card.calibration.bins) == curve.tp[-1] + curve.fp[-1]
     assert made.config.calibration is None
-    ours, theirs = Detector.load(a_run()), made
-    assert [s.sha256 for s in ours.config.stages] == [s.sha256 for s in theirs.config.stages]
+    for ours, shipped in zip(Detector.load(a_run()).networks, made.networks, strict=True):
+        for mine, theirs in zip(ours, shipped, strict=True):
+            kept = theirs.state_dict()
+            assert all(torch.equal(value.half(), kept[name].half()) for name, value in mine.state_dict().items())
+            assert all(value.dtype == kept[name].dtype for name, value in mine.state_dict().items())
+    for path in folder.glob("*.safetensors"):
+        assert not any(value.dtype == torch.float32 for value in load_file(path).values())
 
 
 def test_a_box_that_would_be_too_heavy_stays_as_it_was(tmp_path, monkeypatch):

@@ -43,9 +43,17 @@ def map_stride_px(config: NetworkConfig) -> int | None:
     return 2 ** len(config.widths) if isinstance(config, SwiftConfig) else None
 
 
-def save_weights(network: nn.Module, path: Path) -> Path:
-    """Write a network's state as safetensors; equal weights give equal bytes."""
+def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> Path:
+    """Write a network's state as safetensors; equal weights give equal bytes.
+
+    Args:
+        network: any.
+        path: of the file.
+        half: keep floating-point weights as float16: half the size. They are read back as float32, rounded.
+    """
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     return write_atomic(path, tensors_to_bytes(state))
 
 

@@ -225,13 +225,18 @@ class Detector:
         )
         return cls(config=config, networks=networks, reference=_load_reference(config, folder / layout.REFERENCE))
 
-    def save(self, folder: Path) -> Path:
-        """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole."""
+    def save(self, folder: Path, *, half: bool = False) -> Path:
+        """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole.
+
+        Args:
+            folder: to be written.
+            half: see `save_weights`.
+        """
         stages: list[Stage] = []
         for stage, networks in zip(self.config.stages, self.networks, strict=True):
             names = tuple(f"{stage.name}{'' if i == 0 else f'_{i + 1}'}.safetensors" for i in range(len(networks)))
             for name, network in zip(names, networks, strict=True):
-                save_weights(network, folder / name)
+                save_weights(network, folder / name, half=half)
             hashes = tuple(hash_file(folder / name) for name in names)
             stages.append(stage.model_copy(update={"weights": names, "sha256": hashes}))
         digest = None if self.reference is None else hash_file(self.reference.save(folder / layout.REFERENCE))
