@@ -8,9 +8,10 @@ are padded with black their `roi` leaves it out. Two files of folds are written 
 
     patients.json   A, B, C by patient, as in mitos14/folds.csv, and `brecahad`, another laboratory and camera. A
                     patient's frames of other scanners go with it; crops and unlabelled tiles are trained on in all.
+                    `everything`, for a detector that is to be used, tests patients of `tupac_prlab` alone: crops.
     sources.json    a scanner, laboratory or tumour is tested by a detector that has not seen it.
 
-BreCaHAD is never trained on, and the crops whose patients nobody knows (`atnorm_br`) are nothing but trained on.
+BreCaHAD is trained on in `everything` alone, and the crops whose patients nobody knows (`atnorm_br`) are nothing but trained on.
 Where all frames are tested there are none left that could choose a threshold: such folds have no validation case.
 """
 
@@ -35,6 +36,7 @@ from mitosieve.run.folder import write_atomic
 
 UNKNOWN_PATIENTS = "atnorm_br"
 HELD = "brecahad"
+LOOK_ALIKES = "tupac_prlab"
 OTHER_SCANNER = ("icpr12", "aperio_a03")
 HOME = "mitos14"
 CHOOSING = ("H07", "H11", "H14")
@@ -152,7 +154,10 @@ def by_patient(cohort: Cohort, folds: Path) -> Split:
         name: a_fold(cohort, frozenset(fold.test), frozenset(fold.validation), other)
         for name, fold in given.folds.items()
     }
-    return Split(folds={**made, HELD: a_fold(cohort, other, frozenset(CHOOSING), frozenset())})
+    made[HELD] = a_fold(cohort, other, frozenset(CHOOSING), frozenset())
+    crops = cases(cohort, lambda entry: entry.source == LOOK_ALIKES)
+    made["everything"] = a_fold(cohort, crops, frozenset(), frozenset())
+    return Split(folds=made)
 
 
 def by_source(cohort: Cohort) -> Split:
