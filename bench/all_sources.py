@@ -11,8 +11,9 @@ are padded with black their `roi` leaves it out. Two files of folds are written 
                     `everything`, for a detector that is to be used, tests patients of `tupac_prlab` alone: crops.
     sources.json    a scanner, laboratory or tumour is tested by a detector that has not seen it.
 
-BreCaHAD is trained on in `everything` alone, and the crops whose patients nobody knows (`atnorm_br`) are nothing but trained on.
-Where all frames are tested there are none left that could choose a threshold: such folds have no validation case.
+BreCaHAD is trained on in `everything` alone, and the crops whose patients nobody knows (`atnorm_br`) are nothing but
+trained on. Where all frames are tested there are none left that could choose a threshold: such folds have no
+validation case.
 """
 
 import argparse
