@@ -14,8 +14,8 @@ from mitosieve import Cohort, Detector, Split
 from mitosieve.annotation import Label
 from mitosieve.geometry import rescale_points
 from mitosieve.network.compute import Compute
+from mitosieve.patch.cutting import cut_patches, margin_for
 from mitosieve.patch.frames import Frame, look_at, render
-from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.sieve import cascade
 
 EDGES_PX = (4, 16, 32, 48)
@@ -38,7 +38,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     detector, compute = Detector.load(asked.run), Compute.choose()
     part = Cohort.load(asked.cohort).of_cases(Split.load(asked.split).fold(asked.fold).part(asked.part))
-    stage, networks = detector.config.stages[-1], detector.networks[-1]
+    stage, networks = detector.config.stages[-1], detector.modules[-1]
     mpp, generator = detector.config.frame.mpp, np.random.default_rng(0)
     found: dict[str, list[np.ndarray]] = {"figures": [], "imposters": [], "background": []}
     for entry in part.slides:

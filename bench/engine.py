@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
-from mitosieve.network.engine import EngineChoice, OnnxEngine, TorchEngine
+from mitosieve.network.chsnet import ChsNet
+from mitosieve.network.config import ChsNetConfig, SwiftConfig
+from mitosieve.network.engine import EngineChoice
 from mitosieve.network.graph import ScoresOfBytes, onnx_bytes
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.live import TorchEngine, graph_engine
+from mitosieve.network.swift import SwiftNet
 
 Images = NDArray[np.uint8]
 Scoring = Callable[[Images], NDArray[np.float32]]
@@ -57,7 +59,7 @@ def engines(network: nn.Module, images: Images, threads: int) -> Iterator[tuple[
             choice = EngineChoice(kind="torch", device="cpu", half=half, threads=threads, images_at_once=at_once)
             yield f"torch {'bf16' if half else 'fp32'}", at_once, TorchEngine(network, choice).scores
         choice = EngineChoice(kind="onnxruntime", device="cpu", half=False, threads=threads, images_at_once=at_once)
-        yield "onnxruntime fp32", at_once, OnnxEngine(network, choice, images).scores
+        yield "onnxruntime fp32", at_once, graph_engine(network, choice, images).scores
         if importlib.util.find_spec("openvino"):
             for precision in ("f32", "bf16"):
                 yield f"openvino {precision}", at_once, open_vino(network, images, threads, precision, at_once)

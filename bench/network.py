@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute, predict
-from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.config import ChsNetConfig, RotoTranslationConfig, SwiftConfig
+from mitosieve.network.rototranslation import RotoTranslationNet
+from mitosieve.network.swift import SwiftNet
 
 PRODUCTS = (32, 48, 64, 128)
 """Channels times orientations of each group of the roto-translation networks."""

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from mitosieve.patch.augment.variant import AugmentConfig, draw_variants
+from mitosieve.patch.cutting import margin_for, two_views
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import PatchReader, margin_for, two_views
+from mitosieve.patch.reader import PatchReader
 from mitosieve.slide.plain import PlainSlide
 
 SLIDES, SIDE_PX, PATCH_PX, BATCH, BATCHES = 4, 2000, 128, 192, 12

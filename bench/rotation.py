@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from mitosieve import Detector
 from mitosieve.geometry import rescale_points
 from mitosieve.network.compute import Compute
-from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
+from mitosieve.network.config import RotoTranslationConfig
+from mitosieve.network.rototranslation import RotoTranslationNet
 from mitosieve.patch.frames import FrameConfig, look_at, render
 from mitosieve.patch.view import View
 from mitosieve.slide.slide import open_slide
@@ -133,7 +134,7 @@ def main() -> None:
     print(f"{len(patches)} cells, patches of {view.patch_px} px at {view.mpp_in(frame.mpp):g} um/px")
     print("mean (maximum) absolute change of", *(f"logit {name}" for name in CHANGES), *CHANGES, sep="\t")
     if asked.detector is not None:
-        for number, network in enumerate(detector.networks[-1], start=1):
+        for number, network in enumerate(detector.modules[-1], start=1):
             tell(f"network {number}", [logits(network, patches, view, compute)])
         return
     for orientations in (1, 4, 8, 16):

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from mitosieve.patch.augment.variant import AugmentConfig, Variant
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import PatchReader, margin_for
+from mitosieve.patch.reader import PatchReader
 from mitosieve.patch.resampling import Interpolation
 from mitosieve.slide.slide import open_slide
 

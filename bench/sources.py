@@ -25,8 +25,8 @@ from torch import nn
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.patch.augment.exchange import AMOUNTS, ExchangeConfig, exchange, statistics
 from mitosieve.patch.augment.variant import AugmentConfig
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore
-from mitosieve.patch.reader import margin_for
 from mitosieve.patch.view import View
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.sieve.detector import Detector
@@ -151,7 +151,7 @@ def main() -> None:
         )
     kinds: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float64]]] = {"statistics": simple}
     if given.detector:
-        kinds["penultimate"] = penultimate(Detector.load(given.detector).networks[-1][0])
+        kinds["penultimate"] = penultimate(Detector.load(given.detector).modules[-1][0])
     for what, features_of in kinds.items():
         for way, patches in ways.items():
             features = features_of(patches)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mitosieve.models.card import Card, DataUse, SourceScore
-from mitosieve.network.chsnet import ChsNetConfig
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.registry import build_network
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mitosieve.patch.reader import cut_patches
+from mitosieve.patch.cutting import cut_patches
 from mitosieve.sieve import cascade
 from mitosieve.sieve.tile_reader import CHUNK
 

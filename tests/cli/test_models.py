@@ -1,7 +1,10 @@
 """The detectors of the package as a user meets them: listed, shown, used by name; what cannot be had is told."""
 
+import ast
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -165,3 +168,20 @@ def test_points_are_shown_where_a_detector_has_them(pointed):
     assert "operating points: sensitive" in Detector.load(pointed[0]).describe()
     assert "operating_points" not in (Path(a_run()) / "detector" / "detector.toml").read_text()
     assert set(POINTS) == set(Detector.load(pointed[0]).config.points)
+
+
+def test_a_count_with_a_detector_of_the_box_never_loads_torch(tmp_path):
+    """In a fresh process, whose modules are told at its end: nothing that only training needs is there."""
+    image = images()[0]
+    asked = ["detect", str(image), "--mpp", "0.5", "--device", "cpu", "--engine", "onnxruntime", "--threads", "1"]
+    program = (
+        "import sys; from mitosieve.cli import main\n"
+        f"sys.argv = ['mitosieve', *{asked!r}, '--out', {str(tmp_path / 'found')!r}]\n"
+        "try: main()\nexcept SystemExit as end: print('ended', end.code)\n"
+        "print('loaded', sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ended 0" in done.stdout, done.stderr
+    loaded = ast.literal_eval(done.stdout.rpartition("loaded ")[2])
+    assert "onnxruntime" in loaded
+    assert not {"torch", "onnx", "sklearn", "lightning_fabric", "ray"} & set(loaded)

@@ -41,7 +41,7 @@ def test_the_script_ships_a_run_with_points_and_calibration(tmp_path):
     assert card.calibration is not None
     assert sum(row.number for row in card.calibration.bins) == curve.tp[-1] + curve.fp[-1]
     assert made.config.calibration is None
-    for ours, shipped in zip(Detector.load(a_run()).networks, made.networks, strict=True):
+    for ours, shipped in zip(Detector.load(a_run()).modules, made.modules, strict=True):
         for mine, theirs in zip(ours, shipped, strict=True):
             kept = theirs.state_dict()
             assert all(torch.equal(value.half(), kept[name].half()) for name, value in mine.state_dict().items())

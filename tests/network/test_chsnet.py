@@ -5,7 +5,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.chsnet import ChsNet
+from mitosieve.network.config import ChsNetConfig
 
 TABLE_1 = (  # bottleneck 1x1 and 3x3, 1x1 out, blocks
     (32, 128, 3),

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from mitosieve.errors import InputError
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute, machine, predict
-from mitosieve.network.engine import EngineChoice, OnnxEngine, engine_of
+from mitosieve.network.config import ChsNetConfig, SwiftConfig
+from mitosieve.network.engine import EngineChoice
 from mitosieve.network.graph import ScoresOfBytes
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.live import engine_of, graph_engine
+from mitosieve.network.swift import SwiftNet
 
 EAGER = Compute(device="cpu", precision="32-true", engine="torch")
 COMPILED = Compute(device="cpu", precision="32-true", engine="onnxruntime")
@@ -107,7 +109,7 @@ def test_images_may_be_locked_and_lie_anyhow():
     wanted = engine_of(network, CHOICE, some).scores(some)
     mirrored = np.ascontiguousarray(some[:, :, ::-1])[:, :, ::-1]
     mirrored.flags.writeable = False
-    assert (OnnxEngine(network, CHOICE, mirrored).scores(mirrored) == wanted).all()
+    assert (graph_engine(network, CHOICE, mirrored).scores(mirrored) == wanted).all()
 
 
 @pytest.mark.parametrize("name", ["swift, stage one", "swift, stage two"])
@@ -183,7 +185,7 @@ def test_a_graph_that_scores_otherwise_is_refused():
     network = Drifting()
     some = np.full((2, 4, 4, 3), 200, dtype=np.uint8)
     with pytest.raises(InputError, match="--engine torch"):
-        OnnxEngine(network, CHOICE, some)
+        graph_engine(network, CHOICE, some)
 
 
 def test_other_devices_have_no_onnx_runtime():

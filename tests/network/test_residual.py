@@ -6,8 +6,9 @@ import torch
 from pydantic import ValidationError
 
 from mitosieve.network.compute import Compute, predict
+from mitosieve.network.config import ResidualConfig
 from mitosieve.network.registry import build_network, load_weights, save_weights
-from mitosieve.network.residual import ResidualConfig, ResidualNet
+from mitosieve.network.residual import ResidualNet
 
 TINY = ResidualConfig(input_px=32, widths=(8, 16), blocks=1)
 

@@ -15,10 +15,12 @@ from torch import nn
 
 from mitosieve.network import graph, rototranslation
 from mitosieve.network.compute import Compute
-from mitosieve.network.engine import EngineChoice, engine_of
+from mitosieve.network.config import RotoTranslationConfig
+from mitosieve.network.engine import EngineChoice
 from mitosieve.network.graph import ScoresOfBytes
+from mitosieve.network.live import engine_of
 from mitosieve.network.registry import build_network, load_weights, save_weights
-from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet, disc, turning_operator
+from mitosieve.network.rototranslation import RotoTranslationNet, disc, turning_operator
 
 SMALL = RotoTranslationConfig(orientations=4, widths=(3, 4, 5), blocks=(0, 0, 0), head=6)
 SHAPES = [

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.config import SwiftConfig
+from mitosieve.network.swift import SwiftNet
 
 SHAPES = [
     SwiftConfig(),

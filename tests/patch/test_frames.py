@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from build import an_image
 from mitosieve.geometry import Region, lattice, tiles_over
 from mitosieve.patch import frames
+from mitosieve.patch.cutting import cut_patches, margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore, Look, fit_target, look_at, render, sample_pixels
-from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import open_slide
 from mitosieve.slide.stain import apply_transform, reference_profile

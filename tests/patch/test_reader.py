@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from build import an_image
 from mitosieve.geometry import Region, rescale_points
 from mitosieve.patch.augment.variant import AugmentConfig, Variant, draw_variants
+from mitosieve.patch.cutting import cut_patches, margin_for, two_views
 from mitosieve.patch.frames import Frame, FrameConfig, FrameStore, Look, render
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import PatchReader, cut_patches, margin_for, two_views
+from mitosieve.patch.reader import PatchReader
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.slide import open_slide
 

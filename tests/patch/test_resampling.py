@@ -17,9 +17,9 @@ from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
 from mitosieve.patch.augment.distortion import Distortion
 from mitosieve.patch.augment.variant import AugmentConfig, Variant
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import margin_for
 from mitosieve.patch.resampling import INTERPOLATION, on_grid
 from mitosieve.patch.view import View
 from mitosieve.recipe.recipe import load_recipe

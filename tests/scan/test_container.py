@@ -16,8 +16,8 @@ import torch
 from build import an_image
 from midog_points import read_points
 from mitosieve.errors import DetectorError, FormatError, InputError, MitosieveError, ResolutionError, SlideError
-from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.registry import build_network
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.scan.container import IMAGES, RESULT, SOCKET, find_image, run_container

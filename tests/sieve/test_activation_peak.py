@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from build import an_image
 from mitosieve.geometry import Region
-from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
+from mitosieve.network.config import ChsNetConfig, ResNetConfig, SwiftConfig
 from mitosieve.network.registry import build_network
-from mitosieve.network.resnet import ResNetCam, ResNetConfig
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.resnet import ResNetCam
+from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.run.clock import Clock
 from mitosieve.sieve import tile_reader
@@ -383,7 +383,7 @@ def test_a_detector_that_locates_comes_back(tmp_path, dotted):
     loaded = Detector.load(made.save(tmp_path / "detector"))
     assert (loaded.config.stages[0].locate, loaded.config.stages[0].locate_above) == ("activation", 0.6)
     assert loaded.config.locating == 0
-    assert isinstance(loaded.networks[0][0], ResNetCam)
+    assert isinstance(loaded.modules[0][0], ResNetCam)
     assert "peak of its map, threshold" in loaded.describe()
     asking = Detector(config=a_detector(a_stage(locate_least_px=7)).config, networks=made.networks)
     assert "peak of its map, 7 px of 0.9 or more asked for" in asking.describe()

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from build import an_image
-from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute, predict
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.config import ChsNetConfig, SwiftConfig
+from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of, sieve_slide

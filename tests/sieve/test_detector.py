@@ -8,7 +8,8 @@ import torch
 
 from mitosieve.calibration import Logistic
 from mitosieve.errors import DetectorError, InputError
-from mitosieve.network.chsnet import ChsNetConfig
+from mitosieve.network.compute import Compute
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
@@ -16,6 +17,7 @@ from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.slide.stain import reference_profile
 
 TINY = ChsNetConfig(width=1 / 128)
+NOTHING_KEPT = {"weights": (), "sha256": (), "graphs": {}, "graphs_sha256": {}}
 
 
 def a_detector(sizes=(1, 2)):
@@ -55,11 +57,11 @@ def test_saved_and_loaded_is_the_same(tmp_path, folder):
     made, loaded = a_detector(), Detector.load(folder)
     images = torch.rand(2, 6, 16, 16)
     with torch.no_grad():
-        for ours, theirs in zip(made.networks, loaded.networks, strict=True):
+        for ours, theirs in zip(made.modules, loaded.modules, strict=True):
             for one, two in zip(ours, theirs, strict=True):
                 assert not two.training
                 assert torch.equal(one(images), two(images))
-    bare = [stage.model_copy(update={"weights": (), "sha256": ()}) for stage in loaded.config.stages]
+    bare = [stage.model_copy(update=NOTHING_KEPT) for stage in loaded.config.stages]
     assert loaded.config.model_copy(update={"stages": tuple(bare)}) == made.config
     assert loaded.stain_target is not None
     assert np.array_equal(loaded.stain_target.matrix, reference_profile().matrix)
@@ -68,8 +70,10 @@ def test_saved_and_loaded_is_the_same(tmp_path, folder):
         "detector.toml",
         "CARD.md",
         "screening.safetensors",
+        "screening.onnx",
         "refined.safetensors",
         "refined_2.safetensors",
+        "refined.onnx",
     }
 
 
@@ -89,7 +93,34 @@ def test_altered_weights_are_refused(folder):
     assert "refined_2.safetensors" in str(told.value)
 
 
-@pytest.mark.parametrize(("name", "told"), [("refined.safetensors", "missing"), ("detector.toml", "no detector here")])
+def test_an_altered_graph_is_refused(folder):
+    """A graph is held against its hash as weights are."""
+    path = folder / "refined.onnx"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(DetectorError, match="altered") as told:
+        Detector.load(folder)
+    assert "refined.onnx" in str(told.value)
+
+
+def test_a_detector_of_before_has_no_graphs_and_scores_alike(folder):
+    """Without its graphs a folder loads, and torch's weights are the same."""
+    text = (folder / "detector.toml").read_text()
+    kept = [line for line in text.splitlines() if not line.startswith("scores = ")]
+    (folder / "detector.toml").write_text("\n".join(kept))
+    old = Detector.load(folder)
+    assert all(one.graphs == {} for networks in old.networks for one in networks)
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 6), np.uint8)
+    compute = Compute.choose("cpu")
+    for before, now in zip(old.networks, Detector.load(folder).networks, strict=True):
+        for one, other in zip(before, now, strict=True):
+            found = [compute.engine_of(each, images).scores(images) for each in (one, other)]
+            np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("refined.safetensors", "missing"), ("screening.onnx", "missing"), ("detector.toml", "no detector here")],
+)
 def test_a_missing_file_is_named(folder, name, told):
     """What was not copied is said by name."""
     (folder / name).unlink()

@@ -13,8 +13,9 @@ from mitosieve.count.summary import SlideSummary
 from mitosieve.errors import DetectorError, StorageError
 from mitosieve.export.table import read_detections
 from mitosieve.network.compute import Compute
-from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.config import RotoTranslationConfig, SwiftConfig
+from mitosieve.network.rototranslation import RotoTranslationNet
+from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.run.clock import Clock
 from mitosieve.scan import one

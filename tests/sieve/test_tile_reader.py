@@ -5,8 +5,8 @@ import pytest
 import shapely
 
 from mitosieve.geometry import rescale_points
+from mitosieve.patch.cutting import cut_patches, margin_for
 from mitosieve.patch.frames import FrameConfig, render
-from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.patch.view import View
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.plan import Plan

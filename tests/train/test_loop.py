@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from mitosieve.errors import TrainingError
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.loss import LossConfig, per_sample_loss
 from mitosieve.network.registry import save_weights
 from mitosieve.run.folder import RunFolder

@@ -10,8 +10,9 @@ from build import a_cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.detection import Detections
 from mitosieve.method.cascade.chsnet import ChsNetRecipe, _rule_of
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
+from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.run.folder import RunFolder
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.train import thresholds

@@ -44,12 +44,12 @@ def compute_of(
 ) -> "Compute":
     """The machine that was asked for."""
     import cv2
-    import torch
 
     from mitosieve.network.compute import Compute
+    from mitosieve.network.threads import use_threads
 
     if threads:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     cv2.setNumThreads(1)
     return Compute.choose(device, precision, engine, batch_size or None)
 

@@ -195,7 +195,8 @@ def _onnx() -> Finding:
     import numpy as np
 
     from mitosieve.network.compute import Compute, predict
-    from mitosieve.network.swift import SwiftConfig, SwiftNet
+    from mitosieve.network.config import SwiftConfig
+    from mitosieve.network.swift import SwiftNet
 
     network = SwiftNet(SwiftConfig(widths=(4, 4), head=4)).eval()
     images = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -181,6 +180,8 @@ class Cohort:
         return target
 
     def _annotations_csv(self) -> str:
+        import pandas as pd  # when a table is written: its import takes longer than a small field
+
         marks = pd.DataFrame(
             {
                 "slide_id": self.annotations.slide_id,
@@ -198,6 +199,8 @@ class Cohort:
         return marks.to_csv(index=False, lineterminator="\n")
 
     def _slides_csv(self) -> str:
+        import pandas as pd
+
         slides = pd.DataFrame(
             [
                 (

@@ -3,11 +3,10 @@
 Letters in shapes: B batch, C channels, H rows, W columns. Knows no patches and no slides.
 """
 
-from typing import Literal
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from mitosieve.network.config import ChsNetConfig
 
 SLICED_BELOW = 16
 """With fewer channels a projection takes every second pixel first and convolves then, which is the same thing: torch
@@ -15,22 +14,6 @@ SLICED_BELOW = 16
 
 _STAGES = ((32, 128, 3, 1), (64, 256, 3, 2), (128, 512, 5, 2), (256, 1024, 3, 2), (512, 2048, 3, 2))
 """Table 1, conv2_x to conv6_x: bottleneck channels, output channels, blocks, stride of the first block."""
-
-
-class ChsNetConfig(BaseModel):
-    """Size and fusion of the network; the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["chsnet"] = "chsnet"
-    width: float = Field(default=1.0, gt=0, le=4)
-    """Multiplier of every channel count in Table 1; 1 is the paper, 1/8 is what two CPU cores can train."""
-    fusion: Literal["A", "B"] = "A"
-    """How the perceptron fuses features; figure 3 of the paper is lost, so both are readings (see `ChsNet`)."""
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    """Share of fused features dropped in training; the paper keeps 50 % (section 4.2.2)."""
-    batch_norm_decay: float = Field(default=0.99, ge=0, lt=1)
-    """Share of the running statistics kept at each step (section 4.2.2); torch's momentum is one minus this."""
 
 
 class ChsNet(nn.Module):

@@ -1,7 +1,13 @@
-"""Where tensors are computed and how precisely; and a network over many images. Knows no slides and no patches."""
+"""Where tensors are computed and how precisely; and a network over many images. Knows no slides and no patches.
 
+Torch is imported by what needs it: on a machine without an accelerator a kept network scores without.
+"""
+
+import contextlib
+import ctypes
 import logging
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from mitosieve.errors import InputError
-from mitosieve.network.engine import Engine, EngineChoice, EngineKind, engine_of, place
+from mitosieve.network.engine import Engine, EngineChoice, EngineKind
+from mitosieve.network.kept import KeptNetwork
+from mitosieve.network.threads import num_threads
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch import Tensor, nn
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -80,11 +87,13 @@ class Compute:
             return 1024
         return 16 if self.engine == "onnxruntime" else 64
 
-    def engine_of(self, network: nn.Module, example: NDArray[np.uint8], *, dense: bool = False) -> Engine:
-        """What scores images by this network (see `engine.engine_of`); for loops that score many batches.
+    def engine_of(
+        self, network: "nn.Module | KeptNetwork", example: NDArray[np.uint8], *, dense: bool = False
+    ) -> Engine:
+        """What scores images by this network (see `live.engine_of`); for loops that score many batches.
 
         Args:
-            network: maps (B, C, H, W) to (B,) logits.
+            network: maps (B, C, H, W) to (B,) logits; used in evaluation mode.
             example: (B, H, W, C) images of a size that the network takes, at least one.
             dense: score by the network's `dense`.
         """
@@ -92,10 +101,17 @@ class Compute:
             kind=self.engine,
             device=self.device,
             half=self.precision == "bf16-mixed",
-            threads=torch.get_num_threads(),
+            threads=num_threads(),
             images_at_once=self.images_at_once,
         )
-        return engine_of(network, choice, example, dense=dense)
+        if isinstance(network, KeptNetwork):
+            engine = network.engine(choice, dense=dense)
+            if engine is not None:
+                return engine
+            network = network.module
+        from mitosieve.network.live import engine_of
+
+        return engine_of(network.eval(), choice, example, dense=dense)
 
     def fabric(self) -> "Fabric":
         """Lightning Fabric for one device of this kind."""
@@ -104,18 +120,26 @@ class Compute:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every start
         return Fabric(accelerator=self.device, devices=1, precision=self.precision)
 
-    def place(self, network: nn.Module) -> nn.Module:
+    def place(self, network: "nn.Module") -> "nn.Module":
         """The network on the device, its kernels channels-last as the images are."""
+        from mitosieve.network.live import place
+
         return place(network, self.device)
 
-    def to_tensor(self, images: NDArray[np.uint8]) -> Tensor:
+    def to_tensor(self, images: NDArray[np.uint8]) -> "Tensor":
         """Images (B, H, W, C) uint8 as (B, C, H, W) float 0..1 on the device; memory stays channels-last."""
+        import torch
+
         return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _device(asked: str) -> str:
     if asked not in {"auto", "cpu", "cuda", "mps"}:
         raise InputError(f"unknown device '{asked}'", remedy="choose auto, cpu, cuda or mps")
+    if asked == "cpu" or (asked == "auto" and not _may_have_accelerator()):
+        return "cpu"
+    import torch
+
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
@@ -125,8 +149,25 @@ def _device(asked: str) -> str:
     return asked
 
 
+_DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so", "amdhip64.dll")
+"""Libraries without which torch finds no GPU."""
+
+
+def _may_have_accelerator() -> bool:
+    """False where torch need not be asked: its import takes longer than reading a small field."""
+    if sys.platform == "darwin":
+        return True
+    for name in _DRIVERS:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
 def _has_fast_bfloat16(device: str) -> bool:
     if device == "cuda":
+        import torch
+
         return torch.cuda.get_device_capability() >= (8, 0)  # torch calls it supported on older ones, which emulate it
     if device != "cpu" or platform.system() != "Linux":
         return False
@@ -134,7 +175,7 @@ def _has_fast_bfloat16(device: str) -> bool:
     return any(flag in flags for flag in _CPU_FLAGS)
 
 
-def predict(network: nn.Module, batches: Iterator[NDArray[np.uint8]], compute: Compute) -> NDArray[np.float32]:
+def predict(network: "nn.Module", batches: Iterator[NDArray[np.uint8]], compute: Compute) -> NDArray[np.float32]:
     """Probability of "mitotic figure" for every image of every batch, in order.
 
     Args:
@@ -145,7 +186,6 @@ def predict(network: nn.Module, batches: Iterator[NDArray[np.uint8]], compute: C
     Returns:
         (N,) in 0..1.
     """
-    network.eval()
     engine: Engine | None = None
     found: list[NDArray[np.float32]] = []
     for images in batches:
@@ -167,13 +207,13 @@ def machine(compute: Compute) -> dict[str, str | int]:
         ]
         processor = f"{models[0]}, {len(models)} threads" if models else processor
     if compute.device == "cuda":
+        import torch
+
         processor += f"; {torch.cuda.get_device_name()}"
     return {
         "device": compute.device,
         "precision": compute.precision,
-        "engine": f"torch {torch.__version__}"
-        if compute.engine == "torch"
-        else f"{compute.engine} {version(compute.engine)}",
-        "torch_threads": torch.get_num_threads(),
+        "engine": f"{compute.engine} {version(compute.engine)}",
+        "torch_threads": num_threads(),
         "processor": processor,
     }

@@ -60,17 +60,29 @@ def onnx_bytes(scorer: ScoresOfBytes, example: NDArray[np.uint8]) -> bytes:
     return _exported(scorer, example) if written is None else written
 
 
+def onnx_without_weights(network: nn.Module, *, dense: bool = False) -> bytes | None:
+    """The graph of a network's scores that holds no weights: its tensors are external, named as in `state_dict`.
+
+    Returns:
+        None of a network that cannot be written so: it makes its kernels of its weights (`live.Freezable`), or has a
+        layer that is not in the table below.
+    """
+    if hasattr(network, "frozen"):
+        return None
+    return _written(ScoresOfBytes(network.eval(), dense=dense), dict(network.state_dict(keep_vars=True)))
+
+
 class _Unwritable(Exception):  # noqa: N818 - no error: the other way is taken
     """A layer that the table below has not."""
 
 
-def _written(scorer: nn.Module) -> bytes | None:
-    """The graph by the table of known layers, or None where a layer is not in it."""
+def _written(scorer: nn.Module, external: dict[str, Tensor] | None = None) -> bytes | None:
+    """The graph by the table of known layers, or None where a layer is not in it; some tensors by name alone."""
     from torch.fx import symbolic_trace
     from torch.fx.proxy import TraceError
 
     try:
-        return _Writer(symbolic_trace(scorer)).model()
+        return _Writer(symbolic_trace(scorer), external or {}).model()
     except (_Unwritable, TraceError, TypeError):  # TypeError: what a traced value raises where a number is needed
         return None
 
@@ -110,8 +122,9 @@ def _exported(scorer: ScoresOfBytes, example: NDArray[np.uint8]) -> bytes:
 class _Writer:
     """Walks a traced network once and notes an ONNX node for each of its operations."""
 
-    def __init__(self, traced: "GraphModule") -> None:
+    def __init__(self, traced: "GraphModule", external: dict[str, Tensor]) -> None:
         self.traced = traced
+        self.external = {id(value): name for name, value in external.items()}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -151,9 +164,23 @@ class _Writer:
         """Note a number, a list or a tensor; returns its name."""
         from onnx import numpy_helper
 
+        if isinstance(value, Tensor) and id(value) in self.external:
+            return self._named(self.external[id(value)], value)
         array = value.detach().cpu().contiguous().numpy() if isinstance(value, Tensor) else np.asarray(value)
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _named(self, name: str, value: Tensor) -> str:
+        """Note a tensor whose values are given when the graph is loaded."""
+        from onnx import StringStringEntryProto, TensorProto
+
+        if all(constant.name != name for constant in self.constants):
+            told = [StringStringEntryProto(key="location", value="weights")]
+            kind, where = TensorProto.FLOAT, TensorProto.EXTERNAL
+            self.constants.append(
+                TensorProto(name=name, dims=value.shape, data_type=kind, data_location=where, external_data=told)
+            )
         return name
 
     def operand(self, value: object) -> str:
@@ -228,7 +255,7 @@ def _unflatten(writer: _Writer, layer: nn.Unflatten, x: str) -> str:
 
 
 def _linear(writer: _Writer, layer: nn.Linear, x: str) -> str:
-    y = writer.add("MatMul", x, writer.constant(layer.weight.T))
+    y = writer.add("MatMul", x, writer.add("Transpose", writer.constant(layer.weight), perm=[1, 0]))
     return writer.add("Add", y, writer.constant(layer.bias)) if isinstance(layer.bias, Tensor) else y
 
 

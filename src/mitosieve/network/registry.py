@@ -1,9 +1,7 @@
-"""Which networks there are: their configurations as one union, how each is built, saved and loaded.
-
-A new network joins `NetworkConfig` and `build_network`.
-"""
+"""Networks by their configuration: built, saved and loaded."""
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
@@ -11,36 +9,13 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import nn
 
 from mitosieve.errors import DetectorError
-from mitosieve.network.chsnet import ChsNet, ChsNetConfig
-from mitosieve.network.residual import ResidualConfig, ResidualNet
-from mitosieve.network.resnet import ResNetCam, ResNetConfig
-from mitosieve.network.rototranslation import RotoTranslationConfig, RotoTranslationNet
-from mitosieve.network.swift import SwiftConfig, SwiftNet
+from mitosieve.network.config import NetworkConfig
 from mitosieve.run.folder import write_atomic
-
-NetworkConfig = ChsNetConfig | SwiftConfig | RotoTranslationConfig | ResNetConfig | ResidualConfig
-"""The configuration of any network; `kind` tells which."""
 
 
 def build_network(config: NetworkConfig) -> nn.Module:
     """A freshly initialised network of this configuration."""
-    if isinstance(config, RotoTranslationConfig):
-        return RotoTranslationNet(config)
-    if isinstance(config, ResNetConfig):
-        return ResNetCam(config)
-    if isinstance(config, ResidualConfig):
-        return ResidualNet(config)
-    return SwiftNet(config) if isinstance(config, SwiftConfig) else ChsNet(config)
-
-
-def map_stride_px(config: NetworkConfig) -> int | None:
-    """Px between neighbours of a network's map of the scores of patches; None of a network that has none.
-
-    A ResNet's map is not one: its convolutions are padded, so a place's value depends on where the borders are.
-    """
-    if isinstance(config, RotoTranslationConfig):
-        return config.stride_px
-    return 2 ** len(config.widths) if isinstance(config, SwiftConfig) else None
+    return resolve_name(config.network)(config)
 
 
 def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> Path:
@@ -64,10 +39,23 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
         DetectorError: the file is not safetensors, or of another network.
     """
     try:
-        network.load_state_dict(tensors_from_bytes(path.read_bytes()))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise DetectorError("the weight file is missing", where=path, remedy="copy the whole folder again") from error
+    return weights_from_bytes(network, content, where=path)
+
+
+def weights_from_bytes(network: nn.Module, content: bytes, *, where: str | Path) -> nn.Module:
+    """The same of a file that was read.
+
+    Args:
+        network: of the configuration that the weights are of.
+        content: of the file.
+        where: its path, for messages.
+    """
+    try:
+        network.load_state_dict(tensors_from_bytes(content))
     except (SafetensorError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DetectorError(f"does not hold weights of this network ({reason})", where=path) from error
+        raise DetectorError(f"does not hold weights of this network ({reason})", where=where) from error
     return network.eval()

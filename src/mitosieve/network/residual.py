@@ -5,33 +5,15 @@ batch, C channels, H rows, W columns. Knows no patches and no slides. Ours, of H
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from mitosieve.network.config import ResidualConfig
 from mitosieve.network.resnet import BasicBlock
 
 STEM_PX = 5
 """Side of the first convolution."""
-
-
-class ResidualConfig(BaseModel):
-    """Field, widths and depth; the defaults see 64 x 64 px and take 107 million multiply-adds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["residual"] = "residual"
-    input_px: int = Field(default=64, ge=16, le=1024)
-    """Side of a patch in training. The network takes images of any size from 16 px on."""
-    in_channels: int = Field(default=3, ge=1, le=64)
-    widths: tuple[Annotated[int, Field(ge=8, le=1024)], ...] = Field(default=(32, 64, 128), min_length=1, max_length=4)
-    """Channels of each stage; every one but the first halves the map."""
-    blocks: int = Field(default=2, ge=1, le=8)
-    """Basic blocks of a stage."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the pooled features that a training step leaves out."""
 
 
 class ResidualNet(nn.Module):

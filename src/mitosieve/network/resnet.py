@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mitosieve.errors import DetectorError
-
-WIDTHS = (64, 128, 256, 512)
-"""Channels of the four stages at width 1."""
+from mitosieve.network.config import RESNET_WIDTHS, ResNetConfig
 
 BLOCKS = 2
 """Basic blocks of a stage: ResNet-18."""
-
-CHANNEL_STEP = 8
-"""Scaled channel counts are multiples of this, and at least this."""
 
 SLICED_BELOW = 16
 """With fewer channels a projection takes every second pixel first and convolves then (see `chsnet.SLICED_BELOW`)."""
@@ -40,48 +34,6 @@ NAMED_AT_MOST = 3
 Head = Literal["pooled", "maximum"]
 """How features become logits: a linear layer on their mean over places, or 1x1 maps without bias, of which each one's
 largest place is a logit (DASC's public code, in all its networks)."""
-
-
-class ResNetConfig(BaseModel):
-    """Depth, width and head; the defaults are those of DASC's final network: 80 px, three stages, two maps."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["resnet"] = "resnet"
-    input_px: int = Field(default=80, ge=16, le=1024)
-    """Side of a patch in training. The network takes images of any size."""
-    width: float = Field(default=1.0, gt=0, le=4)
-    """Multiplier of the stages' channels 64, 128, 256, 512; 1 is the public ResNet-18."""
-    stages: int = Field(default=3, ge=1, le=4)
-    """Residual stages of two basic blocks; every one but the first halves the map."""
-    maps: Literal[1, 2] = 2
-    """Class-activation maps: 2 is "not a figure" and "mitotic figure" under a softmax (DASC), 1 is the figure's alone
-    under a sigmoid (Mitosis-UTS)."""
-    upsample: bool = True
-    """Bring the maps to the image's size before the largest place is taken, as the public code does."""
-    align_corners: bool = False
-    """Upsample with the corner cells' centres on the image's corners, as the public code does, and let all that asks
-    for the map see it so: location loss and peaks too. Else a cell is an area of `stride_px`, and what asks for the map
-    gets it small. Networks of before have false."""
-
-    @model_validator(mode="after")
-    def _has_corners(self) -> "ResNetConfig":
-        if self.align_corners and not self.upsample:
-            raise ValueError("align_corners says how maps are upsampled: give upsample = true with it")
-        return self
-
-    @property
-    def stride_px(self) -> int:
-        """Px of the image between neighbours of the map."""
-        return 2 ** (self.stages + 1)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Of each stage: `width` times the public ones, rounded to multiples of 8, at least 8."""
-        return tuple(
-            max(CHANNEL_STEP, CHANNEL_STEP * round(count * self.width / CHANNEL_STEP))
-            for count in WIDTHS[: self.stages]
-        )
 
 
 class ResNetBody(nn.Module):
@@ -367,7 +319,7 @@ def load_public_weights(body: ResNetBody, path: Path) -> None:
         reason = str(error).splitlines()[0]
         raise DetectorError(f"is not a safetensors file ({reason})", where=path) from error
     own = body.state_dict()
-    beyond = ("fc.", *(f"layer{number}." for number in range(body.config.stages + 1, len(WIDTHS) + 1)))
+    beyond = ("fc.", *(f"layer{number}." for number in range(body.config.stages + 1, len(RESNET_WIDTHS) + 1)))
     given = {name: value for name, value in given.items() if not name.startswith(beyond)}
     faults = list(_faults(own, given))
     if faults:

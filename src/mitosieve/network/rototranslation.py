@@ -10,74 +10,14 @@ H rows, W columns; C' of the output. Knows no patches and no slides.
 import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-Count = Annotated[int, Field(ge=1, le=1024)]
-
-_BLOCK_PX = 3
-"""Side of the kernels in residual blocks."""
-
-
-class RotoTranslationConfig(BaseModel):
-    """Orientations and size; the defaults see 68 px (17 um at 0.25 um/px) in steps of 8."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["rototranslation"] = "rototranslation"
-    orientations: Literal[1, 4, 8, 12, 16] = 8
-    """Turns that are shared weights; 1 is the ordinary network. Right angles are exact for all but 1, the others
-    are as exact as bilinear interpolation and pooling are."""
-    in_channels: int = Field(default=3, ge=1, le=64)
-    widths: tuple[Count, ...] = Field(default=(16, 24, 32, 64), min_length=2, max_length=5)
-    """Channels of each group, each in all orientations; every group but the last halves the map."""
-    kernel_px: int = Field(default=5, ge=3, le=15)
-    """Side of the kernel with which a group begins; odd, for a kernel turns about the middle of a pixel."""
-    blocks: tuple[Annotated[int, Field(ge=0, le=8)], ...] = (0, 0, 0, 0)
-    """Residual blocks of each group, before the map is halved; a block is one 3x3 convolution."""
-    projection: Literal["max", "mean"] = "max"
-    """What is kept of a feature's orientations: from there on nothing knows how the patch lies."""
-    head: Count = 64
-    """Features on which the decision is made."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the head's features dropped in training."""
-    batch_norm_decay: float = Field(default=0.97, ge=0, lt=1)
-    """Share of the running statistics kept at each step; torch's momentum is one minus this."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> "RotoTranslationConfig":
-        if self.kernel_px % 2 == 0:
-            raise ValueError(f"kernel_px {self.kernel_px} is even: give an odd one, which has a middle to turn about")
-        if len(self.blocks) != len(self.widths):
-            raise ValueError(
-                f"widths has {len(self.widths)} groups, blocks {len(self.blocks)}: give as many of each (0 for none)"
-            )
-        return self
-
-    @property
-    def input_px(self) -> int:
-        """Side of a patch, and exactly the field of view of one place of the dense map.
-
-        Counted from the one place that is left: a halved map has exactly twice the side, so of a patch no row is left
-        over, which turning by right angles needs.
-        """
-        size = 1
-        for number, blocks in reversed(list(enumerate(self.blocks))):
-            if number < len(self.blocks) - 1:
-                size *= 2
-            size += blocks * (_BLOCK_PX - 1) + self.kernel_px - 1
-        return size
-
-    @property
-    def stride_px(self) -> int:
-        """Px between neighbours of the dense map."""
-        return 2 ** (len(self.widths) - 1)
+from mitosieve.network.config import BLOCK_PX, RotoTranslationConfig
 
 
 class RotoTranslationNet(nn.Module):
@@ -277,7 +217,7 @@ class _Norm(nn.BatchNorm2d):
 class _Block(nn.Module):
     def __init__(self, width: int, orientations: int, momentum: float) -> None:
         super().__init__()
-        self.convolution = _GroupConvolution(width, width, _BLOCK_PX, orientations)
+        self.convolution = _GroupConvolution(width, width, BLOCK_PX, orientations)
         self.norm = _Norm(width, momentum=momentum)
 
     def forward(self, x: Tensor) -> Tensor:

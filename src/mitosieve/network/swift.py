@@ -4,67 +4,11 @@ Letters in shapes: B batch, C channels, H rows, W columns. Knows no patches and 
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-LARGEST_LEFT_PX = 8
-"""Largest map that the last convolution sees whole; a larger one has more weights than a few hundred figures teach."""
-
-Count = Annotated[int, Field(ge=1, le=1024)]
-
-
-class SwiftConfig(BaseModel):
-    """Field and size; the defaults see 32 x 32 px and take 3.2 million multiply-adds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["swift"] = "swift"
-    input_px: int = Field(default=32, ge=4, le=512)
-    """Side of a patch, and exactly the field of view of one place of the dense map."""
-    in_channels: int = Field(default=3, ge=1, le=64)
-    widths: tuple[Count, ...] = Field(default=(32, 64), min_length=1, max_length=8)
-    """Channels of each group; every group begins by halving the map."""
-    stem: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Channels of a 3x3 convolution at the patch's own resolution, before anything is halved; 0 has none."""
-    depths: tuple[Annotated[int, Field(ge=0, le=16)], ...] = (1, 1)
-    """3x3 convolutions of each group after the one that halves."""
-    head: Count = 64
-    """Features after the last convolution, which sees all that is left of the patch; the decision is made on them."""
-    residual: bool = False
-    """Add what a group's 3x3 convolutions start from, cut to their size, to what they give (He et al. 2016)."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the head's features dropped in training."""
-    batch_norm_decay: float = Field(default=0.97, ge=0, lt=1)
-    """Share of the running statistics kept at each step; torch's momentum is one minus this."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> "SwiftConfig":
-        if len(self.widths) != len(self.depths):
-            raise ValueError(f"widths has {len(self.widths)} groups, depths {len(self.depths)}: give as many of each")
-        sizes = self.map_px()
-        if sizes[-1] < 1:
-            shown = ", ".join(str(size) for size in sizes)
-            raise ValueError(
-                f"input_px {self.input_px} is used up before the last group ends (map side {shown}): "
-                "give a larger input_px, or fewer groups or depths"
-            )
-        if sizes[-1] > LARGEST_LEFT_PX:
-            raise ValueError(
-                f"of input_px {self.input_px} a map of {sizes[-1]} px is left for the head, at most {LARGEST_LEFT_PX} "
-                "is sensible: give a smaller input_px, or more groups or depths"
-            )
-        return self
-
-    def map_px(self) -> list[int]:
-        """Side of the map: of the input, then after each convolution but the head's; below 1 where nothing is left."""
-        sizes = [self.input_px, self.input_px - 2] if self.stem else [self.input_px]
-        for depth in self.depths:
-            sizes.append((sizes[-1] - _halving_kernel(sizes[-1])) // 2 + 1)
-            sizes += [sizes[-1] - 2 * (number + 1) for number in range(depth)]
-        return sizes
+from mitosieve.network.config import SwiftConfig, halving_kernel
 
 
 class SwiftNet(nn.Module):
@@ -130,7 +74,7 @@ class SwiftNet(nn.Module):
 class _Group(nn.Module):
     def __init__(self, before: int, after: int, entry_px: int, depth: int, *, residual: bool, momentum: float) -> None:
         super().__init__()
-        self.halve = _convolution(before, after, _halving_kernel(entry_px), 2, momentum)
+        self.halve = _convolution(before, after, halving_kernel(entry_px), 2, momentum)
         self.convolutions = nn.ModuleList(_convolution(after, after, 3, 1, momentum) for _ in range(depth))
         self.kept = depth if residual and depth else 0
         """px cut from each side of what is added; 0 adds nothing."""
@@ -144,10 +88,6 @@ class _Group(nn.Module):
                 x = x + start[:, :, self.kept : -self.kept, self.kept : -self.kept]
             x = torch.relu(x)
         return x
-
-
-def _halving_kernel(size_px: int) -> int:
-    return 4 if size_px % 2 == 0 else 3
 
 
 def _convolution(before: int, after: int, kernel: int, stride: int, momentum: float) -> nn.Sequential:

@@ -38,11 +38,9 @@ class WithThreads(Generic[Given, Made]):
     threads: int
 
     def __call__(self, given: Given) -> Made:
-        import cv2
-        import torch
+        from mitosieve.network.threads import use_threads
 
-        torch.set_num_threads(self.threads)
-        cv2.setNumThreads(1)
+        use_threads(self.threads)
         return self.function(given)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mitosieve.patch.reader import two_views
+from mitosieve.patch.cutting import two_views
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP
 
 

@@ -1,10 +1,10 @@
 """What a job of detection says of itself and its slides: detect.json, slides.csv and the other tables."""
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.table import Row, read_table
@@ -53,8 +53,11 @@ def write_slides(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     Raises:
         StorageError: the file cannot be written.
     """
-    table = pd.DataFrame(rows, columns=list(SLIDE_COLUMNS), dtype=object)
-    return write_atomic(folder / layout.SLIDES, table.to_csv(index=False, lineterminator="\n"))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, SLIDE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_atomic(folder / layout.SLIDES, table.getvalue())
 
 
 def read_slides(folder: Path, *, optional: tuple[str, ...] = ()) -> list[Row]:

@@ -5,14 +5,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from scipy.special import expit, logit
 
 from mitosieve.geometry import Region
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector, DetectorConfig, Network, Stage
 from mitosieve.sieve.tile_reader import CHUNK, Cut, Request
 
 
@@ -54,7 +53,7 @@ def located(
 
 
 def locate_peaks(
-    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.float64]:
     """Where the class-activation map of "mitotic figure" has its peak, px of the stage's patch from its centre.
 
@@ -80,7 +79,7 @@ def locate_peaks(
     """
     if len(images) == 0:
         return np.zeros((0, 2))
-    maps = [compute.engine_of(network.eval(), images, dense=True).scores(images) for network in networks]
+    maps = [compute.engine_of(network, images, dense=True).scores(images) for network in networks]
     area = maps[0] if len(maps) == 1 else _fused(maps)
     side = images.shape[1]
     peaks = [_peak(cv2.resize(item, (side, side), interpolation=cv2.INTER_LINEAR), stage) for item in area]
@@ -89,8 +88,8 @@ def locate_peaks(
 
 def _fused(maps: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """The sigmoid of the mean of maps, of which the sigmoids (N, h, w) are given: fused as the scores are."""
-    logits = torch.logit(torch.from_numpy(np.stack(maps)).double(), eps=1e-9)
-    return torch.sigmoid(logits.mean(dim=0)).float().numpy()
+    logits = logit(np.clip(np.stack(maps).astype(np.float64), 1e-9, 1 - 1e-9))
+    return expit(logits.mean(axis=0)).astype(np.float32)
 
 
 def _peak(area: NDArray[np.floating[Any]], stage: Stage) -> tuple[float, float]:

@@ -11,22 +11,21 @@ from typing import Any
 
 import numpy as np
 import shapely
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
+from scipy.special import expit
 from shapely.geometry.base import BaseGeometry
-from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute
-from mitosieve.network.registry import map_stride_px
+from mitosieve.network.config import map_stride_px
 from mitosieve.patch.frames import Frame
 from mitosieve.run.clock import Clock
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.activation_peak import locate_reach_um, located
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector, DetectorConfig, Network, Stage
 from mitosieve.sieve.plan import Plan, Survey
 from mitosieve.sieve.score_counts import count_scores, no_scores
 from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Settle, TileReader, survey
@@ -255,9 +254,9 @@ def _dense(
     stride = map_stride_px(first.network)
     assert stride is not None  # the configuration was checked
     image = plane.pixels[None]
-    maps = [compute.engine_of(item.eval(), image, dense=True).scores(image)[0] for item in networks]
+    maps = [compute.engine_of(item, image, dense=True).scores(image)[0] for item in networks]
     if first.fusion == "mean" and len(maps) > 1:
-        maps = [_sigmoid(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
+        maps = [expit(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
     mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
     peaks = [proposer.peaks(score, mpp, stride) for score in maps]
     passes = np.any([peak & (score >= _gate(detector, 0)) for peak, score in zip(peaks, maps, strict=True)], axis=0)
@@ -348,7 +347,7 @@ def _strength(score: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[n
 
 
 def _columns(
-    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.float64]:
     """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
     voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
@@ -356,13 +355,13 @@ def _columns(
 
 
 def _mean_score(
-    stage: Stage, networks: tuple[nn.Module, ...], images: NDArray[np.uint8], compute: Compute
+    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.float64]:
     if len(images) == 0:
         return np.zeros(0)
-    engines = [compute.engine_of(network.eval(), images) for network in networks]
+    engines = [compute.engine_of(network, images) for network in networks]
     first = [engine.scores(images).astype(np.float64) for engine in engines]
-    score = first[0] if len(first) == 1 else _sigmoid(np.mean([_logit(item) for item in first], axis=0))
+    score = first[0] if len(first) == 1 else expit(np.mean([_logit(item) for item in first], axis=0))
     again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
     if len(again) == 0:
         return score
@@ -370,7 +369,7 @@ def _mean_score(
     for turned in _turns(images[again], stage.turns):
         logits += [_logit(engine.scores(turned).astype(np.float64)) for engine in engines]
     score = score.copy()
-    score[again] = _sigmoid(np.mean(logits, axis=0))
+    score[again] = expit(np.mean(logits, axis=0))
     return score
 
 
@@ -386,7 +385,3 @@ def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]
 
 def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.clip(score, 1e-9, 1)) - np.log(np.clip(1 - score, 1e-9, 1))
-
-
-def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
-    return torch.sigmoid(torch.from_numpy(logit)).numpy()

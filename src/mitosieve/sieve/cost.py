@@ -27,7 +27,7 @@ class StageCost:
 def costs_of(detector: Detector) -> tuple[StageCost, ...]:
     """Costs in the order of the stages, counted by torch on a patch of zeros: half its floating point operations."""
     found: list[StageCost] = []
-    for stage, networks in zip(detector.config.stages, detector.networks, strict=True):
+    for stage, networks in zip(detector.config.stages, detector.modules, strict=True):
         image = stage.view.images(np.zeros((1, stage.patch_px, stage.patch_px, 3), np.uint8))
         patch = torch.from_numpy(image).permute(0, 3, 1, 2).float()
         total = 0

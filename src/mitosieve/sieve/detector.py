@@ -6,18 +6,16 @@
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from torch import nn
 
 from mitosieve.calibration import Calibration, Share
 from mitosieve.errors import DetectorError, InputError, did_you_mean
 from mitosieve.models.box import detector_folder
-from mitosieve.network.chsnet import ChsNetConfig
-from mitosieve.network.registry import NetworkConfig, build_network, load_weights, map_stride_px, save_weights
-from mitosieve.network.resnet import ResNetConfig
+from mitosieve.network.config import ChsNetConfig, NetworkConfig, ResNetConfig, map_stride_px
+from mitosieve.network.kept import KeptNetwork
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.run import layout
@@ -27,8 +25,19 @@ from mitosieve.sieve.propose.proposer import GridProposer, Proposer
 from mitosieve.sieve.reference import Reference
 from mitosieve.slide.stain import StainProfile
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    Network = nn.Module | KeptNetwork
+    """One as it was trained, or as a folder keeps it."""
+else:
+    Network = Any
+
 DETECTOR_FORMAT = 1
 """Version of the folder's layout."""
+
+GraphKind = Literal["scores", "map"]
+"""What a graph computes: scores of patches, or a map of a whole image."""
 
 BALANCED = "balanced"
 """Name of the operating point that every detector has: its last stage's threshold."""
@@ -71,6 +80,10 @@ class Stage(View):
     """safetensors files of the stage's networks, relative to the folder."""
     sha256: tuple[str, ...] = ()
     """Hash of each weight file; an altered file is refused."""
+    graphs: dict[GraphKind, str] = Field(default_factory=dict)
+    """ONNX files of what the stage's networks compute, which are alike but for their weights; relative to the folder.
+    With them nothing needs torch. Roto-translation networks, whose kernels are made of their weights, have none."""
+    graphs_sha256: dict[GraphKind, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _has_voters(self) -> "Stage":
@@ -170,6 +183,11 @@ class DetectorConfig(BaseModel):
         """Number of the stage that says where detections lie; None where the places that were looked at do."""
         return next((number for number, stage in enumerate(self.stages) if stage.locate == "activation"), None)
 
+    def kinds_of(self, number: int) -> tuple[GraphKind, ...]:
+        """What is computed of a stage's networks in detection."""
+        located = ("map",) if number == self.locating else ()
+        return ("map",) if number == 0 and self.proposer.dense else ("scores", *located)
+
     @property
     def points(self) -> dict[str, float]:
         """Threshold of each named operating point; of detectors without names, the one that they have."""
@@ -187,12 +205,12 @@ class Detector:
 
     Attributes:
         config: what detector.toml says.
-        networks: for each stage its networks, in evaluation mode.
+        networks: for each stage its networks, as they were trained or as a folder keeps them.
         reference: what its training's slides are like; None where it does not say.
     """
 
     config: DetectorConfig
-    networks: tuple[tuple[nn.Module, ...], ...]
+    networks: tuple[tuple[Network, ...], ...]
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
@@ -216,13 +234,7 @@ class Detector:
         """
         folder = detector_folder(named)
         config = _read_config(folder / layout.DETECTOR_CONFIG)
-        networks = tuple(
-            tuple(
-                _load_network(stage, folder / name, digest)
-                for name, digest in zip(stage.weights, stage.sha256, strict=True)
-            )
-            for stage in config.stages
-        )
+        networks = tuple(_kept(stage, folder) for stage in config.stages)
         return cls(config=config, networks=networks, reference=_load_reference(config, folder / layout.REFERENCE))
 
     def save(self, folder: Path, *, half: bool = False) -> Path:
@@ -232,18 +244,23 @@ class Detector:
             folder: to be written.
             half: see `save_weights`.
         """
-        stages: list[Stage] = []
-        for stage, networks in zip(self.config.stages, self.networks, strict=True):
-            names = tuple(f"{stage.name}{'' if i == 0 else f'_{i + 1}'}.safetensors" for i in range(len(networks)))
-            for name, network in zip(names, networks, strict=True):
-                save_weights(network, folder / name, half=half)
-            hashes = tuple(hash_file(folder / name) for name in names)
-            stages.append(stage.model_copy(update={"weights": names, "sha256": hashes}))
+        stages = tuple(
+            _save_stage(stage, networks, folder, self.config.kinds_of(number), half=half)
+            for number, (stage, networks) in enumerate(zip(self.config.stages, self.modules, strict=True))
+        )
         digest = None if self.reference is None else hash_file(self.reference.save(folder / layout.REFERENCE))
-        whole = self.config.model_copy(update={"stages": tuple(stages), "reference_sha256": digest})
+        whole = self.config.model_copy(update={"stages": stages, "reference_sha256": digest})
         write_atomic(folder / layout.CARD, _card(whole))
         write_atomic(folder / layout.DETECTOR_CONFIG, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
         return folder
+
+    @property
+    def modules(self) -> "tuple[tuple[nn.Module, ...], ...]":
+        """The networks in torch, in evaluation mode."""
+        return tuple(
+            tuple(one.module if isinstance(one, KeptNetwork) else one.eval() for one in networks)
+            for networks in self.networks
+        )
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -292,7 +309,7 @@ class Detector:
         lines = [f"proposer: {config.proposer.describe(config.frame.mpp)}"]
         lines += [
             f"stage {stage.name}: {stage.network.kind}, {len(networks)} network(s) of "
-            f"{sum(p.numel() for p in networks[0].parameters()):,} weights, "
+            f"{_num_weights(networks[0]):,} weights, "
             f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
             f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
             f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}{_fusion(stage, len(networks))}"
@@ -322,9 +339,46 @@ def _check_hash(path: Path, digest: str, missing: str) -> None:
         )
 
 
-def _load_network(stage: Stage, path: Path, digest: str) -> nn.Module:
-    _check_hash(path, digest, "the weight file is missing")
-    return load_weights(build_network(stage.network), path)
+def _kept(stage: Stage, folder: Path) -> tuple[KeptNetwork, ...]:
+    """A stage's networks as the folder keeps them, every file held against its hash."""
+    graphs: dict[bool, bytes] = {}
+    for kind, name in stage.graphs.items():
+        _check_hash(folder / name, stage.graphs_sha256.get(kind, ""), "the graph is missing")
+        graphs[kind == "map"] = (folder / name).read_bytes()
+    for name, digest in zip(stage.weights, stage.sha256, strict=True):
+        _check_hash(folder / name, digest, "the weight file is missing")
+    return tuple(
+        KeptNetwork(stage.network, (folder / name).read_bytes(), graphs, str(folder / name)) for name in stage.weights
+    )
+
+
+def _num_weights(network: Network) -> int:
+    return network.num_weights if isinstance(network, KeptNetwork) else sum(p.numel() for p in network.parameters())
+
+
+def _save_stage(
+    stage: Stage, networks: "tuple[nn.Module, ...]", folder: Path, kinds: tuple[GraphKind, ...], *, half: bool
+) -> Stage:
+    """Write a stage's weights and graphs; gives the stage with their names and hashes."""
+    from mitosieve.network.graph import onnx_without_weights
+    from mitosieve.network.registry import save_weights
+
+    names = tuple(f"{stage.name}{'' if i == 0 else f'_{i + 1}'}.safetensors" for i in range(len(networks)))
+    for name, network in zip(names, networks, strict=True):
+        save_weights(network, folder / name, half=half)
+    graphs: dict[GraphKind, str] = {}
+    for kind in kinds:
+        graph = onnx_without_weights(networks[0], dense=kind == "map")
+        if graph is not None:
+            graphs[kind] = f"{stage.name}{'-map' if kind == 'map' else ''}.onnx"
+            write_atomic(folder / graphs[kind], graph)
+    written = {
+        "weights": names,
+        "sha256": tuple(hash_file(folder / name) for name in names),
+        "graphs": graphs,
+        "graphs_sha256": {kind: hash_file(folder / name) for kind, name in graphs.items()},
+    }
+    return stage.model_copy(update=written)
 
 
 def _read_config(path: Path) -> DetectorConfig:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.geometry import Region, lattice, mm2_from_px2, rescale_points, tiles_over
+from mitosieve.patch.cutting import cut_patches
 from mitosieve.patch.frames import Frame, Look, look_at, render_block
-from mitosieve.patch.reader import cut_patches
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.near_tissue import ALIGN_PX, bounds_in, grown, is_near
 from mitosieve.sieve.plan import Plan, Survey

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mitosieve.network.registry import NetworkConfig
+from mitosieve.network.config import NetworkConfig
 from mitosieve.patch.view import View
 
 

@@ -6,8 +6,8 @@ import pytest
 from mitosieve import Cohort, Detector
 from mitosieve.geometry import Region
 from mitosieve.network.compute import Compute
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import Frame, look_at, render
-from mitosieve.patch.reader import margin_for
 from mitosieve.phantom import PhantomConfig, make_phantom, read_truth
 from stage_scores import score_places
 from tiny import ONE_CORE, mitosieve

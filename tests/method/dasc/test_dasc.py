@@ -22,8 +22,9 @@ from mitosieve.method.dasc.contrast import embed, label_parts
 from mitosieve.method.dasc.method import choose_labels, find_verdicts, gather
 from mitosieve.method.dasc.rules.memory import Memory
 from mitosieve.method.dasc.verdicts import Verdicts
+from mitosieve.network.config import ResNetConfig
 from mitosieve.network.registry import load_weights
-from mitosieve.network.resnet import ContrastNet, ResNetBody, ResNetCam, ResNetConfig
+from mitosieve.network.resnet import ContrastNet, ResNetBody, ResNetCam
 from mitosieve.patch.frames import FrameStore
 from mitosieve.recipe.recipe import load_recipe, recipe_to_toml
 from small_dasc import a_cohort, a_job, a_recipe, training

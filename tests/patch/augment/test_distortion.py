@@ -21,9 +21,10 @@ from mitosieve.patch.augment.distortion import (
     reach_px,
 )
 from mitosieve.patch.augment.warp import place_in_patch, warp_patches
+from mitosieve.patch.cutting import cut_patches
 from mitosieve.patch.frames import Frame, FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
-from mitosieve.patch.reader import PatchReader, cut_patches
+from mitosieve.patch.reader import PatchReader
 from mitosieve.slide.plain import PlainSlide
 
 SIDE = 20

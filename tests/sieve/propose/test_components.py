@@ -8,11 +8,11 @@ import torch
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.geometry import rescale_points
-from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.compute import Compute
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.registry import build_network
+from mitosieve.patch.cutting import cut_patches, margin_for
 from mitosieve.patch.frames import FrameConfig, render
-from mitosieve.patch.reader import cut_patches, margin_for
 from mitosieve.patch.view import View
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import detect_slide, plan_of

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mitosieve.geometry import Region
 from mitosieve.method.cascade.windows import window_centers
-from mitosieve.network.chsnet import ChsNetConfig
+from mitosieve.network.config import ChsNetConfig
 from mitosieve.patch.frames import Frame
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.sieve.detector import DetectorConfig

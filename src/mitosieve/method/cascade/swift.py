@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
+from mitosieve.network.config import SwiftConfig
 from mitosieve.network.loss import LossConfig
 from mitosieve.network.registry import build_network
-from mitosieve.network.swift import SwiftConfig
 from mitosieve.patch.augment.variant import AugmentConfig
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore
-from mitosieve.patch.reader import margin_for
 from mitosieve.patch.view import View
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage

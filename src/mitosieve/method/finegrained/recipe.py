@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.method.finegrained.regime import Regime, RegimeGrid
+from mitosieve.network.config import RotoTranslationConfig
 from mitosieve.network.loss import LossConfig
-from mitosieve.network.rototranslation import RotoTranslationConfig
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View

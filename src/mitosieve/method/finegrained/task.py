@@ -11,8 +11,8 @@ from torch import nn
 
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
+from mitosieve.network.config import RotoTranslationConfig
 from mitosieve.network.registry import build_network, load_weights
-from mitosieve.network.rototranslation import RotoTranslationConfig
 from mitosieve.patch.augment.distortion import reach_px
 from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import rescale_points
-from mitosieve.patch.reader import margin_for
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.view import View
 from mitosieve.sieve.propose.contract import PlaceProposer, Sample, Tile
 from mitosieve.sieve.propose.haematoxylin import (

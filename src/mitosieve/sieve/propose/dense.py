@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mitosieve.patch.reader import margin_for
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.view import View
 from mitosieve.sieve.near_tissue import ALIGN_PX
 from mitosieve.sieve.propose.contract import PlaceProposer

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import Frame
-from mitosieve.patch.reader import margin_for
 from mitosieve.patch.view import View
 from mitosieve.sieve.propose.contract import PlaceProposer, Tile
 

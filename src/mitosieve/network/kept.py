@@ -1,0 +1,89 @@
+"""A network as a detector's folder keeps it: scores come from its graph, without torch; torch has it when asked."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as arrays_from_bytes
+
+from mitosieve.errors import DetectorError
+from mitosieve.network.config import NetworkConfig
+from mitosieve.network.engine import Engine, EngineChoice, GraphEngine
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class KeptNetwork:
+    """Bytes of a network; other processes can be given it.
+
+    Args:
+        config: of the network.
+        weights: bytes of its safetensors file.
+        graphs: ONNX bytes by `dense`, whose tensors are external; may be empty, as of detectors of before.
+        where: the file of the weights, for messages.
+    """
+
+    def __init__(self, config: NetworkConfig, weights: bytes, graphs: Mapping[bool, bytes], where: str) -> None:
+        self.config = config
+        self.weights = weights
+        self.graphs = dict(graphs)
+        self.where = where
+        self._engines: dict[tuple[EngineChoice, bool], Engine] = {}
+        self._module: nn.Module | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engines": {}, "_module": None}
+
+    @property
+    def module(self) -> "nn.Module":
+        """The network in torch, in evaluation mode; the same at every call.
+
+        Raises:
+            DetectorError: the weights are not of this network.
+        """
+        from mitosieve.network.registry import build_network, weights_from_bytes
+
+        if self._module is None:
+            self._module = weights_from_bytes(build_network(self.config), self.weights, where=self.where)
+        return self._module
+
+    @property
+    def num_weights(self) -> int:
+        """Numbers that training has set; running means and variances are none."""
+        return sum(value.size for name, value in self._arrays().items() if not _is_running(name))
+
+    def engine(self, choice: EngineChoice, *, dense: bool = False) -> Engine | None:
+        """The engine of the graph, made once a choice; None where there is no such graph or another library is asked.
+
+        Raises:
+            DetectorError: graph and weights do not belong together.
+        """
+        if choice.kind != "onnxruntime" or dense not in self.graphs:
+            return None
+        if (choice, dense) not in self._engines:
+            self._engines[choice, dense] = self._made(choice, dense=dense)
+        return self._engines[choice, dense]
+
+    def _made(self, choice: EngineChoice, *, dense: bool) -> Engine:
+        arrays = {name: value.astype(np.float32) for name, value in self._arrays().items() if value.dtype.kind == "f"}
+        try:
+            return GraphEngine(self.graphs[dense], choice, weights=arrays, dense=dense)
+        except Exception as error:  # onnxruntime has a class of its own for every code, all of them plain Exceptions
+            raise DetectorError(
+                f"graph and weights do not belong together ({str(error).splitlines()[0]})",
+                where=self.where,
+                remedy="copy the whole folder again, or choose --engine torch",
+            ) from error
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        try:
+            return arrays_from_bytes(self.weights)
+        except SafetensorError as error:
+            raise DetectorError(f"does not hold weights of this network ({error})", where=self.where) from error
+
+
+def _is_running(name: str) -> bool:
+    return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
