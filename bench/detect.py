@@ -32,8 +32,9 @@ import tomli_w
 from mitosieve.models.box import detector_folder
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.cascade import Asking, plan_of, sieve_tile
+from mitosieve.sieve.cascade import Asking, sieve_tile
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import Answer, TileReader, survey
 from mitosieve.slide.slide import open_slide
 from slides import FOLDER, MPP, Drawn, make

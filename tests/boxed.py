@@ -9,7 +9,8 @@ from mitosieve.models.card import Card, DataUse, SourceScore
 from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.registry import build_network
 from mitosieve.patch.frames import FrameConfig
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import GridProposer
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mitosieve.patch.cutting import cut_patches
-from mitosieve.sieve import cascade
+from mitosieve.sieve import cascade, stages
 from mitosieve.sieve.tile_reader import CHUNK
 
 
@@ -27,5 +27,5 @@ def score_images(stage, networks, images, compute):
         compute: machine.
     """
     if stage.fusion == "votes":
-        return cascade._agreed(cascade._columns(stage, networks, images, compute), stage.votes)
-    return cascade._mean_score(stage, networks, images, compute)
+        return cascade._agreed(stages._columns(stage, networks, images, compute), stage.votes)
+    return stages._mean_score(stage, networks, images, compute)

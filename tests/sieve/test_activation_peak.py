@@ -20,11 +20,13 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.run.clock import Clock
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.activation_peak import locate_peaks, locate_reach_um, located
-from mitosieve.sieve.cascade import columns_of, detect_slide, finish, plan_of
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.cascade import columns_of, detect_slide, finish
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
 from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.sieve.workers import Readers, Sieving
 from mitosieve.slide.slide import open_slide

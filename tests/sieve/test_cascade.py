@@ -15,10 +15,12 @@ from mitosieve.network.config import ChsNetConfig, SwiftConfig
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import Scored, detect_slide, merge, plan_of, sieve_slide
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.cascade import Scored, detect_slide, merge, sieve_slide
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
 from mitosieve.sieve.score_counts import count_scores
+from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.slide.slide import open_slide
 from stage_scores import score_images, score_places

@@ -5,8 +5,9 @@ import torch
 
 from mitosieve.network.registry import build_network
 from mitosieve.recipe.recipe import load_recipe
+from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.cost import costs_of
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 
 
 @pytest.mark.parametrize(("name", "view"), [("swift", "screening"), ("swift", "refined"), ("chsnet-small", None)])

@@ -12,7 +12,8 @@ from mitosieve.network.compute import Compute
 from mitosieve.network.config import ChsNetConfig
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.patch.frames import FrameConfig
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.slide.stain import reference_profile
 

@@ -22,10 +22,12 @@ from mitosieve.scan import one
 from mitosieve.scan.one import do_slide
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge, plan_of
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.cascade import Scored, columns_of, detect_slide, finish, merge
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.sieve.workers import Readers, Sieving
 from mitosieve.slide.slide import open_slide

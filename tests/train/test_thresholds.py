@@ -14,7 +14,8 @@ from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute
 from mitosieve.network.config import ChsNetConfig
 from mitosieve.run.folder import RunFolder
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.train import thresholds
 from mitosieve.train.job import Job
 from mitosieve.train.thresholds import OperatingRule, ThresholdRule, choose_thresholds

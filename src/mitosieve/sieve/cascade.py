@@ -5,30 +5,30 @@ lost or doubled at a seam. What is to be read is asked for (`Find`, `Cut`) and a
 same process, in `workers` reader processes. Knows no recipe and no marks.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from scipy.special import expit
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
 from mitosieve.geometry import Region, rescale_points
 from mitosieve.network.compute import Compute
-from mitosieve.network.config import map_stride_px
-from mitosieve.patch.frames import Frame
 from mitosieve.run.clock import Clock
 from mitosieve.run.progress import Progress
-from mitosieve.sieve.activation_peak import locate_reach_um, located
-from mitosieve.sieve.detector import Detector, DetectorConfig, Network, Stage
-from mitosieve.sieve.plan import Plan, Survey
-from mitosieve.sieve.score_counts import count_scores, no_scores
-from mitosieve.sieve.tile_reader import CHUNK, Answer, Cut, Find, Found, Request, Settle, TileReader, survey
+from mitosieve.sieve.activation_peak import located
+from mitosieve.sieve.budget import gates_within
+from mitosieve.sieve.config import DetectorConfig
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.plan import Survey
+from mitosieve.sieve.score_counts import no_scores
+from mitosieve.sieve.stages import gates_of, plan_of, seen_by, width_of
+from mitosieve.sieve.tile_reader import Answer, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
 
@@ -73,30 +73,15 @@ class Sieved:
     counts: NDArray[np.int64]
 
 
+Made = TypeVar("Made")
+
 Asking = Generator[Request, Any, Scored]
 """A tile being sieved: yields what it needs read, is sent the answer, returns what came through."""
 
 
 def columns_of(detector: Detector) -> int:
     """Columns of score that a place carries until it is merged."""
-    return sum(_width(detector, number) for number in range(len(detector.config.stages)))
-
-
-def _width(detector: Detector, number: int) -> int:
-    return len(detector.networks[number]) if detector.config.stages[number].fusion == "votes" else 1
-
-
-def plan_of(detector: Detector) -> Plan:
-    """What reading needs to know of a detector."""
-    config = detector.config
-    last = config.stages[-1]
-    return Plan(
-        frame=config.frame,
-        proposer=config.proposer,
-        views=tuple(stage.view for stage in config.stages),
-        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
-        stain_target=detector.stain_target,
-    )
+    return sum(width_of(detector, number) for number in range(len(detector.config.stages)))
 
 
 def detect(
@@ -176,16 +161,17 @@ def sieve_slide(
     tiles = [core for band in reader.bands() for core in band]
     parts: list[Scored] = []
     clock = Clock()
+    gates = answered(gates_within(detector, reader.sample(), compute, clock), reader)
     for number, core in enumerate(tiles, start=1):
-        parts.append(answered(sieve_tile(detector, core, compute, clock), reader))
+        parts.append(answered(sieve_tile(detector, core, compute, clock, gates), reader))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
     scored = Scored.concatenate(parts, columns_of(detector))
     return Sieved(found=finish(scored, detector, slide, roi), survey=seen, counts=scored.counts)
 
 
-def answered(asking: Asking, reader: TileReader) -> Scored:
-    """Drive a tile with a tile reader of this process."""
+def answered(asking: Generator[Request, Any, Made], reader: TileReader) -> Made:
+    """Drive a tile, or what else is asked, with a tile reader of this process."""
     reply: Answer | None = None
     while True:
         try:
@@ -195,7 +181,9 @@ def answered(asking: Asking, reader: TileReader) -> Scored:
         reply = reader.answer(request)
 
 
-def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock) -> Asking:
+def sieve_tile(
+    detector: Detector, core: Region, compute: Compute, clock: Clock, gates: tuple[float, ...] | None = None
+) -> Asking:
     """Propose in one tile, then let each stage see only what the last one left.
 
     Args:
@@ -203,70 +191,26 @@ def sieve_tile(detector: Detector, core: Region, compute: Compute, clock: Clock)
         core: a tile of `TileReader.bands`.
         compute: machine.
         clock: gets the seconds of each stage.
+        gates: score that a place needs to come through each stage; None is `gates_of`, without a budget.
     """
+    gates = gates_of(detector) if gates is None else gates
     found: Found = yield Find(core=core)
-    config, networks = detector.config, detector.networks
     center, score, counts = found.center_px, np.zeros((len(found.center_px), 0)), no_scores()
-    ready = {0: found.images}
-    first = 0
-    if found.plane is not None:
-        with clock.part(f"stage {config.stages[0].name}"):
-            center, score, counts = _dense(detector, found.plane, core, compute)
-        ready, first = {}, 1
-    for number in range(first, len(config.stages)):
-        scores: list[NDArray[np.float64]] = []
-        for start in range(0, len(center), CHUNK):
-            images = ready.pop(start, None) if number == 0 else None
-            if images is None:
-                images = yield Cut(core=core, stage=number, center_px=center[start : start + CHUNK])
-            with clock.part(f"stage {config.stages[number].name}"):
-                scores.append(_columns(config.stages[number], networks[number], images, compute))
-        columns = np.concatenate([np.zeros((0, _width(detector, number))), *scores])
-        score = np.concatenate([score, columns], axis=1)
+    for number in range(len(detector.config.stages)):
+        seen = yield from seen_by(detector, number, core, found, center, gates[number], compute, clock)
         if number == 0:
-            counts = count_scores(columns.max(axis=1))
-        passed = columns.max(axis=1) >= _gate(detector, number)
+            center, counts = seen.center_px, seen.counts
+            score = score if found.plane is None else np.zeros((len(center), 0))
+        score = np.concatenate([score, seen.score], axis=1)
+        passed = seen.score.max(axis=1) >= gates[number]
         center, score = center[passed], score[passed]
-    if config.locating is None:
+    if detector.config.locating is None:
         center = yield Settle(core=core, center_px=center)
     else:  # a peak is where the figure is: the proposer must not move it again
         center = yield from located(detector, core, center, compute, clock)
         has_peak = np.isfinite(center).all(axis=1)
         center, score = center[has_peak], score[has_peak]
     return Scored(center_px=center, score=score, counts=counts)
-
-
-def _gate(detector: Detector, number: int) -> float:
-    """Score that a place needs to come through a stage."""
-    stages = detector.config.stages
-    return detector.config.floor if number == len(stages) - 1 else stages[number].threshold
-
-
-def _dense(
-    detector: Detector, plane: Frame, core: Region, compute: Compute
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit, or of each network's map
-    where they vote: places that the core owns and the gate lets pass, at the frame's mpp, and their (N, 1) or (N, K)
-    scores; and the scores of all maxima that it owns, counted.
-    """
-    proposer, networks = detector.config.proposer, detector.networks[0]
-    first = detector.config.stages[0]
-    stride = map_stride_px(first.network)
-    assert stride is not None  # the configuration was checked
-    image = plane.pixels[None]
-    maps = [compute.engine_of(item, image, dense=True).scores(image)[0] for item in networks]
-    if first.fusion == "mean" and len(maps) > 1:
-        maps = [expit(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
-    mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
-    peaks = [proposer.peaks(score, mpp, stride) for score in maps]
-    passes = np.any([peak & (score >= _gate(detector, 0)) for peak, score in zip(peaks, maps, strict=True)], axis=0)
-    rows, columns = np.nonzero(np.any(peaks, axis=0))
-    center = np.stack([columns, rows], axis=1) * stride + (first.patch_px - 1) / 2 + np.array(plane.origin_px)
-    in_core = core.holds(center)
-    score = np.stack([item[rows, columns] for item in maps], axis=1).astype(np.float64)
-    kept = in_core & passes[rows, columns]
-    places = rescale_points(center[kept], mpp_from=mpp, mpp_to=frame_mpp)
-    return places, score[kept], count_scores(score[in_core].max(axis=1))
 
 
 def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry | None) -> Detections:
@@ -344,44 +288,3 @@ def _strength(score: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[n
     strength = np.empty(len(score))
     strength[np.lexsort((-own, -score))] = np.arange(len(score), 0, -1)
     return strength
-
-
-def _columns(
-    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
-) -> NDArray[np.float64]:
-    """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
-    voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
-    return np.stack([_mean_score(stage, voter, images, compute) for voter in voters], axis=1)
-
-
-def _mean_score(
-    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
-) -> NDArray[np.float64]:
-    if len(images) == 0:
-        return np.zeros(0)
-    engines = [compute.engine_of(network, images) for network in networks]
-    first = [engine.scores(images).astype(np.float64) for engine in engines]
-    score = first[0] if len(first) == 1 else expit(np.mean([_logit(item) for item in first], axis=0))
-    again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
-    if len(again) == 0:
-        return score
-    logits = [_logit(item[again]) for item in first]
-    for turned in _turns(images[again], stage.turns):
-        logits += [_logit(engine.scores(turned).astype(np.float64)) for engine in engines]
-    score = score.copy()
-    score[again] = expit(np.mean(logits, axis=0))
-    return score
-
-
-def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]:
-    """The other orientations of images (N, s, s, C): of 4 the three turns, of 8 also the mirror images."""
-    for quarter in range(4):
-        turned = np.rot90(images, quarter, axes=(1, 2))
-        if quarter:
-            yield np.ascontiguousarray(turned)
-        if turns == 8:
-            yield np.ascontiguousarray(turned[:, :, ::-1])
-
-
-def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(np.clip(score, 1e-9, 1)) - np.log(np.clip(1 - score, 1e-9, 1))

@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.errors import MitosieveError, SlideError
 from mitosieve.geometry import Region
 from mitosieve.sieve.plan import Plan, Survey
-from mitosieve.sieve.tile_reader import Answer, TileReader, survey
+from mitosieve.sieve.tile_reader import Answer, Sample, TileReader, survey
 from mitosieve.slide.slide import Slide, open_slide
 
 CACHE_BYTES = 256 * 2**20
@@ -69,7 +69,13 @@ class Opened:
     """A slide that is open, and where to look in it."""
 
     survey: Survey
+    sample: Sample
     bands: list[list[Region]]
+
+    @classmethod
+    def by(cls, reader: TileReader) -> "Opened":
+        """What a reader knows before it reads a tile."""
+        return cls(survey=reader.survey, sample=reader.sample(), bands=reader.bands())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +117,7 @@ def serve(pipe: Connection) -> None:
                     reader.slide.close()
                     reader = None
                 reader = open_tile_reader(request)
-                value = Opened(survey=reader.survey, bands=reader.bands())
+                value = Opened.by(reader)
             else:
                 assert reader is not None
                 value = reader.answer(request)

@@ -80,6 +80,21 @@ class Settle:
     center_px: NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What stands for a slide.
+
+    Attributes:
+        blocks: of the proposer's plane, which can be asked for as tiles can.
+        area_mm2: tissue in them.
+        tissue_mm2: of the whole slide.
+    """
+
+    blocks: tuple[Region, ...]
+    area_mm2: float
+    tissue_mm2: float
+
+
 Request = Find | Cut | Settle
 Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
 
@@ -120,6 +135,12 @@ class TileReader:
             if core is not None and (self.roi is None or self._meets_roi(core)):
                 rows.setdefault(tile.core.y, []).append(core)
         return [rows[y] for y in sorted(rows)]
+
+    def sample(self) -> Sample:
+        """The blocks on which the slide's cut was set."""
+        taken = _TissueSample(self.slide, self.plan, self.survey)
+        tissue_mm2 = self.survey.tissue.area_mm2
+        return Sample(blocks=tuple(taken.blocks), area_mm2=taken.area_mm2, tissue_mm2=tissue_mm2)
 
     def answer(self, request: Request) -> Answer:
         """What was asked for."""
@@ -268,21 +289,21 @@ class _TissueSample:
         self._bare = bare
 
     @cached_property
-    def _blocks(self) -> list[Region]:
+    def blocks(self) -> list[Region]:
         return sample_blocks(self._slide, self._bare.tissue, self._plan.mpp)
 
     @property
     def area_mm2(self) -> float:
         tissue, mpp = self._bare.tissue, self._plan.mpp
-        return sum(tissue.fraction(block, mpp) * mm2_from_px2(block.area_px2, mpp) for block in self._blocks)
+        return sum(tissue.fraction(block, mpp) * mm2_from_px2(block.area_px2, mpp) for block in self.blocks)
 
     def tiles(self) -> Iterator[Tile]:
         reader = TileReader(self._slide, self._plan, self._bare)
-        return (reader.raw_tile(block) for block in self._blocks)
+        return (reader.raw_tile(block) for block in self.blocks)
 
     def planes(self) -> Iterator[NDArray[np.uint8]]:
         look, mpp = self._bare.look.raw, self._plan.mpp
-        return (render_block(self._slide, block, mpp=mpp, look=look).pixels for block in self._blocks)
+        return (render_block(self._slide, block, mpp=mpp, look=look).pixels for block in self.blocks)
 
 
 def survey(slide: Slide, plan: Plan) -> Survey:

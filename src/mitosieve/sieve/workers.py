@@ -17,13 +17,18 @@ from typing import Any
 from mitosieve.errors import SlideError
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, plan_of, sieve_tile
+from mitosieve.sieve.budget import gates_within
+from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, sieve_tile
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Open, Opened, Reply, SlideSource, open_tile_reader, serve
-from mitosieve.sieve.tile_reader import Cut, Settle, TileReader
+from mitosieve.sieve.stages import plan_of
+from mitosieve.sieve.tile_reader import Cut, Request, Settle, TileReader
 
 IN_FLIGHT = 3
 """Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
+
+Gates = tuple[float, ...]
+"""Score that a place needs to come through each stage."""
 
 OnBand = Callable[[int, Scored], None]
 """Told the number of a band and what came through on it, as soon as its last tile is done."""
@@ -163,6 +168,7 @@ class Sieving:
         self._clock = clock
         self._readers = readers
         self._tile_reader: TileReader | None = None
+        self._gates: Gates | None = None
         self._turn = object()
         """Stands in the keys of this slide's requests: what is answered for another slide is dropped."""
 
@@ -177,7 +183,7 @@ class Sieving:
         request = Open(source=self._source, plan=plan)
         if self._readers is None or len(self._readers) == 0:
             self._tile_reader = open_tile_reader(request)
-            opened = Opened(survey=self._tile_reader.survey, bands=self._tile_reader.bands())
+            opened = Opened.by(self._tile_reader)
             self._clock.add(self._tile_reader.clock.taken())
             return opened
         self._readers.renew()
@@ -201,11 +207,14 @@ class Sieving:
         Raises:
             SlideError: the slide cannot be read to its end; finished bands were told.
         """
-        if self._tile_reader is not None:
+        reader = self._tile_reader
+        asking = gates_within(self._detector, opened.sample, self._compute, self._clock)
+        self._gates = self._asked(asking) if reader is None else answered(asking, reader)
+        if reader is not None:
             for number, band in enumerate(opened.bands):
                 if number not in done:
-                    tiles = [answered(self._tile(core), self._tile_reader) for core in band]
-                    self._clock.add(self._tile_reader.clock.taken())
+                    tiles = [answered(self._tile(core), reader) for core in band]
+                    self._clock.add(reader.clock.taken())
                     on_band(number, self._whole(tiles))
             return
         self._run_readers(opened, done, on_band)
@@ -246,8 +255,19 @@ class Sieving:
                     band = tiles.pop(number)
                     on_band(number, self._whole([band[i] for i in sorted(band)]))
 
+    def _asked(self, asking: Generator[Request, Any, Gates]) -> Gates:
+        """Drive what is asked before the tiles with the first reader process."""
+        reply: Any = None
+        while True:
+            try:
+                request = asking.send(reply)
+            except StopIteration as end:
+                return end.value
+            self._ask(0, None, request)
+            reply = self._next()[1]
+
     def _tile(self, core: Any) -> Asking:  # noqa: ANN401 - a Region
-        return sieve_tile(self._detector, core, self._compute, self._clock)
+        return sieve_tile(self._detector, core, self._compute, self._clock, self._gates)
 
     def _whole(self, tiles: list[Scored]) -> Scored:
         return Scored.concatenate(tiles, columns_of(self._detector))

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split, detect
 from mitosieve.export.table import read_detections
-from mitosieve.method.sieve.choice import gate_for
 from mitosieve.method.sieve.out_of_fold import whole_slides
 from mitosieve.method.sieve.recipe import MiningRule
 from mitosieve.method.sieve.task import mined_rows
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
+from mitosieve.sieve.budget import gate_for
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
 from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve

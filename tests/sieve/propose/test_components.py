@@ -15,11 +15,13 @@ from mitosieve.patch.cutting import cut_patches, margin_for
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.patch.view import View
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import detect_slide, plan_of
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.cascade import detect_slide
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.components import ComponentProposer
 from mitosieve.sieve.propose.haematoxylin import WHOLE_UM, ComponentConfig, find_components, nucleus_threshold
+from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.stain import EOSIN_OD, HAEMATOXYLIN_OD, reference_profile

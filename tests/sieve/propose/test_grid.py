@@ -10,7 +10,7 @@ from mitosieve.method.cascade.windows import window_centers
 from mitosieve.network.config import ChsNetConfig
 from mitosieve.patch.frames import Frame
 from mitosieve.recipe.recipe import load_recipe
-from mitosieve.sieve.detector import DetectorConfig
+from mitosieve.sieve.config import DetectorConfig
 from mitosieve.sieve.propose.contract import Tile
 from mitosieve.sieve.propose.grid import GridProposer, covering_centers
 

@@ -17,7 +17,7 @@ from mitosieve.patch.augment.distortion import reach_px
 from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
 from mitosieve.run import layout
-from mitosieve.sieve.detector import Stage
+from mitosieve.sieve.config import Stage
 from mitosieve.train import Job, Part, PatchPool, Places, TrainConfig, crop_rooms, inner_parts
 
 NETWORK = layout.NETWORK

@@ -19,7 +19,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.seed import derive_generator
 from mitosieve.sieve.cascade import Scored, merge
-from mitosieve.sieve.detector import DetectorConfig
+from mitosieve.sieve.config import DetectorConfig
 from mitosieve.train import (
     Lesson,
     PatchPool,

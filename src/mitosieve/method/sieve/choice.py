@@ -22,27 +22,6 @@ from mitosieve.score.scored import Scored
 from mitosieve.train import Job
 
 
-def gate_for(score: NDArray[np.floating], area_mm2: float, per_mm2: float) -> float:
-    """The gate that lets at most `per_mm2` places a mm2 through, as many as it can.
-
-    Args:
-        score: (N,) below 1, of all places of some area, by networks that have not seen them.
-        area_mm2: of the area.
-        per_mm2: wanted. Of equal scores all pass or none.
-
-    Returns:
-        The middle between the last score that passes and the first that does not; 0 where all pass.
-    """
-    falling = np.sort(np.asarray(score, dtype=np.float64))[::-1]
-    most = int(per_mm2 * area_mm2)
-    if most >= len(falling):
-        return 0.0
-    first_out = falling[most]
-    passing = falling[falling > first_out]
-    last_in = float(passing[-1]) if len(passing) else 1.0
-    return (last_in + float(first_out)) / 2
-
-
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
     """What out-of-fold detections choose.

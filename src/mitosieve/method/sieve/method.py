@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.split import Fold
-from mitosieve.method.sieve.choice import Gate, choose, gate_for, report
+from mitosieve.method.sieve.choice import Gate, choose, report
 from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, whole_slides
 from mitosieve.method.sieve.recipe import SieveRecipe
 from mitosieve.method.sieve.task import (
@@ -31,7 +31,9 @@ from mitosieve.method.sieve.task import (
     train_quietly,
 )
 from mitosieve.run import layout
-from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from mitosieve.sieve.budget import gate_for
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
 from mitosieve.train import Job, Places, PoolScores, keep
 
 
@@ -133,6 +135,7 @@ def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> D
         Stage(
             name=name,
             network=stage.network,
+            per_mm2=stage.per_mm2,
             turns=stage.turns,
             turn_above=stage.turn_above,
             threshold=gates.get(name, 0.5),

@@ -46,7 +46,7 @@ class SieveStage(StageRecipe):
     mining: MiningRule = MiningRule()
     per_mm2: float | None = Field(default=None, gt=0, le=1e5)
     """Places a mm2 that the stage is given, on the training slides: the gate of the stage before is the score that lets
-    so many through. None, of the first stage alone: all."""
+    so many through. On a large slide it is given no more (`Stage.per_mm2`). None, of the first stage alone: all."""
 
 
 class SieveRecipe(BaseModel):

@@ -1,0 +1,92 @@
+"""What a stage can afford on one slide: gates that let no more places a mm2 through, set on the slide's sample.
+
+So what a slide costs is known before it is read, and a tissue that a screening network finds figures all over costs no
+more than another. The sample depends on the slide alone (`slide.overview.sample_blocks`): tiles, shards and a resumed
+job set the same gates.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.geometry import Region
+from mitosieve.network.compute import Compute
+from mitosieve.run.clock import Clock
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.stages import gates_of, seen_by
+from mitosieve.sieve.tile_reader import Find, Found, Request, Sample
+
+LARGE_MM2 = 4.0
+"""Slides with less tissue than this have no budget: they take seconds, and in a field of the hottest tissue there may
+be more figures a mm2 than a budget for whole slides lets through."""
+
+
+@dataclass
+class _Block:
+    """A block of the sample, and what is left of its places."""
+
+    core: Region
+    found: Found
+    center_px: NDArray[np.float64]
+
+
+def gate_for(score: NDArray[np.floating], area_mm2: float, per_mm2: float) -> float:
+    """The gate that lets at most `per_mm2` places a mm2 through, as many as it can.
+
+    Args:
+        score: (N,) in 0..1, of all places of some area.
+        area_mm2: of the area.
+        per_mm2: wanted. Of equal scores all pass or none; those of 1 pass whatever is wanted.
+
+    Returns:
+        The middle between the last score that passes and the first that does not; 0 where all pass.
+    """
+    falling = np.sort(np.asarray(score, dtype=np.float64))[::-1]
+    most = int(per_mm2 * area_mm2)
+    if most >= len(falling):
+        return 0.0
+    first_out = falling[most]
+    passing = falling[falling > first_out]
+    last_in = float(passing[-1]) if len(passing) else 1.0
+    return (last_in + float(first_out)) / 2
+
+
+def gates_within(
+    detector: Detector, sample: Sample, compute: Compute, clock: Clock
+) -> Generator[Request, Any, tuple[float, ...]]:
+    """The gates of a slide: each stage's threshold, or higher where the next stage cannot afford what passes it.
+
+    Args:
+        detector: its stages say what they can afford (`Stage.per_mm2`).
+        sample: of the slide.
+        compute: machine.
+        clock: gets the seconds of each stage.
+
+    Yields:
+        What it needs read of the sample's blocks, as a tile does.
+    """
+    gates = list(gates_of(detector))
+    budgets = [stage.per_mm2 for stage in detector.config.stages]
+    limited = [number for number, budget in enumerate(budgets) if budget is not None]
+    if not limited or sample.tissue_mm2 < LARGE_MM2 or sample.area_mm2 == 0:
+        return tuple(gates)
+    blocks: list[_Block] = []
+    for core in sample.blocks:
+        found: Found = yield Find(core=core)
+        blocks.append(_Block(core=core, found=found, center_px=found.center_px))
+    for number in range(limited[-1]):
+        scores: list[NDArray[np.float64]] = []
+        for block in blocks:
+            args = (block.core, block.found, block.center_px, gates[number], compute, clock)
+            seen = yield from seen_by(detector, number, *args)
+            block.center_px = seen.center_px
+            scores.append(seen.score.max(axis=1))
+        budget = budgets[number + 1]
+        if budget is not None:
+            gates[number] = max(gates[number], gate_for(np.concatenate(scores), sample.area_mm2, budget))
+        for block, score in zip(blocks, scores, strict=True):
+            block.center_px = block.center_px[score >= gates[number]]
+    return tuple(gates)

@@ -1,0 +1,168 @@
+"""What one stage says of places: patches asked for, scored by its networks, fused; or maxima of its map."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from mitosieve.geometry import Region, rescale_points
+from mitosieve.network.compute import Compute
+from mitosieve.network.config import map_stride_px
+from mitosieve.patch.frames import Frame
+from mitosieve.run.clock import Clock
+from mitosieve.sieve.activation_peak import locate_reach_um
+from mitosieve.sieve.config import Stage
+from mitosieve.sieve.detector import Detector, Network
+from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.score_counts import count_scores, no_scores
+from mitosieve.sieve.tile_reader import CHUNK, Cut, Found, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Places that a stage was given, or found, and what it says of them.
+
+    Attributes:
+        center_px: (N, 2) on the slide's lattice at the frame's mpp.
+        score: (N, K) of the stage; K is 1, or its networks where they vote.
+        counts: how often each score, of the first stage alone.
+    """
+
+    center_px: NDArray[np.float64]
+    score: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+def plan_of(detector: Detector) -> Plan:
+    """What reading needs to know of a detector."""
+    config = detector.config
+    last = config.stages[-1]
+    return Plan(
+        frame=config.frame,
+        proposer=config.proposer,
+        views=tuple(stage.view for stage in config.stages),
+        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
+        stain_target=detector.stain_target,
+    )
+
+
+def gates_of(detector: Detector) -> tuple[float, ...]:
+    """Score that a place needs to come through each stage; of the last, to be kept at all."""
+    stages = detector.config.stages
+    return (*(stage.threshold for stage in stages[:-1]), detector.config.floor)
+
+
+def width_of(detector: Detector, number: int) -> int:
+    """Columns of score of a stage."""
+    return len(detector.networks[number]) if detector.config.stages[number].fusion == "votes" else 1
+
+
+def seen_by(  # noqa: PLR0913 - a stage, what it is given, and where it is computed
+    detector: Detector,
+    number: int,
+    core: Region,
+    found: Found,
+    center_px: NDArray[np.float64],
+    gate: float,
+    compute: Compute,
+    clock: Clock,
+) -> Generator[Request, Any, Seen]:
+    """A stage's scores of places of a tile; asks for their patches.
+
+    Args:
+        detector: any.
+        number: of the stage.
+        core: the tile.
+        found: what it holds; the first stage sees its images, or proposes on its plane.
+        center_px: (N, 2) places that came so far.
+        gate: below which a dense first stage need not tell.
+        compute: machine.
+        clock: gets the seconds of the stage.
+    """
+    stage = detector.config.stages[number]
+    if number == 0 and found.plane is not None:
+        with clock.part(f"stage {stage.name}"):
+            center, score, counts = _dense(detector, found.plane, core, gate, compute)
+        return Seen(center_px=center, score=score, counts=counts)
+    ready = {0: found.images} if number == 0 else {}
+    scores: list[NDArray[np.float64]] = []
+    for start in range(0, len(center_px), CHUNK):
+        images = ready.pop(start, None)
+        if images is None:
+            images = yield Cut(core=core, stage=number, center_px=center_px[start : start + CHUNK])
+        with clock.part(f"stage {stage.name}"):
+            scores.append(_columns(stage, detector.networks[number], images, compute))
+    columns = np.concatenate([np.zeros((0, width_of(detector, number))), *scores])
+    counts = count_scores(columns.max(axis=1)) if number == 0 else no_scores()
+    return Seen(center_px=center_px, score=columns, counts=counts)
+
+
+def _dense(
+    detector: Detector, plane: Frame, core: Region, gate: float, compute: Compute
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit, or of each network's map
+    where they vote: places that the core owns and the gate lets pass, at the frame's mpp, and their (N, 1) or (N, K)
+    scores; and the scores of all maxima that it owns, counted.
+    """
+    proposer, networks = detector.config.proposer, detector.networks[0]
+    first = detector.config.stages[0]
+    stride = map_stride_px(first.network)
+    assert stride is not None  # the configuration was checked
+    image = plane.pixels[None]
+    maps = [compute.engine_of(item, image, dense=True).scores(image)[0] for item in networks]
+    if first.fusion == "mean" and len(maps) > 1:
+        maps = [expit(np.mean([_logit(item.astype(np.float64)) for item in maps], axis=0))]
+    mpp, frame_mpp = plan_of(detector).mpp, detector.config.frame.mpp
+    peaks = [proposer.peaks(score, mpp, stride) for score in maps]
+    passes = np.any([peak & (score >= gate) for peak, score in zip(peaks, maps, strict=True)], axis=0)
+    rows, columns = np.nonzero(np.any(peaks, axis=0))
+    center = np.stack([columns, rows], axis=1) * stride + (first.patch_px - 1) / 2 + np.array(plane.origin_px)
+    in_core = core.holds(center)
+    score = np.stack([item[rows, columns] for item in maps], axis=1).astype(np.float64)
+    kept = in_core & passes[rows, columns]
+    places = rescale_points(center[kept], mpp_from=mpp, mpp_to=frame_mpp)
+    return places, score[kept], count_scores(score[in_core].max(axis=1))
+
+
+def _columns(
+    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
+    """The stage's score as a column (N, 1), or where its networks vote, the score of each alone (N, K)."""
+    voters = [(network,) for network in networks] if stage.fusion == "votes" else [networks]
+    return np.stack([_mean_score(stage, voter, images, compute) for voter in voters], axis=1)
+
+
+def _mean_score(
+    stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
+) -> NDArray[np.float64]:
+    if len(images) == 0:
+        return np.zeros(0)
+    engines = [compute.engine_of(network, images) for network in networks]
+    first = [engine.scores(images).astype(np.float64) for engine in engines]
+    score = first[0] if len(first) == 1 else expit(np.mean([_logit(item) for item in first], axis=0))
+    again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
+    if len(again) == 0:
+        return score
+    logits = [_logit(item[again]) for item in first]
+    for turned in _turns(images[again], stage.turns):
+        logits += [_logit(engine.scores(turned).astype(np.float64)) for engine in engines]
+    score = score.copy()
+    score[again] = expit(np.mean(logits, axis=0))
+    return score
+
+
+def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]:
+    """The other orientations of images (N, s, s, C): of 4 the three turns, of 8 also the mirror images."""
+    for quarter in range(4):
+        turned = np.rot90(images, quarter, axes=(1, 2))
+        if quarter:
+            yield np.ascontiguousarray(turned)
+        if turns == 8:
+            yield np.ascontiguousarray(turned[:, :, ::-1])
+
+
+def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.clip(score, 1e-9, 1)) - np.log(np.clip(1 - score, 1e-9, 1))
