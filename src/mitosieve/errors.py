@@ -19,7 +19,7 @@ An error that ends a command is exit code 2. Slides that failed while others fin
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -27,6 +27,12 @@ def did_you_mean(word: str, valid: Sequence[str]) -> str:
     """The beginning of a remedy: the valid name nearest to a word that is none; empty where none is near."""
     close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'? " if close else ""
+
+
+def some(names: Iterable[str], separator: str = ", ") -> str:
+    """The first five of many names, and how many more there are."""
+    items = list(names)
+    return separator.join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
 class MitosieveError(Exception):

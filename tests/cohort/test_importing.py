@@ -11,7 +11,9 @@ from build import an_image
 from layouts import files_below, midog_json, text, tiff, voc_xml
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.importing import FORMATS, MAX_OUTSIDE_PX, import_cohort
+from mitosieve.cohort.formats import FORMATS
+from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.mark_check import MAX_OUTSIDE_PX
 from mitosieve.errors import CohortError, FormatError, ResolutionError, StorageError
 
 ONE = "image,case,x,y,label\na.png,p1,10,20,mitosis\na.png,p1,30,40,imposter\nb.png,p2,5,6,mitosis\n"

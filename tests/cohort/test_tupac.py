@@ -3,8 +3,8 @@ import pytest
 from layouts import text, tiff
 from mitosieve.annotation import Label
 from mitosieve.cohort import tupac
+from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.importing import import_cohort
-from mitosieve.cohort.marked import ImageFolder
 from mitosieve.errors import FormatError
 
 

@@ -38,7 +38,7 @@ def evaluate(
 ) -> None:
     """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.cohort.marked import some
+    from mitosieve.errors import some
     from mitosieve.scan import not_looked_at
     from mitosieve.score.evaluated import evaluate_folder
     from mitosieve.score.evaluation import EvaluateConfig

@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.marked import IMAGE_SUFFIXES, Caution, ImageFolder, Mark, MarkedImage, Reading, share, some
+from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder
+from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import read_numbers
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, some
 
 _SLIDE = re.compile(r"([AH])(\d+)")
 _SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}

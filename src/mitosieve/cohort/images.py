@@ -6,26 +6,14 @@ They become unlabelled slides: nothing is known of them, which is not "no figure
 them; nothing is scored on them.
 """
 
-import re
 from collections import Counter
 from pathlib import Path
 
-from mitosieve.cohort.marked import (
-    IMAGE_SUFFIXES,
-    UNKNOWN_DOMAIN,
-    Caution,
-    ImageFolder,
-    MarkedImage,
-    Reading,
-    case_of,
-    slide_name,
-)
+from mitosieve.cohort.case_id import case_of
+from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder, slide_name
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
-
-_TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
-"""Project, tissue source site and participant, which together name a patient (NCI GDC Encyclopedia, "TCGA Barcode");
-what follows them names sample, portion and slide."""
 
 _COLUMNS = "expected columns: image and, where known, case, domain, mpp"
 
@@ -105,18 +93,13 @@ def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> Ma
     return MarkedImage(
         slide_id=slide_name(name),
         file_name=name,
-        case_id=said["case"] or _patient_of(name),
+        case_id=said["case"] or case_of(name),
         domain=said["domain"] or UNKNOWN_DOMAIN,
         marks=(),
         labelled=False,
         mpp=finite(said["mpp"], "mpp", where=row.where) if row and said["mpp"] else None,
         path=path,
     )
-
-
-def _patient_of(file_name: str) -> str:
-    barcode = _TCGA_PATIENT.match(Path(file_name).name)
-    return barcode[0].upper() if barcode else case_of(file_name)
 
 
 def _guessed(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:

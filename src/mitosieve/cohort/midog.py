@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mitosieve.annotation import Label
+from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.jsonfile import read_items, read_object
-from mitosieve.cohort.marked import (
-    UNKNOWN_DOMAIN,
-    Caution,
-    ImageFolder,
-    Mark,
-    MarkedImage,
-    Reading,
-    label_of,
-    slide_name,
-    some,
-)
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.errors import FormatError
+from mitosieve.cohort.vocabulary import label_of
+from mitosieve.errors import FormatError, some
 
 _REMEDY = "expected a MIDOG file: images, categories and annotations with bbox [x1, y1, x2, y2]"
 

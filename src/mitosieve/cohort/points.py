@@ -14,19 +14,11 @@ from pathlib import Path
 import shapely
 
 from mitosieve.cohort.area import check_roi
-from mitosieve.cohort.marked import (
-    UNKNOWN_DOMAIN,
-    Caution,
-    ImageFolder,
-    Mark,
-    MarkedImage,
-    Reading,
-    case_of,
-    label_of,
-    share,
-    slide_name,
-)
+from mitosieve.cohort.case_id import case_of
+from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import Row, finite, read_table
+from mitosieve.cohort.vocabulary import label_of
 from mitosieve.errors import FormatError
 
 _IMAGE_NAMES = ("image", "patch", "slide", "file")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mitosieve.cohort.marked import Caution, MarkedImage, some
+from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.table import read_table
-from mitosieve.errors import ResolutionError
+from mitosieve.errors import ResolutionError, some
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP
 
 

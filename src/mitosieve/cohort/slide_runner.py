@@ -14,20 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.marked import (
-    UNKNOWN_DOMAIN,
-    Caution,
-    ImageFolder,
-    Mark,
-    MarkedImage,
-    Reading,
-    case_of,
-    label_of,
-    slide_name,
-    some,
-)
+from mitosieve.cohort.case_id import case_of
+from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.errors import FormatError
+from mitosieve.cohort.vocabulary import label_of
+from mitosieve.errors import FormatError, some
 
 _NEEDED = {
     "Slides": ("uid", "filename"),

@@ -13,9 +13,8 @@ import numpy as np
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.marked import some
 from mitosieve.cohort.table import read_table, read_text
-from mitosieve.errors import SplitError
+from mitosieve.errors import SplitError, some
 from mitosieve.run.folder import write_json
 
 PARTS = ("train", "validation", "test")

@@ -10,9 +10,10 @@ they stand (first pixel 0), as the authors of the alternative labels do. The oth
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.marked import Caution, ImageFolder, Mark, MarkedImage, Reading, some
+from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, some
 
 FIGURES, IMPOSTERS = "mitoses_ground_truth", "nonmitoses_ground_truth"
 

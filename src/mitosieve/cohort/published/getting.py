@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.importing import FORMATS, ImportReport, add_reading
-from mitosieve.cohort.marked import Caution, ImageFolder, MarkedImage, some
+from mitosieve.cohort.formats import FORMATS
+from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.importing import ImportReport, add_reading
+from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
 from mitosieve.cohort.published.official import WrittenSplit, write_official
 from mitosieve.cohort.published.registry import published
 from mitosieve.cohort.resolution import StatedMpp
-from mitosieve.errors import FormatError, SlideError
+from mitosieve.errors import FormatError, SlideError, some
 from mitosieve.slide.slide import facts
 
 

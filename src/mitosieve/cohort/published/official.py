@@ -8,9 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.marked import some
 from mitosieve.cohort.split import PARTS, Fold, Split
-from mitosieve.errors import SplitError, did_you_mean
+from mitosieve.errors import SplitError, did_you_mean, some
 
 FOLDER = "splits"
 """Where a cohort's split files of the literature lie, below it."""

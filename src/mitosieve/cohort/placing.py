@@ -1,0 +1,129 @@
+"""Images of a label file on disk: found, measured, and compared with what the labels say of them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mitosieve.cohort.cohort import SlideEntry
+from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.mark_check import check_marks
+from mitosieve.cohort.marked import Caution, MarkedImage
+from mitosieve.cohort.resolution import StatedMpp, usable
+from mitosieve.errors import FormatError, ResolutionError, SlideError, some
+from mitosieve.slide.slide import SlideFacts, facts, resolve_mpp
+
+MAX_SIZE_DIFFERENCE_PX = 2
+"""By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
+
+MPP_TOLERANCE = 0.05
+"""Share by which a stated mpp may differ from the image file's before it is warned about (scanners round)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    images: tuple[MarkedImage, ...]
+    cautions: tuple[Caution, ...]
+
+
+def place(images: tuple[MarkedImage, ...], folder: ImageFolder | None, source: Path) -> Placed:
+    """Find each image's file; say which are missing and which have no labels."""
+    if folder is None:
+        return Placed(images=images, cautions=())
+    placed = tuple(image if image.path else replace(image, path=folder.find(image.file_name)) for image in images)
+    missing = [image.file_name for image in placed if image.path is None]
+    if len(missing) == len(placed):
+        raise FormatError(
+            f"holds none of the {len(placed)} images that {source.name} names, such as {missing[0]}",
+            where=folder.folder,
+            remedy="name the folder that holds them, or leave out --images and state --mpp",
+        )
+    claimed = {image.path for image in placed}
+    left = [str(path.relative_to(folder.folder)) for path in folder.paths if path not in claimed]
+    cautions: list[Caution] = []
+    if missing:
+        cautions.append(Caution(text=f"{len(missing)} images are not in {folder.folder}: {some(missing)}"))
+    if left:
+        text = f"{len(left)} images of {folder.folder} are not in the labels and were left out: {some(left)}"
+        cautions.append(Caution(text=text))
+    return Placed(images=placed, cautions=tuple(cautions))
+
+
+def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEntry, list[Caution]]:
+    """Fix resolution and size of one image and check its marks against them; its path is still open."""
+    cautions: list[Caution] = []
+    wanted = stated.find(image)
+    wanted = image.mpp if wanted is None else wanted
+    if image.path is None:
+        mpp, size = _mpp_unseen(image, wanted, source), image.size_l0
+    else:
+        found = _facts(image.path)
+        mpp, size = resolve_mpp(wanted, found, image.path), found.size_l0
+        cautions += _check_size(image, found, source)
+        if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
+            text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
+            cautions.append(Caution(text=text, subject=image.file_name, domain=image.domain))
+    cautions += check_marks(image, size)
+    width, height = size or (0, 0)
+    entry = SlideEntry(
+        slide_id=image.slide_id,
+        path="",
+        case_id=image.case_id,
+        domain=image.domain,
+        mpp=mpp,
+        labelled=image.labelled,
+        width_l0=width,
+        height_l0=height,
+        roi_wkt=image.roi_wkt,
+        source=image.source,
+    )
+    return entry, cautions
+
+
+def _mpp_unseen(image: MarkedImage, wanted: float | None, source: Path) -> float:
+    if wanted is None:
+        raise ResolutionError(
+            f"the resolution of {image.file_name} is not known, and none is guessed",
+            where=source,
+            remedy="state it: --mpp 0.25 or --mpp FILE.csv (slide,mpp); or give its image with --images DIR",
+        )
+    return usable(wanted, f"{source}, {image.file_name}")
+
+
+def _facts(path: Path) -> SlideFacts:
+    """What the image says of itself; an unreadable one stops an import, so that no slide enters half known."""
+    try:
+        return facts(path)
+    except SlideError as error:
+        raise FormatError(
+            error.what,
+            where=error.where or path,
+            remedy=f"{error.remedy or 'fetch the image again'}; or take it out of the folder",
+        ) from error
+
+
+def _check_size(image: MarkedImage, found: SlideFacts, source: Path) -> list[Caution]:
+    """Refuse an image of another size than its labels speak of; a px or two are a matter of cropping."""
+    if image.size_l0 is None or image.size_l0 == found.size_l0:
+        return []
+    if any(abs(a - b) > MAX_SIZE_DIFFERENCE_PX for a, b in zip(image.size_l0, found.size_l0, strict=True)):
+        said, seen = ("{} x {} px".format(*size) for size in (image.size_l0, found.size_l0))
+        raise FormatError(
+            f"is {seen}, but {source.name} says {said}: the marks belong to another image",
+            where=image.path,
+            remedy="fetch the original image (not a resized one)",
+        )
+    text = f"the image is up to {MAX_SIZE_DIFFERENCE_PX} px larger or smaller than the labels say; its own size is used"
+    return [Caution(text=text, subject=image.file_name, domain=image.domain)]
+
+
+def stored_path(image: MarkedImage, folder: Path, images: ImageFolder | None) -> str:
+    """The image's path for slides.csv: relative where it lies inside the cohort folder, else absolute."""
+    if image.path is not None:
+        path = image.path
+    elif images is not None:
+        path = images.folder / image.file_name
+    else:
+        path = folder / "images" / image.file_name
+    path = path.absolute()
+    return (
+        path.relative_to(folder.absolute()) if path.is_relative_to(folder.absolute()) else path.resolve()
+    ).as_posix()
