@@ -19,3 +19,12 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set MITOSIEVE_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cases_folder(data_folder) -> Path:
+    """The folder of small inputs from the wild; beside the real data."""
+    folder = data_folder.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no inputs from the wild at {folder}: put them beside MITOSIEVE_DATA to run this test")
+    return folder

@@ -29,10 +29,10 @@ def did_you_mean(word: str, valid: Sequence[str]) -> str:
     return f"did you mean '{close[0]}'? " if close else ""
 
 
-def some(names: Iterable[str], separator: str = ", ") -> str:
-    """The first five of many names, and how many more there are."""
+def some(names: Iterable[str], separator: str = ", ", most: int = 5) -> str:
+    """The first few of many names, and how many more there are."""
     items = list(names)
-    return separator.join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    return separator.join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 class MitosieveError(Exception):

@@ -4,9 +4,8 @@ import pytest
 
 from layouts import text, tiff
 from mitosieve.annotation import Label
-from mitosieve.cohort import atypia14
 from mitosieve.cohort.image_name import ImageFolder
-from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
 from mitosieve.errors import FormatError, ResolutionError
 
 
@@ -25,7 +24,7 @@ def frame(root, name, *, figures=None, imposters=None, image=True, below="mitosi
 def test_frames_marks_and_confidence_are_read(tmp_path):
     """x comes first; the confidence is the score where given; both files of a frame are joined, figures first."""
     frame(tmp_path, "A03_00Aa", figures="100,50,0.8\n200, 60\n", imposters="10,20,0.2\n")
-    (image,) = atypia14.read(tmp_path, None).images
+    (image,) = read_labels("atypia14", tmp_path, None).images
     assert [(m.x, m.y, m.label) for m in image.marks] == [
         (100, 50, Label.MITOTIC_FIGURE), (200, 60, Label.MITOTIC_FIGURE), (10, 20, Label.IMPOSTER),
     ]  # fmt: skip
@@ -51,7 +50,7 @@ def test_an_empty_file_is_labelled_and_no_file_is_not(tmp_path):
     frame(tmp_path, "A03_00Aa", figures="")
     frame(tmp_path, "A06_00Aa")
     frame(tmp_path, "A06_00Ab", imposters="1,2\n")
-    reading = atypia14.read(tmp_path, None)
+    reading = read_labels("atypia14", tmp_path, None)
     assert [image.labelled for image in reading.images] == [True, False, False]
     assert ["A06_00Aa, A06_00Ab" in caution.text for caution in reading.cautions] == [True]
 
@@ -60,8 +59,8 @@ def test_files_may_lie_beside_the_frames_and_frames_elsewhere(tmp_path):
     """Labels in frames/x40, or frames in a folder of their own, give the same marks."""
     frame(tmp_path / "a", "A03_00Aa", figures="5,6\n", below="frames/x40")
     frame(tmp_path / "b", "A03_00Aa", figures="5,6\n", image=False)
-    beside = atypia14.read(tmp_path / "a", None).images[0]
-    apart = atypia14.read(tmp_path / "b", ImageFolder(tmp_path / "a")).images[0]
+    beside = read_labels("atypia14", tmp_path / "a", None).images[0]
+    apart = read_labels("atypia14", tmp_path / "b", ImageFolder(tmp_path / "a")).images[0]
     assert [(m.x, m.y) for m in beside.marks] == [(m.x, m.y) for m in apart.marks] == [(5, 6)]
     assert beside.path == apart.path
 
@@ -72,7 +71,7 @@ def test_fields_at_x10_and_x20_are_no_slides(tmp_path):
     tiff(tmp_path / "A03/frames/x20/A03_00A.tiff")
     tiff(tmp_path / "A03/frames/x10/A03_00.tiff")
     for given in (None, ImageFolder(tmp_path)):
-        assert [image.slide_id for image in atypia14.read(tmp_path, given).images] == ["A03_00Aa"]
+        assert [image.slide_id for image in read_labels("atypia14", tmp_path, given).images] == ["A03_00Aa"]
 
 
 def test_labels_without_images_are_imported_with_the_place_where_frames_belong(tmp_path):
@@ -104,15 +103,15 @@ def test_a_bad_line_is_refused_by_file_and_line(tmp_path, content, message):
     """The message names file, line and remedy."""
     frame(tmp_path, "A03_00Aa", figures=content)
     with pytest.raises(FormatError, match=message) as caught:
-        atypia14.read(tmp_path, None)
+        read_labels("atypia14", tmp_path, None)
     assert "A03_00Aa_mitosis.csv, line" in str(caught.value)
 
 
 def test_labels_twice_and_another_layout_are_refused(tmp_path):
     """One frame has one file of each kind; a folder without any is not this format."""
     with pytest.raises(FormatError, match="neither frames nor labels"):
-        atypia14.read(tmp_path, None)
+        read_labels("atypia14", tmp_path, None)
     frame(tmp_path, "A03_00Aa", figures="1,2\n")
     frame(tmp_path, "A03_00Aa", figures="1,2\n", below="copy")
     with pytest.raises(FormatError, match="has labels twice"):
-        atypia14.read(tmp_path, None)
+        read_labels("atypia14", tmp_path, None)

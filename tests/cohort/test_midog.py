@@ -5,15 +5,16 @@ import pytest
 
 from layouts import CATEGORIES, midog_json
 from mitosieve.annotation import Label
-from mitosieve.cohort import midog
-from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
 from mitosieve.errors import FormatError
 
 IMAGES = [(1, "001.tiff", "canine lung cancer"), (2, "002.tiff", "human melanoma"), (3, "003.tiff", "human melanoma")]
 
 
 def of(path, *annotations, images=IMAGES, info=None):
-    return midog.read(midog_json(path / "built.json", images=images, annotations=annotations, info=info), None)
+    return read_labels(
+        "midog", midog_json(path / "built.json", images=images, annotations=annotations, info=info), None
+    )
 
 
 def test_the_centre_is_the_middle_of_two_corners(tmp_path):
@@ -78,7 +79,10 @@ BROKEN = {
     "true": (lambda c: c["annotations"][0].update(bbox=[1, 2, True, 4]), "annotation 7: bbox is 'True'"),
     "COCO box": (lambda c: c["annotations"][0].update(bbox=[300, 200, 50, 50]), r"looks like \[x, y, width, height\]"),
     "unknown vote": (lambda c: c["annotations"][0].update(labels=[1, 5]), "annotation 7: its votes"),
-    "unknown label": (lambda c: c["categories"][0].update(name="lymphocyte"), "category 1: unknown label 'lymphocyte'"),
+    "unknown class": (
+        lambda c: c["categories"][0].update(name="lymphocyte"),
+        r"classes 'lymphocyte' .1 marks. is not known",
+    ),
     "no name": (lambda c: c["images"][0].pop("file_name"), "image 1: has no file_name"),
     "no width": (lambda c: c["images"][0].pop("width"), "image 1: width is 'None'"),
     "no height": (lambda c: c["images"][0].update(height=0), "image 1: height is 0"),
@@ -94,7 +98,7 @@ def test_a_broken_file_is_refused_by_file_and_annotation(tmp_path, name):
     path = tmp_path / "broken.json"
     path.write_text(json.dumps(broken(change)))
     with pytest.raises(FormatError, match=message) as caught:
-        midog.read(path, None)
+        read_labels("midog", path, None)
     assert str(path) in str(caught.value)
     assert "remedy:" in str(caught.value)
 
@@ -108,7 +112,7 @@ def test_what_is_not_json_is_refused(tmp_path, content, message):
     path = tmp_path / "cut.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=message):
-        midog.read(path, None)
+        read_labels("midog", path, None)
 
 
 @pytest.mark.data

@@ -4,13 +4,12 @@ import pytest
 
 from layouts import text
 from mitosieve.annotation import Label
-from mitosieve.cohort import points
-from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
 from mitosieve.errors import FormatError
 
 
 def of(tmp_path, content):
-    return points.read(text(tmp_path / "labels.csv", content), None)
+    return read_labels("points", text(tmp_path / "labels.csv", content), None)
 
 
 def test_all_columns_are_read(tmp_path):
@@ -77,8 +76,8 @@ def test_images_of_one_name_in_two_folders_stay_apart(tmp_path):
         (b"image,x,x,y,label\na.png,1,2,3,mf\n", "names a column twice"),
         (b"image,x,y,label\na.png,nan,2,mf\n", "line 2: x is 'nan'"),
         (b"image,x,y,label\na.png,1,,mf\n", "line 2: y is ''"),
-        (b"image,x,y,label\na.png,1,2,\n", "line 2: unknown label ''"),
-        (b"image,x,y,label\na.png,1,2,cat\n", "line 2: unknown label 'cat'"),
+        (b"image,x,y,label\na.png,1,2,\n", "line 2: label is ''"),
+        (b"image,x,y,label\na.png,1,2,cat\n", r"classes 'cat' \(1 marks\) is not known \(first: line 2\)"),
         (b"image,x,y,label\na.png,1,2,mf\n\xe9.png,1,2,mf\n", "line 3: is not UTF-8"),
         (b"image,x,y,label,score\na.png,1,2,mf,80\n", "line 2: the score 80"),
         (b"image,x,y,label,mpp\na.png,1,2,mf,quarter\n", "line 2: mpp is 'quarter'"),
@@ -91,7 +90,7 @@ def test_a_bad_file_is_refused_by_file_and_line(tmp_path, content, message):
     path = tmp_path / "labels.csv"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=message) as caught:
-        points.read(path, None)
+        read_labels("points", path, None)
     assert str(path) in str(caught.value)
     assert "remedy:" in str(caught.value)
 
@@ -99,7 +98,7 @@ def test_a_bad_file_is_refused_by_file_and_line(tmp_path, content, message):
 def test_a_byte_order_mark_windows_lines_and_blank_lines_do_no_harm(tmp_path):
     """What spreadsheets add is no fault."""
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfimage,case,x,y,label\r\n\r\na.png,p,1,2,mitosis\r\n")
-    (image,) = points.read(tmp_path / "a.csv", None).images
+    (image,) = read_labels("points", tmp_path / "a.csv", None).images
     assert [(m.x, m.where.rsplit(" ", 1)[1]) for m in image.marks] == [(1, "3")]
 
 

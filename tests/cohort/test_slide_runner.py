@@ -8,8 +8,8 @@ import pytest
 
 from layouts import text, tiff
 from mitosieve.annotation import Label
-from mitosieve.cohort import slide_runner
-from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
+from mitosieve.cohort.vocabulary import Meaning
 from mitosieve.errors import FormatError
 
 SCHEMA = (
@@ -57,7 +57,7 @@ def test_the_agreed_class_is_the_label_and_the_votes_are_the_score(tmp_path):
         *annotation(2, 1, 2, at=[(30, 40)], votes=(2, 2)),
         *annotation(3, 1, 1, at=[(50, 60)]),
     )
-    image = slide_runner.read(source, None).images[0]
+    image = read_labels("slide_runner", source, None).images[0]
     figure, imposter = Label.MITOTIC_FIGURE, Label.IMPOSTER
     assert [(m.x, m.y, m.label) for m in image.marks] == [(10, 20, figure), (30, 40, imposter), (50, 60, figure)]
     assert [m.votes for m in image.marks] == ["1 2 1", "2 2", ""]
@@ -69,7 +69,7 @@ def test_an_area_or_polygon_lies_in_the_middle_of_its_box(tmp_path):
     """Two corners, or any number of vertices."""
     corners, polygon = [(10, 20), (60, 70)], [(0, 0), (100, 10), (90, 60), (5, 50)]
     source = a_database(tmp_path / "a.sqlite", *annotation(1, 1, 1, at=corners), *annotation(2, 1, 1, at=polygon))
-    assert [(m.x, m.y) for m in slide_runner.read(source, None).images[0].marks] == [(35, 45), (50, 30)]
+    assert [(m.x, m.y) for m in read_labels("slide_runner", source, None).images[0].marks] == [(35, 45), (50, 30)]
 
 
 def test_what_is_no_mark_is_left_out_and_told(tmp_path):
@@ -83,12 +83,14 @@ def test_what_is_no_mark_is_left_out_and_told(tmp_path):
         *annotation(5, 2, 4),
         *annotation(6, 2, "NULL"),
     )
-    reading = slide_runner.read(source, None)
+    with pytest.raises(FormatError, match=r"'mast cell' \(2 marks\) is not known .*'Mitosis' \(1 marks\)"):
+        read_labels("slide_runner", source, None)
+    reading = read_labels("slide_runner", source, None, rulings={"Mast Cell": Meaning.OTHER})
     assert [(len(image.marks), image.labelled) for image in reading.images] == [(1, True), (0, False)]
     told = [caution.text for caution in reading.cautions]
     assert any("1 annotations are deleted" in line for line in told)
     assert any("2 annotations have no agreed class" in line for line in told)
-    assert any("2 annotations are of the class 'mast cell'" in line for line in told)
+    assert any("2 marks of 'mast cell' are no figures" in line for line in told)
     assert any("1 slides have no mark at all" in line and "p2_b.tiff" in line for line in told)
 
 
@@ -98,7 +100,7 @@ def test_an_older_database_without_the_deleted_flag_is_read(tmp_path):
     row = [statement.replace("(1, 1, 1, 1, 0)", "(1, 1, 1, 1)") for statement in annotation(1, 1, 1)]
     source = a_database(tmp_path / "a.sqlite", *row, schema=schema)
     before = source.read_bytes()
-    assert len(slide_runner.read(source, None).images[0].marks) == 1
+    assert len(read_labels("slide_runner", source, None).images[0].marks) == 1
     assert source.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
 
@@ -127,7 +129,7 @@ BROKEN = {
     "coordinate missing": (annotation(1, 1, 1, at=[(3, "NULL")]), "annotation 1: coordinateY is 'None'"),
     "no filename": (["UPDATE Slides SET filename = NULL WHERE uid = 2"], "slide 2: has no filename"),
     "size as text": (["UPDATE Slides SET width = 'wide' WHERE uid = 1"], "slide 1: width is 'wide'"),
-    "only other classes": (["DELETE FROM Classes WHERE uid < 4"], "none of its classes .*: mast cell"),
+    "only other classes": (["DELETE FROM Classes WHERE uid < 4"], "none of its classes .*: 'mast cell'"),
     "no classes": (["DELETE FROM Classes"], "none of its classes .*: there are none"),
     "two slides of one name": (["UPDATE Slides SET filename = 'x.tiff'"], "two images would get the slide_id x"),
     **{
@@ -165,7 +167,7 @@ def test_what_is_no_database_is_refused(tmp_path):
         (cut, "is not a SQLite database"),
     ):
         with pytest.raises(FormatError, match=message) as caught:
-            slide_runner.read(source, None)
+            read_labels("slide_runner", source, None)
         assert str(source) in str(caught.value)
 
 

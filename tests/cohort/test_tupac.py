@@ -2,9 +2,8 @@ import pytest
 
 from layouts import text, tiff
 from mitosieve.annotation import Label
-from mitosieve.cohort import tupac
 from mitosieve.cohort.image_name import ImageFolder
-from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
 from mitosieve.errors import FormatError
 
 
@@ -18,7 +17,7 @@ def labels(root, **files):
 
 def test_a_line_is_row_then_column(tmp_path):
     """`12,34` is y = 12 and x = 34, as it stands (the first pixel is 0)."""
-    (image,) = tupac.read(labels(tmp_path, c01_02="12,34\n"), None).images
+    (image,) = read_labels("tupac", labels(tmp_path, c01_02="12,34\n"), None).images
     assert [(m.x, m.y, m.label) for m in image.marks] == [(34, 12, Label.MITOTIC_FIGURE)]
     assert (image.slide_id, image.case_id, image.file_name) == ("01_02", "01", "01/02.tif")
 
@@ -26,7 +25,7 @@ def test_a_line_is_row_then_column(tmp_path):
 def test_imposters_come_from_their_own_folder_and_may_stand_alone(tmp_path):
     """Alternative labels bring imposters; an image with these alone has no figure and is labelled."""
     root = labels(tmp_path, c01_01="1,2\n", n01_01="3,4\n5,6\n", n01_02="7,8\n")
-    one, two = tupac.read(root, None).images
+    one, two = read_labels("tupac", root, None).images
     assert [m.label for m in one.marks] == [Label.MITOTIC_FIGURE, Label.IMPOSTER, Label.IMPOSTER]
     assert [(m.label, m.source) for m in two.marks] == [(Label.IMPOSTER, "nonmitoses_ground_truth/01/02.csv")]
     assert two.labelled
@@ -34,14 +33,14 @@ def test_imposters_come_from_their_own_folder_and_may_stand_alone(tmp_path):
 
 def test_an_empty_file_is_a_labelled_slide_without_figures(tmp_path):
     """Zero bytes, or blank lines alone, mean that none was found."""
-    images = tupac.read(labels(tmp_path, c10_01="", c10_02="\n\n"), None).images
+    images = read_labels("tupac", labels(tmp_path, c10_01="", c10_02="\n\n"), None).images
     assert [(len(image.marks), image.labelled) for image in images] == [(0, True), (0, True)]
 
 
 def test_the_folder_of_figures_itself_may_be_named(tmp_path):
     """Naming mitoses_ground_truth is naming the folder above it."""
     root = labels(tmp_path, c01_01="1,2\n", n01_01="3,4\n")
-    assert tupac.read(root / "mitoses_ground_truth", None) == tupac.read(root, None)
+    assert read_labels("tupac", root / "mitoses_ground_truth", None) == read_labels("tupac", root, None)
 
 
 def test_an_absent_file_is_no_figure_but_a_case_without_any_file_is_unlabelled(tmp_path):
@@ -49,7 +48,7 @@ def test_an_absent_file_is_no_figure_but_a_case_without_any_file_is_unlabelled(t
     root = labels(tmp_path / "labels", c01_01="1,2\n")
     for name in ("p1/01/01.tif", "p1/01/02.tif", "p2/80/01.tif", "p2/80/02.tif"):
         tiff(tmp_path / "images" / name)
-    reading = tupac.read(root, ImageFolder(tmp_path / "images"))
+    reading = read_labels("tupac", root, ImageFolder(tmp_path / "images"))
     assert [(i.slide_id, len(i.marks), i.labelled) for i in reading.images] == [
         ("01_01", 1, True), ("01_02", 0, True), ("80_01", 0, False), ("80_02", 0, False),
     ]  # fmt: skip
@@ -59,7 +58,7 @@ def test_an_absent_file_is_no_figure_but_a_case_without_any_file_is_unlabelled(t
 def test_three_centres_are_three_domains(tmp_path):
     """Cases 1-23, 24-48 and 49-73 come from three centres."""
     root = labels(tmp_path, c01_1="", c23_1="", c24_1="", c48_1="", c49_1="", c73_1="", cx_1="")
-    assert [image.domain[-8:] for image in tupac.read(root, None).images] == [
+    assert [image.domain[-8:] for image in read_labels("tupac", root, None).images] == [
         "centre 1", "centre 1", "centre 2", "centre 2", "centre 3", "centre 3", "TUPAC",
     ]  # fmt: skip
 
@@ -81,7 +80,7 @@ def test_a_bad_line_is_refused_by_file_and_line(tmp_path, content, message):
     path = text(tmp_path / "mitoses_ground_truth/01/01.csv")
     path.write_bytes(content)
     with pytest.raises(FormatError, match=message) as caught:
-        tupac.read(tmp_path, None)
+        read_labels("tupac", tmp_path, None)
     assert str(path) in str(caught.value)
     assert "remedy:" in str(caught.value)
 
@@ -89,10 +88,10 @@ def test_a_bad_line_is_refused_by_file_and_line(tmp_path, content, message):
 def test_another_layout_is_refused(tmp_path):
     """No mitoses_ground_truth, or nothing in it."""
     with pytest.raises(FormatError, match="holds no folder mitoses_ground_truth"):
-        tupac.read(tmp_path, None)
+        read_labels("tupac", tmp_path, None)
     (tmp_path / "mitoses_ground_truth").mkdir()
     with pytest.raises(FormatError, match=r"holds no <case>/<nn>.csv"):
-        tupac.read(tmp_path, None)
+        read_labels("tupac", tmp_path, None)
 
 
 @pytest.mark.data

@@ -2,8 +2,7 @@ import pytest
 
 from layouts import text, tiff, voc_xml
 from mitosieve.annotation import Label
-from mitosieve.cohort import voc
-from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
 from mitosieve.errors import FormatError
 
 
@@ -11,7 +10,7 @@ def test_objects_become_marks_at_the_middle_of_their_box(tmp_path):
     """Names mean labels whatever their spelling; a file without objects is a labelled slide."""
     voc_xml(tmp_path / "a.xml", objects=[("mitosis", 100, 90), ("Non-Mitotic Figure", 200, 80)], filename="p7_a.png")
     voc_xml(tmp_path / "b.xml", filename="p7_b.png")
-    one, two = voc.read(tmp_path, None).images
+    one, two = read_labels("voc", tmp_path, None).images
     assert [(m.x, m.y, m.label) for m in one.marks] == [(100, 90, Label.MITOTIC_FIGURE), (200, 80, Label.IMPOSTER)]
     assert (one.slide_id, one.case_id, one.size_l0) == ("p7_a", "p7", (400, 300))
     assert (two.labelled, two.marks) == (True, ())
@@ -20,10 +19,10 @@ def test_objects_become_marks_at_the_middle_of_their_box(tmp_path):
 def test_a_name_without_underscore_is_its_own_case_and_unknown_sizes_stay_unknown(tmp_path):
     """VOC names no cases, and that they were made from names is said; size 0 means unknown."""
     path = voc_xml(tmp_path / "a.xml", filename="slide12.png", size=(0, 0))
-    reading = voc.read(path, None)
+    reading = read_labels("voc", path, None)
     assert [(i.case_id, i.size_l0) for i in reading.images] == [("slide12", None)]
     assert "names no cases" in reading.cautions[0].text
-    assert voc.read(voc_xml(tmp_path / "a.xml", size=None), None).images[0].size_l0 is None
+    assert read_labels("voc", voc_xml(tmp_path / "a.xml", size=None), None).images[0].size_l0 is None
 
 
 def test_the_image_is_found_under_another_ending(tmp_path):
@@ -44,7 +43,7 @@ def test_the_image_is_found_under_another_ending(tmp_path):
         (
             "<annotation><object><name>nucleus</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax>"
             "</bndbox></object></annotation>",
-            "object 1: unknown label 'nucleus'",
+            r"classes 'nucleus' \(1 marks\) is not known \(first: .*bad.xml, object 1\)",
         ),
         (
             "<annotation><object><name>mitosis</name><bndbox><xmin>9</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax>"
@@ -62,17 +61,17 @@ def test_a_broken_file_is_refused_by_file_and_object(tmp_path, content, message)
     """One message with file, object and remedy."""
     path = text(tmp_path / "bad.xml", content)
     with pytest.raises(FormatError, match=message) as caught:
-        voc.read(tmp_path, None)
+        read_labels("voc", tmp_path, None)
     assert str(path) in str(caught.value)
 
 
 def test_bytes_that_are_not_utf8_and_an_empty_folder_are_refused(tmp_path):
     """XML without a declared encoding is UTF-8."""
     with pytest.raises(FormatError, match="holds no XML file"):
-        voc.read(tmp_path, None)
+        read_labels("voc", tmp_path, None)
     (tmp_path / "a.xml").write_bytes(b"<annotation><filename>\xff\xfe</filename></annotation>")
     with pytest.raises(FormatError, match="is not XML"):
-        voc.read(tmp_path, None)
+        read_labels("voc", tmp_path, None)
 
 
 @pytest.mark.data

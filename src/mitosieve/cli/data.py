@@ -30,24 +30,47 @@ def import_command(
     out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections only.")] = None,
     source_name: Annotated[str, typer.Option("--source-name", help="Data set of all slides, for slides.csv.")] = "",
     domain: Annotated[str, typer.Option("--domain", help="Domain of slides whose labels name none.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="NAME=figure|imposter|other|ignore|roi",
+            help="What a class means whose name does not tell; may be given often.",
+        ),
+    ] = None,
 ) -> None:
     """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
+
+    Names of classes are understood in many spellings and languages; a class that has marks and is not understood is
+    refused, with the --label to write: figure, imposter, other (surely no figure), ignore (may be one: its slides no
+    longer count as searched), roi (the area that was searched).
 
     Corrections make a new version of COHORT in --out, and COHORT stays as it is.
     """
     from mitosieve.audit.corrections import FORMAT
     from mitosieve.cohort.importing import import_cohort
+    from mitosieve.cohort.vocabulary import rulings_of
 
     if name == FORMAT:
-        if images is not None or mpp is not None or source_name or domain:
+        if images is not None or mpp is not None or source_name or domain or label:
             raise InputError(
-                "corrections know their images", remedy="leave out --images, --mpp, --source-name and --domain"
+                "corrections know their images and classes",
+                remedy="leave out --images, --mpp, --source-name, --domain and --label",
             )
         _import_corrections(source, cohort, out)
         return
     if out is not None:
         raise InputError("--out is for corrections only", remedy=f"leave it out: {name} is added to COHORT")
-    report = import_cohort(name, source, cohort, images=images, mpp=mpp, set_name=source_name, domain=domain)
+    report = import_cohort(
+        name,
+        source,
+        cohort,
+        images=images,
+        mpp=mpp,
+        set_name=source_name,
+        domain=domain,
+        rulings=rulings_of(label or ()),
+    )
     _print_import(report)
     say(cohort)
 

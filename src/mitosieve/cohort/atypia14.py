@@ -55,7 +55,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     made = tuple(
         _image(source, frame, files.get(frame, {}), frames.get(frame)) for frame in sorted(files.keys() | frames.keys())
     )
-    return Reading(images=made, cautions=_unlabelled(made))
+    return Reading(images=made, cautions=_unlabelled(made), classes=tuple(Label))
 
 
 def _frames(source: Path, given: Iterable[Path]) -> dict[str, Path]:
@@ -87,7 +87,7 @@ def _marks(source: Path, path: Path, label: Label) -> Iterable[Mark]:
     for line, (x, y, *confidence) in read_numbers(path, names=("x", "y", "confidence"), extra=1):
         where = f"{path}, line {line}"
         score = share(confidence[0], where=where) if confidence else math.nan
-        yield Mark(x=x, y=y, label=label, where=where, score=score, source=path.relative_to(source).as_posix())
+        yield Mark(x=x, y=y, name=label.value, where=where, score=score, source=path.relative_to(source).as_posix())
 
 
 def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:

@@ -4,17 +4,16 @@ A trap: MIDOG's files call themselves COCO, but their `bbox` is [x1, y1, x2, y2]
 refused, never read to wrong places.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mitosieve.annotation import Label
 from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.jsonfile import read_items, read_object
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.cohort.vocabulary import label_of
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError
 
 _REMEDY = (
     "expected COCO: images (id, file_name, width, height), categories, annotations with bbox [x, y, width, height]"
@@ -27,10 +26,9 @@ OVERHANG_PX = 25.0
 def read(source: Path, images: ImageFolder | None) -> Reading:
     """Read a COCO file.
 
-    The centre is x + width / 2, y + height / 2 as the numbers stand; masks are not looked at. Categories are mapped by
-    their names to figure or imposter; those that are neither are left out with their boxes, and so are crowds
-    (`iscrowd`): all of it is told. Every listed image counts as searched, also without a box, and that is told too. An
-    image may carry `case_id`, `domain` (or `tumor_type`) and `mpp`; without `case_id`, its name up to the first `_`
+    The centre is x + width / 2, y + height / 2 as the numbers stand; masks are not looked at. Crowds
+    (`iscrowd`) are left out and told. Every listed image counts as searched, also without a box, and that is told too.
+    An image may carry `case_id`, `domain` (or `tumor_type`) and `mpp`; without `case_id`, its name up to the first `_`
     is the case.
 
     Args:
@@ -38,7 +36,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         images: not needed to read the marks.
 
     Raises:
-        FormatError: not JSON, a key missing, no category that is a figure or an imposter, a box that is none or that is
+        FormatError: not JSON, a key missing, a box that is none or that is
             two corners, or a mark of an unknown image or category.
     """
     content = read_object(source, what="a COCO file", remedy=_REMEDY)
@@ -46,24 +44,24 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     records = {item["id"]: item for item in listed}
     if len(records) < len(listed):
         raise FormatError("two images share an id", where=source, remedy=_REMEDY)
-    labels, ignored = _labels(read_items(content, "categories", source=source, remedy=_REMEDY), source)
+    names = _names(read_items(content, "categories", source=source, remedy=_REMEDY), source)
     items = read_items(content, "annotations", source=source, remedy=_REMEDY)
-    boxes = [_box(item, records, labels.keys() | ignored.keys(), source) for item in items]
+    boxes = [_box(item, records, set(names), source) for item in items]
     _refuse_corners(items, boxes, records, source)
     marks: dict[Any, list[Mark]] = {key: [] for key in records}
-    left_out: dict[str, int] = {}
+    crowds: Counter[Any] = Counter()
     for item, (x, y, width, height) in zip(items, boxes, strict=True):
-        category = item["category_id"]
-        if category in ignored or item.get("iscrowd"):
-            name = ignored.get(category, "a crowd (iscrowd)")
-            left_out[name] = left_out.get(name, 0) + 1
+        if item.get("iscrowd"):
+            crowds[item["image_id"]] += 1
             continue
         where = f"{source}, annotation {item.get('id')}"
+        name = names[item["category_id"]]
         marks[item["image_id"]].append(
-            Mark(x=x + width / 2, y=y + height / 2, label=labels[category], where=where, source=source.name)
+            Mark(x=x + width / 2, y=y + height / 2, name=name, where=where, source=source.name)
         )
-    made = tuple(_image(record, tuple(marks[key])) for key, record in records.items())
-    return Reading(images=made, cautions=_cautions(made, records, left_out))
+    made = tuple(_image(record, tuple(marks[key]), lost=crowds[key]) for key, record in records.items())
+    cautions = _cautions(records, crowds.total())
+    return Reading(images=made, cautions=cautions, classes=tuple(names.values()), tells_bare=True)
 
 
 def _is_key(value: object) -> bool:
@@ -82,25 +80,14 @@ def _checked_image(item: dict[str, Any], source: Path) -> dict[str, Any]:
     return item
 
 
-def _labels(items: list[dict[str, Any]], source: Path) -> tuple[dict[Any, Label], dict[Any, str]]:
-    """Label by category id, and the names of the categories that are neither figure nor imposter."""
-    labels: dict[Any, Label] = {}
-    ignored: dict[Any, str] = {}
+def _names(items: list[dict[str, Any]], source: Path) -> dict[Any, str]:
+    """Name by category id."""
+    names: dict[Any, str] = {}
     for item in items:
-        name = str(item.get("name"))
         if not _is_key(item.get("id")):
-            raise FormatError(f"the category '{name}' has no id", where=source, remedy=_REMEDY)
-        try:
-            labels[item.get("id")] = label_of(name, where=str(source))
-        except FormatError:
-            ignored[item.get("id")] = name
-    if not labels:
-        raise FormatError(
-            f"none of its categories is a mitotic figure or an imposter: {some(ignored.values())}",
-            where=source,
-            remedy="rename one to 'mitotic figure' (and look-alikes to 'imposter')",
-        )
-    return labels, ignored
+            raise FormatError(f"the category '{item.get('name')}' has no id", where=source, remedy=_REMEDY)
+        names[item["id"]] = str(item.get("name"))
+    return names
 
 
 def _box(item: dict[str, Any], records: dict[Any, Any], categories: set[Any], source: Path) -> list[float]:
@@ -142,7 +129,7 @@ def _refuse_corners(
             )
 
 
-def _image(record: dict[str, Any], marks: tuple[Mark, ...]) -> MarkedImage:
+def _image(record: dict[str, Any], marks: tuple[Mark, ...], *, lost: int) -> MarkedImage:
     mpp = record.get("mpp")
     return MarkedImage(
         slide_id=slide_name(record["file_name"]),
@@ -150,26 +137,17 @@ def _image(record: dict[str, Any], marks: tuple[Mark, ...]) -> MarkedImage:
         case_id=str(record.get("case_id") or case_of(record["file_name"])),
         domain=str(record.get("domain") or record.get("tumor_type") or UNKNOWN_DOMAIN),
         marks=marks,
+        lost=lost,
         size_l0=(int(record["width"]), int(record["height"])),
         mpp=None if mpp is None else finite(mpp, "mpp", where=f"image {record['file_name']}"),
     )
 
 
-def _cautions(
-    images: tuple[MarkedImage, ...], records: dict[Any, dict[str, Any]], left_out: dict[str, int]
-) -> tuple[Caution, ...]:
+def _cautions(records: dict[Any, dict[str, Any]], crowds: int) -> tuple[Caution, ...]:
     """What was left out and what was taken for granted."""
-    cautions = [
-        Caution(text=f"{number} boxes of '{name}' are neither figures nor imposters and were left out")
-        for name, number in left_out.items()
-    ]
-    empty = [image.file_name for image in images if not image.marks]
-    if empty:
-        text = (
-            f"{len(empty)} images have no figure and no imposter and are kept as searched: {some(empty)}; "
-            "where one was not, write labelled = no in slides.csv"
-        )
-        cautions.append(Caution(text=text))
+    cautions: list[Caution] = []
+    if crowds:
+        cautions.append(Caution(text=f"{crowds} crowds (iscrowd) are no single cells and were left out"))
     if not all(record.get("case_id") for record in records.values()):
         text = "COCO names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
         cautions.append(Caution(text=text))

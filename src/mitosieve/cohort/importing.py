@@ -10,10 +10,12 @@ from mitosieve.annotation import Annotations
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.judging import judged
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
 from mitosieve.cohort.merged import refuse_clashes, shared_cases
 from mitosieve.cohort.placing import place, settle, stored_path
 from mitosieve.cohort.resolution import StatedMpp
+from mitosieve.cohort.vocabulary import Rulings
 from mitosieve.errors import FormatError, some
 
 
@@ -65,6 +67,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     mpp: str | float | None = None,
     set_name: str = "",
     domain: str = "",
+    rulings: Rulings | None = None,
 ) -> ImportReport:
     """Read labels in a public format and write them as a cohort, or add them to one; on any fault nothing is written.
 
@@ -81,6 +84,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
             image's file name.
         set_name: the data set that all slides come from: `source` of slides.csv; empty says nothing.
         domain: of the slides of which the label file states none; empty leaves them unknown.
+        rulings: what classes of the label file mean, where their names do not tell.
 
     Raises:
         FormatError: an unknown format, or labels or images that are not as they must be.
@@ -94,8 +98,18 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         raise FormatError("there is no such file or folder", where=source, remedy="check the path")
     stated = StatedMpp.of(mpp)
     image_folder = None if images is None else ImageFolder(images)
-    reading = _told(FORMATS[name](source, image_folder), set_name, domain)
+    reading = _told(read_labels(name, source, image_folder, rulings=rulings), set_name, domain)
     return add_reading(reading, source, folder, images=image_folder, stated=stated)
+
+
+def read_labels(name: str, source: Path, images: ImageFolder | None, *, rulings: Rulings | None = None) -> Reading:
+    """What a label file holds, its classes judged; `name` is a format of `FORMATS`.
+
+    Raises:
+        FormatError: as `import_cohort`.
+        InputError: a ruling on a class that is not there.
+    """
+    return judged(FORMATS[name](source, images), rulings or {}, source=source)
 
 
 def _told(reading: Reading, set_name: str, domain: str) -> Reading:
@@ -145,7 +159,7 @@ def _annotations(images: tuple[MarkedImage, ...]) -> Annotations:
     return Annotations.of(
         slide_id=[slide_id for slide_id, _ in marks],
         center_l0=[(mark.x, mark.y) for _, mark in marks],
-        label=[mark.label for _, mark in marks],
+        label=[str(mark.label) for _, mark in marks],
         score=[mark.score for _, mark in marks],
         votes=[mark.votes for _, mark in marks],
         source=[mark.source for _, mark in marks],

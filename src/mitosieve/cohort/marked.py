@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shapely.geometry.base import BaseGeometry
+
 from mitosieve.annotation import Label
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.errors import FormatError
@@ -21,20 +23,28 @@ class Mark:
 
     Attributes:
         x, y: its centre in level-0 px of its image.
-        label: what the experts called it.
+        name: its class, as the format names it.
         where: file and row (or annotation id) it stands in, for messages.
-        score: share of raters who called it a mitotic figure, 0..1; NaN where unknown.
+        score: share of raters who called it a mitotic figure, 0..1; NaN where unknown, or where `voted` tells it.
         votes: the raw votes, space-separated; empty where unknown.
+        voted: the classes that raters gave it, a name a vote.
         source: the file it came from, relative to what was imported.
+        outline: its shape in level-0 px where the format has one with an area; regions need it.
+        is_void: whether the format gives it neither area nor shape nor point.
+        label: what its class means; None until that was judged (`judging`).
     """
 
     x: float
     y: float
-    label: Label
+    name: str
     where: str
     score: float = math.nan
     votes: str = ""
+    voted: tuple[str, ...] = ()
     source: str = ""
+    outline: BaseGeometry | None = None
+    is_void: bool = False
+    label: Label | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,7 @@ class MarkedImage:
         roi_wkt: the area that was searched, as WKT in level-0 px; empty is the whole image.
         source: the data set that the image came from; empty where nobody says.
         path: the image itself, where the reader has found it.
+        lost: how many marks the reader left out that may be figures (crowds, difficult ones).
     """
 
     slide_id: str
@@ -66,6 +77,7 @@ class MarkedImage:
     roi_wkt: str = ""
     source: str = ""
     path: Path | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +97,21 @@ class Caution:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """All that a label file, or a folder of them, holds."""
+    """All that a label file, or a folder of them, holds.
+
+    Attributes:
+        images: in file order.
+        cautions: what was noticed.
+        classes: names of the classes that the file declares, marked or not; None where its format declares none.
+        bare_is_searched: whether an image without figure and imposter was searched, as the format has it.
+        tells_bare: whether that is worth a word.
+    """
 
     images: tuple[MarkedImage, ...]
     cautions: tuple[Caution, ...] = ()
+    classes: tuple[str, ...] | None = None
+    bare_is_searched: bool = True
+    tells_bare: bool = False
 
 
 Reader = Callable[[Path, ImageFolder | None], Reading]

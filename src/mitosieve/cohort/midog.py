@@ -3,17 +3,14 @@
 A trap: `bbox` is [x1, y1, x2, y2] (two corners), not [x, y, width, height] as in COCO. One slide is one case.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
-from mitosieve.annotation import Label
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.jsonfile import read_items, read_object
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.cohort.vocabulary import label_of
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError
 
 _REMEDY = "expected a MIDOG file: images, categories and annotations with bbox [x1, y1, x2, y2]"
 
@@ -41,8 +38,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     """
     content = read_object(source, what="a MIDOG file", remedy=_REMEDY)
     records = [_image_record(item, source) for item in read_items(content, "images", source=source, remedy=_REMEDY)]
-    labels = {
-        item.get("id"): label_of(str(item.get("name")), where=f"{source}, category {item.get('id')}")
+    names = {
+        item.get("id"): str(item.get("name"))
         for item in read_items(content, "categories", source=source, remedy=_REMEDY)
     }
     marks: dict[Any, list[Mark]] = {record["id"]: [] for record in records}
@@ -52,10 +49,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         where = f"{source}, annotation {item.get('id')}"
         if item.get("image_id") not in marks:
             raise FormatError(f"names the unknown image {item.get('image_id')}", where=where, remedy=_REMEDY)
-        marks[item["image_id"]].append(_mark(item, labels, where, source.name))
+        marks[item["image_id"]].append(_mark(item, names, where, source.name))
     is_2021 = "midog" in str(content.get("info")).lower() and "2021" in str(content.get("info"))
     made = tuple(_image(record, tuple(marks[record["id"]]), is_2021=is_2021) for record in records)
-    return Reading(images=made, cautions=_unlabelled(made))
+    return Reading(images=made, classes=tuple(names.values()), bare_is_searched=False)
 
 
 def _image_record(item: dict[str, Any], source: Path) -> dict[str, Any]:
@@ -71,8 +68,8 @@ def _image_record(item: dict[str, Any], source: Path) -> dict[str, Any]:
     return item
 
 
-def _mark(item: dict[str, Any], labels: dict[Any, Label], where: str, source: str) -> Mark:
-    if item.get("category_id") not in labels:
+def _mark(item: dict[str, Any], names: dict[Any, str], where: str, source: str) -> Mark:
+    if item.get("category_id") not in names:
         raise FormatError(f"names the unknown category {item.get('category_id')}", where=where, remedy=_REMEDY)
     box = item.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
@@ -85,16 +82,15 @@ def _mark(item: dict[str, Any], labels: dict[Any, Label], where: str, source: st
             remedy="write each bbox as two corners: [x1, y1, x2, y2]",
         )
     votes = item.get("labels") or []
-    if not isinstance(votes, list) or any(vote not in labels for vote in votes):
+    if not isinstance(votes, list) or any(vote not in names for vote in votes):
         raise FormatError(f"its votes are {votes}", where=where, remedy="each vote is the id of a category")
-    agreed = sum(labels[vote] is Label.MITOTIC_FIGURE for vote in votes)
     return Mark(
         x=(x1 + x2) / 2,
         y=(y1 + y2) / 2,
-        label=labels[item["category_id"]],
+        name=names[item["category_id"]],
         where=where,
-        score=agreed / len(votes) if votes else math.nan,
         votes=" ".join(str(vote) for vote in votes),
+        voted=tuple(names[vote] for vote in votes),
         source=source,
     )
 
@@ -110,7 +106,6 @@ def _image(record: dict[str, Any], marks: tuple[Mark, ...], *, is_2021: bool) ->
         case_id=slide_id,
         domain=str(domain),
         marks=marks,
-        labelled=bool(marks),
         size_l0=(int(record["width"]), int(record["height"])),
     )
 
@@ -119,19 +114,3 @@ def _scanner_2021(image_id: object) -> str:
     if not isinstance(image_id, int):
         return UNKNOWN_DOMAIN
     return next((name for last, name in _SCANNERS_2021 if 1 <= image_id <= last), UNKNOWN_DOMAIN)
-
-
-def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
-    """One sentence a domain on the slides that are kept as unlabelled."""
-    found: dict[str, list[str]] = {}
-    for image in images:
-        if not image.labelled:
-            found.setdefault(image.domain, []).append(image.file_name)
-    return tuple(
-        Caution(
-            text=f"{len(names)} slides have no mark at all and are kept as unlabelled, not as free of figures: "
-            f"{some(names)}; where a slide was searched, write labelled = yes in slides.csv",
-            domain=domain,
-        )
-        for domain, names in found.items()
-    )

@@ -18,7 +18,6 @@ from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import Row, finite, read_table
-from mitosieve.cohort.vocabulary import label_of
 from mitosieve.errors import FormatError
 
 _IMAGE_NAMES = ("image", "patch", "slide", "file")
@@ -36,8 +35,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         images: not needed to read the marks.
 
     Raises:
-        FormatError: a column missing, a row of another length, a value that is not a finite number, an unknown label,
-            an area that is none, or rows of one image that disagree on its case, domain, mpp, roi or slide_id.
+        FormatError: a column missing, a row of another length, a value that is not a finite number, a mark without
+            a class, an area that is none, or rows of one image that disagree on its case, domain, mpp, roi or slide_id.
     """
     rows = read_table(source, required=_REQUIRED, optional=_OPTIONAL)
     if not rows:
@@ -110,9 +109,15 @@ def _mark(row: Row) -> Mark:
     return Mark(
         x=finite(values["x"], "x", where=row.where),
         y=finite(values["y"], "y", where=row.where),
-        label=label_of(values["label"], where=row.where),
+        name=_class(row),
         where=row.where,
         score=score,
         votes=values["votes"],
         source=values["source"] or row.path.name,
     )
+
+
+def _class(row: Row) -> str:
+    if not row.values["label"]:
+        raise FormatError("label is ''", where=row.where, remedy="name the class of this mark, as mitotic figure")
+    return row.values["label"]

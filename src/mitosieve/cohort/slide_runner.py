@@ -5,7 +5,6 @@ versions also deleted), Annotations_coordinates (annoId, coordinateX, coordinate
 class: one vote). Source: the README of SlideRunner and the databases of the MIDOG group.
 """
 
-import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mitosieve.annotation import Label
+import shapely
+from shapely import affinity
+from shapely.geometry.base import BaseGeometry
+
 from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.cohort.vocabulary import label_of
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError
 
 _NEEDED = {
     "Slides": ("uid", "filename"),
@@ -29,7 +30,8 @@ _NEEDED = {
     "Annotations_label": ("annoId", "class"),
 }
 _REMEDY = "expected a database of SlideRunner with the tables " + ", ".join(_NEEDED)
-_JOINED_NAMES = {"nonmitosis": "non mitosis", "nonmitoticfigure": "non mitotic figure"}
+_CIRCLE = 5
+"""Type of an annotation whose two coordinates are corners round an ellipse. Source: SlideRunner's annotation types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +48,22 @@ class _Tables:
 def read(source: Path, images: ImageFolder | None) -> Reading:
     """Read a SlideRunner database, without writing to it.
 
-    A mark's label is the agreed class; the classes of all votes are kept, and the score is the share of votes for
-    figure. A spot lies at its coordinate, an area, circle or polygon at the middle of its coordinates' bounding box.
-    Left out, and told: deleted annotations, those without an agreed class, and classes that are neither figure nor
-    imposter. A slide without any mark is kept as **unlabelled**: the database does not say whether it was searched.
-    The case is the file's name up to its first `_`; the database names none.
+    A mark's class is the agreed one; the classes of all votes are kept, and their share for figure becomes the score.
+    A spot lies at its coordinate, an area, circle or polygon at the middle of its coordinates' bounding box, and has an
+    outline. Left out, and told: deleted annotations and those without an agreed class. A slide without any mark is kept
+    as **unlabelled**: the database does not say whether it was searched. The case is the file's name up to its first
+    `_`; the database names none.
 
     Args:
         source: the file.
         images: not needed to read the marks.
 
     Raises:
-        FormatError: no SQLite database, a table or column missing, no class that is a figure or an imposter, an
-            annotation of an unknown slide or class, or one without a usable coordinate.
+        FormatError: no SQLite database, a table or column missing, an annotation of an unknown slide or class, or one
+            without a usable coordinate.
     """
     tables = _load(source)
-    labels, others = _labels(tables.classes, source)
+    names = {row["uid"]: str(row["name"]) for row in tables.classes}
     marks: dict[Any, list[Mark]] = {row["uid"]: [] for row in tables.slides}
     places = _by_annotation(tables.coordinates)
     votes = _by_annotation(tables.votes)
@@ -70,26 +72,28 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         where = f"{source}, annotation {row['uid']}"
         if row["slide"] not in marks:
             raise FormatError(f"names the unknown slide {row['slide']}", where=where, remedy=_REMEDY)
-        reason = _reason_to_leave_out(row, labels, others, where)
+        reason = _reason_to_leave_out(row, names, where)
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
             continue
-        x, y = _center(places.get(row["uid"], []), where)
+        corners = _corners(places.get(row["uid"], []), where)
+        xs, ys = zip(*corners, strict=True)
         own = [vote["class"] for vote in votes.get(row["uid"], [])]
-        agreed = sum(labels.get(vote) is Label.MITOTIC_FIGURE for vote in own)
         marks[row["slide"]].append(
             Mark(
-                x=x,
-                y=y,
-                label=labels[row["agreedClass"]],
+                x=(min(xs) + max(xs)) / 2,
+                y=(min(ys) + max(ys)) / 2,
+                name=names[row["agreedClass"]],
                 where=where,
-                score=agreed / len(own) if own else math.nan,
                 votes=" ".join(map(str, own)),
+                voted=tuple(names.get(vote, "") for vote in own),
                 source=source.name,
+                outline=_outline(corners, row.get("type")),
             )
         )
     made = tuple(_image(row, tuple(marks[row["uid"]]), source) for row in tables.slides)
-    return Reading(images=made, cautions=tuple(_cautions(made, left_out)))
+    cautions = tuple(_cautions(left_out))
+    return Reading(images=made, cautions=cautions, classes=tuple(names.values()), bare_is_searched=False)
 
 
 def _load(source: Path) -> _Tables:
@@ -118,26 +122,8 @@ def _rows(database: sqlite3.Connection, table: str, source: Path) -> list[dict[s
     missing = [name for name in _NEEDED[table] if name not in columns]
     if missing:
         raise FormatError(f"the table {table} lacks the column {', '.join(missing)}", where=source, remedy=_REMEDY)
-    return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
-
-
-def _labels(classes: list[dict[str, Any]], source: Path) -> tuple[dict[Any, Label], dict[Any, str]]:
-    """Label by class id, and the names of the classes that are neither figure nor imposter."""
-    labels: dict[Any, Label] = {}
-    others: dict[Any, str] = {}
-    for row in classes:
-        name = str(row["name"])
-        try:
-            labels[row["uid"]] = label_of(_JOINED_NAMES.get(name.strip().lower(), name), where=str(source))
-        except FormatError:
-            others[row["uid"]] = name
-    if not labels:
-        raise FormatError(
-            f"none of its classes is a mitotic figure or an imposter: {some(others.values()) or 'there are none'}",
-            where=source,
-            remedy="rename one to 'mitotic figure' (and look-alikes to 'imposter')",
-        )
-    return labels, others
+    order = "orderIdx, rowid" if "orderIdx" in columns else "rowid"
+    return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY {order}")]
 
 
 def _by_annotation(rows: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
@@ -147,29 +133,42 @@ def _by_annotation(rows: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]
     return found
 
 
-def _reason_to_leave_out(
-    row: dict[str, Any], labels: dict[Any, Label], others: dict[Any, str], where: str
-) -> str | None:
+def _reason_to_leave_out(row: dict[str, Any], names: dict[Any, str], where: str) -> str | None:
     """Why an annotation is no mark, in words that are equal for all alike; None where it is one."""
     if row.get("deleted"):
         return "are deleted"
     agreed = row["agreedClass"]
-    if agreed in labels:
+    if agreed in names:
         return None
-    if agreed in others:
-        return f"are of the class '{others[agreed]}' (neither figure nor imposter)"
     if not agreed:
         return "have no agreed class"
     raise FormatError(f"names the unknown class {agreed}", where=where, remedy=_REMEDY)
 
 
-def _center(places: list[dict[str, Any]], where: str) -> tuple[float, float]:
-    """The middle of the bounding box of all coordinates."""
+def _corners(places: list[dict[str, Any]], where: str) -> list[tuple[float, float]]:
+    """All coordinates of an annotation, in their order."""
     if not places:
         raise FormatError("has no coordinate", where=where, remedy="remove it in SlideRunner, or mark it again")
-    xs = [finite(place["coordinateX"], "coordinateX", where=where) for place in places]
-    ys = [finite(place["coordinateY"], "coordinateY", where=where) for place in places]
-    return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+    return [
+        (
+            finite(place["coordinateX"], "coordinateX", where=where),
+            finite(place["coordinateY"], "coordinateY", where=where),
+        )
+        for place in places
+    ]
+
+
+def _outline(corners: list[tuple[float, float]], kind: object) -> BaseGeometry | None:
+    """The shape of an annotation: an ellipse or a box in two corners, a polygon of more; None of a spot."""
+    if len(corners) < 2:
+        return None
+    (x0, y0), (x1, y1) = corners[0], corners[-1]
+    if kind == _CIRCLE and len(corners) == 2:
+        round_one = shapely.Point(0, 0).buffer(0.5, quad_segs=16)
+        shape = affinity.translate(affinity.scale(round_one, x1 - x0, y1 - y0), (x0 + x1) / 2, (y0 + y1) / 2)
+    else:
+        shape = shapely.box(x0, y0, x1, y1) if len(corners) == 2 else shapely.Polygon(corners)
+    return shape if shape.area > 0 else None
 
 
 def _image(row: dict[str, Any], marks: tuple[Mark, ...], source: Path) -> MarkedImage:
@@ -182,7 +181,6 @@ def _image(row: dict[str, Any], marks: tuple[Mark, ...], source: Path) -> Marked
         case_id=case_of(file_name),
         domain=UNKNOWN_DOMAIN,
         marks=marks,
-        labelled=bool(marks),
         size_l0=_size(row, f"{source}, slide {row['uid']}"),
     )
 
@@ -195,16 +193,9 @@ def _size(row: dict[str, Any], where: str) -> tuple[int, int] | None:
     return (int(width), int(height)) if width >= 1 and height >= 1 else None
 
 
-def _cautions(images: tuple[MarkedImage, ...], left_out: dict[str, int]) -> Iterator[Caution]:
+def _cautions(left_out: dict[str, int]) -> Iterator[Caution]:
     yield Caution(
         text="SlideRunner names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
     )
     for reason, number in left_out.items():
         yield Caution(text=f"{number} annotations {reason} and were left out")
-    unmarked = [image.file_name for image in images if not image.marks]
-    if unmarked:
-        text = (
-            f"{len(unmarked)} slides have no mark at all and are kept as unlabelled, not as free of figures: "
-            f"{some(unmarked)}; where a slide was searched, write labelled = yes in slides.csv"
-        )
-        yield Caution(text=text)

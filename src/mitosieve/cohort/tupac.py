@@ -47,7 +47,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     if images is not None:
         names |= {(p.parent.name, p.stem) for p in images.paths if p.parent.name.isdigit() and p.stem.isdigit()}
     made = tuple(_image(root, case, number, labelled=case in marked_cases) for case, number in sorted(names))
-    return Reading(images=made, cautions=_unlabelled(made))
+    return Reading(images=made, cautions=_unlabelled(made), classes=tuple(Label))
 
 
 def _named(folder: Path, suffix: str) -> set[tuple[str, str]]:
@@ -72,7 +72,7 @@ def _marks(root: Path, name: str, label: Label) -> tuple[Mark, ...]:
     if not path.exists():
         return ()
     return tuple(
-        Mark(x=column, y=row, label=label, where=f"{path}, line {line}", source=name)
+        Mark(x=column, y=row, name=label.value, where=f"{path}, line {line}", source=name)
         for line, (row, column) in read_numbers(path, names=("row", "col"))
     )
 

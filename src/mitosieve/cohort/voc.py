@@ -7,7 +7,7 @@ from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.cohort.vocabulary import label_of
+from mitosieve.cohort.vocabulary import UNCLASSIFIED
 from mitosieve.errors import FormatError
 
 _REMEDY = (
@@ -60,8 +60,8 @@ def _mark(item: ET.Element, where: str, source: str) -> Mark:
     )
     if x2 < x1 or y2 < y1:
         raise FormatError("its box ends before it begins", where=where, remedy=_REMEDY)
-    label = label_of(item.findtext("name") or "", where=where)
-    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, label=label, where=where, source=source)
+    name = (item.findtext("name") or "").strip() or UNCLASSIFIED
+    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, name=name, where=where, source=source)
 
 
 def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:

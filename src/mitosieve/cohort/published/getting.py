@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
-from mitosieve.cohort.importing import ImportReport, add_reading
+from mitosieve.cohort.importing import ImportReport, add_reading, read_labels
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
 from mitosieve.cohort.published.official import WrittenSplit, write_official
@@ -59,7 +58,7 @@ def get(name: str, folder: Path, out: Path, *, partial: bool = False, mpp: str |
     stated = StatedMpp.of(mpp)
     found = which.look(folder)
     images = ImageFolder(found.images)
-    reading = FORMATS[found.form](found.labels, images)
+    reading = read_labels(found.form, found.labels, images)
     marked = [_placed(image, found, images) for image in reading.images if found.wanted(image)]
     missing = [*found.absent, *(image.file_name for image in marked if _must_be_there(image, found))]
     if missing and not partial:

@@ -1,0 +1,203 @@
+"""Laws of what becomes of classes, the same for every format that names them."""
+
+import json
+import sqlite3
+
+import pytest
+
+from layouts import box, text, voc_xml
+from mitosieve.annotation import Label
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.importing import import_cohort, read_labels
+from mitosieve.cohort.vocabulary import Meaning
+from mitosieve.errors import FormatError, InputError
+
+FIGURE, IMPOSTER = Label.MITOTIC_FIGURE, Label.IMPOSTER
+
+
+def as_points(folder, classes, marks):
+    rows = "".join(f"p{image}_a.png,{x},{y},{name}\n" for image, name, x, y in marks)
+    return text(folder / "l.csv", "image,x,y,label\n" + rows)
+
+
+def as_json(folder, classes, marks, corners):
+    ids = {name: number for number, name in enumerate(classes, start=1)}
+    content = {
+        "images": [{"id": i, "file_name": f"p{i}_a.png", "width": 400, "height": 300} for i in (1, 2)],
+        "categories": [{"id": number, "name": name} for name, number in ids.items()],
+        "annotations": [
+            {
+                "id": n, "image_id": i, "category_id": ids[name],
+                "bbox": box(x, y, 20) if corners else [x - 10, y - 10, 20, 20],
+            }
+            for n, (i, name, x, y) in enumerate(marks)
+        ],
+    }  # fmt: skip
+    return text(folder / "l.json", json.dumps(content))
+
+
+def as_coco(folder, classes, marks):
+    return as_json(folder, classes, marks, corners=False)
+
+
+def as_midog(folder, classes, marks):
+    return as_json(folder, classes, marks, corners=True)
+
+
+def as_voc(folder, classes, marks):
+    for image in (1, 2):
+        own = [(name, x, y) for i, name, x, y in marks if i == image]
+        voc_xml(folder / "voc" / f"p{image}_a.xml", objects=own, filename=f"p{image}_a.png")
+    return folder / "voc"
+
+
+def as_slide_runner(folder, classes, marks):
+    path = folder / "l.sqlite"
+    path.unlink(missing_ok=True)
+    ids = {name: number for number, name in enumerate(classes, start=1)}
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "CREATE TABLE Slides (uid, filename, width, height, directory); CREATE TABLE Classes (uid, name);"
+            "CREATE TABLE Annotations (uid, slide, type, agreedClass);"
+            "CREATE TABLE Annotations_coordinates (coordinateX, coordinateY, slide, annoId, orderIdx);"
+            "CREATE TABLE Annotations_label (person, class, annoId);"
+            "INSERT INTO Slides VALUES (1, 'p1_a.png', 400, 300, ''), (2, 'p2_a.png', 400, 300, '');"
+        )
+        database.executemany("INSERT INTO Classes VALUES (?, ?)", [(n, name) for name, n in ids.items()])
+        for n, (i, name, x, y) in enumerate(marks):
+            database.execute("INSERT INTO Annotations VALUES (?, ?, 1, ?)", (n, i, ids[name]))
+            database.execute("INSERT INTO Annotations_coordinates VALUES (?, ?, ?, ?, 1)", (x, y, i, n))
+    database.close()
+    return path
+
+
+FORMATS = {"points": as_points, "coco": as_coco, "midog": as_midog, "voc": as_voc, "slide_runner": as_slide_runner}
+
+
+@pytest.fixture(params=FORMATS)
+def read(request, tmp_path):
+    """Writes marks (image, class, x, y) of two images in a format, and reads them by it."""
+
+    def of(classes, marks, rulings=None):
+        source = FORMATS[request.param](tmp_path, classes, marks)
+        return read_labels(request.param, source, None, rulings=rulings)
+
+    return of
+
+
+def test_every_format_understands_the_same_names(read):
+    """A German figure and an English hard negative, whatever the file is called."""
+    reading = read(["Mitose", "Hard negative"], [(1, "Mitose", 100, 50), (2, "Hard negative", 200, 80)])
+    assert [[(m.x, m.y, m.label) for m in image.marks] for image in reading.images] == [
+        [(100, 50, FIGURE)], [(200, 80, IMPOSTER)],
+    ]  # fmt: skip
+    assert [image.labelled for image in reading.images] == [True, True]
+
+
+def test_a_class_that_is_not_understood_is_refused_with_its_number_and_what_to_write(read):
+    """Nothing is left out in silence: the message has all classes, their numbers and the option."""
+    marks = [(1, "mitosis", 100, 50), (1, "kernel", 150, 50), (2, "kernel", 200, 80)]
+    with pytest.raises(FormatError, match=r"'kernel' \(2 marks\) is not known .*'mitosis' \(1 marks\)") as caught:
+        read(["mitosis", "kernel"], marks)
+    assert '--label "kernel=WHAT"' in str(caught.value)
+
+
+def test_a_ruling_decides_and_ignored_marks_leave_no_searched_slide(read):
+    """figure and imposter are labels; other is left out; ignore takes its slides out of those that were searched."""
+    marks = [(1, "mitosis", 100, 50), (1, "kernel", 150, 50), (2, "mitosis", 200, 80)]
+
+    def of(what):
+        reading = read(["mitosis", "kernel"], marks, {"kernel": what})
+        return [([m.label for m in i.marks], i.labelled) for i in reading.images], [c.text for c in reading.cautions]
+
+    assert of(Meaning.FIGURE)[0] == [([FIGURE, FIGURE], True), ([FIGURE], True)]
+    assert of(Meaning.IMPOSTER)[0] == [([FIGURE, IMPOSTER], True), ([FIGURE], True)]
+    assert of(Meaning.OTHER)[0] == [([FIGURE], True), ([FIGURE], True)]
+    found, told = of(Meaning.IGNORE)
+    assert found == [([FIGURE], False), ([FIGURE], True)]
+    assert any("1 marks of 'kernel'" in line and "p1_a.png" in line for line in told)
+
+
+def test_a_file_without_a_class_for_figures_is_refused(read):
+    """Imposters alone look like a file whose figures have another name; who says of each class what it is may go on."""
+    marks = [(1, "hard negative", 100, 50)]
+    with pytest.raises(FormatError, match=r"none of its classes means a mitotic figure: 'hard negative' \(1 marks\)"):
+        read(["hard negative"], marks)
+    reading = read(["hard negative"], marks, {"hard negative": Meaning.IMPOSTER})
+    assert [m.label for m in reading.images[0].marks] == [IMPOSTER]
+
+
+def test_nmf_is_a_figure_beside_amf_and_refused_alone(read):
+    """MIDOG 2025 calls normal mitotic figures so; others call non-mitotic ones so."""
+    marks = [(1, "AMF", 100, 50), (1, "NMF", 150, 50)]
+    assert [m.label for m in read(["AMF", "NMF"], marks).images[0].marks] == [FIGURE, FIGURE]
+    for first in ("mitotic figure", "hard negative"):
+        with pytest.raises(FormatError, match=r"'NMF' \(1 marks\) is not known .*beside AMF"):
+            read([first, "NMF"], [(1, first, 100, 50), (1, "NMF", 150, 50)])
+
+
+def test_a_ruling_on_a_class_that_is_not_there_is_refused(read):
+    """A typing error would leave the class as it was."""
+    with pytest.raises(InputError, match=r"--label names 'mitse', but the classes are: 'mitosis'"):
+        read(["mitosis"], [(1, "mitosis", 100, 50)], {"mitse": Meaning.FIGURE})
+
+
+def test_regions_are_what_was_searched(tmp_path):
+    """An outline of a class for regions becomes the slide's roi; alone it labels nothing."""
+    source = as_slide_runner(
+        tmp_path, ["ROI", "mitosis"], [(1, "mitosis", 100, 50), (1, "ROI", 50, 20), (2, "ROI", 1, 1)]
+    )
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE Annotations SET type = 2 WHERE agreedClass = 1")
+        database.execute("INSERT INTO Annotations_coordinates VALUES (150, 120, 1, 1, 2), (101, 51, 2, 2, 2)")
+    database.close()
+    import_cohort("slide_runner", source, tmp_path / "c", mpp=0.25)
+    one, two = Cohort.load(tmp_path / "c").slides
+    assert (one.roi.bounds, one.labelled) == ((50, 20, 150, 120), True)
+    assert (two.roi.area, two.labelled) == (5000, False)
+    with sqlite3.connect(source) as database:
+        database.execute("DELETE FROM Classes WHERE name = 'mitosis'")
+        database.execute("DELETE FROM Annotations WHERE agreedClass = 2")
+    database.close()
+    report = import_cohort("slide_runner", source, tmp_path / "d", mpp=0.25)
+    assert (report.total.labelled, report.total.figures) == (0, 0)
+    assert [entry.roi is None for entry in report.cohort.slides] == [False, False]
+
+
+def test_votes_become_the_share_for_figures(tmp_path):
+    """By what the voted classes mean, not by their order in the file."""
+    source = as_midog(tmp_path, ["hard negative", "Mitose"], [(1, "Mitose", 100, 50)])
+    content = json.loads(source.read_text())
+    content["annotations"][0]["labels"] = [2, 2, 1]
+    (mark,) = read_labels("midog", text(source, json.dumps(content)), None).images[0].marks
+    assert (mark.score, mark.votes) == (pytest.approx(2 / 3), "2 2 1")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "figures"), [("AperioCS2", 688), ("HamamatsuS360", 582)])
+def test_published_databases_whose_class_is_mitose(cases_folder, tmp_path, name, figures):
+    """Counts of MIDOG 2021's data description."""
+    source = cases_folder / f"labels/01-slide-runner-mitose/{name}.sqlite"
+    assert import_cohort("slide_runner", source, tmp_path / "c", mpp=0.25).total.figures == figures
+
+
+@pytest.mark.data
+def test_published_labels_of_atypical_figures(cases_folder, tmp_path):
+    """AMF and NMF together are 159 figures; with one of them renamed the other is refused until it is ruled."""
+    folder = cases_folder / "labels/03-nmf-is-a-figure"
+    assert import_cohort("points", folder / "as_is.csv", tmp_path / "c", mpp=0.25).total.figures == 159
+    with pytest.raises(FormatError, match="NMF"):
+        import_cohort("points", folder / "amf_renamed.csv", tmp_path / "d", mpp=0.25)
+    ruled = import_cohort(
+        "points", folder / "amf_renamed.csv", tmp_path / "d", mpp=0.25, rulings={"NMF": Meaning.FIGURE}
+    )
+    assert ruled.total.figures == 159
+
+
+@pytest.mark.data
+def test_a_published_database_of_regions_alone(cases_folder, tmp_path):
+    """150 slides, 148 of them with their regions as roi, none of them labelled."""
+    source = cases_folder / "labels/08-regions-only/roi.sqlite"
+    report = import_cohort("slide_runner", source, tmp_path / "c", mpp=0.25)
+    assert (report.total.slides, report.total.labelled) == (150, 0)
+    assert sum(entry.roi is not None for entry in Cohort.load(tmp_path / "c").slides) == 148
