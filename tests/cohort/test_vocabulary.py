@@ -9,7 +9,8 @@ from mitosieve.errors import InputError
 
 FIGURES = (
     "mitosis", "Mitoses", "MITOTIC FIGURE", "mitotic_figures", "Mitotic-Cell", "mitotic cells", "MF", "Mitose",
-    "Mitosen", "Mitosefigur", "Mitotische Figuren", "figure mitotique", "Figura mitótica", "figuras mitóticas", "mitosi",
+    "Mitosen", "Mitosefigur", "Mitotische Figuren", "figure mitotique", "Figura mitótica", "figuras mitóticas",
+    "mitosi",
     "Mitoz",
     "Митоз", "核分裂像", "有丝分裂", "유사분열", "atypical mitotic figure", "normal mitosis", "AMF", "metaphase",
     "Mitosis: Metaphase", "mitosis*", "dividing cell", "'mitosis'", "\ufb01gure", "mitotic.figure",

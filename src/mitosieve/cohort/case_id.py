@@ -1,7 +1,6 @@
 """Which patient an image is of, where a format names none: one rule for all formats."""
 
 import re
-from pathlib import Path
 
 from mitosieve.cohort.image_name import without_ending
 
@@ -15,8 +14,8 @@ def case_of(file_name: str) -> str:
 
     The first three fields of a TCGA barcode, in capitals; else the image's name up to its first `_`, or all of it.
     """
-    barcode = _TCGA_PATIENT.match(Path(file_name).name)
+    name = without_ending(file_name.rsplit("/", 1)[-1])
+    barcode = _TCGA_PATIENT.match(name)
     if barcode:
         return barcode[0].upper()
-    name = without_ending(Path(file_name)).name
     return name.split("_")[0] or name

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mitosieve.cohort.case_id import case_of
-from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
 from mitosieve.cohort.jsonfile import read_items, read_object
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
@@ -59,7 +59,11 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         marks[item["image_id"]].append(
             Mark(x=x + width / 2, y=y + height / 2, name=name, where=where, source=source.name)
         )
-    made = tuple(_image(record, tuple(marks[key]), lost=crowds[key]) for key, record in records.items())
+    files = relative_names([record["file_name"] for record in listed], where=source)
+    made = tuple(
+        _image(record, name, tuple(marks[record["id"]]), lost=crowds[record["id"]])
+        for record, name in zip(listed, files, strict=True)
+    )
     cautions = _cautions(records, crowds.total())
     return Reading(images=made, cautions=cautions, classes=tuple(names.values()), tells_bare=True)
 
@@ -129,17 +133,17 @@ def _refuse_corners(
             )
 
 
-def _image(record: dict[str, Any], marks: tuple[Mark, ...], *, lost: int) -> MarkedImage:
+def _image(record: dict[str, Any], file_name: str, marks: tuple[Mark, ...], *, lost: int) -> MarkedImage:
     mpp = record.get("mpp")
     return MarkedImage(
-        slide_id=slide_name(record["file_name"]),
-        file_name=record["file_name"],
-        case_id=str(record.get("case_id") or case_of(record["file_name"])),
+        slide_id=slide_name(file_name),
+        file_name=file_name,
+        case_id=str(record.get("case_id") or case_of(file_name)),
         domain=str(record.get("domain") or record.get("tumor_type") or UNKNOWN_DOMAIN),
         marks=marks,
         lost=lost,
         size_l0=(int(record["width"]), int(record["height"])),
-        mpp=None if mpp is None else finite(mpp, "mpp", where=f"image {record['file_name']}"),
+        mpp=None if mpp is None else finite(mpp, "mpp", where=f"image {file_name}"),
     )
 
 

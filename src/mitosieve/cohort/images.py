@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from mitosieve.cohort.case_id import case_of
-from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder, slide_name
+from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder, relative_names, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
@@ -76,14 +76,16 @@ def _of_table(source: Path) -> Reading:
             where=source,
             remedy="import it as points, or remove these columns if nobody searched the images",
         )
+    if not all(row.values["image"] for row in rows):
+        bare = next(row for row in rows if not row.values["image"])
+        raise FormatError("names no image", where=bare.where, remedy="give each image one row")
+    names = relative_names([row.values["image"] for row in rows], where=source)
     seen: set[str] = set()
-    for row in rows:
-        name = row.values["image"]
-        if not name or name in seen:
-            said = f"names the image '{name}' twice" if name else "names no image"
-            raise FormatError(said, where=row.where, remedy="give each image one row")
+    for row, name in zip(rows, names, strict=True):
+        if name in seen:
+            raise FormatError(f"names the image '{name}' twice", where=row.where, remedy="give each image one row")
         seen.add(name)
-    found = tuple(_image(row.values["image"], row=row) for row in rows)
+    found = tuple(_image(name, row=row) for name, row in zip(names, rows, strict=True))
     nameless = tuple(image for image, row in zip(found, rows, strict=True) if not row.values["case"])
     return Reading(images=found, cautions=_guessed(nameless))
 

@@ -63,6 +63,7 @@ class MarkedImage:
         roi_wkt: the area that was searched, as WKT in level-0 px; empty is the whole image.
         source: the data set that the image came from; empty where nobody says.
         path: the image itself, where the reader has found it.
+        whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
         lost: how many marks the reader left out that may be figures (crowds, difficult ones).
     """
 
@@ -77,6 +78,7 @@ class MarkedImage:
     roi_wkt: str = ""
     source: str = ""
     path: Path | None = None
+    whole_name: bool = False
     lost: int = 0
 
 

@@ -6,7 +6,7 @@ A trap: `bbox` is [x1, y1, x2, y2] (two corners), not [x, y, width, height] as i
 from pathlib import Path
 from typing import Any
 
-from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
 from mitosieve.cohort.jsonfile import read_items, read_object
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
@@ -38,6 +38,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     """
     content = read_object(source, what="a MIDOG file", remedy=_REMEDY)
     records = [_image_record(item, source) for item in read_items(content, "images", source=source, remedy=_REMEDY)]
+    files = relative_names([record["file_name"] for record in records], where=source)
     names = {
         item.get("id"): str(item.get("name"))
         for item in read_items(content, "categories", source=source, remedy=_REMEDY)
@@ -51,7 +52,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
             raise FormatError(f"names the unknown image {item.get('image_id')}", where=where, remedy=_REMEDY)
         marks[item["image_id"]].append(_mark(item, names, where, source.name))
     is_2021 = "midog" in str(content.get("info")).lower() and "2021" in str(content.get("info"))
-    made = tuple(_image(record, tuple(marks[record["id"]]), is_2021=is_2021) for record in records)
+    made = tuple(
+        _image(record, name, tuple(marks[record["id"]]), is_2021=is_2021)
+        for record, name in zip(records, files, strict=True)
+    )
     return Reading(images=made, classes=tuple(names.values()), bare_is_searched=False)
 
 
@@ -95,14 +99,14 @@ def _mark(item: dict[str, Any], names: dict[Any, str], where: str, source: str) 
     )
 
 
-def _image(record: dict[str, Any], marks: tuple[Mark, ...], *, is_2021: bool) -> MarkedImage:
-    slide_id = slide_name(record["file_name"])
+def _image(record: dict[str, Any], file_name: str, marks: tuple[Mark, ...], *, is_2021: bool) -> MarkedImage:
+    slide_id = slide_name(file_name)
     domain = record.get("tumor_type")
     if not domain:
         domain = _scanner_2021(record["id"]) if is_2021 else UNKNOWN_DOMAIN
     return MarkedImage(
         slide_id=slide_id,
-        file_name=record["file_name"],
+        file_name=file_name,
         case_id=slide_id,
         domain=str(domain),
         marks=marks,

@@ -1,10 +1,12 @@
 """Images of a label file on disk: found, measured, and compared with what the labels say of them."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mitosieve.cohort.cohort import SlideEntry
-from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.image_name import ImageFolder, ends_with
 from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
@@ -28,7 +30,7 @@ def place(images: tuple[MarkedImage, ...], folder: ImageFolder | None, source: P
     """Find each image's file; say which are missing and which have no labels."""
     if folder is None:
         return Placed(images=images, cautions=())
-    placed = tuple(image if image.path else replace(image, path=folder.find(image.file_name)) for image in images)
+    placed = find_all(images, folder)
     missing = [image.file_name for image in placed if image.path is None]
     if len(missing) == len(placed):
         raise FormatError(
@@ -36,15 +38,48 @@ def place(images: tuple[MarkedImage, ...], folder: ImageFolder | None, source: P
             where=folder.folder,
             remedy="name the folder that holds them, or leave out --images and state --mpp",
         )
+    _refuse_one_image_for_two(placed, source)
     claimed = {image.path for image in placed}
     left = [str(path.relative_to(folder.folder)) for path in folder.paths if path not in claimed]
     cautions: list[Caution] = []
+    moved = [
+        f"{one.file_name} in {one.path.parent}"
+        for one, before in zip(placed, images, strict=True)
+        if one.path and not before.path and not ends_with(one.path, one.file_name)
+    ]
+    if moved:
+        text = f"{len(moved)} images lie in other folders than the labels say and were found by their names"
+        cautions.append(Caution(text=f"{text}: {some(moved)}"))
     if missing:
         cautions.append(Caution(text=f"{len(missing)} images are not in {folder.folder}: {some(missing)}"))
     if left:
         text = f"{len(left)} images of {folder.folder} are not in the labels and were left out: {some(left)}"
         cautions.append(Caution(text=text))
     return Placed(images=placed, cautions=tuple(cautions))
+
+
+def find_all(images: Sequence[MarkedImage], folder: ImageFolder) -> tuple[MarkedImage, ...]:
+    """Images with their paths, as far as a folder has them; where a file name is alone, in whatever folder below."""
+    times = Counter(PurePosixPath(image.file_name).stem for image in images)
+
+    def found(image: MarkedImage) -> MarkedImage:
+        whole = image.whole_name or times[PurePosixPath(image.file_name).stem] > 1
+        return replace(image, path=image.path or folder.find(image.file_name, whole=whole))
+
+    return tuple(map(found, images))
+
+
+def _refuse_one_image_for_two(placed: tuple[MarkedImage, ...], source: Path) -> None:
+    taken: dict[Path, str] = {}
+    for image in placed:
+        if image.path is not None and image.path in taken:
+            raise FormatError(
+                f"its images {taken[image.path]} and {image.file_name} would both be {image.path}",
+                where=source,
+                remedy="lay the images in the folders that the labels name, or name each image once",
+            )
+        if image.path is not None:
+            taken[image.path] = image.file_name
 
 
 def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEntry, list[Caution]]:

@@ -15,7 +15,7 @@ import shapely
 
 from mitosieve.cohort.area import check_roi
 from mitosieve.cohort.case_id import case_of
-from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
@@ -42,8 +42,9 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     if not rows:
         raise FormatError("holds no row", where=source, remedy="expected image,x,y,label and at least one row")
     by_image: dict[str, list[Row]] = {}
-    for row in rows:
-        by_image.setdefault(_image_name(row), []).append(row)
+    names = relative_names([_image_name(row) for row in rows], where=source)
+    for row, name in zip(rows, names, strict=True):
+        by_image.setdefault(name, []).append(row)
     cautions: list[Caution] = []
     if not any(row.values["case"] for row in rows):
         text = "no column 'case': an image's name up to its first '_' was taken; check case_id in slides.csv"
@@ -65,7 +66,7 @@ def _image_name(row: Row) -> str:
 def _image(name: str, rows: list[Row]) -> MarkedImage:
     mpp = _agreed(rows, "mpp")
     return MarkedImage(
-        slide_id=slide_name(_agreed(rows, "slide_id") or name),
+        slide_id=slide_name(relative_names([_agreed(rows, "slide_id") or name], where=rows[0].where)[0]),
         file_name=name,
         case_id=_agreed(rows, "case") or case_of(name),
         domain=_agreed(rows, "domain") or UNKNOWN_DOMAIN,

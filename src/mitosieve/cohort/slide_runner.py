@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import shapely
@@ -17,10 +17,10 @@ from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.case_id import case_of
-from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, some
 
 _NEEDED = {
     "Slides": ("uid", "filename"),
@@ -91,8 +91,12 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
                 outline=_outline(corners, row.get("type")),
             )
         )
-    made = tuple(_image(row, tuple(marks[row["uid"]]), source) for row in tables.slides)
-    cautions = tuple(_cautions(left_out))
+    bases = [_base_name(row, source) for row in tables.slides]
+    files = told_apart(bases, [str(row.get("directory") or "") for row in tables.slides], where=source)
+    made = tuple(
+        _image(row, name, tuple(marks[row["uid"]]), source) for row, name in zip(tables.slides, files, strict=True)
+    )
+    cautions = (*_cautions(left_out), *_by_directory(made))
     return Reading(images=made, cautions=cautions, classes=tuple(names.values()), bare_is_searched=False)
 
 
@@ -171,14 +175,20 @@ def _outline(corners: list[tuple[float, float]], kind: object) -> BaseGeometry |
     return shape if shape.area > 0 else None
 
 
-def _image(row: dict[str, Any], marks: tuple[Mark, ...], source: Path) -> MarkedImage:
-    file_name = PurePosixPath(str(row["filename"] or "").replace("\\", "/")).name
-    if not file_name:
-        raise FormatError("has no filename", where=f"{source}, slide {row['uid']}", remedy=_REMEDY)
+def _base_name(row: dict[str, Any], source: Path) -> str:
+    where = f"{source}, slide {row['uid']}"
+    if not row["filename"]:
+        raise FormatError("has no filename", where=where, remedy=_REMEDY)
+    return relative_names([str(row["filename"])], where=where)[0].rsplit("/", 1)[-1]
+
+
+def _image(row: dict[str, Any], file_name: str, marks: tuple[Mark, ...], source: Path) -> MarkedImage:
+    """One slide; where its name was told apart by its directory, that is the best guess of its case."""
+    directory, _, _ = file_name.rpartition("/")
     return MarkedImage(
         slide_id=slide_name(file_name),
         file_name=file_name,
-        case_id=case_of(file_name),
+        case_id=directory.rsplit("/", 1)[-1] or case_of(file_name),
         domain=UNKNOWN_DOMAIN,
         marks=marks,
         size_l0=_size(row, f"{source}, slide {row['uid']}"),
@@ -199,3 +209,12 @@ def _cautions(left_out: dict[str, int]) -> Iterator[Caution]:
     )
     for reason, number in left_out.items():
         yield Caution(text=f"{number} annotations {reason} and were left out")
+
+
+def _by_directory(images: tuple[MarkedImage, ...]) -> Iterator[Caution]:
+    told = [f"{image.file_name} (case {image.case_id})" for image in images if "/" in image.file_name]
+    if told:
+        yield Caution(
+            text=f"{len(told)} slides share their file name with another: their directory tells them apart, and was "
+            f"taken for the case: {some(told)}; check case_id in slides.csv"
+        )

@@ -64,6 +64,7 @@ def _image(root: Path, case: str, number: str, *, labelled: bool) -> MarkedImage
         domain=_domain(case),
         marks=marks + _marks(root, f"{IMPOSTERS}/{case}/{number}.csv", Label.IMPOSTER),
         labelled=labelled,
+        whole_name=True,
     )
 
 

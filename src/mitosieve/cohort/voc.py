@@ -1,14 +1,15 @@
 """Pascal VOC: one XML file an image. Knows this layout and no other."""
 
 import xml.etree.ElementTree as ET
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
 
 from mitosieve.cohort.case_id import case_of
-from mitosieve.cohort.image_name import ImageFolder, slide_name
+from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart, without_ending
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite
 from mitosieve.cohort.vocabulary import UNCLASSIFIED
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, some
 
 _REMEDY = (
     "expected <annotation> with <filename> and <object><name/><bndbox><xmin/><ymin/><xmax/><ymax/></bndbox></object>"
@@ -28,21 +29,54 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     Raises:
         FormatError: no XML there, XML that cannot be parsed, an unknown object name, or a box that is none.
     """
-    paths = [source] if source.is_file() else sorted(p for p in source.glob("*.xml") if not p.name.startswith("."))
+    paths = [source] if source.is_file() else xml_files(source)
     if not paths:
         raise FormatError("holds no XML file", where=source, remedy="name the folder of Pascal VOC files")
+    roots = [_root(path) for path in paths]
+    folder = source if source.is_dir() else source.parent
+    names = [_file_name(root, path) for root, path in zip(roots, paths, strict=True)]
+    folders = [path.parent.relative_to(folder).as_posix() for path in paths]
+    files = told_apart(names, folders, where=source)
     caution = "VOC names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
-    return Reading(images=tuple(_image(path) for path in paths), cautions=(Caution(text=caution),))
+    made = tuple(_image(root, path, name) for root, path, name in zip(roots, paths, files, strict=True))
+    return Reading(images=made, cautions=(Caution(text=caution), *_renamed(paths, names)))
 
 
-def _image(path: Path) -> MarkedImage:
+def xml_files(folder: Path) -> list[Path]:
+    """XML files of a folder and of those below, hidden ones aside, by name."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".xml" and p.is_file() and p.name[0] != ".")
+
+
+def _root(path: Path) -> ET.Element:
     try:
         root = ET.parse(path).getroot()
     except (ET.ParseError, UnicodeDecodeError, OSError) as error:
         raise FormatError(f"is not XML ({error})", where=path, remedy=_REMEDY) from error
     if root.tag != "annotation":
         raise FormatError(f"is <{root.tag}>, not <annotation>", where=path, remedy=_REMEDY)
-    file_name = PurePosixPath((root.findtext("filename") or f"{path.stem}.png").strip().replace("\\", "/")).name
+    return root
+
+
+def _file_name(root: ET.Element, path: Path) -> str:
+    named = (root.findtext("filename") or "").strip() or f"{without_ending(path.stem)}.png"
+    return relative_names([named], where=path)[0].rsplit("/", 1)[-1]
+
+
+def _renamed(paths: list[Path], names: list[str]) -> Iterator[Caution]:
+    """Files that were copied or renamed, and still name the image that they were made for."""
+    others = [
+        f"{path.name} names {name}"
+        for path, name in zip(paths, names, strict=True)
+        if without_ending(path.stem) != without_ending(name)
+    ]
+    if others:
+        yield Caution(
+            text=f"{len(others)} XML files name another image than they are called after, and their <filename> is "
+            f"taken: {some(others)}"
+        )
+
+
+def _image(root: ET.Element, path: Path, file_name: str) -> MarkedImage:
     objects = enumerate(root.iter("object"), start=1)
     return MarkedImage(
         slide_id=slide_name(file_name),

@@ -11,6 +11,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.importing import ImportReport, add_reading, read_labels
 from mitosieve.cohort.marked import Caution, MarkedImage
+from mitosieve.cohort.placing import find_all
 from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
 from mitosieve.cohort.published.official import WrittenSplit, write_official
 from mitosieve.cohort.published.registry import published
@@ -59,7 +60,10 @@ def get(name: str, folder: Path, out: Path, *, partial: bool = False, mpp: str |
     found = which.look(folder)
     images = ImageFolder(found.images)
     reading = read_labels(found.form, found.labels, images)
-    marked = [_placed(image, found, images) for image in reading.images if found.wanted(image)]
+    wanted = [image for image in reading.images if found.wanted(image)]
+    marked = [
+        replace(image, labelled=image.labelled or image.case_id in found.searched) for image in find_all(wanted, images)
+    ]
     missing = [*found.absent, *(image.file_name for image in marked if _must_be_there(image, found))]
     if missing and not partial:
         raise FormatError(
@@ -86,14 +90,6 @@ def get(name: str, folder: Path, out: Path, *, partial: bool = False, mpp: str |
 
 def _how_to_fetch(which: PublishedSet) -> str:
     return f"from {which.address}: {which.fetch}"
-
-
-def _placed(image: MarkedImage, found: Found, images: ImageFolder) -> MarkedImage:
-    return replace(
-        image,
-        path=image.path or images.find(image.file_name),
-        labelled=image.labelled or image.case_id in found.searched,
-    )
 
 
 def _must_be_there(image: MarkedImage, found: Found) -> bool:
