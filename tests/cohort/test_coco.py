@@ -95,23 +95,22 @@ BROKEN = {
     "categories are no list": (lambda c: c.update(categories={"id": 3}), "no list of categories"),
     "annotations hold text": (lambda c: c.update(annotations=["x"]), "no list of annotations"),
     "image without id": (lambda c: c["images"][0].pop("id"), "an image has no id"),
-    "image without name": (lambda c: c["images"][0].pop("file_name"), "image 1: has no file_name"),
-    "image without size": (lambda c: c["images"][0].pop("width"), "image 1: width is 'None'"),
-    "image of no size": (lambda c: c["images"][0].update(height=0), "image 1: height is 0"),
+    "image without name": (lambda c: c["images"][0].pop("file_name"), "image '1': has no file_name"),
+    "image without size": (lambda c: c["images"][0].pop("width"), "image '1': width is 'None'"),
+    "image of no size": (lambda c: c["images"][0].update(height=0), "image '1': height is '0'"),
     "two images of one id": (lambda c: c["images"][1].update(id=1), "two images share an id"),
     "category without id": (lambda c: c["categories"][0].pop("id"), "category 'Mitotic_Figure' has no id"),
     "only other categories": (
         lambda c: c.update(categories=CATEGORIES[2:], annotations=[]),
         "none of its classes .*granulocyte",
     ),
-    "unknown image": (lambda c: c["annotations"][0].update(image_id=7), "annotation 1: names the unknown image 7"),
-    "image as list": (lambda c: c["annotations"][0].update(image_id=[1]), r"names the unknown image \[1\]"),
-    "unknown category": (lambda c: c["annotations"][0].update(category_id=4), "names the unknown category 4"),
-    "category as list": (lambda c: c["annotations"][0].update(category_id=[]), r"names the unknown category \[\]"),
-    "no bbox": (lambda c: c["annotations"][0].pop("bbox"), "annotation 1: bbox is None"),
-    "three numbers": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 1: bbox is \[1, 2, 3\]"),
-    "NaN": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "annotation 1: bbox is 'nan'"),
-    "negative": (lambda c: c["annotations"][0].update(bbox=[90, 90, -50, 50]), "annotation 1: .*negative width"),
+    "unknown image": (lambda c: c["annotations"][0].update(image_id=7), "annotation '1': names the unknown image '7'"),
+    "image as list": (lambda c: c["annotations"][0].update(image_id=[1]), r"names the unknown image '\[1\]'"),
+    "unknown category": (lambda c: c["annotations"][0].update(category_id=4), "names the unknown category '4'"),
+    "category as list": (lambda c: c["annotations"][0].update(category_id=[]), r"names the unknown category '\[\]'"),
+    "three numbers": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotation '1': bbox is '\[1, 2, 3\]'"),
+    "NaN": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "annotation '1': bbox is 'nan'"),
+    "negative": (lambda c: c["annotations"][0].update(bbox=[90, 90, -50, 50]), "annotation '1': .*negative width"),
     "mpp as text": (lambda c: c["images"][0].update(mpp="fine"), "mpp is 'fine'"),
 }
 
@@ -141,7 +140,7 @@ def test_what_is_no_json_object_is_refused(tmp_path, content, message):
 def test_a_mark_far_outside_its_image_is_refused(tmp_path):
     """The box is COCO's, but its centre is not in the image."""
     boxes = [(1, 3, [300, 290, 50, 400]), (1, 3, [300, 200, 50, 40]), (1, 3, [200, 100, 50, 40])]
-    with pytest.raises(FormatError, match=r"annotation 1: its centre .* outside p1_a.tiff"):
+    with pytest.raises(FormatError, match=r"annotation '1': its centre .* outside p1_a.tiff"):
         import_cohort("coco", file(tmp_path, content(boxes)), tmp_path / "c", mpp=0.25)
 
 

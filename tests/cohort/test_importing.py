@@ -273,7 +273,7 @@ def test_a_centre_is_kept_up_to_25_px_outside_and_refused_farther(tmp_path_facto
     if abs(beyond) < 1e-6 or abs(beyond - MAX_OUTSIDE_PX) < 1e-6:
         return
     if beyond > MAX_OUTSIDE_PX:
-        with pytest.raises(FormatError, match=r"m.json, annotation 1: its centre") as caught:
+        with pytest.raises(FormatError, match=r"m.json, annotation '1': its centre") as caught:
             import_cohort("midog", source, folder / "c", mpp=0.25)
         assert "remedy:" in str(caught.value)
         assert not (folder / "c").exists()
@@ -281,7 +281,7 @@ def test_a_centre_is_kept_up_to_25_px_outside_and_refused_farther(tmp_path_facto
     report = import_cohort("midog", source, folder / "c", mpp=0.25)
     assert report.total.figures == 1
     assert report.total.warnings == report.rows[0].warnings == int(beyond > 0)
-    assert sum("annotation 1" in text for text in report.warnings) == int(beyond > 0)
+    assert sum("annotation '1'" in text for text in report.warnings) == int(beyond > 0)
 
 
 def test_a_mark_outside_names_its_row(tmp_path):
@@ -297,7 +297,9 @@ def test_a_place_marked_twice_is_kept_and_said(tmp_path):
     """A doubled figure can be found only once: the user should know."""
     report = import_cohort("points", labels(tmp_path, ONE + "a.png,p1,10,20,mitosis\n"), tmp_path / "c", mpp=0.25)
     assert report.total.figures == 3
-    assert any("marked more than once" in warning and "a.png at (10, 20)" in warning for warning in report.warnings)
+    assert any(
+        "nearer than 3 um" in warning and "a.png (2, first at (10, 20))" in warning for warning in report.warnings
+    )
 
 
 # --- all or nothing ---

@@ -68,24 +68,24 @@ def broken(change):
 BROKEN = {
     "no list of images": (lambda c: c.pop("images"), "no list of images"),
     "annotations are no list": (lambda c: c.update(annotations={}), "no list of annotations"),
-    "unknown image": (lambda c: c["annotations"][0].update(image_id=9), "annotation 7: names the unknown image 9"),
+    "unknown image": (lambda c: c["annotations"][0].update(image_id=9), "annotation '7': names the unknown image '9'"),
     "unknown category": (
         lambda c: c["annotations"][0].update(category_id=3),
-        "annotation 7: names the unknown category",
+        "annotation '7': names the unknown category",
     ),
-    "three corners": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 7: bbox is \[1, 2, 3\]"),
-    "NaN": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "annotation 7: bbox is 'nan'"),
-    "text": (lambda c: c["annotations"][0].update(bbox=[1, 2, "x", 4]), "annotation 7: bbox is 'x'"),
-    "true": (lambda c: c["annotations"][0].update(bbox=[1, 2, True, 4]), "annotation 7: bbox is 'True'"),
+    "three corners": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotation '7': bbox is '\[1, 2, 3\]'"),
+    "NaN": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "annotation '7': bbox is 'nan'"),
+    "text": (lambda c: c["annotations"][0].update(bbox=[1, 2, "x", 4]), "annotation '7': bbox is 'x'"),
+    "true": (lambda c: c["annotations"][0].update(bbox=[1, 2, True, 4]), "annotation '7': bbox is 'True'"),
     "COCO box": (lambda c: c["annotations"][0].update(bbox=[300, 200, 50, 50]), r"looks like \[x, y, width, height\]"),
-    "unknown vote": (lambda c: c["annotations"][0].update(labels=[1, 5]), "annotation 7: its votes"),
+    "unknown vote": (lambda c: c["annotations"][0].update(labels=[1, 5]), "annotation '7': its votes"),
     "unknown class": (
         lambda c: c["categories"][0].update(name="lymphocyte"),
         r"classes 'lymphocyte' .1 marks. is not known",
     ),
-    "no name": (lambda c: c["images"][0].pop("file_name"), "image 1: has no file_name"),
-    "no width": (lambda c: c["images"][0].pop("width"), "image 1: width is 'None'"),
-    "no height": (lambda c: c["images"][0].update(height=0), "image 1: height is 0"),
+    "no name": (lambda c: c["images"][0].pop("file_name"), "image '1': has no file_name"),
+    "no width": (lambda c: c["images"][0].pop("width"), "image '1': width is 'None'"),
+    "no height": (lambda c: c["images"][0].update(height=0), "image '1': height is '0'"),
     "id twice": (lambda c: c["images"].append(dict(c["images"][0])), "two images share an id"),
     "not a mapping": (lambda c: c["annotations"].append(3), "no list of annotations"),
 }
@@ -149,7 +149,7 @@ def test_midog_plus_plus_has_its_published_counts(data_folder, tmp_path):
     assert unlabelled == [f"{i:03d}" for i in range(151, 201)]
     assert report.total.warnings == 3
     outside = next(text for text in report.warnings if "outside" in text)
-    assert "annotation 15363" in outside
-    assert "annotation 15728" in outside
+    assert "annotation '15363'" in outside
+    assert "annotation '15728'" in outside
     two = sum(len(votes.split()) == 2 for votes in report.cohort.annotations.votes)
     assert (two, len(report.cohort.annotations) - two) == (17727, 8559)

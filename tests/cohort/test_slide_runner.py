@@ -122,13 +122,13 @@ def test_it_becomes_a_cohort_with_its_images(tmp_path):
 
 
 BROKEN = {
-    "unknown slide": (annotation(1, 7, 1), "annotation 1: names the unknown slide 7"),
-    "unknown class": (annotation(1, 1, 8), "annotation 1: names the unknown class 8"),
-    "no coordinate": (annotation(1, 1, 1, at=()), "annotation 1: has no coordinate"),
-    "coordinate as text": (annotation(1, 1, 1, at=[("'left'", 3)]), "annotation 1: coordinateX is 'left'"),
-    "coordinate missing": (annotation(1, 1, 1, at=[(3, "NULL")]), "annotation 1: coordinateY is 'None'"),
-    "no filename": (["UPDATE Slides SET filename = NULL WHERE uid = 2"], "slide 2: has no filename"),
-    "size as text": (["UPDATE Slides SET width = 'wide' WHERE uid = 1"], "slide 1: width is 'wide'"),
+    "unknown slide": (annotation(1, 7, 1), "annotation '1': names the unknown slide '7'"),
+    "unknown class": (annotation(1, 1, 8), "annotation '1': names the unknown class '8'"),
+    "no coordinate": (annotation(1, 1, 1, at=()), "annotation '1': has no coordinate"),
+    "coordinate as text": (annotation(1, 1, 1, at=[("'left'", 3)]), "annotation '1': coordinateX is 'left'"),
+    "coordinate missing": (annotation(1, 1, 1, at=[(3, "NULL")]), "annotation '1': coordinateY is 'None'"),
+    "no filename": (["UPDATE Slides SET filename = NULL WHERE uid = 2"], "slide '2': has no filename"),
+    "size as text": (["UPDATE Slides SET width = 'wide' WHERE uid = 1"], "slide '1': width is 'wide'"),
     "only other classes": (["DELETE FROM Classes WHERE uid < 4"], "none of its classes .*: 'mast cell'"),
     "no classes": (["DELETE FROM Classes"], "none of its classes .*: there are none"),
     "two slides of one name": (["UPDATE Slides SET filename = 'x.tiff'"], "two images would get the slide_id x"),
@@ -137,7 +137,7 @@ BROKEN = {
         for table in ("Slides", "Classes", "Annotations", "Annotations_coordinates", "Annotations_label")
     },
     "no agreedClass": (["ALTER TABLE Annotations DROP COLUMN agreedClass"], "Annotations lacks the column agreedClass"),
-    "far outside": (annotation(1, 1, 1, at=[(900, 20)]), "annotation 1: its centre .* outside p1_a.tiff"),
+    "far outside": (annotation(1, 1, 1, at=[(900, 20)]), "annotation '1': its centre .* outside p1_a.tiff"),
 }
 
 

@@ -38,6 +38,9 @@ def import_command(
             help="What a class means whose name does not tell; may be given often.",
         ),
     ] = None,
+    merge_um: Annotated[
+        float | None, typer.Option("--merge-um", help="Marks of one kind nearer than this become one, e.g. 3.")
+    ] = None,
 ) -> None:
     """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
 
@@ -52,10 +55,10 @@ def import_command(
     from mitosieve.cohort.vocabulary import rulings_of
 
     if name == FORMAT:
-        if images is not None or mpp is not None or source_name or domain or label:
+        if images is not None or mpp is not None or source_name or domain or label or merge_um:
             raise InputError(
                 "corrections know their images and classes",
-                remedy="leave out --images, --mpp, --source-name, --domain and --label",
+                remedy="leave out --images, --mpp, --source-name, --domain, --label and --merge-um",
             )
         _import_corrections(source, cohort, out)
         return
@@ -70,6 +73,7 @@ def import_command(
         set_name=source_name,
         domain=domain,
         rulings=rulings_of(label or ()),
+        merge_um=merge_um,
     )
     _print_import(report)
     say(cohort)

@@ -5,14 +5,17 @@ refused, never read to wrong places.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.case_id import case_of
-from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
-from mitosieve.cohort.jsonfile import read_items, read_object
+from mitosieve.cohort.coco_layout import Annotation, ImageRecord, Key, read_content
+from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
-from mitosieve.cohort.table import finite
+from mitosieve.cohort.table import finite, quoted
 from mitosieve.errors import FormatError
 
 _REMEDY = (
@@ -23,136 +26,165 @@ OVERHANG_PX = 25.0
 """How far a box may reach beyond its image before it is asked whether it is two corners: half of MIDOG's box."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """Where an annotation is.
+
+    Attributes:
+        x, y: its centre.
+        box: as it stands, where it has one with an area; None where it has another shape.
+        outline: polygon, where it has one.
+        is_void: whether it has neither box nor shape.
+    """
+
+    x: float
+    y: float
+    box: tuple[float, float, float, float] | None = None
+    outline: BaseGeometry | None = None
+    is_void: bool = False
+
+
 def read(source: Path, images: ImageFolder | None) -> Reading:
     """Read a COCO file.
 
-    The centre is x + width / 2, y + height / 2 as the numbers stand; masks are not looked at. Crowds
-    (`iscrowd`) are left out and told. Every listed image counts as searched, also without a box, and that is told too.
-    An image may carry `case_id`, `domain` (or `tumor_type`) and `mpp`; without `case_id`, its name up to the first `_`
-    is the case.
+    The centre is x + width / 2, y + height / 2 as the numbers stand; without a box that has an area, the centroid of
+    the polygon, else the mean of the visible keypoints. Crowds (`iscrowd`) are left out and told. Every listed image
+    counts as searched, also without a box, and that is told too. An image may carry `case_id`, `domain` (or
+    `tumor_type`) and `mpp`; without `case_id`, the case is what its name says (`case_of`).
 
     Args:
         source: the JSON file.
         images: not needed to read the marks.
 
     Raises:
-        FormatError: not JSON, a key missing, a box that is none or that is
-            two corners, or a mark of an unknown image or category.
+        FormatError: not JSON, a key missing, a box that is none or that is two corners, or a mark of an unknown image
+            or category.
     """
-    content = read_object(source, what="a COCO file", remedy=_REMEDY)
-    listed = [_checked_image(item, source) for item in read_items(content, "images", source=source, remedy=_REMEDY)]
-    records = {item["id"]: item for item in listed}
-    if len(records) < len(listed):
-        raise FormatError("two images share an id", where=source, remedy=_REMEDY)
-    names = _names(read_items(content, "categories", source=source, remedy=_REMEDY), source)
-    items = read_items(content, "annotations", source=source, remedy=_REMEDY)
-    boxes = [_box(item, records, set(names), source) for item in items]
-    _refuse_corners(items, boxes, records, source)
-    marks: dict[Any, list[Mark]] = {key: [] for key in records}
-    crowds: Counter[Any] = Counter()
-    for item, (x, y, width, height) in zip(items, boxes, strict=True):
-        if item.get("iscrowd"):
-            crowds[item["image_id"]] += 1
+    content = read_content(source, what="a COCO file", remedy=_REMEDY)
+    shapes = [_shape(item) for item in content.annotations]
+    _refuse_corners(content.annotations, shapes, source)
+    marks: dict[Key, list[Mark]] = {record.id: [] for record in content.images}
+    crowds: Counter[Key] = Counter()
+    for item, shape in zip(content.annotations, shapes, strict=True):
+        if item.more.get("iscrowd"):
+            crowds[item.image.id] += 1
             continue
-        where = f"{source}, annotation {item.get('id')}"
-        name = names[item["category_id"]]
-        marks[item["image_id"]].append(
-            Mark(x=x + width / 2, y=y + height / 2, name=name, where=where, source=source.name)
+        marks[item.image.id].append(
+            Mark(
+                x=shape.x,
+                y=shape.y,
+                name=item.category,
+                where=item.where,
+                source=source.name,
+                outline=shape.outline or (None if shape.box is None else _boxed(shape.box)),
+                is_void=shape.is_void,
+            )
         )
-    files = relative_names([record["file_name"] for record in listed], where=source)
-    made = tuple(
-        _image(record, name, tuple(marks[record["id"]]), lost=crowds[record["id"]])
-        for record, name in zip(listed, files, strict=True)
-    )
-    cautions = _cautions(records, crowds.total())
-    return Reading(images=made, cautions=cautions, classes=tuple(names.values()), tells_bare=True)
+    made = tuple(_image(record, tuple(marks[record.id]), lost=crowds[record.id]) for record in content.images)
+    cautions = _cautions(content.images, crowds.total())
+    return Reading(images=made, cautions=cautions, classes=tuple(content.categories.values()), tells_bare=True)
 
 
-def _is_key(value: object) -> bool:
-    return isinstance(value, int | str)
+def _shape(item: Annotation) -> _Shape:
+    """Box, else polygon, else keypoints; void without any of them."""
+    box = None if item.more.get("bbox") in (None, []) else item.box(_REMEDY)
+    if box is not None and (box[2] < 0 or box[3] < 0):
+        raise FormatError(
+            f"bbox {quoted(item.more['bbox'])} has a negative width or height", where=item.where, remedy=_REMEDY
+        )
+    outline = _outline(item)
+    if box is not None and box[2] > 0 and box[3] > 0:
+        x, y, width, height = box
+        return _Shape(x=x + width / 2, y=y + height / 2, box=box, outline=outline)
+    if outline is not None:
+        return _Shape(x=outline.centroid.x, y=outline.centroid.y, outline=outline)
+    points = _keypoints(item)
+    if points:
+        x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+        return _Shape(x=x, y=y)
+    if item.more.get("segmentation") and isinstance(item.more["segmentation"], dict):
+        raise FormatError(
+            "has a mask (RLE) and no box", where=item.where, remedy="write its bbox, or its shape as a polygon"
+        )
+    return _Shape(x=0.0, y=0.0, is_void=True)
 
 
-def _checked_image(item: dict[str, Any], source: Path) -> dict[str, Any]:
-    where = f"{source}, image {item.get('id')}"
-    if not _is_key(item.get("id")):
-        raise FormatError("an image has no id", where=source, remedy=_REMEDY)
-    if not isinstance(item.get("file_name"), str) or not item["file_name"]:
-        raise FormatError("has no file_name", where=where, remedy=_REMEDY)
-    for key in ("width", "height"):
-        if finite(item.get(key), key, where=where) < 1:
-            raise FormatError(f"{key} is {item[key]}", where=where, remedy="mend the size of this image")
-    return item
+def _outline(item: Annotation) -> BaseGeometry | None:
+    """The polygons of its segmentation as one shape; None where none of them has an area."""
+    listed = item.more.get("segmentation")
+    if not isinstance(listed, list):
+        return None
+    polygons = [listed] if listed and not isinstance(listed[0], list) else listed
+    shapes: list[BaseGeometry] = []
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) % 2:
+            raise FormatError(
+                f"segmentation holds {quoted(polygon)}", where=item.where, remedy="a polygon is [x1, y1, x2, y2, ...]"
+            )
+        numbers = [finite(value, "segmentation", where=item.where) for value in polygon]
+        if len(numbers) >= 6:
+            shapes.append(shapely.make_valid(shapely.Polygon(list(zip(numbers[::2], numbers[1::2], strict=True)))))
+    whole = shapely.union_all(shapes)
+    return whole if whole.area > 0 else None
 
 
-def _names(items: list[dict[str, Any]], source: Path) -> dict[Any, str]:
-    """Name by category id."""
-    names: dict[Any, str] = {}
-    for item in items:
-        if not _is_key(item.get("id")):
-            raise FormatError(f"the category '{item.get('name')}' has no id", where=source, remedy=_REMEDY)
-        names[item["id"]] = str(item.get("name"))
-    return names
+def _keypoints(item: Annotation) -> list[tuple[float, float]]:
+    """x, y of the keypoints that are labelled (visibility above 0)."""
+    listed = item.more.get("keypoints") or []
+    if not isinstance(listed, list) or len(listed) % 3:
+        raise FormatError(
+            f"keypoints is {quoted(listed)}", where=item.where, remedy="keypoints are [x, y, visibility, ...]"
+        )
+    numbers = [finite(value, "keypoints", where=item.where) for value in listed]
+    return [(x, y) for x, y, seen in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True) if seen > 0]
 
 
-def _box(item: dict[str, Any], records: dict[Any, Any], categories: set[Any], source: Path) -> list[float]:
-    """The four numbers of an annotation, checked as far as they are known to be COCO's."""
-    where = f"{source}, annotation {item.get('id')}"
-    if not _is_key(item.get("image_id")) or item["image_id"] not in records:
-        raise FormatError(f"names the unknown image {item.get('image_id')}", where=where, remedy=_REMEDY)
-    if not _is_key(item.get("category_id")) or item["category_id"] not in categories:
-        raise FormatError(f"names the unknown category {item.get('category_id')}", where=where, remedy=_REMEDY)
-    box = item.get("bbox")
-    if not isinstance(box, list) or len(box) != 4:
-        raise FormatError(f"bbox is {box}", where=where, remedy=_REMEDY)
-    numbers = [finite(value, "bbox", where=where) for value in box]
-    if numbers[2] < 0 or numbers[3] < 0:
-        raise FormatError(f"bbox {box} has a negative width or height", where=where, remedy=_REMEDY)
-    return numbers
+def _boxed(box: tuple[float, float, float, float]) -> BaseGeometry:
+    x, y, width, height = box
+    return shapely.box(x, y, x + width, y + height)
 
 
-def _refuse_corners(
-    items: list[dict[str, Any]], boxes: list[list[float]], records: dict[Any, dict[str, Any]], source: Path
-) -> None:
+def _refuse_corners(items: tuple[Annotation, ...], shapes: list[_Shape], source: Path) -> None:
     """Refuse a file whose boxes are two corners.
 
     It is one where most boxes could be two corners, and one of these reaches out of its image if it is not. Boxes of
     cells that are [x, y, width, height] end before they begin when read as corners, wherever a cell is farther from
     the upper left than it is wide.
     """
-    both = [(item, box) for item, box in zip(items, boxes, strict=True) if box[2] >= box[0] and box[3] >= box[1]]
+    boxes = [(item, shape.box) for item, shape in zip(items, shapes, strict=True) if shape.box is not None]
+    both = [(item, box) for item, box in boxes if box[2] >= box[0] and box[3] >= box[1]]
     if len(both) <= len(boxes) / 2:
         return
     for item, (x, y, width, height) in both:
-        record = records[item["image_id"]]
-        if x + width > record["width"] + OVERHANG_PX or y + height > record["height"] + OVERHANG_PX:
+        wide, high = item.image.size_l0
+        if x + width > wide + OVERHANG_PX or y + height > high + OVERHANG_PX:
             raise FormatError(
-                f"bbox {item['bbox']} leaves its image of {record['width']} x {record['height']} px: the boxes of this "
+                f"bbox {quoted(item.more['bbox'])} leaves its image of {wide} x {high} px: the boxes of this "
                 "file are two corners [x1, y1, x2, y2], as MIDOG writes them, not COCO's [x, y, width, height]",
-                where=f"{source}, annotation {item.get('id')}",
-                remedy=f"mitosieve import midog {source} COHORT",
+                where=item.where,
+                remedy=f"mitosieve import midog {source} COHORT; or mend the image's size, if that is stale",
             )
 
 
-def _image(record: dict[str, Any], file_name: str, marks: tuple[Mark, ...], *, lost: int) -> MarkedImage:
-    mpp = record.get("mpp")
+def _image(record: ImageRecord, marks: tuple[Mark, ...], *, lost: int) -> MarkedImage:
     return MarkedImage(
-        slide_id=slide_name(file_name),
-        file_name=file_name,
-        case_id=str(record.get("case_id") or case_of(file_name)),
-        domain=str(record.get("domain") or record.get("tumor_type") or UNKNOWN_DOMAIN),
+        slide_id=slide_name(record.file_name),
+        file_name=record.file_name,
+        case_id=record.text("case_id") or case_of(record.file_name),
+        domain=record.text("domain", "tumor_type") or UNKNOWN_DOMAIN,
         marks=marks,
         lost=lost,
-        size_l0=(int(record["width"]), int(record["height"])),
-        mpp=None if mpp is None else finite(mpp, "mpp", where=f"image {file_name}"),
+        size_l0=record.size_l0,
+        mpp=record.mpp,
     )
 
 
-def _cautions(records: dict[Any, dict[str, Any]], crowds: int) -> tuple[Caution, ...]:
+def _cautions(images: tuple[ImageRecord, ...], crowds: int) -> tuple[Caution, ...]:
     """What was left out and what was taken for granted."""
     cautions: list[Caution] = []
     if crowds:
         cautions.append(Caution(text=f"{crowds} crowds (iscrowd) are no single cells and were left out"))
-    if not all(record.get("case_id") for record in records.values()):
+    if not all(record.text("case_id") for record in images):
         text = "COCO names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
         cautions.append(Caution(text=text))
     return tuple(cautions)

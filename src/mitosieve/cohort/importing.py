@@ -3,6 +3,7 @@
 Knows no format; `formats` names them, and each one's layout is in the module of its name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, Slide
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.judging import judged
+from mitosieve.cohort.mark_check import Measured, merged_marks, near_marks
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
 from mitosieve.cohort.merged import refuse_clashes, shared_cases
 from mitosieve.cohort.placing import place, settle, stored_path
@@ -68,6 +70,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     set_name: str = "",
     domain: str = "",
     rulings: Rulings | None = None,
+    merge_um: float | None = None,
 ) -> ImportReport:
     """Read labels in a public format and write them as a cohort, or add them to one; on any fault nothing is written.
 
@@ -85,6 +88,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         set_name: the data set that all slides come from: `source` of slides.csv; empty says nothing.
         domain: of the slides of which the label file states none; empty leaves them unknown.
         rulings: what classes of the label file mean, where their names do not tell.
+        merge_um: marks of one label nearer than this become one; None keeps all, and says how many are near.
 
     Raises:
         FormatError: an unknown format, or labels or images that are not as they must be.
@@ -99,7 +103,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     stated = StatedMpp.of(mpp)
     image_folder = None if images is None else ImageFolder(images)
     reading = _told(read_labels(name, source, image_folder, rulings=rulings), set_name, domain)
-    return add_reading(reading, source, folder, images=image_folder, stated=stated)
+    return add_reading(reading, source, folder, images=image_folder, stated=stated, merge_um=merge_um)
 
 
 def read_labels(name: str, source: Path, images: ImageFolder | None, *, rulings: Rulings | None = None) -> Reading:
@@ -123,7 +127,13 @@ def _told(reading: Reading, set_name: str, domain: str) -> Reading:
 
 
 def add_reading(
-    reading: Reading, source: Path, folder: Path, *, images: ImageFolder | None, stated: StatedMpp
+    reading: Reading,
+    source: Path,
+    folder: Path,
+    *,
+    images: ImageFolder | None,
+    stated: StatedMpp,
+    merge_um: float | None = None,
 ) -> ImportReport:
     """The second half of `import_cohort`: what a format's reader gave becomes, or is added to, the cohort in `folder`.
 
@@ -133,6 +143,7 @@ def add_reading(
         folder: the cohort; made if missing.
         images: the folder of images; None where there is none.
         stated: what the user says of resolution.
+        merge_um: as `import_cohort`.
 
     Raises:
         FormatError, ResolutionError, CohortError, StorageError: as `import_cohort`.
@@ -141,20 +152,32 @@ def add_reading(
     old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
     placed = place(reading.images, images, source)
     entries: list[SlideEntry] = []
+    measured: list[Measured] = []
     cautions = [*reading.cautions, *placed.cautions]
     for image in placed.images:
         entry, own = settle(image, stated, source)
         entries.append(replace(entry, path=stored_path(image, folder, images)))
+        kept = image if merge_um is None else merged_marks(image, entry.mpp, merge_um)
+        measured.append(Measured(image=kept, mpp=entry.mpp))
         cautions += own
+    if merge_um is not None:
+        cautions += _told_merged(placed.images, measured, merge_um)
+    cautions += near_marks(measured)
     refuse_clashes(old, entries, source)
     cautions += shared_cases(old, entries) + stated.unused()
-    new = Cohort(folder, tuple(entries), _annotations(placed.images))
+    new = Cohort(folder, tuple(entries), _annotations([one.image for one in measured]))
     cohort = old.merged(new)
     cohort.save()
     return _report(cohort, new, cautions)
 
 
-def _annotations(images: tuple[MarkedImage, ...]) -> Annotations:
+def _told_merged(before: tuple[MarkedImage, ...], after: list[Measured], within_um: float) -> list[Caution]:
+    gone = sum(len(image.marks) for image in before) - sum(len(one.image.marks) for one in after)
+    text = f"{gone} marks were merged into others of their kind nearer than {within_um:g} um"
+    return [Caution(text=text)] if gone else []
+
+
+def _annotations(images: Sequence[MarkedImage]) -> Annotations:
     marks = [(image.slide_id, mark) for image in images for mark in image.marks]
     return Annotations.of(
         slide_id=[slide_id for slide_id, _ in marks],

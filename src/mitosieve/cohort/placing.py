@@ -96,7 +96,7 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEn
         if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
             text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
             cautions.append(Caution(text=text, subject=image.file_name, domain=image.domain))
-    cautions += check_marks(image, size)
+    cautions += check_marks(image, size, stated_by="" if image.path else source.name)
     width, height = size or (0, 0)
     entry = SlideEntry(
         slide_id=image.slide_id,
@@ -141,10 +141,13 @@ def _check_size(image: MarkedImage, found: SlideFacts, source: Path) -> list[Cau
         return []
     if any(abs(a - b) > MAX_SIZE_DIFFERENCE_PX for a, b in zip(image.size_l0, found.size_l0, strict=True)):
         said, seen = ("{} x {} px".format(*size) for size in (image.size_l0, found.size_l0))
+        width, height = found.size_l0
+        inside = all(-0.5 <= mark.x <= width - 0.5 and -0.5 <= mark.y <= height - 0.5 for mark in image.marks)
+        stale = f"; or, if this is the image, its size in {source.name} is stale: mend it there"
         raise FormatError(
             f"is {seen}, but {source.name} says {said}: the marks belong to another image",
             where=image.path,
-            remedy="fetch the original image (not a resized one)",
+            remedy="fetch the original image (not a resized one)" + (stale if inside else ""),
         )
     text = f"the image is up to {MAX_SIZE_DIFFERENCE_PX} px larger or smaller than the labels say; its own size is used"
     return [Caution(text=text, subject=image.file_name, domain=image.domain)]

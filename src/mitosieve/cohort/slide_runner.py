@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
-from mitosieve.cohort.table import finite
+from mitosieve.cohort.table import finite, quoted
 from mitosieve.errors import FormatError, some
 
 _NEEDED = {
@@ -30,8 +30,10 @@ _NEEDED = {
     "Annotations_label": ("annoId", "class"),
 }
 _REMEDY = "expected a database of SlideRunner with the tables " + ", ".join(_NEEDED)
-_CIRCLE = 5
-"""Type of an annotation whose two coordinates are corners round an ellipse. Source: SlideRunner's annotation types."""
+_AREA, _CIRCLE = 2, 5
+"""Types of annotations whose two coordinates are corners, of a box and round an ellipse.
+
+Source: SlideRunner's annotation types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,9 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     votes = _by_annotation(tables.votes)
     left_out: dict[str, int] = {}
     for row in tables.annotations:
-        where = f"{source}, annotation {row['uid']}"
+        where = f"{source}, annotation {quoted(row['uid'])}"
         if row["slide"] not in marks:
-            raise FormatError(f"names the unknown slide {row['slide']}", where=where, remedy=_REMEDY)
+            raise FormatError(f"names the unknown slide {quoted(row['slide'])}", where=where, remedy=_REMEDY)
         reason = _reason_to_leave_out(row, names, where)
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -89,6 +91,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
                 voted=tuple(names.get(vote, "") for vote in own),
                 source=source.name,
                 outline=_outline(corners, row.get("type")),
+                is_void=row.get("type") == _AREA and len(set(xs)) * len(set(ys)) == 1,
             )
         )
     bases = [_base_name(row, source) for row in tables.slides]
@@ -146,7 +149,7 @@ def _reason_to_leave_out(row: dict[str, Any], names: dict[Any, str], where: str)
         return None
     if not agreed:
         return "have no agreed class"
-    raise FormatError(f"names the unknown class {agreed}", where=where, remedy=_REMEDY)
+    raise FormatError(f"names the unknown class {quoted(agreed)}", where=where, remedy=_REMEDY)
 
 
 def _corners(places: list[dict[str, Any]], where: str) -> list[tuple[float, float]]:
@@ -176,7 +179,7 @@ def _outline(corners: list[tuple[float, float]], kind: object) -> BaseGeometry |
 
 
 def _base_name(row: dict[str, Any], source: Path) -> str:
-    where = f"{source}, slide {row['uid']}"
+    where = f"{source}, slide {quoted(row['uid'])}"
     if not row["filename"]:
         raise FormatError("has no filename", where=where, remedy=_REMEDY)
     return relative_names([str(row["filename"])], where=where)[0].rsplit("/", 1)[-1]
@@ -191,7 +194,7 @@ def _image(row: dict[str, Any], file_name: str, marks: tuple[Mark, ...], source:
         case_id=directory.rsplit("/", 1)[-1] or case_of(file_name),
         domain=UNKNOWN_DOMAIN,
         marks=marks,
-        size_l0=_size(row, f"{source}, slide {row['uid']}"),
+        size_l0=_size(row, f"{source}, slide {quoted(row['uid'])}"),
     )
 
 

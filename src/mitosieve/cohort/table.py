@@ -11,6 +11,9 @@ from pathlib import Path
 
 from mitosieve.errors import FormatError, InputError
 
+MAX_SHOWN = 80
+"""Letters of a value that a message shows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -104,19 +107,66 @@ def read_numbers(path: Path, *, names: tuple[str, ...], extra: int = 0) -> list[
     return rows
 
 
+def quoted(value: object) -> str:
+    """A value as a message has it: in quotes, and not longer than a line.
+
+    Text of JSON is told from a number by its own quotes: '"1"' is text, '1' is a number.
+    """
+    try:
+        text = f'"{value}"' if isinstance(value, str) else str(value)
+    except (ValueError, RecursionError):  # more digits than Python writes, or nested too deeply
+        text = f"a {type(value).__name__}"
+    return f"'{text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + '...'}'"
+
+
+def number_of(text: object) -> float:
+    """A number from text or from JSON; NaN where it is none, infinite where it is too large.
+
+    An underscore between digits, which Python takes, is no number here; neither is true.
+    """
+    if isinstance(text, bool) or not isinstance(text, int | float | str):
+        return math.nan
+    if isinstance(text, str) and ("_" in text or not text.isascii()):
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+    except OverflowError:
+        return math.inf
+
+
 def finite(text: object, name: str, *, where: str | Path) -> float:
     """A finite number from text or from JSON.
 
     Raises:
         FormatError: it is none.
     """
-    try:
-        number = math.nan if isinstance(text, bool) else float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
+    number = number_of(text)
     if not math.isfinite(number):
-        raise FormatError(f"{name} is '{text}', not a finite number", where=where, remedy=f"mend {name} in this row")
+        shown = quoted(text).replace('"', "") if isinstance(text, str) else quoted(text)
+        raise FormatError(f"{name} is {shown}, not a finite number", where=where, remedy=f"mend {name} there")
     return number
+
+
+MAX_SIDE_PX = 10_000_000
+"""No slide has a longer side: at 0.1 um per px it would be a metre."""
+
+
+def pixels(text: object, name: str, *, where: str | Path) -> int:
+    """A side of an image in px, from text or from JSON: a whole number from 1 to `MAX_SIDE_PX`.
+
+    Raises:
+        FormatError: it is none.
+    """
+    number = finite(text, name, where=where)
+    if not 1 <= number <= MAX_SIDE_PX or number != int(number):
+        raise FormatError(
+            f"{name} is {quoted(text)}, not a whole number of px from 1 to {MAX_SIDE_PX}",
+            where=where,
+            remedy="mend the size of this image",
+        )
+    return int(number)
 
 
 def _csv_lines(path: Path, error: type[InputError]) -> list[tuple[int, list[str]]]:

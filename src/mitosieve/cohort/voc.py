@@ -39,7 +39,11 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     files = told_apart(names, folders, where=source)
     caution = "VOC names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
     made = tuple(_image(root, path, name) for root, path, name in zip(roots, paths, files, strict=True))
-    return Reading(images=made, cautions=(Caution(text=caution), *_renamed(paths, names)))
+    difficult = sum(image.lost for image in made)
+    cautions = [Caution(text=caution), *_renamed(paths, names)]
+    if difficult:
+        cautions.append(Caution(text=f"{difficult} objects are called difficult and were left out"))
+    return Reading(images=made, cautions=tuple(cautions))
 
 
 def xml_files(folder: Path) -> list[Path]:
@@ -77,15 +81,21 @@ def _renamed(paths: list[Path], names: list[str]) -> Iterator[Caution]:
 
 
 def _image(root: ET.Element, path: Path, file_name: str) -> MarkedImage:
-    objects = enumerate(root.iter("object"), start=1)
+    objects = list(enumerate(root.iter("object"), start=1))
+    easy = [(number, item) for number, item in objects if not _is_difficult(item)]
     return MarkedImage(
         slide_id=slide_name(file_name),
         file_name=file_name,
         case_id=case_of(file_name),
         domain=UNKNOWN_DOMAIN,
-        marks=tuple(_mark(item, f"{path}, object {number}", path.name) for number, item in objects),
+        marks=tuple(_mark(item, f"{path}, object {number}", path.name) for number, item in easy),
+        lost=len(objects) - len(easy),
         size_l0=_size(root, path),
     )
+
+
+def _is_difficult(item: ET.Element) -> bool:
+    return (item.findtext("difficult") or "").strip().lower() in ("1", "true")
 
 
 def _mark(item: ET.Element, where: str, source: str) -> Mark:
@@ -95,7 +105,7 @@ def _mark(item: ET.Element, where: str, source: str) -> Mark:
     if x2 < x1 or y2 < y1:
         raise FormatError("its box ends before it begins", where=where, remedy=_REMEDY)
     name = (item.findtext("name") or "").strip() or UNCLASSIFIED
-    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, name=name, where=where, source=source)
+    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, name=name, where=where, source=source, is_void=x1 == x2 or y1 == y2)
 
 
 def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:
