@@ -1,6 +1,7 @@
 """Small true copies of the public formats' layouts, on disk."""
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def text(path: Path, content: str = "") -> Path:
 def tiff(path: Path, *, mpp: float | None = 0.25, width: int = 400, height: int = 300) -> Path:
     """A flat RGB TIFF that states its resolution, or does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((height, width, 3), 220, dtype=np.uint8)
+    shade = np.frombuffer(zlib.crc32(str(path).encode()).to_bytes(4), np.uint8)[:3] % 64 + 160  # no two are equal
+    pixels = np.full((height, width, 3), shade, dtype=np.uint8)
     stated = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, pixels, photometric="rgb", **stated)
     return path

@@ -66,7 +66,7 @@ def test_a_broken_label_file(tmp_path, content, words):
 @pytest.mark.parametrize("mpp", [(), ("--mpp", "0"), ("--mpp", "nan"), ("--mpp", "gone.csv")])
 def test_a_missing_or_zero_resolution(tmp_path, mpp):
     """An import without a usable resolution says how to state it, and writes nothing."""
-    (tmp_path / "labels.csv").write_text("image,x,y,label\na.png,1,2,imposter\n")
+    (tmp_path / "labels.csv").write_text("image,x,y,label\na.png,1,2,mitosis\n")
     refused(mitosieve("import", "points", tmp_path / "labels.csv", tmp_path / "c", *mpp), "0.25")
     assert not (tmp_path / "c").exists()
 
@@ -76,7 +76,7 @@ def test_a_mark_far_outside_its_image(tmp_path):
     cohort = a_copy(tmp_path / "c")
     before = files_of(cohort)
     name = images()[0].name
-    (tmp_path / "x.csv").write_text(f"image,x,y,label,case\n{name},9000,9000,imposter,new\n")
+    (tmp_path / "x.csv").write_text(f"image,x,y,label,case\n{name},9000,9000,mitosis,new\n")
     folder = tmp_path / "images"
     folder.mkdir()
     shutil.copy(images()[0], folder)

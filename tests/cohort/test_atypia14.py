@@ -37,7 +37,7 @@ def test_both_scans_of_a_tissue_are_one_case_of_two_domains(tmp_path):
     """A03 and H03 show the same tissue: one case, two scanners."""
     for name in ("A03_00Aa", "H03_00Aa", "A04_00Aa"):
         frame(tmp_path, name, figures="")
-    report = import_cohort("atypia14", tmp_path, tmp_path / "c", mpp=0.25)
+    report = import_cohort("atypia14", tmp_path, tmp_path / "c")
     assert report.cohort.cases == ("03", "04")
     assert [(row.domain, row.cases) for row in report.rows] == [
         ("Aperio Scanscope XT", 2), ("Hamamatsu NanoZoomer 2.0-HT", 1),
@@ -82,12 +82,20 @@ def test_labels_without_images_are_imported_with_the_place_where_frames_belong(t
     assert (entry.case_id, entry.width_l0) == ("11", 0)
 
 
-def test_the_resolution_is_never_guessed_from_the_scanner(tmp_path):
-    """Frames that state none are refused, and the message says how to state it."""
-    frame(tmp_path, "A03_00Aa", figures="")
-    with pytest.raises(ResolutionError, match="--mpp"):
-        import_cohort("atypia14", tmp_path, tmp_path / "c")
-    assert not (tmp_path / "c").exists()
+def test_each_scanner_has_its_own_resolution_and_one_number_is_not_for_both(tmp_path):
+    """By the letter of the frame's name, where none is given; a number may be stated of one scanner alone."""
+    frame(tmp_path / "a", "A03_00Aa", figures="")
+    frame(tmp_path / "a", "H03_00Aa", figures="")
+    cohort = import_cohort("atypia14", tmp_path / "a", tmp_path / "c").cohort
+    assert cohort.mpp_of == {"A03_00Aa": 0.2455, "H03_00Aa": 0.2273}
+    with pytest.raises(ResolutionError, match=r"--mpp 0.25 is one number.*\n.*slide,mpp"):
+        import_cohort("atypia14", tmp_path / "a", tmp_path / "d", mpp=0.25)
+    assert not (tmp_path / "d").exists()
+    table = text(tmp_path / "mpp.csv", "slide,mpp\nA03_00Aa,0.25\n")
+    cohort = import_cohort("atypia14", tmp_path / "a", tmp_path / "d", mpp=str(table)).cohort
+    assert cohort.mpp_of == {"A03_00Aa": 0.25, "H03_00Aa": 0.2273}
+    frame(tmp_path / "h", "H04_00Aa", figures="")
+    assert import_cohort("atypia14", tmp_path / "h", tmp_path / "e", mpp=0.23).cohort.mpp_of == {"H04_00Aa": 0.23}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_a_name_without_underscore_is_its_own_case_and_unknown_sizes_stay_unknow
     path = voc_xml(tmp_path / "a.xml", filename="slide12.png", size=(0, 0))
     reading = read_labels("voc", path, None)
     assert [(i.case_id, i.size_l0) for i in reading.images] == [("slide12", None)]
-    assert "names no cases" in reading.cautions[0].text
+    assert reading.images[0].case_guessed
     assert read_labels("voc", voc_xml(tmp_path / "a.xml", size=None), None).images[0].size_l0 is None
 
 

@@ -5,12 +5,12 @@ Exit code 0: all done; 1: some slides failed, named, and the others are done; 2:
 
 import sys
 
-from mitosieve.cli import data, detecting, models, scoring, studying, training
+from mitosieve.cli import data, detecting, importing, models, scoring, studying, training
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, app
 from mitosieve.cli.terminal import warn
 from mitosieve.errors import MitosieveError
 
-__all__ = ["app", "data", "detecting", "main", "models", "scoring", "studying", "training"]
+__all__ = ["app", "data", "detecting", "importing", "main", "models", "scoring", "studying", "training"]
 
 
 def main() -> None:

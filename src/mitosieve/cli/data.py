@@ -1,149 +1,13 @@
-"""Commands about data: cohorts, splits, slides, and this machine."""
+"""Commands about data: synthetic cohorts, splits, slides, and this machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mitosieve.cli.app import CohortArg, app
 from mitosieve.cli.terminal import print_table, progress_bars, say, warn
-from mitosieve.errors import InputError
-
-if TYPE_CHECKING:
-    from mitosieve.cohort.importing import ImportReport
-
-
-@app.command("import")
-def import_command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORMAT",
-            help="atypia14, midog, tupac, voc, coco, slide_runner, points; images: a folder of unlabelled ones; "
-            "corrections: GeoJSON of an audit.",
-        ),
-    ],
-    source: Annotated[Path, typer.Argument(help="Label file or folder of the format.")],
-    cohort: CohortArg,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
-    mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections only.")] = None,
-    source_name: Annotated[str, typer.Option("--source-name", help="Data set of all slides, for slides.csv.")] = "",
-    domain: Annotated[str, typer.Option("--domain", help="Domain of slides whose labels name none.")] = "",
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            metavar="NAME=figure|imposter|other|ignore|roi",
-            help="What a class means whose name does not tell; may be given often.",
-        ),
-    ] = None,
-    merge_um: Annotated[
-        float | None, typer.Option("--merge-um", help="Marks of one kind nearer than this become one, e.g. 3.")
-    ] = None,
-) -> None:
-    """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
-
-    Names of classes are understood in many spellings and languages; a class that has marks and is not understood is
-    refused, with the --label to write: figure, imposter, other (surely no figure), ignore (may be one: its slides no
-    longer count as searched), roi (the area that was searched).
-
-    Corrections make a new version of COHORT in --out, and COHORT stays as it is.
-    """
-    from mitosieve.audit.corrections import FORMAT
-    from mitosieve.cohort.importing import import_cohort
-    from mitosieve.cohort.vocabulary import rulings_of
-
-    if name == FORMAT:
-        if images is not None or mpp is not None or source_name or domain or label or merge_um:
-            raise InputError(
-                "corrections know their images and classes",
-                remedy="leave out --images, --mpp, --source-name, --domain, --label and --merge-um",
-            )
-        _import_corrections(source, cohort, out)
-        return
-    if out is not None:
-        raise InputError("--out is for corrections only", remedy=f"leave it out: {name} is added to COHORT")
-    report = import_cohort(
-        name,
-        source,
-        cohort,
-        images=images,
-        mpp=mpp,
-        set_name=source_name,
-        domain=domain,
-        rulings=rulings_of(label or ()),
-        merge_um=merge_um,
-    )
-    _print_import(report)
-    say(cohort)
-
-
-def _print_import(report: "ImportReport") -> None:
-    columns = ("domain", "cases", "slides", "labelled", "figures", "imposters", "warnings")
-    print_table([[getattr(row, column) for column in columns] for row in (*report.rows, report.total)], columns)
-    for warning in report.warnings:
-        warn(f"warning: {warning}")
-
-
-@app.command()
-def get(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Data set; none lists them.")] = None,
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Where you unpacked it; none says what to fetch.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="COHORT", help="Cohort folder.")] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Go on where parts are missing.")] = False,
-    mpp: Annotated[str | None, typer.Option("--mpp", help="um per px instead of the set's, as in import.")] = None,
-) -> None:
-    """Check a data set of the literature that you have fetched, and import it with its splits. Downloads nothing."""
-    from mitosieve.cohort.published.contract import NO_HASH
-    from mitosieve.cohort.published.getting import get as get_set
-    from mitosieve.cohort.published.registry import PUBLISHED, published
-
-    if name is None:
-        rows = [
-            [key, one.what, one.address, one.fetch, one.terms, one.digest_source or NO_HASH, ", ".join(one.splits)]
-            for key, one in PUBLISHED.items()
-        ]
-        print_table(rows, ("set", "what it is", "from", "fetch", "terms", "SHA-256 verified with", "splits"))
-        return
-    if folder is None:
-        one = published(name)
-        verified = f"{', '.join(one.digests)} ({one.digest_source})" if one.digests else NO_HASH
-        said = {"what": one.what, "from": one.address, "fetch": one.fetch, "terms": one.terms, "SHA-256": verified}
-        print_table([*said.items(), ("splits", ", ".join(one.splits))], (name, ""))
-        return
-    if out is None:
-        raise InputError("get makes a cohort", remedy="name its folder with --out")
-    report = get_set(name, folder, out, partial=partial, mpp=mpp)
-    _print_import(report.imported)
-    print_table(
-        [[one.name, one.path or "-", ", ".join(one.folds), *one.cases] for one in report.splits],
-        ("split", "file", "folds", "train cases", "validation cases", "test cases"),
-    )
-    for one in report.splits:
-        if one.note:
-            warn(f"warning: {one.name}: {one.note}")
-    say(out)
-
-
-def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:
-    from datetime import UTC, datetime
-
-    from mitosieve.audit.corrections import import_corrections
-
-    if out is None:
-        raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
-    report = import_corrections(source, cohort, out, now=datetime.now(UTC))
-    columns = ("slide_id", "to_figure", "to_imposter", "added")
-    print_table(
-        [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
-        ("slide", "changed to figure", "changed to imposter", "added"),
-    )
-    if not report.total.changed:
-        warn("warning: 0 changes: the new version has the same marks")
-    say(out)
+from mitosieve.errors import SplitError
 
 
 @app.command()
@@ -194,14 +58,23 @@ def split(
         bool,
         typer.Option("--no-validation", help="Train on what would be validation: for recipes with fixed thresholds."),
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what may put one patient on both sides, instead of saying it.")
+    ] = False,
 ) -> None:
     """Divide a cohort into folds, by case."""
     import numpy as np
 
     from mitosieve.cohort.cohort import Cohort
+    from mitosieve.cohort.merged import doubtful_patients
     from mitosieve.cohort.split import PARTS, Split
 
     whole = Cohort.load(cohort)
+    doubts = [caution.text for caution in doubtful_patients(whole)]
+    if doubts and strict:
+        raise SplitError("; ".join(doubts), where=cohort, remedy="mend slides.csv, or leave out --strict")
+    for doubt in doubts:
+        warn(f"warning: {doubt}")
     if table is None:
         generator = np.random.default_rng(seed)
         made = Split.by_case(whole, folds=folds, generator=generator, validation=not no_validation)

@@ -4,8 +4,8 @@
     <slide>/mitosis/<frame>_mitosis.csv          x,y[,confidence] a line, no header; may be empty
     <slide>/mitosis/<frame>_not_mitosis.csv      the same for imposters
 
-The A and the H scan of one number show the same tissue, so they are one case. The resolution is not in the files'
-layout and is not guessed.
+The A and the H scan of one number show the same tissue, so they are one case. Their frames differ in resolution: the
+letter tells the scanner, and the scanner's resolution is used where none is given.
 """
 
 import math
@@ -21,6 +21,10 @@ from mitosieve.errors import FormatError, some
 
 _SLIDE = re.compile(r"([AH])(\d+)")
 _SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}
+MPP = {"A": 0.2455, "H": 0.2273}
+"""um per px at x40, Aperio Scanscope XT and Hamamatsu NanoZoomer 2.0-HT (there across; down it is 0.2275). Source:
+the challenge's description of its data, as repeated by others; the page itself could not be read."""
+
 _ENDINGS = {"_not_mitosis.csv": Label.IMPOSTER, "_mitosis.csv": Label.MITOTIC_FIGURE}  # the longer ending first
 
 
@@ -55,7 +59,9 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     made = tuple(
         _image(source, frame, files.get(frame, {}), frames.get(frame)) for frame in sorted(files.keys() | frames.keys())
     )
-    return Reading(images=made, cautions=_unlabelled(made), classes=tuple(Label))
+    return Reading(
+        images=made, cautions=_unlabelled(made), classes=tuple(Label), one_mpp=len({image.mpp for image in made}) < 2
+    )
 
 
 def _frames(source: Path, given: Iterable[Path]) -> dict[str, Path]:
@@ -79,6 +85,7 @@ def _image(source: Path, frame: str, files: dict[Label, Path], path: Path | None
         domain=_SCANNERS[letter],
         marks=tuple(marks),
         labelled=Label.MITOTIC_FIGURE in files,
+        mpp=MPP[letter],
         path=path,
     )
 

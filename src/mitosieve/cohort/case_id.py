@@ -1,8 +1,12 @@
-"""Which patient an image is of, where a format names none: one rule for all formats."""
+"""Which patient an image is of: one rule for all formats that name none, and ids that seem to be of one patient."""
 
 import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 from mitosieve.cohort.image_name import without_ending
+from mitosieve.cohort.marked import Caution, MarkedImage
+from mitosieve.errors import some
 
 _TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 """Project, tissue source site and participant, which together name a patient (NCI GDC Encyclopedia, "TCGA Barcode");
@@ -19,3 +23,36 @@ def case_of(file_name: str) -> str:
     if barcode:
         return barcode[0].upper()
     return name.split("_")[0] or name
+
+
+def told_guesses(images: Sequence[MarkedImage]) -> list[Caution]:
+    """What is said of cases that come from images' names: a patient under two names may be on both sides of a split."""
+    guessed = [image for image in images if image.case_guessed]
+    if not guessed:
+        return []
+    rule = (
+        "an image's name up to its first '_' (of a TCGA barcode the first three fields) was taken for the case, as "
+        f"{guessed[0].case_id} for {guessed[0].file_name}: check case_id in slides.csv, one for each patient"
+    )
+    if len(guessed) == len(images):
+        return [Caution(text=f"no case is named: {rule}")]
+    some_of = f"the case is named for {len(images) - len(guessed)} images and not for {len(guessed)}"
+    return [Caution(text=f"{some_of}, such as {some(image.file_name for image in guessed)}: for those {rule}")]
+
+
+_ZEROS = re.compile(r"0*(\d+)")
+_GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
+
+
+def folded(case_id: str) -> str:
+    """A case id without what people write in many ways: case, blanks, hyphens, underscores, leading zeros."""
+    plain = unicodedata.normalize("NFKC", case_id).casefold()
+    return _GAPS.sub("", _ZEROS.sub(r"\1", plain))
+
+
+def alike(case_ids: Iterable[str]) -> list[list[str]]:
+    """Groups of case ids that differ only in how they are written, each sorted."""
+    groups: dict[str, list[str]] = {}
+    for case_id in sorted(set(case_ids)):
+        groups.setdefault(folded(case_id), []).append(case_id)
+    return [group for _, group in sorted(groups.items()) if len(group) > 1]

@@ -81,7 +81,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
             )
         )
     made = tuple(_image(record, tuple(marks[record.id]), lost=crowds[record.id]) for record in content.images)
-    cautions = _cautions(content.images, crowds.total())
+    text = f"{crowds.total()} crowds (iscrowd) are no single cells and were left out"
+    cautions = (Caution(text=text),) if crowds else ()
     return Reading(images=made, cautions=cautions, classes=tuple(content.categories.values()), tells_bare=True)
 
 
@@ -171,20 +172,10 @@ def _image(record: ImageRecord, marks: tuple[Mark, ...], *, lost: int) -> Marked
         slide_id=slide_name(record.file_name),
         file_name=record.file_name,
         case_id=record.text("case_id") or case_of(record.file_name),
+        case_guessed=not record.text("case_id"),
         domain=record.text("domain", "tumor_type") or UNKNOWN_DOMAIN,
         marks=marks,
         lost=lost,
         size_l0=record.size_l0,
         mpp=record.mpp,
     )
-
-
-def _cautions(images: tuple[ImageRecord, ...], crowds: int) -> tuple[Caution, ...]:
-    """What was left out and what was taken for granted."""
-    cautions: list[Caution] = []
-    if crowds:
-        cautions.append(Caution(text=f"{crowds} crowds (iscrowd) are no single cells and were left out"))
-    if not all(record.text("case_id") for record in images):
-        text = "COCO names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
-        cautions.append(Caution(text=text))
-    return tuple(cautions)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder, relative_names, slide_name
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, MarkedImage, Reading
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
 
@@ -49,7 +49,7 @@ def _of_folder(source: Path, images: ImageFolder | None) -> Reading:
         raise FormatError("holds no image", where=source, remedy=f"name a folder with files that end with {_endings()}")
     _refuse_dicom_series(paths)
     found = tuple(_image(names[path], path=path) for path in paths)
-    return Reading(images=found, cautions=_guessed(found))
+    return Reading(images=found)
 
 
 def _refuse_dicom_series(paths: list[Path]) -> None:
@@ -86,8 +86,7 @@ def _of_table(source: Path) -> Reading:
             raise FormatError(f"names the image '{name}' twice", where=row.where, remedy="give each image one row")
         seen.add(name)
     found = tuple(_image(name, row=row) for name, row in zip(names, rows, strict=True))
-    nameless = tuple(image for image, row in zip(found, rows, strict=True) if not row.values["case"])
-    return Reading(images=found, cautions=_guessed(nameless))
+    return Reading(images=found)
 
 
 def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> MarkedImage:
@@ -96,21 +95,13 @@ def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> Ma
         slide_id=slide_name(name),
         file_name=name,
         case_id=said["case"] or case_of(name),
+        case_guessed=not said["case"],
         domain=said["domain"] or UNKNOWN_DOMAIN,
         marks=(),
         labelled=False,
         mpp=finite(said["mpp"], "mpp", where=row.where) if row and said["mpp"] else None,
         path=path,
     )
-
-
-def _guessed(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
-    """Says how cases were guessed: a patient under two names would be on both sides of a split."""
-    if not images:
-        return ()
-    rule = "an image's name up to its first '_' (of a TCGA barcode the first three fields) was taken for the case"
-    example = f"{images[0].case_id} for {images[0].file_name}"
-    return (Caution(text=f"{rule}, as {example}: check case_id in slides.csv, one for each patient"),)
 
 
 def _endings() -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitosieve.annotation import Annotations
+from mitosieve.cohort.case_id import told_guesses
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.judging import judged
 from mitosieve.cohort.mark_check import Measured, merged_marks, near_marks
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
-from mitosieve.cohort.merged import refuse_clashes, shared_cases
+from mitosieve.cohort.merged import doubtful_patients, refuse_clashes, shared_cases, told_shared
 from mitosieve.cohort.placing import place, settle, stored_path
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.cohort.vocabulary import Rulings
@@ -71,6 +72,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     domain: str = "",
     rulings: Rulings | None = None,
     merge_um: float | None = None,
+    case_prefix: str = "",
 ) -> ImportReport:
     """Read labels in a public format and write them as a cohort, or add them to one; on any fault nothing is written.
 
@@ -89,6 +91,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         domain: of the slides of which the label file states none; empty leaves them unknown.
         rulings: what classes of the label file mean, where their names do not tell.
         merge_um: marks of one label nearer than this become one; None keeps all, and says how many are near.
+        case_prefix: before every case id: for two sources that call different patients the same.
 
     Raises:
         FormatError: an unknown format, or labels or images that are not as they must be.
@@ -102,7 +105,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         raise FormatError("there is no such file or folder", where=source, remedy="check the path")
     stated = StatedMpp.of(mpp)
     image_folder = None if images is None else ImageFolder(images)
-    reading = _told(read_labels(name, source, image_folder, rulings=rulings), set_name, domain)
+    reading = _told(read_labels(name, source, image_folder, rulings=rulings), set_name, domain, case_prefix)
     return add_reading(reading, source, folder, images=image_folder, stated=stated, merge_um=merge_um)
 
 
@@ -116,12 +119,12 @@ def read_labels(name: str, source: Path, images: ImageFolder | None, *, rulings:
     return judged(FORMATS[name](source, images), rulings or {}, source=source)
 
 
-def _told(reading: Reading, set_name: str, domain: str) -> Reading:
+def _told(reading: Reading, set_name: str, domain: str, case_prefix: str) -> Reading:
     """A reading with what the user says of all its images and the label file does not."""
 
     def told(image: MarkedImage) -> MarkedImage:
         known = domain if domain and image.domain == UNKNOWN_DOMAIN else image.domain
-        return replace(image, source=set_name or image.source, domain=known)
+        return replace(image, source=set_name or image.source, domain=known, case_id=case_prefix + image.case_id)
 
     return replace(reading, images=tuple(map(told, reading.images)))
 
@@ -150,10 +153,12 @@ def add_reading(
     """
     there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
     old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
+    if not reading.one_mpp:
+        stated.refuse_one_for_all(source)
     placed = place(reading.images, images, source)
     entries: list[SlideEntry] = []
     measured: list[Measured] = []
-    cautions = [*reading.cautions, *placed.cautions]
+    cautions = [*told_guesses(placed.images), *reading.cautions, *placed.cautions]
     for image in placed.images:
         entry, own = settle(image, stated, source)
         entries.append(replace(entry, path=stored_path(image, folder, images)))
@@ -164,9 +169,12 @@ def add_reading(
         cautions += _told_merged(placed.images, measured, merge_um)
     cautions += near_marks(measured)
     refuse_clashes(old, entries, source)
-    cautions += shared_cases(old, entries) + stated.unused()
+    shared = shared_cases(old, entries)
+    called = source.stem if shared and not any(entry.source for entry in entries) else ""
+    entries = [replace(entry, source=entry.source or called) for entry in entries]
     new = Cohort(folder, tuple(entries), _annotations([one.image for one in measured]))
     cohort = old.merged(new)
+    cautions += [*told_shared(shared, called), *stated.unused(), *doubtful_patients(cohort)]
     cohort.save()
     return _report(cohort, new, cautions)
 

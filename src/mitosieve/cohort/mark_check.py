@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage
@@ -175,6 +175,6 @@ def _near(one: Measured, first: Label, second: Label) -> list[Mark]:
     same = first is second
     if len(marks) < 1 + same or not others:
         return []
-    distance, _ = cKDTree(_centers(others) * one.mpp).query(_centers(marks) * one.mpp, k=2 if same else 1)
+    distance, _ = KDTree(_centers(others) * one.mpp).query(_centers(marks) * one.mpp, k=2 if same else 1)
     nearest = distance[:, 1] if same else distance
     return [mark for mark, um in zip(marks, nearest, strict=True) if um < NEAR_UM]

@@ -55,6 +55,7 @@ class MarkedImage:
         slide_id: its name in the cohort.
         file_name: its path below the folder of images, with `/`.
         case_id: the patient.
+        case_guessed: whether the case comes from the image's name, because nobody names it.
         domain: what scores are reported by.
         marks: in file order.
         labelled: whether every figure in it was marked.
@@ -79,6 +80,7 @@ class MarkedImage:
     source: str = ""
     path: Path | None = None
     whole_name: bool = False
+    case_guessed: bool = False
     lost: int = 0
 
 
@@ -107,6 +109,7 @@ class Reading:
         classes: names of the classes that the file declares, marked or not; None where its format declares none.
         bare_is_searched: whether an image without figure and imposter was searched, as the format has it.
         tells_bare: whether that is worth a word.
+        one_mpp: whether one resolution can be true of all its images.
     """
 
     images: tuple[MarkedImage, ...]
@@ -114,6 +117,7 @@ class Reading:
     classes: tuple[str, ...] | None = None
     bare_is_searched: bool = True
     tells_bare: bool = False
+    one_mpp: bool = True
 
 
 Reader = Callable[[Path, ImageFolder | None], Reading]

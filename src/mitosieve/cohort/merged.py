@@ -1,11 +1,19 @@
 """What is checked over a whole cohort: ids, images and patients that come twice."""
 
+import contextlib
+import hashlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mitosieve.cohort.case_id import alike
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.marked import Caution
 from mitosieve.errors import CohortError, FormatError, some
+from mitosieve.run.folder import hash_file
+
+_ENDS = 65536
+"""Bytes of each end of a file that are compared before all of it is read: frames of one camera have one size."""
 
 
 def refuse_clashes(old: Cohort, entries: list[SlideEntry], source: Path) -> None:
@@ -44,12 +52,97 @@ def _refuse_known_images(old: Cohort, entries: list[SlideEntry]) -> None:
         )
 
 
-def shared_cases(old: Cohort, entries: list[SlideEntry]) -> list[Caution]:
-    """What to say of new slides whose cases the cohort has already."""
-    shared = sorted({entry.case_id for entry in entries} & set(old.cases))
+def shared_cases(old: Cohort, entries: Sequence[SlideEntry]) -> list[str]:
+    """Cases of new slides that the cohort has already, sorted."""
+    return sorted({entry.case_id for entry in entries} & set(old.cases))
+
+
+def told_shared(shared: Sequence[str], source: str) -> list[Caution]:
+    """What is said of cases that two imports have.
+
+    Args:
+        shared: the cases.
+        source: what the new slides' source is called where nobody has said it; empty where somebody has.
+    """
     if not shared:
         return []
+    marked = f"; the new slides have the source '{source}', so that split can say this again" if source else ""
     text = (
-        "are in the cohort already and are taken for the same patients; if they are not, change case_id in slides.csv"
+        f"the cases {some(shared)} are in the cohort already and are taken for the same patients{marked}; if they are "
+        "other patients, import into the cohort as it was with --case-prefix, or change case_id in slides.csv"
     )
-    return [Caution(text=f"the cases {some(shared)} {text}")]
+    return [Caution(text=text)]
+
+
+def doubtful_patients(cohort: Cohort) -> list[Caution]:
+    """What may put one patient on both sides of a split: for every import over the whole cohort, and for split.
+
+    Case ids that differ only in how they are written; a case id of two sources; images of equal bytes.
+    """
+    return [*_alike(cohort), *_of_two_sources(cohort), *_equal_images(cohort)]
+
+
+def _alike(cohort: Cohort) -> list[Caution]:
+    groups = alike(cohort.cases)
+    if not groups:
+        return []
+    shown = some((" = ".join(f"'{case}'" for case in group) for group in groups), "; ")
+    text = f"{len(groups)} patients seem to be written in several ways, and count as several cases: {shown}"
+    return [Caution(text=f"{text}; write one case_id for each in slides.csv")]
+
+
+def _of_two_sources(cohort: Cohort) -> list[Caution]:
+    sources: dict[str, set[str]] = {}
+    for entry in cohort.slides:
+        sources.setdefault(entry.case_id, set()).add(entry.source)
+    shared = {case: sorted(own) for case, own in sources.items() if len(own) > 1}
+    if not shared:
+        return []
+    shown = some(f"'{case}' ({' and '.join(repr(one) for one in own)})" for case, own in sorted(shared.items()))
+    text = f"{len(shared)} case ids stand in two sources and are taken for the same patients: {shown}"
+    return [
+        Caution(
+            text=f"{text}; if they are others, import one source with --case-prefix; if they are the same, write one "
+            "source for both in slides.csv"
+        )
+    ]
+
+
+def _equal_images(cohort: Cohort) -> list[Caution]:
+    """Images of the same bytes: by size, then by their ends, then by all of them."""
+    paths = {entry.slide_id: cohort.path_of(entry.slide_id) for entry in cohort.slides}
+    groups: list[list[str]] = [[name for name, path in paths.items() if path.is_file()]]
+    for key in (_size, _ends_hash, _whole_hash):
+        groups = [part for group in groups for part in _parted(group, paths, key)]
+    if not groups:
+        return []
+    case = cohort.case_of
+    leaks = [group for group in groups if len({case[name] for name in group}) > 1]
+    shown = some((" = ".join(f"{name} (case {case[name]})" for name in group) for group in leaks or groups), "; ")
+    twice = f"{sum(map(len, groups)) - len(groups)} images are copies of another, byte for byte"
+    across = f", {len(leaks)} of them under another case" if leaks else ""
+    return [Caution(text=f"{twice}{across}: {shown}; keep one of each")]
+
+
+def _parted(group: list[str], paths: dict[str, Path], key: Callable[[Path], object]) -> list[list[str]]:
+    """A group in parts of equal key, those of one left out; so is what cannot be read."""
+    parts: dict[object, list[str]] = {}
+    for name in group:
+        with contextlib.suppress(OSError):
+            parts.setdefault(key(paths[name]), []).append(name)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _ends_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        first = file.read(_ENDS)
+        file.seek(max(0, path.stat().st_size - _ENDS))
+        return hashlib.sha256(first + file.read(_ENDS)).hexdigest()
+
+
+def _whole_hash(path: Path) -> str:
+    return hash_file(path)

@@ -16,7 +16,7 @@ import shapely
 from mitosieve.cohort.area import check_roi
 from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, share
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
 
@@ -45,11 +45,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     names = relative_names([_image_name(row) for row in rows], where=source)
     for row, name in zip(rows, names, strict=True):
         by_image.setdefault(name, []).append(row)
-    cautions: list[Caution] = []
-    if not any(row.values["case"] for row in rows):
-        text = "no column 'case': an image's name up to its first '_' was taken; check case_id in slides.csv"
-        cautions.append(Caution(text=text))
-    return Reading(images=tuple(_image(name, own) for name, own in by_image.items()), cautions=tuple(cautions))
+    return Reading(images=tuple(_image(name, own) for name, own in by_image.items()))
 
 
 def _image_name(row: Row) -> str:
@@ -69,6 +65,7 @@ def _image(name: str, rows: list[Row]) -> MarkedImage:
         slide_id=slide_name(relative_names([_agreed(rows, "slide_id") or name], where=rows[0].where)[0]),
         file_name=name,
         case_id=_agreed(rows, "case") or case_of(name),
+        case_guessed=not _agreed(rows, "case"),
         domain=_agreed(rows, "domain") or UNKNOWN_DOMAIN,
         marks=tuple(_mark(row) for row in rows if any(row.values[column] for column in _REQUIRED)),
         mpp=finite(mpp, "mpp", where=rows[0].where) if mpp else None,

@@ -32,6 +32,19 @@ class StatedMpp:
             return cls(None, _mpp_table(Path(str(mpp))), str(mpp))
         return cls(usable(number, "--mpp"), {}, "")
 
+    def refuse_one_for_all(self, where: Path) -> None:
+        """Refuse a single number, for images that are known to differ in resolution.
+
+        Raises:
+            ResolutionError: one number is stated.
+        """
+        if self._number is not None:
+            raise ResolutionError(
+                f"--mpp {self._number:g} is one number, but its images are of scanners of different resolution",
+                where=where,
+                remedy="leave out --mpp (each scanner's own is known), or give a CSV with slide,mpp",
+            )
+
     def find(self, image: MarkedImage) -> float | None:
         """The stated resolution of an image: by its slide_id, its path, or its file name."""
         if self._number is not None:

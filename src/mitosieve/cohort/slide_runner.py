@@ -192,6 +192,7 @@ def _image(row: dict[str, Any], file_name: str, marks: tuple[Mark, ...], source:
         slide_id=slide_name(file_name),
         file_name=file_name,
         case_id=directory.rsplit("/", 1)[-1] or case_of(file_name),
+        case_guessed=True,
         domain=UNKNOWN_DOMAIN,
         marks=marks,
         size_l0=_size(row, f"{source}, slide {quoted(row['uid'])}"),
@@ -207,9 +208,6 @@ def _size(row: dict[str, Any], where: str) -> tuple[int, int] | None:
 
 
 def _cautions(left_out: dict[str, int]) -> Iterator[Caution]:
-    yield Caution(
-        text="SlideRunner names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
-    )
     for reason, number in left_out.items():
         yield Caution(text=f"{number} annotations {reason} and were left out")
 

@@ -37,10 +37,9 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     names = [_file_name(root, path) for root, path in zip(roots, paths, strict=True)]
     folders = [path.parent.relative_to(folder).as_posix() for path in paths]
     files = told_apart(names, folders, where=source)
-    caution = "VOC names no cases: an image's name up to its first '_' was taken; check case_id in slides.csv"
     made = tuple(_image(root, path, name) for root, path, name in zip(roots, paths, files, strict=True))
     difficult = sum(image.lost for image in made)
-    cautions = [Caution(text=caution), *_renamed(paths, names)]
+    cautions = [*_renamed(paths, names)]
     if difficult:
         cautions.append(Caution(text=f"{difficult} objects are called difficult and were left out"))
     return Reading(images=made, cautions=tuple(cautions))
@@ -87,6 +86,7 @@ def _image(root: ET.Element, path: Path, file_name: str) -> MarkedImage:
         slide_id=slide_name(file_name),
         file_name=file_name,
         case_id=case_of(file_name),
+        case_guessed=True,
         domain=UNKNOWN_DOMAIN,
         marks=tuple(_mark(item, f"{path}, object {number}", path.name) for number, item in easy),
         lost=len(objects) - len(easy),

@@ -3,16 +3,13 @@
 import re
 from pathlib import Path
 
+from mitosieve.cohort.atypia14 import MPP
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
 from mitosieve.errors import FormatError
 
 _TRAINING = ("03", "04", "05", "07", "10", "11", "12", "14", "15", "17", "18")
 """Numbers of the training slides; the test slides 06, 08, 09, 13 and 16 have no public labels."""
-
-_MPP = {"A": 0.2455, "H": 0.2273}
-"""um per px at x40, Aperio Scanscope XT and Hamamatsu NanoZoomer 2.0-HT (there across; down it is 0.2275). Source:
-the challenge's description of its data, as repeated by others; the page itself could not be read."""
 
 _FRAME = re.compile(r"[AH]\d\d_\d\d[A-D][a-d]\.")
 """Slide, x10 frame, quarter, and its quarter. Frames of other sets of these slides (ICPR 2012) are called otherwise."""
@@ -50,7 +47,7 @@ def look(folder: Path) -> Found:
         form="atypia14",
         labels=folder,
         images=folder,
-        mpp=lambda image: _MPP[image.slide_id[0]],
+        mpp=lambda image: MPP[image.slide_id[0]],
         mpp_over_file=True,
         splits=_SPLITS,
         absent=tuple(
@@ -88,7 +85,7 @@ def _copy(folder: Path) -> Found:
 
 
 def _mpp_of_copy(image: MarkedImage) -> float | None:
-    return _MPP.get(Path(image.file_name).name[:1])
+    return MPP.get(Path(image.file_name).name[:1])
 
 
 ATYPIA14 = PublishedSet(

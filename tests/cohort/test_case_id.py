@@ -1,0 +1,53 @@
+"""Laws of cases: one rule for all formats, and ids of one patient written in many ways."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_judging import FORMATS as WRITERS
+
+from mitosieve.cohort.case_id import alike, case_of, folded
+from mitosieve.cohort.importing import read_labels
+
+
+@pytest.mark.parametrize("name", ["coco", "points", "voc", "slide_runner"])
+def test_every_format_that_names_no_case_takes_the_same(tmp_path, name):
+    """A TCGA barcode's patient too, which only unlabelled images had."""
+    marks = [(1, "mitosis", 100, 50), (2, "mitosis", 100, 50)]
+    source = WRITERS[name](tmp_path, ["mitosis"], marks)
+    for path in [source] if source.is_file() else source.iterdir():
+        content = path.read_bytes()
+        if name != "slide_runner":
+            path.write_bytes(content.replace(b"p1_a.png", b"tcga-18-5592-01Z-00-DX1.png"))
+    if name == "slide_runner":
+        import sqlite3
+
+        with sqlite3.connect(source) as database:
+            database.execute("UPDATE Slides SET filename = 'tcga-18-5592-01Z-00-DX1.png' WHERE uid = 1")
+        database.close()
+    images = read_labels(name, source, None).images
+    assert [(image.case_id, image.case_guessed) for image in images] == [("TCGA-18-5592", True), ("p2", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("u/v/p1_a.png", "p1"), ("u_v/p1.svs", "p1"), ("_x.png", "_x"), ("TCGA-18-5592.x_y.svs", "TCGA-18-5592")],
+)
+def test_a_case_is_the_files_own_name_up_to_its_first_underscore(name, case):
+    """Folders are no part of it."""
+    assert case_of(name) == case
+
+
+def test_ways_to_write_one_patient():
+    """Case, blanks, hyphens, underscores and leading zeros; other letters and numbers are other patients."""
+    assert alike(["P01", "p01", "P-01", "P 01", "P_1", "1", "01", "10", "P10", "q01"]) == [
+        ["01", "1"], ["P 01", "P-01", "P01", "P_1", "p01"],
+    ]  # fmt: skip
+    assert alike(["1", "10", "100", "0", "11"]) == []
+    assert alike(["0", "00"]) == [["0", "00"]]
+
+
+@given(st.text(st.characters(categories=["L", "N", "Z", "P"]), max_size=20))
+def test_folding_again_changes_nothing_where_it_matters(case_id):
+    """An id and its capitals are alike; none is lost to an error."""
+    assert folded(case_id.upper()) == folded(case_id.upper().lower()) or not case_id.isascii()
+    folded(folded(case_id))

@@ -1,0 +1,97 @@
+"""Laws over a whole cohort: one patient is never two cases in silence, also when a second import adds to the first."""
+
+import shutil
+
+import pytest
+
+from build import an_image
+from layouts import text
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.merged import doubtful_patients
+from tiny import mitosieve
+
+HEADER = "image,case,x,y,label\n"
+
+
+def doubts(folder):
+    return [caution.text for caution in doubtful_patients(Cohort.load(folder))]
+
+
+def test_cases_that_differ_in_writing_alone_are_told_of_the_whole_cohort(tmp_path):
+    """Of one import and of two: the second brings P-01 to the first's p01."""
+    first = text(tmp_path / "a.csv", HEADER + "a.png,p01,1,2,mitosis\nb.png,q,1,2,mitosis\n")
+    assert import_cohort("points", first, tmp_path / "c", mpp=0.25).warnings == ()
+    second = text(tmp_path / "b.csv", HEADER + "c.png,P-01,1,2,mitosis\n")
+    (warning,) = import_cohort("points", second, tmp_path / "c", mpp=0.25).warnings
+    assert "1 patients seem to be written in several ways" in warning
+    assert "'P-01' = 'p01'" in warning
+    assert doubts(tmp_path / "c") == [warning]
+
+
+def test_images_of_equal_bytes_are_told_and_those_of_equal_size_are_not(tmp_path):
+    """A copy under another case would be on both sides; a copy is found by its bytes, whatever it is called."""
+    for i, name in enumerate("abc"):
+        an_image(tmp_path / f"images/{name}.png", seed=i)
+    shutil.copy(tmp_path / "images/a.png", tmp_path / "images/d.png")
+    size = (tmp_path / "images/b.png").stat().st_size
+    with (tmp_path / "images/c.png").open("ab") as file:
+        file.write(b"\0" * (size + 200_000 - (tmp_path / "images/c.png").stat().st_size))
+    with (tmp_path / "images/b.png").open("ab") as file:
+        file.write(b"\1" + b"\0" * 199_999)
+    rows = "".join(f"{name}.png,{case},1,2,mitosis\n" for name, case in zip("abcd", "pqrs", strict=True))
+    report = import_cohort(
+        "points", text(tmp_path / "l.csv", HEADER + rows), tmp_path / "c", images=tmp_path / "images", mpp=0.25
+    )
+    (warning,) = report.warnings
+    assert warning.startswith("1 images are copies of another, byte for byte, 1 of them under another case")
+    assert "a (case p) = d (case s)" in warning
+
+
+def test_a_half_filled_column_of_cases_is_told(tmp_path):
+    """Where some images name a patient and others do not, the others' file names are no patients."""
+    source = text(tmp_path / "l.csv", HEADER + "p1_a.png,K7,1,2,mitosis\np1_b.png,,1,2,mitosis\n")
+    warnings = import_cohort("points", source, tmp_path / "c", mpp=0.25).warnings
+    assert any("named for 1 images and not for 1, such as p1_b.png" in warning for warning in warnings)
+
+
+def test_two_sources_with_the_same_case_id_are_told_until_somebody_says_what_they_are(tmp_path):
+    """TUPAC has a case 03, ATYPIA another: told at the import and again before the split; a prefix keeps them apart."""
+    tupac = text(tmp_path / "tupac/mitoses_ground_truth/03/01.csv", "1,2\n").parents[2]
+    text(tmp_path / "tupac/mitoses_ground_truth/04/01.csv", "1,2\n")
+    atypia = text(tmp_path / "atypia/A03/mitosis/A03_00Aa_mitosis.csv", "1,2\n").parents[2]
+    import_cohort("tupac", tupac, tmp_path / "c", mpp=0.25)
+    shutil.copytree(tmp_path / "c", tmp_path / "d")
+    report = import_cohort("atypia14", atypia, tmp_path / "c")
+    assert any("the cases 03 are in the cohort already" in w and "--case-prefix" in w for w in report.warnings)
+    assert [text.split(":")[0] for text in doubts(tmp_path / "c")] == [
+        "1 case ids stand in two sources and are taken for the same patients"
+    ]
+    report = import_cohort("atypia14", atypia, tmp_path / "d", case_prefix="atypia-")
+    assert report.cohort.cases == ("03", "04", "atypia-03")
+    assert doubts(tmp_path / "d") == []
+
+
+def test_split_says_it_again_and_refuses_it_where_that_is_asked(tmp_path):
+    """On the command line: a warning and a split, or with --strict one message, exit 2 and no split."""
+    rows = "".join(f"p{i}.png,{case},100,100,mitosis\n" for i, case in enumerate(("P01", "p01", "P-01", "q", "r", "s")))
+    import_cohort("points", text(tmp_path / "l.csv", HEADER + rows), tmp_path / "c", mpp=0.25)
+    split = ("split", tmp_path / "c", "--folds", "3", "--out", tmp_path / "s.json")
+    refused = mitosieve(*split, "--strict")
+    assert refused.code == 2
+    assert "'P-01' = 'P01' = 'p01'" in refused.err
+    assert "remedy:" in refused.err
+    assert not (tmp_path / "s.json").exists()
+    told = mitosieve(*split)
+    assert (told.code, (tmp_path / "s.json").exists()) == (0, True)
+    assert "'P-01' = 'P01' = 'p01'" in told.err
+
+
+@pytest.mark.data
+def test_inputs_from_the_wild(cases_folder, tmp_path):
+    """One patient in six spellings, and a column of cases that is half filled."""
+    labels = cases_folder / "labels"
+    report = import_cohort("points", labels / "21-one-patient-six-spellings/l.csv", tmp_path / "a", mpp=0.25)
+    assert any("'01' = '1'" in warning and "'P 01' = 'P-01' = 'P01' = 'p01'" in warning for warning in report.warnings)
+    report = import_cohort("points", labels / "22-case-column-half-filled/l.csv", tmp_path / "b", mpp=0.25)
+    assert any("not for 1" in warning for warning in report.warnings)
