@@ -4,7 +4,7 @@ from layouts import text, tiff
 from mitosieve.annotation import Label
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.importing import import_cohort, read_labels
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, InputError
 
 
 def labels(root, **files):
@@ -53,6 +53,27 @@ def test_an_absent_file_is_no_figure_but_a_case_without_any_file_is_unlabelled(t
         ("01_01", 1, True), ("01_02", 0, True), ("80_01", 0, False), ("80_02", 0, False),
     ]  # fmt: skip
     assert [(c.domain, c.text.startswith("1 cases")) for c in reading.cautions] == [("TUPAC test", True)]
+
+
+def test_a_case_without_any_file_has_no_figure_under_the_original_labels(tmp_path):
+    """Its images are there and nobody wrote a file: told with the list, and unlabelled where the user says so."""
+    root = labels(tmp_path / "labels", c01_01="1,2\n")
+    for name in ("01/01.tif", "02/01.tif", "10/01.tif", "80/01.tif"):
+        tiff(tmp_path / "images" / name)
+    images = {"images": tmp_path / "images"}
+    report = import_cohort("tupac", root, tmp_path / "c", **images)
+    assert [e.labelled for e in report.cohort.slides] == [True, True, True, False]
+    (told,) = [warning for warning in report.warnings if "--absent" in warning]
+    assert "2 cases have images and no file" in told
+    assert "02, 10; but 02 of them have figures in the published labels" in told
+    report = import_cohort("tupac", root, tmp_path / "d", **images, absent="unlabelled")
+    assert [e.labelled for e in report.cohort.slides] == [True, False, False, False]
+    text(tmp_path / "labels/nonmitoses_ground_truth/01/01.csv", "5,6\n")
+    report = import_cohort("tupac", root, tmp_path / "e", **images)
+    assert [e.labelled for e in report.cohort.slides] == [True, False, False, False]
+    for wrong in ("unlabelled", "empty"):
+        with pytest.raises(InputError, match="--absent"):
+            import_cohort("tupac", root, tmp_path / "f", **images, absent=wrong)
 
 
 def test_three_centres_are_three_domains(tmp_path):

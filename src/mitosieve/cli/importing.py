@@ -41,6 +41,10 @@ def import_command(
     merge_um: Annotated[
         float | None, typer.Option("--merge-um", help="Marks of one kind nearer than this become one, e.g. 3.")
     ] = None,
+    absent: Annotated[
+        str | None,
+        typer.Option("--absent", metavar="searched|unlabelled", help="tupac: what cases without a CSV are."),
+    ] = None,
     case_prefix: Annotated[
         str, typer.Option("--case-prefix", help="Before every case id: for sources that number patients alike.")
     ] = "",
@@ -58,10 +62,10 @@ def import_command(
     from mitosieve.cohort.vocabulary import rulings_of
 
     if name == FORMAT:
-        if images is not None or mpp is not None or source_name or domain or label or merge_um or case_prefix:
+        if images is not None or mpp is not None or source_name or domain or label or merge_um or case_prefix or absent:
             raise InputError(
                 "corrections know their images and classes",
-                remedy="leave out --images, --mpp, --source-name, --domain, --label, --merge-um and --case-prefix",
+                remedy="leave out all options but --out",
             )
         _import_corrections(source, cohort, out)
         return
@@ -78,6 +82,7 @@ def import_command(
         rulings=rulings_of(label or ()),
         merge_um=merge_um,
         case_prefix=case_prefix,
+        absent=absent,
     )
     _print_import(report)
     say(cohort)

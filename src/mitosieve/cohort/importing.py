@@ -19,7 +19,10 @@ from mitosieve.cohort.merged import doubtful_patients, refuse_clashes, shared_ca
 from mitosieve.cohort.placing import place, settle, stored_path
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.cohort.vocabulary import Rulings
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, InputError, some
+
+ABSENT = ("searched", "unlabelled")
+"""What an absent label file may mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     rulings: Rulings | None = None,
     merge_um: float | None = None,
     case_prefix: str = "",
+    absent: str | None = None,
 ) -> ImportReport:
     """Read labels in a public format and write them as a cohort, or add them to one; on any fault nothing is written.
 
@@ -92,6 +96,8 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         rulings: what classes of the label file mean, where their names do not tell.
         merge_um: marks of one label nearer than this become one; None keeps all, and says how many are near.
         case_prefix: before every case id: for two sources that call different patients the same.
+        absent: "searched" or "unlabelled": what images are whose label file is absent, where the format lets that mean
+            no figure (TUPAC's original labels); None is the format's own reading.
 
     Raises:
         FormatError: an unknown format, or labels or images that are not as they must be.
@@ -105,7 +111,8 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         raise FormatError("there is no such file or folder", where=source, remedy="check the path")
     stated = StatedMpp.of(mpp)
     image_folder = None if images is None else ImageFolder(images)
-    reading = _told(read_labels(name, source, image_folder, rulings=rulings), set_name, domain, case_prefix)
+    reading = read_labels(name, source, image_folder, rulings=rulings)
+    reading = _told(_without_presumed(reading, absent, name), set_name, domain, case_prefix)
     return add_reading(reading, source, folder, images=image_folder, stated=stated, merge_um=merge_um)
 
 
@@ -117,6 +124,26 @@ def read_labels(name: str, source: Path, images: ImageFolder | None, *, rulings:
         InputError: a ruling on a class that is not there.
     """
     return judged(FORMATS[name](source, images), rulings or {}, source=source)
+
+
+def _without_presumed(reading: Reading, absent: str | None, name: str) -> Reading:
+    """A reading in which images without a label file are what the user says they are."""
+    if absent is None:
+        return reading
+    if absent not in ABSENT:
+        raise InputError(f"--absent '{absent}' is unknown", remedy=f"choose one of {', '.join(ABSENT)}")
+    if not any(image.presumed for image in reading.images):
+        raise InputError(
+            f"--absent says nothing of {name}: no image's labels are absent and taken for no figure",
+            remedy="leave it out; it is for TUPAC's original labels beside their images (--images)",
+        )
+    if absent == ABSENT[0]:
+        return reading
+    changed = tuple(replace(image, labelled=image.labelled and not image.presumed) for image in reading.images)
+    gone = sum(image.presumed for image in reading.images)
+    told = Caution(text=f"{gone} images without a label file are kept as unlabelled, as --absent says")
+    kept = tuple(caution for caution in reading.cautions if "--absent" not in caution.text)
+    return replace(reading, images=changed, cautions=(*kept, told))
 
 
 def _told(reading: Reading, set_name: str, domain: str, case_prefix: str) -> Reading:

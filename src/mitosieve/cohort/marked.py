@@ -65,6 +65,7 @@ class MarkedImage:
         source: the data set that the image came from; empty where nobody says.
         path: the image itself, where the reader has found it.
         whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
+        presumed: whether it is labelled only because its label file is absent, which its format takes for no figure.
         lost: how many marks the reader left out that may be figures (crowds, difficult ones).
     """
 
@@ -81,6 +82,7 @@ class MarkedImage:
     path: Path | None = None
     whole_name: bool = False
     case_guessed: bool = False
+    presumed: bool = False
     lost: int = 0
 
 

@@ -7,6 +7,7 @@ A trap: each line is row first, that is (y, x). Whether the files count from 1 i
 they stand (first pixel 0), as the authors of the alternative labels do. The other reading is one pixel, 0.25 um, away.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from mitosieve.annotation import Label
@@ -21,12 +22,23 @@ _CENTRES = ((23, "TUPAC centre 1"), (48, "TUPAC centre 2"), (73, "TUPAC centre 3
 """Last case and domain. Source: TUPAC16 data description (1-23, 24-48 and 49-73 of three centres; test 74-107)."""
 
 
+KNOWN_EMPTY = frozenset({"10", "20", "26", "35", "38", "48", "53"})
+"""Cases without a figure under the challenge's labels, which may have no label file. Counted in TUPAC_stitched.sqlite
+of DeepMicroscopy/TUPAC16_AlternativeLabels."""
+
+_TRAINING = range(1, 74)
+_TEST = range(74, 108)
+"""Cases whose labels are not public: without a file nothing is known of them."""
+
+
 def read(source: Path, images: ImageFolder | None) -> Reading:
     """Read original or alternative labels; a case is a folder, a slide `<case>_<nn>` one of its images.
 
-    Without images, the slides are those with a file in either folder of labels. With images, every
-    `<case>/<nn>` among them is a slide: without a file it has no figure if its case has any file, else it is kept as
-    unlabelled (test cases 74-107, or cases whose labels are not at hand).
+    Without images, the slides are those with a file in either folder of labels. With images, every `<case>/<nn>` among
+    them is a slide. One without a file has no figure if its case has any file; and under the original labels, which
+    write no file where there is nothing to write, also if its case has none: that is told, and presumed
+    (`MarkedImage.presumed`). A test case (74-107), and a case without any file beside alternative labels, which have a
+    file for each image, is kept as unlabelled.
 
     Args:
         source: the folder that holds mitoses_ground_truth, or that folder itself.
@@ -46,8 +58,13 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     marked_cases = {case for case, _ in names}
     if images is not None:
         names |= {(p.parent.name, p.stem) for p in images.paths if p.parent.name.isdigit() and p.stem.isdigit()}
-    made = tuple(_image(root, case, number, labelled=case in marked_cases) for case, number in sorted(names))
-    return Reading(images=made, cautions=_unlabelled(made), classes=tuple(Label))
+    original = not (root / IMPOSTERS).is_dir()
+    empty = {case for case, _ in names if original and case not in marked_cases and _number(case) not in _TEST}
+    made = tuple(
+        _image(root, case, number, labelled=case in marked_cases | empty, presumed=case in empty)
+        for case, number in sorted(names)
+    )
+    return Reading(images=made, cautions=(*_unlabelled(made), *_presumed(made)), classes=tuple(Label))
 
 
 def _named(folder: Path, suffix: str) -> set[tuple[str, str]]:
@@ -55,7 +72,7 @@ def _named(folder: Path, suffix: str) -> set[tuple[str, str]]:
     return {(path.parent.name, path.stem) for path in folder.glob(f"*/*{suffix}") if not path.name.startswith(".")}
 
 
-def _image(root: Path, case: str, number: str, *, labelled: bool) -> MarkedImage:
+def _image(root: Path, case: str, number: str, *, labelled: bool, presumed: bool) -> MarkedImage:
     marks = _marks(root, f"{FIGURES}/{case}/{number}.csv", Label.MITOTIC_FIGURE)
     return MarkedImage(
         slide_id=f"{case}_{number}",
@@ -64,6 +81,7 @@ def _image(root: Path, case: str, number: str, *, labelled: bool) -> MarkedImage
         domain=_domain(case),
         marks=marks + _marks(root, f"{IMPOSTERS}/{case}/{number}.csv", Label.IMPOSTER),
         labelled=labelled,
+        presumed=presumed,
         whole_name=True,
     )
 
@@ -79,7 +97,25 @@ def _marks(root: Path, name: str, label: Label) -> tuple[Mark, ...]:
 
 
 def _domain(case: str) -> str:
-    return next((name for last, name in _CENTRES if case.isdigit() and 1 <= int(case) <= last), "TUPAC")
+    return next((name for last, name in _CENTRES if 1 <= _number(case) <= last), "TUPAC")
+
+
+def _number(case: str) -> int:
+    """A case's number; 0 of one that has none."""
+    return int(case) if case.isascii() and case.isdigit() and len(case) < 6 else 0
+
+
+def _presumed(images: tuple[MarkedImage, ...]) -> Iterator[Caution]:
+    cases = sorted({image.case_id for image in images if image.presumed})
+    if not cases:
+        return
+    known = [case for case in cases if _number(case) in _TRAINING and case not in KNOWN_EMPTY]
+    missing = f"; but {some(known)} of them have figures in the published labels: are files missing?" if known else ""
+    yield Caution(
+        text=f"{len(cases)} cases have images and no file in {FIGURES}: under the original labels they are cases "
+        f"without figures, and are kept as labelled: {some(cases, most=80)}{missing}; --absent unlabelled takes them "
+        "for cases that nobody has searched"
+    )
 
 
 def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:

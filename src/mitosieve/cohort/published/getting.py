@@ -62,7 +62,8 @@ def get(name: str, folder: Path, out: Path, *, partial: bool = False, mpp: str |
     reading = read_labels(found.form, found.labels, images)
     wanted = [image for image in reading.images if found.wanted(image)]
     marked = [
-        replace(image, labelled=image.labelled or image.case_id in found.searched) for image in find_all(wanted, images)
+        replace(image, labelled=(image.labelled and not image.presumed) or image.case_id in found.searched)
+        for image in find_all(wanted, images)
     ]
     missing = [*found.absent, *(image.file_name for image in marked if _must_be_there(image, found))]
     if missing and not partial:

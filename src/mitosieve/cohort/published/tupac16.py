@@ -4,15 +4,11 @@ from functools import partial
 from pathlib import Path
 
 from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
-from mitosieve.cohort.tupac import FIGURES, IMPOSTERS
+from mitosieve.cohort.tupac import FIGURES, IMPOSTERS, KNOWN_EMPTY
 from mitosieve.errors import FormatError
 
 _CASES = tuple(f"{number:02d}" for number in range(1, 74))
 """The training cases; 74 to 107 are the challenge's test cases, whose labels are not public."""
-
-_EMPTY = frozenset({"10", "20", "26", "35", "38", "48", "53"})
-"""Cases without a figure under the challenge's labels, which may have no label file. Counted in TUPAC_stitched.sqlite
-of DeepMicroscopy/TUPAC16_AlternativeLabels."""
 
 _MPP = 0.25
 """um per px of all images. Source: TUPAC16 data description."""
@@ -50,7 +46,7 @@ def look(folder: Path, *, alternative: bool) -> Found:
         )
     root = fit[0]
     named = {path.parent.name for kind in (FIGURES, IMPOSTERS) for path in (root / kind).glob("*/*.csv")}
-    empty = frozenset[str]() if alternative else _EMPTY
+    empty = frozenset[str]() if alternative else KNOWN_EMPTY
     return Found(
         form="tupac",
         labels=root,
