@@ -84,7 +84,9 @@ def test_thumbnail_and_label_are_no_levels(tmp_path):
         file.write(halves(pixels, 2)[1], description=about, **tiles)
         file.write(pixels[:40, :90], description="Aperio\r\nlabel 90x40", subfiletype=1, metadata=None, **RGB)
     assert facts(tmp_path / "a.svs").levels == ((512, 384), (256, 192))
-    assert facts(tmp_path / "a.svs").notes == ()
+    assert facts(tmp_path / "a.svs").notes == (
+        "further pictures in the file, which are not looked at: thumbnail, label",
+    )
 
 
 @pytest.mark.parametrize(

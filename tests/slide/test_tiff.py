@@ -10,7 +10,7 @@ from build_files import a_picture
 
 from mitosieve.errors import ResolutionError, SlideError
 from mitosieve.geometry import Region
-from mitosieve.slide import tiff
+from mitosieve.slide import tiffpage
 from mitosieve.slide.slide import facts, open_slide
 
 RGB = {"photometric": "rgb"}
@@ -96,8 +96,8 @@ def test_only_asked_tiles_are_decoded(tmp_path, monkeypatch):
     """A small region decodes the tiles it touches, once each."""
     a_tiff(tmp_path / "a.tif", tile=(32, 32), compression="deflate")
     asked = []
-    piece = tiff._Level.piece
-    monkeypatch.setattr(tiff._Level, "piece", lambda self, index: asked.append(index) or piece(self, index))
+    piece = tiffpage.PageReader.piece
+    monkeypatch.setattr(tiffpage.PageReader, "piece", lambda self, index: asked.append(index) or piece(self, index))
     slide = open_slide(tmp_path / "a.tif", mpp=0.25)
     slide.read(Region(x=33, y=1, w=40, h=31))
     slide.read(Region(x=33, y=1, w=40, h=40))

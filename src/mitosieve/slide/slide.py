@@ -11,8 +11,8 @@ from mitosieve.geometry import Mpp
 from mitosieve.slide.header import DICOM_HEAD, DICOM_MARK, bmp_facts, is_dicom, jpeg_facts, png_facts
 from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp, resolve_mpp_xy
 from mitosieve.slide.plain import PlainSlide
-from mitosieve.slide.tiff import TiffSlide
-from mitosieve.slide.tiffheader import has_vendor_marks, tiff_facts
+from mitosieve.slide.tiff import TiffSlide, tiff_facts
+from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "CACHE_BYTES", "MIN_MPP", "MAX_MPP"]
 

@@ -1,15 +1,12 @@
 """TIFF and BigTIFF, flat or pyramid, also Aperio SVS and OME-TIFF: every level is read by tiles or strips, never whole.
 
-Knows nothing of plain images. Uncompressed rows are read from the file as far as they are wanted.
+Knows nothing of plain images. How a page is decoded stands in `tiffpage`, which pages are levels in `tiffheader`.
 """
 
-import math
-import os
 import threading
 import weakref
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,99 +15,18 @@ from numpy.typing import NDArray
 
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Mpp, Region
-from mitosieve.slide.header import truncated
-from mitosieve.slide.image import CACHE_BYTES, Slide, SlideFacts
-from mitosieve.slide.plain import over_white
-from mitosieve.slide.tiffheader import JPEG2000_KINDS, JPEG_KINDS, piece_of, reading, tiff_levels
+from mitosieve.slide.image import CACHE_BYTES, Slide, SlideFacts, whole_ratio
+from mitosieve.slide.tiffheader import TiffLevels, facts_of, reading, tiff_levels
+from mitosieve.slide.tiffpage import PageReader
 
-_APERIO_YCBCR = 33003
-_END_OF_IMAGE = b"\xff\xd9"
-"""Ends a JPEG and a JPEG 2000 codestream; in their compressed data it cannot occur."""
+_FINER_PX = 2**24
+"""px of the finer level that are held at once where a piece is made of it."""
 
+_WINDOW_PX = 64
+"""Side of the windows in which a level is compared with the finer one, px of the level."""
 
-class _Level:
-    """One page of the file: where its pieces are and how they are decoded.
-
-    Attributes:
-        tall: rows of a piece.
-        wide: columns of a piece.
-        across: pieces in a row of pieces.
-    """
-
-    def __init__(self, page: Any, *, number: int, fd: int, path: Path) -> None:  # noqa: ANN401 - tifffile's pages
-        self._page = page
-        self._number = number
-        self._fd = fd
-        self._path = path
-        self._starts: tuple[int, ...] = page.dataoffsets
-        self._counts: tuple[int, ...] = page.databytecounts
-        self.w, self.h = int(page.imagewidth), int(page.imagelength)
-        self.tall, self.wide = piece_of(page)
-        self.across = math.ceil(self.w / self.wide)
-        self._samples = int(page.samplesperpixel)
-        self._planes = 1 if int(page.planarconfig) == 1 else self._samples
-        kind = int(page.compression)
-        self._marked_end = kind in JPEG_KINDS | JPEG2000_KINDS
-        self._tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if kind in JPEG_KINDS else {}
-        self._is_ycbcr = kind == _APERIO_YCBCR
-        extra = [int(item) for item in page.extrasamples][:1]
-        self._alpha = extra[0] if self._samples == 4 and extra in ([1], [2]) else 0
-        plain = kind == 1 and self._planes == 1 and int(page.fillorder) == 1 and int(page.predictor) == 1
-        self.is_rows = bool(page.is_contiguous and plain)
-
-    def rows(self, region: Region) -> NDArray[np.uint8]:
-        """Pixels of a page that is stored as one uncompressed block."""
-        row_bytes = self.w * self._samples
-        pixels = np.empty((region.h, region.w, self._samples), dtype=np.uint8)
-        for row in range(region.h):
-            start = self._starts[0] + (region.y + row) * row_bytes + region.x * self._samples
-            pixels[row] = np.frombuffer(self._bytes(start, region.w * self._samples), dtype=np.uint8).reshape(
-                region.w, self._samples
-            )
-        return self._to_rgb(pixels)
-
-    def piece(self, index: int) -> NDArray[np.uint8]:
-        """RGB (tall, wide, 3) of a tile or strip; one without bytes is white (sparse files leave glass out).
-
-        Raises:
-            SlideError: it is damaged; says which it is.
-        """
-        count = len(self._starts) // self._planes
-        with reading(self._path, where_in=lambda: self._name(index)):
-            parts = [self._decode(index + plane * count) for plane in range(self._planes)]
-            return self._to_rgb(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
-
-    def _decode(self, index: int) -> NDArray[np.uint8]:
-        """(tall, wide, samples) of a stored piece; the last strip may be less tall."""
-        decoded = None
-        if self._counts[index]:
-            data = self._bytes(self._starts[index], self._counts[index])
-            if self._marked_end and data.rfind(_END_OF_IMAGE) < 0:
-                raise ValueError("it is zero-filled" if not any(data) else "it ends too early")
-            decoded = self._page.decode(data, index, **self._tables)[0]
-        if decoded is None:
-            return np.full((self.tall, self.wide, self._samples // self._planes), 255, dtype=np.uint8)
-        return np.asarray(decoded[0], dtype=np.uint8)
-
-    def _bytes(self, start: int, count: int) -> bytes:
-        data = os.pread(self._fd, count, start)
-        if len(data) < count:
-            raise truncated(self._path)
-        return data
-
-    def _name(self, index: int) -> str:
-        row, column = divmod(index, self.across)
-        if not self._page.is_tiled:
-            return f"strip {index} of level {self._number}"
-        return f"the tile in row {row}, column {column} of level {self._number}"
-
-    def _to_rgb(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self._is_ycbcr:
-            order = np.ascontiguousarray(pixels[..., [0, 2, 1]])
-            return np.asarray(cv2.cvtColor(order, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-        if self._alpha:
-            return over_white(pixels, premultiplied=self._alpha == 1)
-        return np.ascontiguousarray(pixels[..., :3])
+LIKE, NEAR_COLOURS = 0.5, 6.0
+"""Correlation from which, and mean difference in grey levels up to which, two pictures show the same."""
 
 
 class TiffSlide(Slide):
@@ -127,12 +43,12 @@ class TiffSlide(Slide):
     def __init__(
         self, file: tifffile.TiffFile, *, slide_id: str, path: Path, mpp: Mpp, cache_bytes: int = CACHE_BYTES
     ) -> None:
-        found = tiff_levels(file, path)
+        found = _proven(tiff_levels(file, path), file, path)
         super().__init__(slide_id=slide_id, path=path, mpp=mpp, levels=found.sizes)
         self._file = file
         self._close = weakref.finalize(self, file.close)  # a slide that is dropped unclosed leaves no open file
         fd = file.filehandle.fileno()
-        self._pages = [_Level(page, number=number, fd=fd, path=path) for number, page in enumerate(found.pages)]
+        self._pages = [PageReader(page, number=number, fd=fd, path=path) for number, page in enumerate(found.pages)]
         self._cache: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._cached_bytes = 0
@@ -172,18 +88,7 @@ class TiffSlide(Slide):
         if page.is_rows:
             with reading(self.path):
                 return page.rows(region)
-        answer = np.empty((region.h, region.w, 3), dtype=np.uint8)
-        if region.area_px2 == 0:
-            return answer
-        for row in range(region.y // page.tall, (region.y + region.h - 1) // page.tall + 1):
-            for column in range(region.x // page.wide, (region.x + region.w - 1) // page.wide + 1):
-                place = Region(x=column * page.wide, y=row * page.tall, w=page.wide, h=page.tall)
-                part = place.clip(region)
-                pixels = self._piece(level, row * page.across + column)
-                y, x = part.y - place.y, part.x - place.x
-                top, left = part.y - region.y, part.x - region.x
-                answer[top : top + part.h, left : left + part.w] = pixels[y : y + part.h, x : x + part.w]
-        return answer
+        return page.assembled(region, lambda index: self._piece(level, index))
 
     def _piece(self, level: int, index: int) -> NDArray[np.uint8]:
         """One tile or strip as RGB, from the cache or decoded."""
@@ -192,7 +97,8 @@ class TiffSlide(Slide):
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        pixels = self._pages[level].piece(index)
+        page = self._pages[level]
+        pixels = self._from_finer(level, index) if level and page.is_empty(index) else page.piece(index)
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = pixels
@@ -200,3 +106,71 @@ class TiffSlide(Slide):
             while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return pixels
+
+    def _from_finer(self, level: int, index: int) -> NDArray[np.uint8]:
+        """A piece without bytes on a level that is not the first: the next finer level averaged (OpenSlide does so)."""
+        page, finer = self._pages[level], self.levels[level - 1]
+        row, column = divmod(index, page.across)
+        place = Region(x=column * page.wide, y=row * page.tall, w=page.wide, h=page.tall)
+        place = place.clip(Region(x=0, y=0, w=page.w, h=page.h))
+        across, down = whole_ratio(finer, self.levels[level])
+        pixels = np.full((page.tall, page.wide, 3), 255, dtype=np.uint8)
+        step = max(1, int(_FINER_PX / max(1.0, place.w * across * down)))
+        for top in range(0, place.h, step):
+            h = min(step, place.h - top)
+            y0, y1 = (min(finer[1], round((place.y + y) * down)) for y in (top, top + h))
+            x0, x1 = (min(finer[0], round(x * across)) for x in (place.x, place.x + place.w))
+            source = Region(x=min(x0, finer[0] - 1), y=min(y0, finer[1] - 1), w=max(1, x1 - x0), h=max(1, y1 - y0))
+            part = self.read_level(level - 1, source)
+            pixels[top : top + h, : place.w] = cv2.resize(part, (place.w, h), interpolation=cv2.INTER_AREA)
+        return pixels
+
+
+def tiff_facts(path: Path) -> SlideFacts:
+    """Facts of a TIFF whose slide is 8-bit RGB; of levels that nothing marks as such, a few tiles are looked at.
+
+    Raises:
+        SlideError: damaged, truncated, 16-bit, grey, CMYK, or of an unknown layout.
+    """
+    with reading(path), tifffile.TiffFile(path) as file:
+        return facts_of(_proven(tiff_levels(file, path), file, path), file)
+
+
+def _proven(levels: TiffLevels, file: tifffile.TiffFile, path: Path) -> TiffLevels:
+    """The levels that show what level 0 shows; what nothing marks as a level may be another scene of a fitting size."""
+    if not levels.unproven:
+        return levels
+    fd = file.filehandle.fileno()
+    pages = [PageReader(page, number=number, fd=fd, path=path) for number, page in enumerate(levels.pages)]
+    wrong: list[int] = []
+    for number in levels.unproven:
+        finer = max(other for other in range(number) if other not in wrong)
+        if not _show_the_same(pages[finer], pages[number]):
+            wrong.append(number)
+    return levels.without(wrong) if wrong else levels
+
+
+def _show_the_same(finer: PageReader, level: PageReader) -> bool:
+    """Whether a level is the finer one made smaller, where it has most to see.
+
+    Compared are windows of WINDOW_PX px, blurred, so that how a writer shrinks does not matter. They are of another
+    image where they neither correlate nor have nearly the same colours.
+    """
+    likeness, apart = [], []
+    for index in level.fullest(3):
+        if level.is_empty(index):
+            continue
+        row, column = divmod(index, level.across)
+        x, y = column * level.wide, row * level.tall
+        w, h = (min(side, _WINDOW_PX) for side in (min(level.wide, level.w - x), min(level.tall, level.h - y)))
+        across, down = whole_ratio((finer.w, finer.h), (level.w, level.h))
+        x0, y0 = int(x * across), int(y * down)
+        source = Region(x=x0, y=y0, w=round(w * across) or 1, h=round(h * down) or 1)
+        source = source.clip(Region(x=0, y=0, w=finer.w, h=finer.h))
+        made = cv2.resize(finer.region(source), (w, h), interpolation=cv2.INTER_AREA)
+        stored = level.piece(index)[:h, :w]
+        a, b = (cv2.blur(picture, (5, 5)).astype(np.float64) for picture in (made, stored))
+        apart.append(float(np.abs(a - b).mean()))
+        spread = a.std() * b.std()
+        likeness.append(float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 1 else 1.0)
+    return not apart or max(likeness) >= LIKE or min(apart) <= NEAR_COLOURS

@@ -1,33 +1,31 @@
 """What TIFF and BigTIFF files say of themselves: their levels, their colours and their resolution. Decodes no pixel.
 
-Knows nothing of plain images. Aperio SVS, OME-TIFF and generic pyramids alike: levels are found by their size.
+Knows nothing of plain images. Which pages belong together is said by `tiffimages`.
 """
 
 import contextlib
 import math
 import re
 import struct
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
 
 from mitosieve.errors import SlideError
 from mitosieve.slide.header import MAX_PLAIN_PX, not_rgb, truncated
 from mitosieve.slide.image import MAX_DENSITY_MPP, MAX_MPP, SlideFacts, believed_mpp
+from mitosieve.slide.omexml import number_of
+from mitosieve.slide.tiffimages import TiffImage, is_rgb, notes_of, same_shape, size_of, slide_of
 
-_MAX_PAGES = 256
 JPEG_KINDS = {6, 7, 33007, 34892}
 """TIFF compressions that are JPEG."""
 
 JPEG2000_KINDS = {33003, 33004, 33005, 34712}
 """TIFF compressions that are JPEG 2000."""
-
-ODD_LEVEL = 0.01
-"""A level whose ratio to level 0 differs between x and y by more than this, and by more than its rounding, is none."""
 
 _TO_TIFF = "write it again as a tiled TIFF: vips tiffsave IN OUT.tif --tile --compression deflate --bigtiff"
 _BROKEN = (
@@ -62,27 +60,28 @@ class TiffLevels:
     """The pages of a slide.
 
     Attributes:
+        image: which of the file's images it is.
         pages: one page of tifffile per level, largest first.
-        notes: pages that were passed over though they look like levels, one sentence each.
+        unproven: numbers of levels that nothing but their size and place says are levels.
+        notes: pages that were passed over, one sentence each.
     """
 
+    image: TiffImage
     pages: tuple[Any, ...]
+    unproven: tuple[int, ...]
     notes: tuple[str, ...]
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(width, height) of each level."""
-        return tuple(_size(page) for page in self.pages)
+        return tuple(size_of(page) for page in self.pages)
 
-
-def tiff_facts(path: Path) -> SlideFacts:
-    """Facts of a TIFF whose largest page is 8-bit RGB.
-
-    Raises:
-        SlideError: damaged, truncated, 16-bit, grey, CMYK, or of an unknown layout.
-    """
-    with reading(path), tifffile.TiffFile(path) as file:
-        return _facts(file, tiff_levels(file, path), path)
+    def without(self, numbers: Collection[int]) -> "TiffLevels":
+        """The same with some levels taken for other images."""
+        gone = [self.sizes[number] for number in sorted(numbers)]
+        notes = tuple(f"holds another image of {w} x {h} px, which is not looked at" for w, h in gone)
+        kept = [page for number, page in enumerate(self.pages) if number not in numbers]
+        return replace(self, pages=tuple(kept), unproven=(), notes=(*self.notes, *notes))
 
 
 def has_vendor_marks(path: Path) -> bool:
@@ -97,19 +96,18 @@ def has_vendor_marks(path: Path) -> bool:
 
 
 def tiff_levels(file: tifffile.TiffFile, path: Path) -> TiffLevels:
-    """The largest page, the first of equals, and the smaller ones that show the same.
+    """The slide's page and the smaller ones of its image.
 
-    A level is a page, or one held by level 0 (sub-IFD), that is tiled as level 0 is or is marked as a reduced image,
-    has its colours, and is as much smaller in x as in y. What looks like one and cannot be used is passed over with
-    a note.
+    A level is smaller than level 0, by as much in x as in y, and has its colours. What the file says is one and cannot
+    be used is passed over with a note, and so is every other image of the file.
 
     Raises:
         SlideError: level 0 is not 8-bit RGB, or the file ends before its end.
     """
-    pages: list[Any] = [page.aspage() for page in islice(iter(file.pages), _MAX_PAGES)]
-    if not pages:
+    image, others = slide_of(file)
+    if image is None:
         raise SlideError("is a TIFF without an image", where=path, remedy=_TO_TIFF)
-    page = max(pages, key=lambda item: item.imagewidth * item.imagelength)
+    page = image.page
     _check_colors(page, path)
     length = path.stat().st_size
     if _ends_early(page, length):
@@ -119,23 +117,21 @@ def tiff_levels(file: tifffile.TiffFile, path: Path) -> TiffLevels:
         raise SlideError(
             f"is stored in pieces of {wide:,} x {tall:,} px, too large to decode", where=path, remedy=_TO_TIFF
         )
-    held = list(page.pages) if page.subifds else []
-    smaller = sorted(
-        (item for item in [*(part.aspage() for part in held), *pages] if _may_be_level(item, page)),
-        key=lambda item: -item.imagewidth * item.imagelength,
-    )
+    told = {id(item) for item in image.levels if item.is_tiled or not page.is_tiled or len(item.treeindex) > 1}
+    smaller = [item for item in (*image.levels, *image.perhaps) if _is_smaller(item, page)]
     found, notes = [page], []
-    for item in smaller:
+    for item in sorted(smaller, key=lambda item: -item.imagewidth * item.imagelength):
         fault = _fault(item, page, length)
         if fault:
             notes.append(f"a level of {item.imagewidth} x {item.imagelength} px {fault} and is not used")
-        elif _size(item) != _size(found[-1]):
+        elif _is_smaller(item, found[-1]):
             found.append(item)
-    return TiffLevels(pages=tuple(found), notes=tuple(notes))
+    unproven = tuple(number for number, item in enumerate(found) if number and id(item) not in told)
+    return TiffLevels(image=image, pages=tuple(found), unproven=unproven, notes=(*notes, *notes_of(image, others)))
 
 
-def _size(page: Any) -> tuple[int, int]:  # noqa: ANN401 - tifffile's pages have no useful type
-    return int(page.imagewidth), int(page.imagelength)
+def _is_smaller(page: Any, base: Any) -> bool:  # noqa: ANN401 - tifffile's pages have no useful type
+    return bool(page.imagewidth < base.imagewidth and page.imagelength < base.imagelength)
 
 
 def piece_of(page: Any) -> tuple[int, int]:  # noqa: ANN401 - as above
@@ -150,20 +146,14 @@ def _ends_early(page: Any, length: int) -> bool:  # noqa: ANN401 - as above
     return any(start + count > length for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
 
 
-def _may_be_level(page: Any, base: Any) -> bool:  # noqa: ANN401 - as above
-    small = page.imagewidth < base.imagewidth and page.imagelength < base.imagelength
-    return bool(small and (bool(page.is_tiled) if base.is_tiled else page.is_reduced))
-
-
 def _fault(page: Any, base: Any, length: int) -> str | None:  # noqa: ANN401 - as above
     """Why a page cannot serve as a level; None where it can."""
-    (w, h), (base_w, base_h) = _size(page), _size(base)
-    rounding = 1 / min(w, h)
-    if abs((base_w / w) / (base_h / h) - 1) > max(ODD_LEVEL, rounding):
+    if not same_shape(page, base):
         return "is not as much smaller in x as in y"
-    kind = (int(page.photometric) in (2, 6), page.bitspersample, page.samplesperpixel)
-    if kind != (True, base.bitspersample, base.samplesperpixel):
+    if not is_rgb(page) or page.samplesperpixel != base.samplesperpixel:
         return "has other colours than level 0"
+    if math.prod(piece_of(page)) > MAX_PLAIN_PX:
+        return "is stored in pieces too large to decode"
     if _ends_early(page, length):
         return "is truncated"
     return None
@@ -183,14 +173,12 @@ def _check_colors(page: Any, path: Path) -> None:  # noqa: ANN401 - as above
         raise not_rgb(f"holds colours that are not read ({page.photometric!s}, {page.samplesperpixel} channels)", path)
 
 
-def _facts(file: tifffile.TiffFile, levels: TiffLevels, path: Path) -> SlideFacts:
+def facts_of(levels: TiffLevels, file: tifffile.TiffFile) -> SlideFacts:
+    """What a slide's pages say of it."""
     page = levels.pages[0]
-    mpp, source, notes = _resolution(file, page)
-    if page.tags.get("Orientation") is not None and int(page.tags["Orientation"].value) != 1:
+    mpp, source, notes = _resolution(file, levels.image)
+    if page.tags.get("Orientation") is not None and page.tags["Orientation"].value != 1:
         notes = (*notes, "an orientation tag is ignored: pixels are taken as stored")
-    same = sum(item.aspage().shape[:2] == page.shape[:2] for item in islice(iter(file.pages), _MAX_PAGES))
-    if same > 1:
-        notes = (*notes, f"holds {same} images of this size; the first is read")
     kind = "TIFF" if not file.is_svs else "TIFF (Aperio)"
     layout = "tiled" if page.is_tiled else "strips"
     name = getattr(page.compression, "name", str(page.compression)).replace("_", " ")
@@ -204,35 +192,54 @@ def _facts(file: tifffile.TiffFile, levels: TiffLevels, path: Path) -> SlideFact
     )
 
 
-def _resolution(file: tifffile.TiffFile, page: Any) -> tuple[tuple[float, float] | None, str, tuple[str, ...]]:  # noqa: ANN401
-    """The um per px, where it stands, and notes: a scanner's own statement first, then OME, then resolution tags."""
-    text = f"{page.description}\n{file.pages[0].aspage().description}"
-    aperio = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", text)
+Stated = tuple[tuple[float, float] | None, str, tuple[str, ...]]
+"""um per px in x and y, where they stand, and notes."""
+
+
+def _resolution(file: tifffile.TiffFile, image: TiffImage) -> Stated:
+    """A scanner's own statement first, then OME's of this image, then resolution tags.
+
+    A statement that is no number is no resolution, and nothing else is taken in its place.
+    """
+    text = f"{image.page.description}\n{file.pages[0].aspage().description}"
+    aperio = re.search(r"\|\s*MPP\s*=([^|\r\n]*)", text)
     if aperio:
-        value = _number(aperio[1])
+        value = number_of(aperio[1])
+        if math.isnan(value):
+            return None, "", (f"Aperio MPP is '{aperio[1].strip()[:40]}', which is no number, and is ignored",)
         return _with_source(value, value, "Aperio MPP", MAX_MPP)
-    ome = [re.search(rf'PhysicalSize{axis}="([0-9.eE+-]+)"', text) for axis in "XY"]
-    if ome[0] and ome[1] and re.search(r'PhysicalSizeXUnit="(?!µm|um|&#181;m)', text) is None:
-        return _with_source(_number(ome[0][1]), _number(ome[1][1]), "OME PhysicalSize", MAX_MPP)
+    if image.ome is not None and image.ome.fault:
+        return None, "", (image.ome.fault,)
+    if image.ome is not None and image.ome.mpp_xy is not None:
+        return _with_source(*image.ome.mpp_xy, "OME PhysicalSize", MAX_MPP)
+    return _resolution_of_tags(image.page)
+
+
+def _resolution_of_tags(page: Any) -> Stated:  # noqa: ANN401 - as above
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution")]
-    um = {2: 25_400.0, 3: 10_000.0}.get(int(page.resolutionunit or 0))
+    unit = _rational(page.tags["ResolutionUnit"].value) if "ResolutionUnit" in page.tags else 2.0
+    um = {2.0: 25_400.0, 3.0: 10_000.0}.get(unit)
     if um is None or tags[0] is None or tags[1] is None:
         return None, "", ()
-    per_unit = [tag.value[0] / tag.value[1] if tag.value[1] else 0.0 for tag in tags]
-    if min(per_unit) <= 1:  # 1 px per inch is what writers put who know none
+    per_unit = [_rational(tag.value) for tag in tags]
+    if not min(per_unit) > 1:  # 1 px per inch is what writers put who know none; NaN is no number
         return None, "", ()
     return _with_source(um / per_unit[0], um / per_unit[1], "TIFF resolution tag", MAX_DENSITY_MPP)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
+def _rational(value: object) -> float:
+    """A tag's number, whatever type it is stored in: RATIONAL as (over, under), LONG, SHORT, FLOAT, text; else NaN."""
+    if isinstance(value, bytes):
+        value = value[0] if len(value) == 1 else value.decode("latin-1")
+    if isinstance(value, str):
+        return number_of(value.strip("\0 "))
+    parts = np.ravel(np.asarray(value))
+    if not 1 <= len(parts) <= 2 or not np.issubdtype(parts.dtype, np.number):
         return math.nan
+    over, under = float(parts[0]), float(parts[1]) if len(parts) == 2 else 1.0
+    return over / under if under else math.nan
 
 
-def _with_source(
-    x: float, y: float, source: str, largest: float
-) -> tuple[tuple[float, float] | None, str, tuple[str, ...]]:
+def _with_source(x: float, y: float, source: str, largest: float) -> Stated:
     mpp, notes = believed_mpp(x, y, largest=largest)
     return mpp, source, notes
