@@ -160,9 +160,15 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
         print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
         if len(rows) > 100:
             warn(f"... and {len(rows) - 100} more slides, see summary.csv")
-    bare = [row["slide_id"] for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
-    if bare:
-        warn(f"note: no tissue was found on {len(bare)} slides, so no figure: {', '.join(bare[:5])}")
+    bare = [row for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
+    empty, odd = ([row["slide_id"] for row in bare if (row["figures"] != "0") == found] for found in (False, True))
+    if empty:
+        warn(f"note: no tissue was found on {len(empty)} slides, so no figure: {', '.join(empty[:5])}")
+    if odd:
+        warn(
+            f"note: the overview shows no tissue on {len(odd)} slides that have figures, which have no density: "
+            f"{', '.join(odd[:5])}"
+        )
 
 
 def warn_of_strange(rows: Sequence[dict[str, str]], *, known: bool) -> None:

@@ -1,0 +1,20 @@
+"""What a person is told of counts: nothing that contradicts them."""
+
+import pytest
+
+from mitosieve.cli.terminal import print_counts
+
+
+def a_row(name, *, tissue, figures):
+    return {"slide_id": name, "tissue_mm2": tissue, "figures": figures}
+
+
+@pytest.mark.parametrize(
+    ("tissue", "figures", "told"), [("0.0000", "0", True), ("0.0000", "3", False), ("", "0", False)]
+)
+def test_no_figure_is_said_of_slides_without_figures_alone(capsys, tissue, figures, told):
+    """A slide on which no tissue was seen and figures were found is not said to have none."""
+    print_counts([a_row("a", tissue=tissue, figures=figures), a_row("b", tissue="1.0", figures="5")])
+    said = capsys.readouterr().err
+    assert ("so no figure" in said) == told
+    assert ("no density" in said) == (figures == "3")
