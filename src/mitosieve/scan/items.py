@@ -14,7 +14,21 @@ from mitosieve.sieve.reader_process import SlideSource
 ScanItem = SlideSource
 """One slide to do: its file, name, stated mpp and where to look."""
 
-_WHOLE_SLIDES = (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
+_WHOLE_SLIDES = (
+    ".svs",
+    ".tif",
+    ".tiff",
+    ".btf",
+    ".ndpi",
+    ".mrxs",
+    ".scn",
+    ".bif",
+    ".vms",
+    ".vmu",
+    ".svslide",
+    ".dcm",
+    ".vsi",
+)
 SLIDE_SUFFIXES = frozenset((*_WHOLE_SLIDES, ".png", ".jpg", ".jpeg", ".bmp"))
 """What is taken from a folder. A file that is named is taken whatever its name."""
 

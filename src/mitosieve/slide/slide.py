@@ -11,6 +11,7 @@ from mitosieve.geometry import Mpp
 from mitosieve.slide.header import DICOM_HEAD, DICOM_MARK, bmp_facts, is_dicom, jpeg_facts, png_facts
 from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp, resolve_mpp_xy
 from mitosieve.slide.plain import PlainSlide
+from mitosieve.slide.preview import is_mirax, refuse_preview
 from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
@@ -56,7 +57,9 @@ def _kind_of(path: Path) -> tuple[Callable[[Path], SlideFacts], Callable[..., Sl
     """
     head = _first_bytes(path)
     plain = next((read for magic, read in _PLAIN.items() if head.startswith(magic)), None)
-    if plain is not None and not (path.with_suffix("") / "Slidedat.ini").is_file():  # a MIRAX slide begins as a JPEG
+    if plain is not None or head.startswith(_TIFF):
+        refuse_preview(path)
+    if plain is not None and not is_mirax(path):  # a MIRAX slide begins as a JPEG
         return plain, PlainSlide.open
     if not head or head[-4:] == DICOM_MARK:
         from mitosieve.slide.dicom import DicomSlide, dicom_facts
