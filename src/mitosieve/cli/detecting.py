@@ -22,7 +22,7 @@ from mitosieve.cli.app import (
     cases_of,
     compute_of,
 )
-from mitosieve.cli.terminal import print_counts, progress_bars, say, warn, warn_of_strange
+from mitosieve.cli.terminal import print_counts, progress_bars, say, tell_notes, warn, warn_of_strange
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def detect(
         done = scan(job)
     print_counts(done.rows)
     warn_of_strange(done.rows, known=done.knows_its_slides)
+    tell_notes(done.rows)
     say(out / done.result)
     for slide_id, why in done.failed.items():
         warn(f"failed: {slide_id}: {why}")
@@ -159,7 +160,7 @@ def _items(words: list[str], mpp: str | None, roi: Path | None) -> "list[ScanIte
     from mitosieve.export.geojson import read_roi
     from mitosieve.scan import items_of_images, paths_of
 
-    return items_of_images(paths_of(words), mpp=mpp, roi=None if roi is None else read_roi(roi))
+    return items_of_images(paths_of(words), mpp=mpp, roi=None if roi is None else read_roi(roi), tell=warn)
 
 
 def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str) -> "list[ScanItem]":

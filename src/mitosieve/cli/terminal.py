@@ -190,6 +190,23 @@ def warn_of_strange(rows: Sequence[dict[str, str]], *, known: bool) -> None:
         warn(f"... and {len(strange) - 100} more slides unlike the training's, see summary.csv")
 
 
+def tell_notes(rows: Sequence[dict[str, str]]) -> None:
+    """What must be known of the slides' files, those of which the same is to be said together, to the error stream.
+
+    Args:
+        rows: of summary.csv.
+    """
+    by_note: dict[str, list[str]] = {}
+    for row in rows:
+        if row["note"]:
+            by_note.setdefault(row["note"], []).append(row["slide_id"])
+    for note, names in list(by_note.items())[:100]:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warn(f"note: {', '.join(names[:3])}{more}: {note}")
+    if len(by_note) > 100:
+        warn(f"... and {len(by_note) - 100} more notes, see summary.csv")
+
+
 class _SlidesPerHour(ProgressColumn):
     """How many slides an hour; nothing for other kinds of work."""
 

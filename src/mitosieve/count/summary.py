@@ -50,11 +50,13 @@ SUMMARY_COLUMNS = (
     "threshold",
     "strangeness",
     "warning",
+    "note",
     "error",
 )
 """Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
 hotspot's upright box. `strangeness` is the largest distance from the training's slides in limits: above 1 there is a
-`warning`. A field is empty where a value is not known or not defined."""
+`warning`; there is one too where the resolution can hardly be right. `note` is what the file says of itself that must
+be known. A field is empty where a value is not known or not defined."""
 
 _ALWAYS = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 """Columns without which a summary.csv is none."""
@@ -76,6 +78,8 @@ class SlideFindings:
         proposer: which places the networks looked at, in words.
         threshold: operating threshold.
         familiarity: how like the training's slides it is; None where the detector does not know them.
+        resolution_warning: a sentence where its um per px can hardly be right; else empty.
+        notes: what must be known of its file, a sentence each.
         seconds: wall time of this slide; None where it was not measured, as after a resume.
         engine: what ran the networks, in words; empty where it is not known.
     """
@@ -89,6 +93,8 @@ class SlideFindings:
     threshold: float
     glass_mm2: float | None = None
     familiarity: Familiarity | None = None
+    resolution_warning: str = ""
+    notes: tuple[str, ...] = ()
     seconds: float | None = None
     engine: str = ""
 
@@ -146,7 +152,9 @@ class SlideSummary:
     @property
     def warnings(self) -> tuple[str, ...]:
         """In which ways the slide is unlike those of the detector's training, a sentence each."""
-        return () if self.findings.familiarity is None else self.findings.familiarity.warnings
+        said = self.findings.resolution_warning
+        familiarity = self.findings.familiarity
+        return (*((said,) if said else ()), *(() if familiarity is None else familiarity.warnings))
 
     def timed(self, seconds: float | None, engine: str) -> "SlideSummary":
         """The same with its wall time, None where that was not measured, and what ran the networks."""
@@ -174,6 +182,7 @@ class SlideSummary:
             f"{findings.threshold:.6g}",
             _text(None if findings.familiarity is None else findings.familiarity.strangeness, 3),
             "; ".join(self.warnings),
+            "; ".join(findings.notes),
             "",
         ]
         return {name: str(value) for name, value in zip(SUMMARY_COLUMNS, values, strict=True)}
@@ -210,6 +219,7 @@ class SlideSummary:
             "threshold": findings.threshold,
             "familiarity": None if findings.familiarity is None else findings.familiarity.to_json(),
             "warnings": list(self.warnings),
+            "notes": list(findings.notes),
             "note": DISCLAIMER,
         }
 

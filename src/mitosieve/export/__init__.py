@@ -24,7 +24,7 @@ def _write_csv(path: Path, detections: Detections, slide: SlideContext) -> Path:
 
 def _write_parquet(path: Path, detections: Detections, slide: SlideContext) -> Path:
     slide.check(detections)
-    return write_parquet(path, detections, slide.notes)
+    return write_parquet(path, detections, slide.told)
 
 
 def _write_dicom(path: Path, detections: Detections, slide: SlideContext) -> Path:

@@ -21,14 +21,16 @@ class SlideContext:
         path: the image file or folder; only the DICOM writer looks into it, and only for identifiers.
         size_l0: width, height in level-0 px.
         mpp_xy: um per level-0 px along a row and along a column; they differ where pixels are oblong.
-        notes: what whoever reads the detections must know of the slide, a sentence each; written by the formats that
-            have a place for them.
+        warnings: in which ways the slide is unlike what the detector knows, a sentence each.
+        notes: what else whoever reads the detections must know of the slide, a sentence each. Both are written by the
+            formats that have a place for them.
     """
 
     slide_id: str
     path: Path
     size_l0: tuple[int, int]
     mpp_xy: tuple[float, float]
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -36,9 +38,21 @@ class SlideContext:
             raise ValueError(f"mpp must be above 0, not {self.mpp_xy}")
 
     @classmethod
-    def of(cls, slide: Slide, *, notes: tuple[str, ...] = ()) -> "SlideContext":
+    def of(cls, slide: Slide, *, warnings: tuple[str, ...] = ()) -> "SlideContext":
         """The facts of an opened slide."""
-        return cls(slide_id=slide.slide_id, path=slide.path, size_l0=slide.size_l0, mpp_xy=slide.mpp_xy, notes=notes)
+        return cls(
+            slide_id=slide.slide_id,
+            path=slide.path,
+            size_l0=slide.size_l0,
+            mpp_xy=slide.mpp_xy,
+            warnings=warnings,
+            notes=slide.notes,
+        )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Warnings, then notes."""
+        return (*self.warnings, *self.notes)
 
     def mm(self, center_l0: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 2) level-0 px in mm, each axis by its own mpp; the centre of the pixel (0, 0) is at 0 mm."""

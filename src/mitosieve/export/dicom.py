@@ -171,7 +171,9 @@ def _description(slide: SlideContext, *, is_dicom: bool) -> str:
     text = (
         f"Points in px of the whole image of {slide.slide_id} ({width} x {height} px, {x_um:g} x {y_um:g} um per px). "
         f"Scores are not calibrated. A content date of {UNKNOWN_DATE} stands for an unknown one. "
-        "Research use, not for diagnosis." + "".join(f" Warning: {note}." for note in slide.notes)
+        "Research use, not for diagnosis."
+        + "".join(f" Warning: {warning}." for warning in slide.warnings)
+        + "".join(f" Note: {note}." for note in slide.notes)
     )
     if is_dicom:
         return text

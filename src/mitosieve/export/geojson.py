@@ -46,7 +46,7 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
         StorageError: the file cannot be written.
     """
     slide.check(detections)
-    notes = f'"notes":{json.dumps(slide.notes)},' if slide.notes else ""
+    notes = f'"notes":{json.dumps(slide.told)},' if slide.told else ""
     head = f'{{"type":"FeatureCollection",{notes}"features":['
     return write_list(path, head=head, rows=_features(detections), tail="]}\n")
 

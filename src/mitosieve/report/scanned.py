@@ -14,7 +14,7 @@ from mitosieve.count.summary import SUMMARY_COLUMNS, read_summary, read_timing
 from mitosieve.run import layout
 from mitosieve.scan.tables import read_slides
 
-_WORDS = ("slide_id", "error", "hotspot_shape", "proposer", "warning")
+_WORDS = ("slide_id", "error", "hotspot_shape", "proposer", "warning", "note")
 _NUMBERS = tuple(name for name in SUMMARY_COLUMNS if name not in _WORDS)
 _JPEG_QUALITY = 80
 
@@ -27,7 +27,7 @@ class ScannedSlide:
         slide_id: its name.
         error: why it could not be done; empty where it was.
         numbers: column -> value; None where the field is empty or the column is not there.
-        words: hotspot_shape, proposer and warning; empty where they are not there.
+        words: hotspot_shape, proposer, warning and note; empty where they are not there.
         seconds: wall time; None where it is not known.
         engine: what ran the networks; empty where it is not known.
         heatmap: its picture; None where there is none.
@@ -70,6 +70,15 @@ class ScanSource:
     def unlike(self) -> list[ScannedSlide]:
         """Slides that are unlike those of the detector's training."""
         return [slide for slide in self.done if slide.words["warning"]]
+
+    @property
+    def noted(self) -> dict[str, list[ScannedSlide]]:
+        """Slides by what must be known of their files."""
+        by_note: dict[str, list[ScannedSlide]] = {}
+        for slide in self.done:
+            if slide.words["note"]:
+                by_note.setdefault(slide.words["note"], []).append(slide)
+        return by_note
 
     @property
     def proposers(self) -> list[str]:
@@ -123,7 +132,7 @@ def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
         slide_id=name,
         error=row.values["error"],
         numbers={column: _number(row, column) for column in _NUMBERS},
-        words={column: row.values.get(column, "") for column in ("hotspot_shape", "proposer", "warning")},
+        words={column: row.values.get(column, "") for column in _WORDS if column not in ("slide_id", "error")},
         seconds=None if timed is None else _number(timed, "seconds"),
         engine="" if timed is None else timed.values["engine"],
         heatmap=picture if inside else None,

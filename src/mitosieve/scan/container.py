@@ -27,6 +27,7 @@ from mitosieve.run.folder import storage_error
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.cascade import sieve_slide
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.resolution import check_resolution, resolution_warning
 from mitosieve.slide.slide import open_slide
 
 INPUT, OUTPUT, MODEL = Path("/input"), Path("/output"), Path("/opt/ml/model")
@@ -81,6 +82,10 @@ def run_container(
     with _readable(image) as path, open_slide(path, mpp=mpp, slide_id=image.stem) as slide:
         _log.info("%s: %d x %d px at %g um per px", image.name, *slide.size_l0, slide.mpp)
         compute = Compute.choose() if compute is None else compute
+        check_resolution(slide, detector, stated=mpp is not None)
+        for note in (*slide.notes, resolution_warning(slide, detector)):
+            if note:
+                _log.warning("%s: %s", image.name, note)
         sieved = sieve_slide(detector, slide, compute=compute, progress=progress)
         if detector.reference is not None:
             for note in detector.reference.compare(sieved.survey.traits, sieved.counts).warnings:

@@ -18,6 +18,7 @@ from mitosieve.run import layout
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Opened
+from mitosieve.sieve.resolution import resolution_warning
 from mitosieve.slide.overview import OVERVIEW_MPP
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import Tissue
@@ -35,6 +36,8 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         proposer=facts["proposer"],
         threshold=facts["threshold"],
         familiarity=None if facts["familiarity"] is None else Familiarity.from_json(facts["familiarity"]),
+        resolution_warning=facts.get("resolution_warning", ""),
+        notes=tuple(facts.get("notes", ())),
     )
     return summarize(findings, area_mm2=task.counts.area_mm2, shape=task.counts.shape)
 
@@ -72,6 +75,8 @@ def facts_of(
         "threshold": detector.config.threshold,
         "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,
+        "resolution_warning": resolution_warning(slide, detector),
+        "notes": list(slide.notes),
         "familiarity": None
         if detector.reference is None
         else detector.reference.compare(opened.survey.traits, counts).to_json(),

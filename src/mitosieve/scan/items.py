@@ -1,14 +1,14 @@
 """Which slides a job looks at: image files, folders, patterns, lists, or the slides of a cohort."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.marked import MarkedImage
+from mitosieve.cohort.marked import MarkedImage, some
 from mitosieve.cohort.resolution import StatedMpp
-from mitosieve.errors import InputError
+from mitosieve.errors import InputError, ResolutionError
 from mitosieve.sieve.reader_process import SlideSource
 
 ScanItem = SlideSource
@@ -93,12 +93,20 @@ def _listed(path: Path) -> list[Path]:
     return [path.parent / name for name in named]
 
 
-def items_of_images(paths: Sequence[Path], *, mpp: str | None, roi: BaseGeometry | None) -> list[ScanItem]:
+def items_of_images(
+    paths: Sequence[Path], *, mpp: str | None, roi: BaseGeometry | None, tell: Callable[[str], None] | None = None
+) -> list[ScanItem]:
     """Slides from image files; mpp as stated, else from the file, else the slide fails with the remedy in its message.
+
+    Args:
+        paths: of the slides.
+        mpp: a number, or a CSV with slide,mpp; None leaves it to the files.
+        roi: where to look, level-0 px.
+        tell: told which slides a CSV leaves out, and which of its rows name no slide.
 
     Raises:
         InputError: no image, or two of the same name.
-        ResolutionError: `mpp` is neither a number nor a readable CSV.
+        ResolutionError: `mpp` is neither a number nor a readable CSV, or a CSV that names none of the slides.
     """
     stated = StatedMpp.of(mpp)
     names = [_name(path) for path in paths]
@@ -111,7 +119,32 @@ def items_of_images(paths: Sequence[Path], *, mpp: str | None, roi: BaseGeometry
     for path, name in zip(paths, names, strict=True):
         image = MarkedImage(file_name=path.name, slide_id=name, case_id=name, domain="", marks=())
         items.append(ScanItem(path=path, slide_id=name, mpp=stated.find(image), roi=roi))
+    _tell_left_out(items, stated, mpp, tell)
     return items
+
+
+def _tell_left_out(
+    items: Sequence[ScanItem], stated: StatedMpp, mpp: str | None, tell: Callable[[str], None] | None
+) -> None:
+    """Say which slides a table of resolutions leaves out, and which of its rows name none.
+
+    Raises:
+        ResolutionError: it names none of the slides: what it states would be ignored.
+    """
+    left = [item.slide_id for item in items if item.mpp is None] if mpp is not None else []
+    unused = [caution.text for caution in stated.unused()]
+    if left and len(left) == len(items):
+        raise ResolutionError(
+            f"names no slide of the job ({len(items)} in all)",
+            where=mpp,
+            remedy=f"write in its column slide the names of slides or of their files: {some(left)}",
+        )
+    if tell is None:
+        return
+    if left:
+        tell(f"note: {mpp} leaves out {len(left)} slides, whose files are believed: {some(left)}")
+    for text in unused:
+        tell(f"note: {text}")
 
 
 def _name(path: Path) -> str:

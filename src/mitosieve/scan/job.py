@@ -4,7 +4,7 @@ Knows detectors and slides; knows nothing of marks or scores, nor of the machine
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder
 from mitosieve.run.progress import Progress
 from mitosieve.scan.items import ScanItem
-from mitosieve.scan.one import do_slide, do_slide_alone, load_detector, readers_for_large
+from mitosieve.scan.one import check_opens, do_slide, do_slide_alone, load_detector, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.scan.tables import called, write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
@@ -110,7 +110,8 @@ def scan(job: Scan) -> Scanned:
         InputError: an unknown format, a folder that holds something else, or an operating point that the detector does
             not have.
         DetectorError: there is no whole detector.
-        MitosieveError: there is one slide only, and it cannot be opened; nothing is written.
+        MitosieveError: there is one slide only, and it cannot be opened, or its resolution is refused; nothing is
+            written.
         StorageError: the folder cannot be written.
     """
     unknown = sorted(set(job.formats) - set(FORMATS))
@@ -120,7 +121,7 @@ def scan(job: Scan) -> Scanned:
     if job.operating_point is not None:
         detector = detector.at_point(job.operating_point)
     if len(job.items) == 1:
-        job.items[0].open().close()
+        check_opens(replace(job, shard=None).tasks(None)[0], detector)
     facts = {
         "detector": detector.config.model_dump(mode="json"),
         "slides": [item.slide_id for item in job.items],

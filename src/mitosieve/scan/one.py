@@ -16,6 +16,7 @@ from mitosieve.scan.part import finish_part, part_of, read_bands, read_part, wri
 from mitosieve.scan.task import SlideResult, SlideTask
 from mitosieve.sieve.cascade import Scored, columns_of, finish
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.resolution import open_for
 from mitosieve.sieve.workers import Readers, Sieving
 from mitosieve.slide.slide import Slide
 
@@ -54,7 +55,7 @@ def do_slide(
     source = task.source
     clock = Clock()
     try:
-        with clock.part("all"), source.open() as slide:
+        with clock.part("all"), open_for(source, detector) as slide:
             kept = read_part(part_of(task, slide))
             if kept is not None:
                 found, facts = kept
@@ -70,6 +71,15 @@ def do_slide(
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this slide's, and the others go on
         why = f"{source.path}: failed unexpectedly ({type(error).__name__}: {error})".replace("\n", " ")
         return SlideResult.failure(source.slide_id, why)
+
+
+def check_opens(task: SlideTask, detector: Detector) -> None:
+    """See whether a slide can be done at all, before anything is written.
+
+    Raises:
+        MitosieveError: as `open_for`.
+    """
+    open_for(task.source, detector).close()
 
 
 def do_slide_alone(task: SlideTask) -> SlideResult:
@@ -142,6 +152,6 @@ def _teller(progress: Progress | None, slide: Slide, total: int, done: dict[int,
 
 
 def _write_formats(task: SlideTask, slide: Slide, found: Detections, summary: SlideSummary) -> None:
-    context = SlideContext.of(slide, notes=summary.warnings)
+    context = SlideContext.of(slide, warnings=summary.warnings)
     for name in task.formats:
         FORMATS[name](task.out / name / f"{slide.slide_id}{SUFFIXES[name]}", found, context)

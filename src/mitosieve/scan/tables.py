@@ -23,9 +23,9 @@ from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, read_json, write_atomic, write_json
 from mitosieve.scan.task import SlideResult
 
-SLIDE_COLUMNS = ("slide_id", "mpp", "tissue_mm2", "figures", "warning", "error")
-"""Of slides.csv: um per level-0 px, in which ways the slide is unlike the training's, and empty where the slide failed
-but for its name and the error."""
+SLIDE_COLUMNS = ("slide_id", "mpp", "tissue_mm2", "figures", "warning", "note", "error")
+"""Of slides.csv: um per level-0 px, in which ways the slide is unlike the training's, what must be known of its file,
+and empty where the slide failed but for its name and the error."""
 
 
 def write_request(folder: Path, request: dict[str, Any]) -> Path:
@@ -134,6 +134,7 @@ def _row(summary: SlideSummary | SlideFailure) -> dict[str, Any]:
         "tissue_mm2": found.tissue_mm2,
         "figures": summary.figures,
         "warning": "; ".join(summary.warnings),
+        "note": "; ".join(found.notes),
         "error": "",
     }
 

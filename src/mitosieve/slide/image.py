@@ -81,7 +81,12 @@ class Slide(ABC):
         path: the file.
         mpp: um per px of level 0, one number or (x, y).
         levels: (width, height) of each level in px, level 0 first, each smaller than the one before.
+
+    Attributes:
+        notes: what whoever reads a count of it must know of the file, one sentence each; set by `open_slide`.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, *, slide_id: str, path: Path, mpp: Mpp, levels: tuple[tuple[int, int], ...]) -> None:
         self.slide_id = slide_id

@@ -107,7 +107,9 @@ def open_slide(
     read_facts, open_file = _kind_of(path)
     stated = read_facts(path)
     used = resolve_mpp_xy(mpp, stated, path)
-    return open_file(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
+    slide = open_file(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
+    slide.notes = stated.notes
+    return slide
 
 
 def _first_bytes(path: Path) -> bytes:
