@@ -181,7 +181,7 @@ def test_a_damaged_dicom_file_is_named(tmp_path):
     """Its mark is there, its header is not."""
     (tmp_path / "slide").mkdir()
     (tmp_path / "slide/bad.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\x00\x00\x00ULzz")
-    with pytest.raises(FormatError, match=r"slide.*: (is a DICOM file that cannot be read|holds no DICOM slide level)"):
+    with pytest.raises(FormatError, match=r"slide.*: (is a DICOM file that cannot be read|holds no DICOM)"):
         write_annotations(tmp_path / "s.dcm", some_detections(), a_slide(tmp_path / "slide"))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitosieve.errors import InputError
-from mitosieve.scan.items import paths_of
+from mitosieve.scan.paths import paths_of
 from mitosieve.scan.shard import of_shard, parse_shard
 from tiny import ONE_CORE, a_run, files_of, images, mitosieve
 
@@ -111,6 +111,3 @@ def test_which_slides_are_meant(tmp_path):
         paths_of([f"{tmp_path}/*.ndpi"])
     with pytest.raises(InputError, match="list of slides"):
         paths_of([f"@{tmp_path}/gone.txt"])
-    (tmp_path / "dicom").mkdir()
-    (tmp_path / "dicom" / "1.dcm").write_text("x")
-    assert paths_of([tmp_path / "dicom"]) == [tmp_path / "dicom"]

@@ -176,7 +176,7 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
     points = _points(found, background)
     write_atomic(out / layout.AUDIT, _to_csv(found))
     for slide_id, places in points.items():
-        write_places(out / layout.AUDIT_POINTS / f"{slide_id}.geojson", places)
+        write_places(out / layout.AUDIT_POINTS / layout.file_of(slide_id, ".geojson"), places)
     write_atomic(out / layout.AUDIT_PAGE, page)
     return AuditReport(audit=found, out=out, failed=failed)
 

@@ -3,22 +3,32 @@
 Exit code 0: all done; 1: some slides failed, named, and the others are done; 2: bad input; 130: interrupted.
 """
 
+import io
 import sys
 
 from mitosieve.cli import data, detecting, importing, models, scoring, studying, training
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, app
 from mitosieve.cli.terminal import warn
 from mitosieve.errors import MitosieveError
+from mitosieve.run.storage import system_error
 
 __all__ = ["app", "data", "detecting", "importing", "main", "models", "scoring", "studying", "training"]
 
 
 def main() -> None:
     """Entry point: an error of the package that ends the command becomes one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
     try:
         app(prog_name="mitosieve", standalone_mode=True)
     except MitosieveError as error:
         warn(f"mitosieve: {error}")
+        sys.exit(BAD_INPUT)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of a path that nobody could look at, as one with too long a name
+        warn(f"mitosieve: {system_error(error)}")
         sys.exit(BAD_INPUT)
     except SystemExit as end:
         if end.code == INTERRUPTED:

@@ -20,7 +20,8 @@ from mitosieve.cohort.area import check_roi
 from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import CohortError, SlideError
 from mitosieve.geometry import mm2_from_px2
-from mitosieve.run.folder import storage_error, write_atomic
+from mitosieve.run.folder import write_atomic
+from mitosieve.run.storage import storage_error
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide, open_slide
 
 SLIDES_FILE = "slides.csv"

@@ -35,9 +35,10 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 
 from mitosieve.detection import Detections
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, SlideError
 from mitosieve.export.context import SlideContext
 from mitosieve.run.folder import write_atomic
+from mitosieve.slide.dicom_series import dicom_files
 
 CORNER_SHIFT = 0.5
 """DICOM px minus ours: there the first pixel covers 0 to 1, here -0.5 to 0.5."""
@@ -219,14 +220,11 @@ def _dicom_level0(slide: SlideContext) -> Dataset | None:
     """
     if not slide.path.is_dir() and not _is_dicom(slide.path):
         return None
-    folder = slide.path if slide.path.is_dir() else slide.path.parent
-    series = None if slide.path.is_dir() else _header(slide.path).get("SeriesInstanceUID")
-    headers = [_header(path) for path in sorted(folder.iterdir()) if _is_dicom(path)]
+    headers = [_header(path) for path in _files_of(slide.path)]
     fitting = [
         header
         for header in headers
         if header.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage
-        and series in (None, header.get("SeriesInstanceUID"))
         and (header.get("TotalPixelMatrixColumns"), header.get("TotalPixelMatrixRows")) == slide.size_l0
         and "VOLUME" in header.get("ImageType", ())
     ]
@@ -239,6 +237,16 @@ def _dicom_level0(slide: SlideContext) -> Dataset | None:
         where=slide.path,
         remedy=_REMEDY,
     )
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The files of a DICOM slide; none where a folder holds no such slide."""
+    try:
+        return dicom_files(path)
+    except SlideError as error:
+        if path.is_dir() and not any(_is_dicom(item) for item in path.iterdir()):
+            return []
+        raise FormatError(error.what, where=error.where, remedy=_REMEDY) from error
 
 
 def _is_dicom(path: Path) -> bool:

@@ -20,6 +20,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export.rows import chunks, fill
 from mitosieve.run.folder import write_atomic
+from mitosieve.run.storage import as_bytes
 
 _NEEDED = ("slide_id", "x", "y", "score")
 STAGE_SUFFIX = "_score"
@@ -38,9 +39,9 @@ def write_detections(path: Path, detections: Detections) -> Path:
     header = [*_NEEDED, "is_figure", *(name + STAGE_SUFFIX for name in detections.stage_names)]
 
     def write(file: IO[bytes]) -> None:
-        file.write((",".join(map(_quote, header)) + "\n").encode())
+        file.write(as_bytes(",".join(map(_quote, header)) + "\n"))
         for rows in chunks(len(detections)):
-            file.write((_lines(detections[rows]) + "\n").encode())
+            file.write(as_bytes(_lines(detections[rows]) + "\n"))
 
     return write_atomic(path, write)
 

@@ -126,7 +126,7 @@ def read_scan(folder: Path, request: dict[str, Any]) -> ScanSource | None:
 
 def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
     name = row.values["slide_id"]
-    picture = folder / layout.HEATMAPS / f"{name}.png"
+    picture = folder / layout.HEATMAPS / layout.file_of(name, ".png")
     inside = picture.parent == folder / layout.HEATMAPS and picture.is_file()  # a name is not trusted to be one
     return ScannedSlide(
         slide_id=name,

@@ -4,7 +4,6 @@ Knows nothing of what the files mean. Wall times never enter a file that is comp
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -20,9 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile
 
-from mitosieve.errors import FormatError, RunFolderError, StorageError
+from mitosieve.errors import FormatError, RunFolderError
 from mitosieve.run import layout
 from mitosieve.run.layout import Kind
+from mitosieve.run.storage import as_bytes, storage_error
 
 RUN_FORMAT = 2
 """Version of the run folder's layout; raised when an older run could be misread."""
@@ -58,13 +58,13 @@ def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None])
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part")
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             if callable(content):
                 content(file)
             else:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(as_bytes(content) if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
@@ -77,25 +77,6 @@ def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None])
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return path
-
-
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """An operating system's refusal to write, in words that help."""
-    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy reports a short write without a number
-        return StorageError(
-            "the disk is full; the file was not written",
-            where=path,
-            remedy="free some space and run again with --resume",
-        )
-    if error.errno == errno.EFBIG:
-        return StorageError(
-            "cannot be written (larger than this account or disk allows)",
-            where=path,
-            remedy="raise the limit (ulimit -f) or use another disk, and run again with --resume",
-        )
-    return StorageError(
-        f"cannot be written ({error.strerror or error})", where=path, remedy="choose a folder that you may write to"
-    )
 
 
 def write_json(path: Path, content: Any) -> Path:  # noqa: ANN401 - whatever JSON can hold

@@ -5,6 +5,8 @@ detect) and an audit each have their own; what is shared stands first. Whoever w
 one another; this file knows names alone.
 """
 
+import hashlib
+import os
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -152,3 +154,22 @@ def hits_of(lesson: str) -> str:
 def validation_of(detector: str) -> str:
     """Detections on the validation cases that a detector's thresholds were chosen on, by the detector's folder."""
     return str(PurePosixPath(detector.replace(DETECTOR, VALIDATION, 1)) / DETECTIONS)
+
+
+LONGEST_NAME = 200
+"""Bytes of a slide's name that files are called by; disks take 255, and endings and marks are added."""
+
+
+def as_text(name: str) -> str:
+    """A file's name as text that every table can hold: bytes that are no UTF-8 and control characters as %XX."""
+    parts = (sign if sign.isprintable() else "".join(f"%{byte:02X}" for byte in os.fsencode(sign)) for sign in name)
+    return "".join(parts)
+
+
+def file_of(slide_id: str, ending: str) -> str:
+    """What a file of a slide is called: by the slide's name, of a very long one by its beginning and its digest."""
+    content = slide_id.encode(errors="surrogatepass")
+    if len(content) <= LONGEST_NAME:
+        return slide_id + ending
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return f"{content[: LONGEST_NAME - 13].decode(errors='ignore')}-{digest}{ending}"

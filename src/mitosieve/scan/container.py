@@ -23,8 +23,8 @@ from mitosieve.errors import FormatError, InputError
 from mitosieve.export import SlideContext
 from mitosieve.export.grand_challenge import write_points
 from mitosieve.network.compute import Compute
-from mitosieve.run.folder import storage_error
 from mitosieve.run.progress import Progress
+from mitosieve.run.storage import storage_error
 from mitosieve.sieve.cascade import sieve_slide
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.resolution import check_resolution, resolution_warning

@@ -91,4 +91,4 @@ def write_slide_heatmap(task: SlideTask, slide: Slide, opened: Opened, found: De
         return
     picture = Thumbnail(rgb=shown.pixels, mpp_xy=(OVERVIEW_MPP, OVERVIEW_MPP))
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
-    write_heatmap(task.out / layout.HEATMAPS / f"{slide.slide_id}.png", picture, point_um, hotspot=hotspot)
+    write_heatmap(task.file_in(layout.HEATMAPS, ".png"), picture, point_um, hotspot=hotspot)

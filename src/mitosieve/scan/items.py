@@ -1,5 +1,6 @@
-"""Which slides a job looks at: image files, folders, patterns, lists, or the slides of a cohort."""
+"""Which slides a job looks at, and what is stated of them: those of image files, or of a cohort."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,88 +10,13 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.marked import MarkedImage, some
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.errors import InputError, ResolutionError
+from mitosieve.run import layout
+from mitosieve.scan.paths import SLIDE_SUFFIXES, is_dicom_slide
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.slide.header import is_dicom
 
 ScanItem = SlideSource
 """One slide to do: its file, name, stated mpp and where to look."""
-
-_WHOLE_SLIDES = (
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".btf",
-    ".ndpi",
-    ".mrxs",
-    ".scn",
-    ".bif",
-    ".vms",
-    ".vmu",
-    ".svslide",
-    ".dcm",
-    ".vsi",
-)
-SLIDE_SUFFIXES = frozenset((*_WHOLE_SLIDES, ".png", ".jpg", ".jpeg", ".bmp"))
-"""What is taken from a folder. A file that is named is taken whatever its name."""
-
-
-def paths_of(words: Sequence[str | Path]) -> list[Path]:
-    """Image files that a user's words mean.
-
-    A folder means the slides in it (not those of its subfolders; a folder of .dcm files alone is one slide), a pattern
-    (`*`, `?`, `[`) what it matches, `@list.txt` the files that the list names, one a line, relative to the list;
-    anything else is a file.
-
-    Returns:
-        In the order of the words; within a folder or pattern by name. A file meant twice is there once.
-
-    Raises:
-        InputError: a pattern that matches nothing, or a list that cannot be read.
-    """
-    found: list[Path] = []
-    for word in words:
-        text = str(word)
-        path = Path(text)
-        if text.startswith("@"):
-            found += _listed(Path(text[1:]))
-        elif path.is_dir():
-            found += _in_folder(path)
-        elif not path.exists() and any(mark in text for mark in "*?["):
-            found += _matching(path, text)
-        else:
-            found.append(path)
-    return list(dict.fromkeys(found))
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    slides = sorted(p for p in folder.iterdir() if p.suffix.lower() in SLIDE_SUFFIXES and p.is_file())
-    if slides and all(p.suffix.lower() == ".dcm" for p in slides):
-        return [folder]
-    return slides or [folder]  # it fails as a slide, and the others go on
-
-
-def _matching(path: Path, text: str) -> list[Path]:
-    base = Path(path.anchor) if path.is_absolute() else Path()
-    pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else text
-    slides = sorted(p for p in base.glob(pattern) if p.is_file() or _is_dicom(p))
-    if not slides:
-        raise InputError(f"nothing matches '{text}'", remedy="check the pattern, or name the files")
-    return slides
-
-
-def _is_dicom(folder: Path) -> bool:
-    """A folder with DICOM files is one slide."""
-    return folder.is_dir() and any(folder.glob("*.dcm"))
-
-
-def _listed(path: Path) -> list[Path]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"is no list of slides ({error})", where=path, remedy="write one path a line, and name it as @list.txt"
-        ) from error
-    named = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return [path.parent / name for name in named]
 
 
 def items_of_images(
@@ -110,9 +36,9 @@ def items_of_images(
     """
     stated = StatedMpp.of(mpp)
     names = [_name(path) for path in paths]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
-        raise InputError(f"two images are called '{twice[0]}'", remedy="rename one, or detect on them in two folders")
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is not None:
+        raise InputError(f"two images are called '{twice}'", remedy="rename one, or detect on them in two folders")
     if not paths:
         raise InputError("no image to detect on", remedy="name image files, or use --cohort")
     items: list[ScanItem] = []
@@ -148,7 +74,9 @@ def _tell_left_out(
 
 
 def _name(path: Path) -> str:
-    return path.name if path.is_dir() and _is_dicom(path) else path.stem
+    """A slide's name: its file's without its ending, a DICOM folder's whole; as text that every table can hold."""
+    whole = is_dicom_slide(path) or (is_dicom(path) and path.suffix.lower() not in SLIDE_SUFFIXES)
+    return layout.as_text(path.name if whole else path.stem)
 
 
 def items_of_cohort(cohort: Cohort, cases: tuple[str, ...] | None) -> list[ScanItem]:

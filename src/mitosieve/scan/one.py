@@ -154,4 +154,4 @@ def _teller(progress: Progress | None, slide: Slide, total: int, done: dict[int,
 def _write_formats(task: SlideTask, slide: Slide, found: Detections, summary: SlideSummary) -> None:
     context = SlideContext.of(slide, warnings=summary.warnings)
     for name in task.formats:
-        FORMATS[name](task.out / name / f"{slide.slide_id}{SUFFIXES[name]}", found, context)
+        FORMATS[name](task.file_in(name, SUFFIXES[name]), found, context)

@@ -12,9 +12,12 @@ import numpy as np
 from mitosieve.detection import Detections
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.run import layout
-from mitosieve.run.folder import storage_error, write_atomic, write_json
+from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.run.storage import storage_error
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.cascade import Scored
+from mitosieve.slide.header import is_dicom
+from mitosieve.slide.preview import is_mirax
 from mitosieve.slide.slide import Slide
 
 
@@ -24,14 +27,18 @@ def part_of(task: SlideTask, slide: Slide) -> Path:
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files_of(source.path)]
     made_of = (states, slide.mpp_xy, "" if source.roi is None else source.roi.wkt)
     digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
-    return task.out / layout.PARTS / f"{source.slide_id}.{digest}.csv"
+    return task.file_in(layout.PARTS, f".{digest}.csv")
 
 
 def _files_of(path: Path) -> list[Path]:
-    """All files of a slide: a DICOM folder's, and those in the folder beside a .mrxs."""
-    folder = path if path.is_dir() else path.with_suffix("")
-    inner = sorted(item for item in folder.iterdir() if item.is_file()) if folder.is_dir() else []
-    return inner if path.is_dir() else [path, *inner]
+    """All files of a slide: a DICOM series', and those in the folder beside a .mrxs."""
+    if path.is_dir() or is_dicom(path):
+        from mitosieve.slide.dicom_series import dicom_files
+
+        return dicom_files(path)
+    folder = path.with_suffix("")
+    inner = sorted(item for item in folder.iterdir() if item.is_file()) if is_mirax(path) else []
+    return [path, *inner]
 
 
 def read_part(part: Path) -> tuple[Detections, dict[str, Any]] | None:

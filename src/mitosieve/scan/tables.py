@@ -107,7 +107,7 @@ def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, pa
     summaries = [result.summary for result in results]
     for summary in summaries:
         if isinstance(summary, SlideSummary):
-            write_slide_summary(out / layout.SLIDE_SUMMARIES / f"{summary.slide_id}.json", summary)
+            write_slide_summary(out / layout.SLIDE_SUMMARIES / layout.file_of(summary.slide_id, ".json"), summary)
     write_slides(out / part, [_row(summary) for summary in summaries])
     write_summary(out / part / layout.SUMMARY, summaries)
     timed = {result.summary.slide_id: _rounded(result.seconds) for result in results if result.seconds}

@@ -9,6 +9,7 @@ from mitosieve.count.summary import SlideFailure, SlideSummary
 from mitosieve.detection import Detections
 from mitosieve.errors import InputError
 from mitosieve.network.compute import Compute
+from mitosieve.run import layout
 from mitosieve.sieve.reader_process import SlideSource
 
 
@@ -61,6 +62,10 @@ class SlideTask:
     compute: Compute
     counts: CountConfig = field(default_factory=CountConfig)
     workers: int = 0
+
+    def file_in(self, folder: str, ending: str) -> Path:
+        """Where a file of the slide stands in a folder of the job."""
+        return self.out / folder / layout.file_of(self.source.slide_id, ending)
 
 
 @dataclass(frozen=True, kw_only=True)

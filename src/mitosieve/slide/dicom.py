@@ -1,66 +1,21 @@
 """DICOM whole slides by wsidicom: a folder of instances, or one file of it. Knows nothing of other formats."""
 
-import contextlib
-from collections.abc import Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 from wsidicom import WsiDicom
 from wsidicom.errors import WsiDicomError
 
-from mitosieve.errors import SlideError
 from mitosieve.geometry import Mpp, Region
-from mitosieve.slide.header import is_dicom, not_rgb
+from mitosieve.slide.dicom_series import dicom_files, instance_of, reading_dicom
+from mitosieve.slide.header import not_rgb
 from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, Slide, SlideFacts, believed_mpp
 
-_BROKEN = (
-    WsiDicomError, InvalidDicomError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
-    RuntimeError, NotImplementedError, OSError, MemoryError, EOFError,
-)  # fmt: skip
-_REMEDY = "copy all files of the series again, or convert the slide to a tiled TIFF"
 
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Generator[None]:
-    try:
-        yield
-    except _BROKEN as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise SlideError(f"is a DICOM slide that cannot be read ({said})", where=path, remedy=_REMEDY) from error
-
-
-def dicom_files(path: Path) -> list[Path]:
-    """The files of a slide: of a folder, its one series of whole-slide images; of a file, its series in its folder.
-
-    Raises:
-        SlideError: a folder holds several slides or none, or the file is no whole-slide image.
-    """
-    files = sorted(item for item in (path if path.is_dir() else path.parent).iterdir() if is_dicom(item))
-    series: dict[str, list[Path]] = {}
-    mine = None
-    for file in files:
-        with _reading(file):
-            head = dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID", "SeriesInstanceUID"])
-        if head.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage:
-            series.setdefault(str(head.get("SeriesInstanceUID")), []).append(file)
-            mine = str(head.get("SeriesInstanceUID")) if file == path else mine
-    if path.is_dir() and len(series) == 1:
-        return next(iter(series.values()))
-    if mine is not None:
-        return series[mine]
-    if not series or not path.is_dir():
-        raise SlideError(
-            "holds no DICOM whole-slide image", where=path, remedy="name the slide's folder or one file of it"
-        )
-    raise SlideError(
-        f"holds {len(series)} DICOM slides",
-        where=path,
-        remedy=f"name one file of the slide: {next(iter(series.values()))[0]}",
-    )
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return reading_dicom(path, WsiDicomError)
 
 
 def dicom_facts(path: Path) -> SlideFacts:
@@ -69,11 +24,15 @@ def dicom_facts(path: Path) -> SlideFacts:
     Raises:
         SlideError: it is damaged, grey, or has more than 8 bits a channel.
     """
-    with _reading(path), WsiDicom.open(dicom_files(path)) as file:
+    files = dicom_files(path)
+    with _reading(path), WsiDicom.open(files) as file:
         _check_colors(file, path)
         spacing = file.mpp
         mpp, notes = believed_mpp(float(spacing.width), float(spacing.height), largest=MAX_MPP)
         levels = tuple(size for _, size in _levels(file))
+        shown = [instance for instance in map(instance_of, files) if instance is not None and instance.is_volume]
+        if all(instance.is_resampled for instance in shown):
+            notes = (*notes, "its largest level is a resampled one: the level that was scanned may be missing")
         return SlideFacts(
             format="DICOM",
             size_l0=levels[0],

@@ -29,10 +29,13 @@ _GREY = "is a grey image; stains cannot be told apart without colour"
 
 def is_dicom(path: Path) -> bool:
     """Whether a path is a file that begins as DICOM files do."""
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(DICOM_HEAD)[-4:] == DICOM_MARK
+    except (OSError, ValueError):  # what cannot be looked at is told by whoever opens it
         return False
-    with path.open("rb") as file:
-        return file.read(DICOM_HEAD)[-4:] == DICOM_MARK
 
 
 def truncated(path: Path) -> SlideError:

@@ -118,9 +118,9 @@ def _first_bytes(path: Path) -> bytes:
     Raises:
         SlideError: the file is missing, empty, or a folder of other things.
     """
-    if path.is_dir() and any(is_dicom(item) for item in path.iterdir()):
-        return b""
     try:
+        if path.is_dir() and any(is_dicom(item) for item in path.iterdir()):
+            return b""
         with path.open("rb") as file:
             head = file.read(DICOM_HEAD)
     except FileNotFoundError as error:

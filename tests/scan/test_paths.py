@@ -1,0 +1,146 @@
+"""Which files words mean: each slide once, a DICOM series as one, nothing hidden; lists as programs save them."""
+
+import os
+import shutil
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from mitosieve.errors import InputError
+from mitosieve.scan.items import items_of_images
+from mitosieve.scan.paths import paths_of
+
+sys.path.append(str(Path(__file__).parents[1] / "slide"))
+from build_files import a_picture
+from build_slides import a_dicom_level, a_dicom_slide
+
+
+@cache
+def dicom() -> Path:
+    """One slide of three levels."""
+    return a_dicom_slide(Path(mkdtemp()) / "A", a_picture(), levels=3)
+
+
+def names(paths) -> list[str]:
+    return [item.slide_id for item in items_of_images(paths, mpp=None, roi=None)]
+
+
+def copied(folder: Path, name: str = "A") -> Path:
+    return Path(shutil.copytree(dicom(), folder / name))
+
+
+def test_one_dicom_slide_however_it_is_named(tmp_path):
+    """By its folder, by a pattern, file by file, in a list, or by all of these: one slide, the folder."""
+    folder = copied(tmp_path)
+    files = sorted(folder.iterdir())
+    (tmp_path / "list.txt").write_text("\n".join(f"A/{path.name}" for path in files))
+    some = ([folder], [f"{folder}/*.dcm"], files, [f"@{tmp_path / 'list.txt'}"], [*files, folder], [folder, *files])
+    for words in some:
+        assert paths_of(words) == [folder], words
+    assert paths_of([files[1]]) == [files[1]]
+    assert names(paths_of([folder])) == ["A"]
+
+
+def test_dicom_files_of_any_name(tmp_path):
+    """Without an ending, as archives call them, and beside files that are none."""
+    folder = copied(tmp_path)
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / f"1.2.840.{path.stem}")
+    (folder / "DICOMDIR.txt").write_text("x")
+    assert paths_of([folder]) == [folder]
+    assert names([folder / "1.2.840.level0"]) == ["1.2.840.level0"]
+
+
+def test_a_series_among_other_slides(tmp_path):
+    """In a folder, by a pattern and in a list: the series once, the others each."""
+    folder = copied(tmp_path)
+    (folder / "other.tif").write_text("x")
+    first, other = folder / "level0.dcm", folder / "other.tif"
+    assert paths_of([folder]) == [first, other]
+    assert paths_of([f"{folder}/*"]) == [first, other]
+
+
+def test_several_series(tmp_path):
+    """Each series in a folder is a slide, and so is each folder that a pattern matches."""
+    folder = copied(tmp_path)
+    for level in (0, 1):
+        a_dicom_level(folder / f"b{level}.dcm", a_picture(), mpp_xy=(0.25, 0.25), series="7.7", number=level)
+    assert paths_of([folder]) == [folder / "b0.dcm", folder / "level0.dcm"]
+    copied(tmp_path, "B")
+    shutil.rmtree(folder)
+    copied(tmp_path, "A")
+    assert paths_of([f"{tmp_path}/*"]) == [tmp_path / "A", tmp_path / "B"]
+    assert names(paths_of([f"{tmp_path}/A/*", f"{tmp_path}/B/*"])) == ["A", "B"]
+
+
+def test_a_damaged_dicom_file_is_not_lost(tmp_path):
+    """It stands for itself and fails by its name; the other slides of the folder are there."""
+    folder = copied(tmp_path)
+    (folder / "bad.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\x00\x00\x00ULzz")
+    (folder / "other.tif").write_text("x")
+    assert {"bad.dcm", "other.tif"} <= {path.name for path in paths_of([folder])}
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    """In folders and patterns; one that is named is taken."""
+    for name in ("a.svs", "._a.svs", ".b.tif"):
+        (tmp_path / name).write_text("x")
+    assert paths_of([tmp_path]) == [tmp_path / "a.svs"]
+    assert paths_of([f"{tmp_path}/*"]) == [tmp_path / "a.svs"]
+    assert paths_of([tmp_path / "._a.svs"]) == [tmp_path / "._a.svs"]
+    assert paths_of([f"{tmp_path}/.*"]) == [tmp_path / "._a.svs", tmp_path / ".b.tif"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_lists_as_programs_save_them(tmp_path, encoding, newline):
+    """With a byte-order mark or without, in UTF-16, with any line ends; comments and blank lines are passed over."""
+    text = newline.join(["# mine", "ä.svs", "", "  b.tif  ", "#no.tif", "#1.tif"])
+    (tmp_path / "#1.tif").write_text("x")
+    content = "\ufeff".encode("utf-16-le") + text.encode("utf-16-le") if "bom" in encoding else text.encode(encoding)
+    (tmp_path / "list.txt").write_bytes(content)
+    assert paths_of([f"@{tmp_path / 'list.txt'}"]) == [tmp_path / "ä.svs", tmp_path / "b.tif", tmp_path / "#1.tif"]
+
+
+def test_a_list_of_names_in_another_encoding(tmp_path):
+    """A name whose bytes are no UTF-8 is the file of these bytes."""
+    name = b"Pr\xe4parat.tif"
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text("x")
+    (tmp_path / "list.txt").write_bytes(name + b"\n")
+    (found,) = paths_of([f"@{tmp_path / 'list.txt'}"])
+    assert found.exists()
+    assert names([found]) == ["Pr%E4parat"]
+
+
+def test_what_is_no_list(tmp_path):
+    """A slide named as a list is refused; a file whose name begins with @ is a slide."""
+    (tmp_path / "a.svs").write_bytes(b"II*\0\0\0")
+    with pytest.raises(InputError, match="no list of slides"):
+        paths_of([f"@{tmp_path / 'a.svs'}"])
+    (tmp_path / "@a.svs").write_text("x")
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        assert paths_of(["@a.svs"]) == [Path("@a.svs")]
+    finally:
+        os.chdir(here)
+
+
+def test_a_thousand_series_are_read_once(tmp_path, monkeypatch):
+    """Headers are read once each, not once for each slide."""
+    from mitosieve.slide import dicom_series
+
+    folder = copied(tmp_path)
+    for number in range(12):
+        a_dicom_level(folder / f"s{number}.dcm", a_picture(), mpp_xy=(0.25, 0.25), series=f"7.{number}")
+    asked = []
+    read = dicom_series.dcmread
+    monkeypatch.setattr(dicom_series, "dcmread", lambda path, **options: asked.append(path) or read(path, **options))
+    paths = paths_of([folder])
+    for path in paths:
+        dicom_series.dicom_files(path)
+    assert len(paths) == 13
+    assert len(asked) == 15
