@@ -15,9 +15,10 @@ from midog_points import read_points
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, FrameError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES, SlideContext
-from mitosieve.export.geojson import read_roi, write_geojson
+from mitosieve.export.geojson import write_geojson
 from mitosieve.export.grand_challenge import write_points, write_points_2021
 from mitosieve.export.parquet import write_parquet
+from mitosieve.export.roi import read_roi
 from mitosieve.export.table import read_detections
 from mitosieve.slide.slide import open_slide
 

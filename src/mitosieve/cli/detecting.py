@@ -50,6 +50,9 @@ def detect(
         float | None, typer.Option("--threshold", min=0, max=1, help="A number instead of an operating point.")
     ] = None,
     roi: Annotated[Path | None, typer.Option("--roi", help="GeoJSON area to look in, level-0 px.")] = None,
+    repair_roi: Annotated[
+        bool, typer.Option("--repair-roi", help="Take an area that touches or crosses itself as what it covers.")
+    ] = False,
     formats: Annotated[
         str, typer.Option("--format", help="Extra files a slide: geojson,midog,midog2021,csv,parquet,dicom.")
     ] = "geojson",
@@ -88,7 +91,7 @@ def detect(
     if whole is None:
         if split is not None or fold is not None:
             raise InputError("--split and --fold choose slides of a cohort", remedy="add --cohort, or leave them out")
-        items = _items(images or [], mpp, roi)
+        items = _items(images or [], mpp, roi, repair=repair_roi)
     else:
         if mpp is not None or roi is not None:
             raise InputError("mpp and ROI come from the cohort", remedy="leave out --mpp and --roi, or name images")
@@ -156,11 +159,12 @@ def workers_for(device: str, *, on_cluster: bool) -> int:
     return min(16, max(2, cores // 2)) if device == "cpu" else max(1, min(16, cores - 1))
 
 
-def _items(words: list[str], mpp: str | None, roi: Path | None) -> "list[ScanItem]":
-    from mitosieve.export.geojson import read_roi
+def _items(words: list[str], mpp: str | None, roi: Path | None, *, repair: bool) -> "list[ScanItem]":
+    from mitosieve.export.roi import read_roi
     from mitosieve.scan import items_of_images, paths_of
 
-    return items_of_images(paths_of(words), mpp=mpp, roi=None if roi is None else read_roi(roi), tell=warn)
+    area = None if roi is None else read_roi(roi, repair=repair, tell=warn)
+    return items_of_images(paths_of(words), mpp=mpp, roi=area, tell=warn)
 
 
 def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str) -> "list[ScanItem]":
