@@ -87,9 +87,9 @@ def _area(item: object, where: str) -> BaseGeometry:
     return shapely.union_all(polygons) if all(item.is_valid for item in polygons) else shapely.MultiPolygon(polygons)
 
 
-def _polygons(area: BaseGeometry) -> Iterator[BaseGeometry]:
+def _polygons(area: BaseGeometry) -> Iterator[shapely.Polygon]:
     """The polygons in a geometry, however deep they lie in collections."""
-    if area.geom_type == "Polygon":
+    if isinstance(area, shapely.Polygon):
         yield area
     elif area.geom_type in ("MultiPolygon", "GeometryCollection"):
         for part in getattr(area, "geoms", ()):
