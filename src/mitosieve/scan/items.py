@@ -7,7 +7,7 @@ from pathlib import Path
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.marked import MarkedImage, some
+from mitosieve.cohort.marked import MarkedImage
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.errors import InputError, ResolutionError
 from mitosieve.run import layout

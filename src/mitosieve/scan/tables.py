@@ -54,7 +54,7 @@ def write_slides(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
         StorageError: the file cannot be written.
     """
     table = io.StringIO()
-    writer = csv.DictWriter(table, SLIDE_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(table, list[str](SLIDE_COLUMNS), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return write_atomic(folder / layout.SLIDES, table.getvalue())
