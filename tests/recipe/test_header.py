@@ -4,7 +4,7 @@ import pytest
 
 from mitosieve.errors import RecipeError
 from mitosieve.recipe.header import RecipeHeader, read_header, recipe_headers
-from mitosieve.recipe.recipe import recipe_names
+from mitosieve.recipe.text import recipe_names
 
 LINES = ["# summary: a net: small", "# machine: GPU", "# data: marks", "# minutes: not measured"]
 

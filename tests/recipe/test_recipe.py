@@ -3,7 +3,8 @@
 import pytest
 
 from mitosieve.errors import RecipeError
-from mitosieve.recipe.recipe import load_recipe, recipe_names, recipe_to_toml
+from mitosieve.recipe.recipe import load_recipe, recipe_to_toml
+from mitosieve.recipe.text import recipe_names
 from mitosieve.sieve.propose.grid import GridProposer
 
 PAPER = {  # the paper's own numbers, sections 3 and 4
@@ -160,9 +161,12 @@ def test_the_last_override_counts():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("network.widht=1", ("unknown key 'network.widht'", "did you mean 'width'", "fusion")),
-        ("minning.threshold=1", ("unknown key 'minning'", "did you mean 'mining'")),
-        ("cascade.proposer.stride=8", ("unknown key 'cascade.proposer.stride'", "did you mean 'stride_px'")),
+        ("network.widht=1", ("unknown key 'network.widht'", "did you mean 'network.width'", "fusion")),
+        ("minning.threshold=1", ("unknown key 'minning.threshold'", "did you mean 'mining.threshold'")),
+        (
+            "cascade.proposer.stride=8",
+            ("unknown key 'cascade.proposer.stride'", "did you mean 'cascade.proposer.stride_px'"),
+        ),
         ("qqq=1", ("unknown key 'qqq'", "valid keys here")),
         ("network.width=broad", ("network.width", "'broad'")),
         ("screening.batch_size=1.5", ("screening.batch_size", "1.5")),

@@ -11,7 +11,7 @@ They are comments, so that nothing that a run keeps or compares depends on them.
 from dataclasses import dataclass, fields
 
 from mitosieve.errors import RecipeError
-from mitosieve.recipe.recipe import recipe_names, recipe_text
+from mitosieve.recipe.text import recipe_names, recipe_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,44 +4,26 @@ Asks the registry of methods; knows nothing of how they work.
 """
 
 import shutil
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import PARTS, Split
-from mitosieve.errors import RecipeError, did_you_mean
-from mitosieve.method.registry import METHODS, Method, Recipe, run_recipe
+from mitosieve.errors import RecipeError
+from mitosieve.method.registry import METHODS, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
+from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
+from mitosieve.recipe.text import recipe_content
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper
-
-DEFAULT = "swift"
-"""What the name `default` stands for: what a CPU can train in minutes, and a slide needs."""
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
-    folder = resources.files("mitosieve.recipe")
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
-def recipe_text(name: str) -> str:
-    """A recipe as it is written, with its comments; `name` as in `load_recipe`.
-
-    Raises:
-        RecipeError: no such recipe (with the nearest name), or it cannot be read.
-    """
-    return _read(name)[0]
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -55,22 +37,13 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no such recipe, not TOML, an unknown key (with the nearest valid one), a wrong type, or a value out
             of range; the message names file and key.
     """
-    text, where = _read(name)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"is not TOML ({error})", where=where) from error
-    for override in overrides:
-        _override(content, override)
-    method = content.get("method")
-    if method not in METHODS:
-        raise RecipeError(
-            f"method is '{method}'", where=where, remedy=f'write method = "NAME" with one of {", ".join(METHODS)}'
-        )
+    content, where = recipe_content(name, overrides)
+    check_keys(content, where)
+    method = str(content["method"])
     try:
         return cast(Recipe, METHODS[method].recipe.model_validate(content))
     except ValidationError as error:
-        raise _explain(error, METHODS[method], where) from error
+        raise _explain(error, method, where) from error
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
@@ -78,68 +51,18 @@ def recipe_to_toml(recipe: Recipe) -> str:
     return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
-def _read(name: str) -> tuple[str, str]:
-    """Text of a recipe, and what to call it in messages."""
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
-        try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except FileNotFoundError as error:
-            raise RecipeError("there is no such recipe file", where=path) from error
-        except (UnicodeDecodeError, OSError) as error:
-            raise RecipeError(f"cannot be read as text ({error})", where=path) from error
-    name = DEFAULT if name == "default" else name
-    known = recipe_names()
-    if name not in known:
-        raise RecipeError(
-            f"there is no recipe '{name}'", remedy=f"{did_you_mean(name, known)}known: {', '.join(known)}"
-        )
-    return (resources.files("mitosieve.recipe") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise RecipeError(f"--set {override} is not key=value", remedy="for example: --set network.width=0.25")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *tables, last = key.strip().split(".")
-    place = content
-    for table in tables:
-        place = place.setdefault(table, {})
-        if not isinstance(place, dict):
-            raise RecipeError(f"--set {key}: '{table}' is a value, not a table")
-    place[last] = value
-
-
-def _explain(error: ValidationError, method: Method, where: str) -> RecipeError:
+def _explain(error: ValidationError, method: str, where: str) -> RecipeError:
     """The first fault of a recipe in words: where, what, and the nearest valid key."""
     fault = error.errors()[0]
     path = [str(part) for part in fault["loc"]]
     key = ".".join(path) or "the recipe"
-    if key in method.renamed:
-        return RecipeError(f"the key '{key}' has another name", where=where, remedy=f"write {method.renamed[key]}")
+    renamed = METHODS[method].renamed
+    if key in renamed:
+        return RecipeError(f"the key '{key}' has another name", where=where, remedy=f"write {renamed[key]}")
     if fault["type"] == "extra_forbidden":
-        valid = _keys_at(method.recipe, path[:-1])
-        return RecipeError(
-            f"unknown key '{key}'",
-            where=where,
-            remedy=f"{did_you_mean(path[-1], valid)}valid keys here: {', '.join(valid)}",
-        )
+        return unknown_key(key, known_keys()[method]["keys"], where)
     given = "" if isinstance(fault.get("input"), dict) else f" (given: {fault.get('input')!r})"
     return RecipeError(f"{key}: {fault['msg']}{given}", where=where, remedy="mend this value")
-
-
-def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(part)
-        annotation = None if field is None else field.annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return sorted(model.model_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
