@@ -7,7 +7,6 @@ from mitosieve.detection import Detections
 from mitosieve.export.context import SlideContext
 from mitosieve.export.geojson import write_geojson
 from mitosieve.export.grand_challenge import write_points, write_points_2021
-from mitosieve.export.parquet import write_parquet
 from mitosieve.export.table import write_detections
 
 __all__ = ["FORMATS", "SUFFIXES", "SlideContext", "Writer"]
@@ -23,6 +22,8 @@ def _write_csv(path: Path, detections: Detections, slide: SlideContext) -> Path:
 
 
 def _write_parquet(path: Path, detections: Detections, slide: SlideContext) -> Path:
+    from mitosieve.export.parquet import write_parquet  # as for DICOM
+
     slide.check(detections)
     return write_parquet(path, detections, slide.told)
 

@@ -20,9 +20,9 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export.rows import chunks, fill
 from mitosieve.run.folder import write_atomic
+from mitosieve.run.layout import DETECTION_COLUMNS
 from mitosieve.run.storage import as_bytes
 
-_NEEDED = ("slide_id", "x", "y", "score")
 STAGE_SUFFIX = "_score"
 _CHUNK = 100_000
 _REMEDY = "expected columns: slide_id,x,y,score[,is_figure][,<stage>_score ...]"
@@ -36,7 +36,7 @@ def write_detections(path: Path, detections: Detections) -> Path:
     Raises:
         StorageError: the file cannot be written; nothing is left behind.
     """
-    header = [*_NEEDED, "is_figure", *(name + STAGE_SUFFIX for name in detections.stage_names)]
+    header = [*DETECTION_COLUMNS, "is_figure", *(name + STAGE_SUFFIX for name in detections.stage_names)]
 
     def write(file: IO[bytes]) -> None:
         file.write(as_bytes(",".join(map(_quote, header)) + "\n"))
@@ -92,6 +92,12 @@ def read_detections(path: Path) -> Detections:
     return Detections.concatenate(parts) if parts else Detections.empty(layout.stage_names)
 
 
+def says_figures(path: Path) -> bool:
+    """Whether a table of detections, which `read_detections` has read, says which rows are figures."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return "is_figure" in [name.strip() for name in next(csv.reader(file), [])]
+
+
 @dataclass(frozen=True)
 class _Layout:
     """Where each column stands in a row; is_figure is -1 where there is none."""
@@ -103,7 +109,7 @@ class _Layout:
     @classmethod
     def of(cls, header: Sequence[str], path: Path) -> "_Layout":
         names = [name.strip() for name in header]
-        missing = [name for name in _NEEDED if name not in names]
+        missing = [name for name in DETECTION_COLUMNS if name not in names]
         if missing:
             raise FormatError(f"lacks the column {', '.join(missing)}", where=path, remedy=_REMEDY)
         twice = sorted({name for name in names if names.count(name) > 1})

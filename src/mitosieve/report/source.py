@@ -15,7 +15,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, kind_of, read_json
 from mitosieve.run.layout import Kind
 from mitosieve.scan.tables import failed_slides, read_request
-from mitosieve.score.evaluated import read_metrics
+from mitosieve.score.judged import beside, check_comparable, read_metrics
 from mitosieve.score.outcome import Outcomes, read_outcomes
 from mitosieve.sieve.detector import Detector
 
@@ -123,7 +123,10 @@ def read_source(run: Path, evaluated: Sequence[Path] = ()) -> Source:
         RunFolderError: `run` is none of these, or of another version.
         FormatError: a file is broken, a folder of `evaluated` has no metrics.json, or a folder of detect has neither
             scores nor a table of slides.
+        FrameError: a folder of `evaluated` was scored on other slides or marks than the result.
     """
+    if evaluated:
+        check_comparable(beside(run, evaluated))
     name, kind = run.resolve().name, kind_of(run)
     has_scores = (run / layout.METRICS).exists()
     if kind is None and not has_scores:

@@ -92,6 +92,8 @@ ENSEMBLE = "ensemble"
 REQUEST = "detect.json"
 """What detect was asked: detector, cohort, fold, part, threshold."""
 DETECTIONS = "detections.csv"
+DETECTION_COLUMNS = ("slide_id", "x", "y", "score")
+"""Of detections.csv, whoever made it; further ones may follow."""
 SLIDES = "slides.csv"
 """What became of each slide that detect was given."""
 SUMMARY = "summary.csv"

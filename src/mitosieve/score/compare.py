@@ -9,10 +9,9 @@ import numpy as np
 
 from mitosieve.errors import FrameError
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, interval_of, resample
+from mitosieve.score.judged import Judged, check_same
 from mitosieve.score.metrics import Score, number
 from mitosieve.score.table import MEASURES, SlideScore, counts_of, figures_of, pool
-
-_REMEDY = "evaluate all of them on the same cohort, split, part and radius"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +89,8 @@ def compare(
     """
     if len(methods) < 2:
         raise FrameError("a comparison needs at least two methods", remedy="name two or more evaluated folders")
-    ordered = [tuple(sorted(method.slides, key=lambda row: row.slide_id)) for method in methods]
-    for method, slides in zip(methods[1:], ordered[1:], strict=True):
-        _check_same(methods[0], ordered[0], method, slides)
+    check_same([_judged(method) for method in methods])
+    ordered = [_ordered(method) for method in methods]
     counts = [counts_of(slides) for slides in ordered]
     drawn = resample(
         np.concatenate(counts, axis=1),
@@ -122,24 +120,13 @@ def compare(
     )
 
 
-def _check_same(
-    first: ScoredMethod, first_slides: tuple[SlideScore, ...], other: ScoredMethod, other_slides: tuple[SlideScore, ...]
-) -> None:
-    both = f"'{first.name}' and '{other.name}'"
-    if first.radius_um != other.radius_um:
-        raise FrameError(f"{both} were matched within {first.radius_um:g} and {other.radius_um:g} um", remedy=_REMEDY)
-    ids = {row.slide_id for row in first_slides}
-    only = sorted(ids.symmetric_difference(row.slide_id for row in other_slides))
-    if only:
-        owner = first.name if only[0] in ids else other.name
-        raise FrameError(
-            f"{both} were scored on different slides: '{only[0]}' is only in '{owner}' ({len(only)} such in all)",
-            remedy=_REMEDY,
-        )
-    for a, b in zip(first_slides, other_slides, strict=True):
-        if (a.case_id, a.tp + a.fn) != (b.case_id, b.tp + b.fn):
-            raise FrameError(
-                f"{both} were scored against different marks: slide '{a.slide_id}' has {a.tp + a.fn} figures of case "
-                f"'{a.case_id}' in one, {b.tp + b.fn} of '{b.case_id}' in the other",
-                remedy=_REMEDY,
-            )
+def _judged(method: ScoredMethod) -> Judged:
+    return Judged(
+        name=method.name,
+        radius_um=method.radius_um,
+        slides={row.slide_id: (row.case_id, row.tp + row.fn) for row in method.slides},
+    )
+
+
+def _ordered(method: ScoredMethod) -> tuple[SlideScore, ...]:
+    return tuple(sorted(method.slides, key=lambda row: row.slide_id))

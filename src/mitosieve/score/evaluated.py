@@ -1,41 +1,22 @@
 """A folder of detections, evaluated: metrics.json and outcomes.csv beside detections.csv, written and read again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError
-from mitosieve.export.table import read_detections
+from mitosieve.export.table import read_detections, says_figures
 from mitosieve.run import layout
-from mitosieve.run.folder import read_json, write_json
+from mitosieve.run.folder import write_json
 from mitosieve.score.compare import Comparison, ScoredMethod, compare
-from mitosieve.score.evaluation import METRICS_FORMAT, EvaluateConfig, Evaluation, evaluate
+from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
+from mitosieve.score.judged import AGAIN, names_of, read_metrics
 from mitosieve.score.outcome import write_outcomes
+from mitosieve.score.printed import write_comparison_tables, write_tables_of
 from mitosieve.score.table import SlideScore
 
-_KEYS = {
-    "pooled",
-    "optimal",
-    "lenient",
-    "ap",
-    "ap_boxes",
-    "froc",
-    "pr_curve",
-    "best_f1_oracle",
-    "per_domain",
-    "per_case",
-    "per_slide",
-    "count_agreement",
-    "false_alarms_on_imposters",
-    "bootstrap",
-    "notes",
-    "radius_um",
-    "rule",
-}
-"""Of every metrics.json (`Evaluation.to_json`)."""
-
-_REMEDY = "make it with: mitosieve evaluate"
+NO_FIGURES = "detections.csv has no column is_figure: every row counts as found"
 
 
 def evaluate_folder(
@@ -60,44 +41,28 @@ def evaluate_folder(
         FrameError: as `evaluate`.
         StorageError: the files cannot be written.
     """
-    result = evaluate(read_detections(folder / layout.DETECTIONS), cohort, cases=cases, config=config)
+    table = folder / layout.DETECTIONS
+    result = evaluate(read_detections(table), cohort, cases=cases, config=config)
+    if not says_figures(table):
+        result = replace(result, notes=(NO_FIGURES, *result.notes))
     write_evaluation(folder / layout.METRICS if out is None else out, result)
     return result
 
 
 def write_evaluation(metrics: Path, result: Evaluation) -> Path:
-    """Write outcomes.csv, then metrics.json, which stands for both, beside it.
+    """Write outcomes.csv, then tables for other programs, then metrics.json, which stands for all, beside them.
 
     Raises:
         StorageError: the files cannot be written.
     """
+    content = result.to_json()
     write_outcomes(metrics.parent / layout.OUTCOMES, result.outcomes)
-    return write_json(metrics, result.to_json())
+    write_tables_of(metrics, content)
+    return write_json(metrics, content)
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """The content of a metrics.json (`Evaluation.to_json`).
-
-    Args:
-        path: the file, or the folder that holds it.
-
-    Raises:
-        FormatError: there is none, it is of another format, or it lacks a key.
-    """
-    file = path / layout.METRICS if path.is_dir() or not path.suffix else path
-    if not file.exists():
-        raise FormatError("is missing: this folder has not been evaluated", where=file, remedy=_REMEDY)
-    content: dict[str, Any] = read_json(file, {}, remedy=_REMEDY)
-    if content.get("format") != METRICS_FORMAT:
-        raise FormatError(f"is of format {content.get('format')}, not {METRICS_FORMAT}", where=file, remedy=_REMEDY)
-    missing = sorted(_KEYS - set(content))
-    if missing:
-        raise FormatError(f"lacks {', '.join(missing)}", where=file, remedy=_REMEDY)
-    return content
-
-
-def read_scored(path: Path) -> ScoredMethod:
-    """A method's per-slide counts, from a folder with metrics.json or from that file itself.
+def read_scored(path: Path, name: str = "") -> ScoredMethod:
+    """A method's per-slide counts, from a folder with metrics.json or from that file itself; called `name`, or by path.
 
     Raises:
         FormatError: as `read_metrics`, or the counts are not what evaluate writes.
@@ -105,13 +70,13 @@ def read_scored(path: Path) -> ScoredMethod:
     content = read_metrics(path)
     try:
         slides = tuple(SlideScore.from_json(row) for row in content["per_slide"])
-        return ScoredMethod(name=str(path), slides=slides, radius_um=float(content["radius_um"]))
+        return ScoredMethod(name=name or str(path), slides=slides, radius_um=float(content["radius_um"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"is not what evaluate writes ({error!r})", where=path, remedy=_REMEDY) from error
+        raise FormatError(f"is not what evaluate writes ({error!r})", where=path, remedy=AGAIN) from error
 
 
 def compare_folders(folders: Sequence[Path], config: EvaluateConfig | None = None) -> Comparison:
-    """Compare evaluated folders by a paired bootstrap; each method is called by its path.
+    """Compare evaluated folders by a paired bootstrap; each method is called by its name (`names_of`).
 
     Raises:
         FormatError: a folder has no readable metrics.json.
@@ -119,8 +84,19 @@ def compare_folders(folders: Sequence[Path], config: EvaluateConfig | None = Non
     """
     config = EvaluateConfig() if config is None else config
     return compare(
-        [read_scored(folder) for folder in folders],
+        [read_scored(folder, name) for folder, name in zip(folders, names_of(folders), strict=True)],
         config.generator("bootstrap"),
         resamples=config.resamples,
         min_cases=config.min_cases,
     )
+
+
+def write_comparison(out: Path, result: Comparison) -> Path:
+    """Write a comparison as JSON, and as CSV and LaTeX beside it.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    content = result.to_json()
+    write_comparison_tables(out, content)
+    return write_json(out, content)

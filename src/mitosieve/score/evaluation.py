@@ -20,14 +20,12 @@ from mitosieve.score.boxes import box_average_precision
 from mitosieve.score.counted import Counted, count_in
 from mitosieve.score.froc import Froc, froc
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, resample
+from mitosieve.score.judged import METRICS_FORMAT
 from mitosieve.score.match import RADIUS_UM, count_lenient, match_greedy, match_optimal, near_pairs
 from mitosieve.score.metrics import Score, number, plural
 from mitosieve.score.outcome import Outcome, Outcomes, outcomes
 from mitosieve.score.sweep import Sweep, Threshold, average_precision, best_threshold, sweep, thin
 from mitosieve.score.table import SlideScore, counts_of, intervals_of, pool, summary, summary_by
-
-METRICS_FORMAT = 1
-"""Version of the content of metrics.json."""
 
 RULE = "official greedy one-to-one matching, pooled over slides"
 

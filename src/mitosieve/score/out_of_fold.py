@@ -11,7 +11,7 @@ from mitosieve.errors import SplitError
 from mitosieve.export.table import read_detections
 from mitosieve.run import layout
 from mitosieve.score.calibration import Fit, expected_calibration_error, held_out_probability, reliability
-from mitosieve.score.evaluated import read_metrics
+from mitosieve.score.judged import read_metrics
 from mitosieve.score.scored import Scored
 
 

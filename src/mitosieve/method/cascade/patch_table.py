@@ -29,7 +29,7 @@ from mitosieve.network.registry import load_weights
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_atomic
 from mitosieve.run.progress import Progress
-from mitosieve.score.evaluated import read_metrics
+from mitosieve.score.judged import read_metrics
 from mitosieve.sieve.detector import Detector
 from mitosieve.train import PatchPool, Places
 

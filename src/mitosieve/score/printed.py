@@ -1,0 +1,101 @@
+"""Scores as tables for other programs: CSV with all digits, LaTeX with three. Knows what metrics.json holds."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mitosieve.run.folder import write_atomic
+
+MEASURES = ("f1", "precision", "recall")
+COUNTS = ("tp", "fp", "fn")
+
+
+def write_tables_of(metrics: Path, content: dict[str, Any]) -> None:
+    """Write NAME.csv and NAME.tex beside NAME.json of `Evaluation.to_json`: a row for all, then one a domain.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    parts = [("pooled", content["pooled"]), *((row["domain"], row) for row in content["per_domain"])]
+    columns = ["part", "cases", "slides", *COUNTS]
+    for measure in MEASURES:
+        columns += [measure, f"{measure}_low", f"{measure}_high"]
+    rows = [
+        [name, row["cases"], row["slides"], *(row[count] for count in COUNTS)]
+        + [value for measure in MEASURES for value in (row[measure], *(row.get(f"{measure}_interval") or (None, None)))]
+        for name, row in parts
+    ]
+    _write(metrics.with_suffix(".csv"), columns, rows)
+    shown = [
+        [name, *(row[count] for count in COUNTS), *(in_digits(row[m], row.get(f"{m}_interval")) for m in MEASURES)]
+        for name, row in parts
+    ]
+    note = f"{content['rule']}, {content['radius_um']:g} um; {content['bootstrap']['coverage']:.0%} intervals"
+    write_atomic(metrics.with_suffix(".tex"), latex(["part", *COUNTS, *MEASURES], shown, note))
+
+
+def write_comparison_tables(out: Path, content: dict[str, Any]) -> None:
+    """Write NAME.csv and NAME.tex beside NAME.json of `Comparison.to_json`: scores, then differences.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    columns = ("detector", "minus", "figure", "value", "low", "high")
+    rows = [
+        [row["name"], "", measure, row[measure], *row[f"{measure}_interval"]]
+        for row in content["methods"]
+        for measure in MEASURES
+    ]
+    rows += [
+        [row["second"], row["first"], row["figure"], row["difference"], *row["interval"]]
+        for row in content["differences"]
+    ]
+    _write(out.with_suffix(".csv"), columns, rows)
+    shown = [
+        [row["name"], *(row[count] for count in COUNTS)]
+        + [in_digits(row[measure], row[f"{measure}_interval"]) for measure in MEASURES]
+        for row in content["methods"]
+    ]
+    note = "95 % intervals; the differences with their paired intervals stand in the CSV file"
+    write_atomic(out.with_suffix(".tex"), latex(["detector", *COUNTS, *MEASURES], shown, note))
+
+
+def in_digits(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """A share to three digits, with its 95 % interval where there is one."""
+    if value is None:
+        return "-"
+    if interval is None or None in interval:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def latex(columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> str:
+    """A tabular of booktabs, whose first column is text; signs that LaTeX would read otherwise are escaped."""
+    lines = [
+        f"% {note}",
+        f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        "\\toprule",
+        " & ".join(map(_escaped, columns)) + " \\\\",
+        "\\midrule",
+        *(" & ".join(_escaped(str(cell)) for cell in row) + " \\\\" for row in rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_SIGNS = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}"}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_SIGNS.get(sign, sign) for sign in text)
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([["" if cell is None else cell for cell in row] for row in rows])
+    write_atomic(path, text.getvalue())
