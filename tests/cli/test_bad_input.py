@@ -123,7 +123,7 @@ def test_a_cohort_edited_badly(tmp_path, file, old, new, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("network.widht=0.5", ("network.widht", "did you mean 'width'")),
+        ("network.widht=0.5", ("network.widht", "did you mean 'network.width'")),
         ("network.width=wide", ("network.width", "wide")),
         ("screening.batch_size=0", ("screening.batch_size", "0")),
         ("method=nonesuch", ("nonesuch", "chsnet")),

@@ -90,7 +90,7 @@ def test_slides_done_elsewhere_are_at_the_same_point(tmp_path, pointed):
         (("--operating-point", "balanced", "--threshold", 0.5), "--threshold and --operating-point"),
         (("--detector", "swfit"), "did you mean 'swift'"),
         (("--detector", "RUN", "--operating-point", "sensitive"), "it has balanced"),
-        (("--detector", "gone/detector"), "gone/detector/detector.toml"),
+        (("--detector", "gone/detector"), "gone/detector: is missing"),
     ],
 )
 def test_what_a_detector_does_not_have_is_refused(tmp_path, pointed, words, said):

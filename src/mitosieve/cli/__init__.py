@@ -7,7 +7,8 @@ import io
 import sys
 
 from mitosieve.cli import data, detecting, importing, models, scoring, studying, training
-from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, app
+from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, UsageError, app, remedy_of
+from mitosieve.cli.configuration import configuration
 from mitosieve.cli.terminal import warn
 from mitosieve.errors import MitosieveError
 from mitosieve.run.storage import system_error
@@ -21,7 +22,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
     try:
-        app(prog_name="mitosieve", standalone_mode=True)
+        names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+        code = app(prog_name="mitosieve", standalone_mode=False, default_map=configuration().for_commands(names))
     except MitosieveError as error:
         warn(f"mitosieve: {error}")
         sys.exit(BAD_INPUT)
@@ -30,7 +32,12 @@ def main() -> None:
     except OSError as error:  # of a path that nobody could look at, as one with too long a name
         warn(f"mitosieve: {system_error(error)}")
         sys.exit(BAD_INPUT)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            warn("mitosieve: interrupted; train, detect, crossval and study go on when repeated with --resume")
-        raise
+    except UsageError as error:
+        error.show()
+        warn(f"remedy: {remedy_of(error)}")
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        warn("mitosieve: interrupted; train, detect, crossval and study go on when repeated with --resume")
+    sys.exit(code or 0)

@@ -4,10 +4,14 @@ Heavy imports happen inside functions, so that --help answers at once.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from mitosieve import __version__
+from mitosieve.cli import arguments
+from mitosieve.cli.usage import EXAMPLES, example_of
 from mitosieve.errors import InputError, SplitError
 
 if TYPE_CHECKING:
@@ -17,23 +21,87 @@ if TYPE_CHECKING:
 
 SLIDES_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""Click's, of whichever click typer brings."""
+
+
+class Commands(TyperGroup):
+    """The commands, each with its whole first sentence and an example of its use."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's, see UsageError
+        """All commands; a sentence wraps where it is long, and is never cut."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=10_000)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - click's, see UsageError
+        """A command, which knows its example."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and cmd_name in EXAMPLES:
+            command.epilog = f"Example: {EXAMPLES[cmd_name]}"
+        return command
+
+
+def remedy_of(error: Any) -> str:  # noqa: ANN401 - a UsageError
+    """What to write instead of words that click refused."""
+    command = error.ctx.info_name if error.ctx is not None and error.ctx.parent is not None else None
+    return f"for example: {example_of(command)}"
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Find mitotic figures in H&E histology, and train the detectors that do. Research use, not for diagnosis.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-CohortArg = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort folder.")]
-SplitOpt = Annotated[Path | None, typer.Option("--split", help="Split file.")]
-FoldOpt = Annotated[str | None, typer.Option("--fold", help="Fold of the split.")]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mitosieve {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+CohortArg = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort folder.", callback=arguments.a_cohort)]
+NewCohortArg = Annotated[
+    Path, typer.Argument(metavar="COHORT", help="Cohort folder.", callback=arguments.a_cohort_to_be)
+]
+SplitOpt = Annotated[Path | None, typer.Option("--split", help="Split file.", callback=arguments.a_split)]
+FoldOpt = Annotated[str | None, typer.Option("--fold", help="Fold of the split.", callback=arguments.a_fold)]
+TheSplitOpt = Annotated[Path, typer.Option("--split", help="Split file.", callback=arguments.a_split)]
+TheFoldOpt = Annotated[str, typer.Option("--fold", help="Fold of the split.", callback=arguments.a_fold)]
 PartOpt = Annotated[str, typer.Option("--part", help="train, validation or test.")]
-DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-PrecisionOpt = Annotated[str, typer.Option("--precision", help="auto, 32-true or bf16-mixed.")]
+DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.", callback=arguments.a_device)]
+PrecisionOpt = Annotated[
+    str, typer.Option("--precision", help="auto, 32-true or bf16-mixed.", callback=arguments.a_precision)
+]
 ThreadsOpt = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 is all.")]
 ResumeOpt = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted job in the same folder.")]
-SetOpt = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value.")]
-EngineOpt = Annotated[str, typer.Option("--engine", help="What scores: auto, torch or onnxruntime.")]
+RecipeArg = Annotated[
+    str,
+    typer.Argument(
+        help="Recipe name or TOML file.", callback=arguments.a_recipe, autocompletion=arguments.recipes_like
+    ),
+]
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a recipe value.", callback=arguments.settings_of_a_recipe
+    ),
+]
+EngineOpt = Annotated[
+    str, typer.Option("--engine", help="What scores: auto, torch or onnxruntime.", callback=arguments.an_engine)
+]
 BatchOpt = Annotated[
     int, typer.Option("--batch-size", min=0, help="Images that a network scores at once; 0 is the best measured.")
 ]

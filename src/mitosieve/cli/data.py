@@ -5,14 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mitosieve.cli.app import CohortArg, app
+from mitosieve.cli.app import CohortArg, NewCohortArg, app
+from mitosieve.cli.arguments import a_new_file, a_slide
 from mitosieve.cli.terminal import print_table, progress_bars, say, warn
 from mitosieve.errors import SplitError
 
 
 @app.command()
 def phantom(
-    cohort: CohortArg,
+    cohort: NewCohortArg,
     cases: Annotated[int, typer.Option(help="Number of cases.")] = 12,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.", min=0)] = 7,
     slides_per_case: Annotated[int, typer.Option(help="Slides of each case.")] = 2,
@@ -50,7 +51,7 @@ def phantom(
 @app.command()
 def split(
     cohort: CohortArg,
-    out: Annotated[Path, typer.Option("--out", help="Split file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="Split file to write.", callback=a_new_file)],
     folds: Annotated[int, typer.Option(help="Number of folds, at least 3; 2 without validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of ties between equal cases.", min=0)] = 1,
     table: Annotated[Path | None, typer.Option("--table", help="CSV with fold,case,part instead.")] = None,
@@ -106,7 +107,7 @@ def split(
 
 
 @app.command()
-def info(slide: Annotated[Path, typer.Argument(help="An image.")]) -> None:
+def info(slide: Annotated[Path, typer.Argument(help="An image.", callback=a_slide)]) -> None:
     """What a slide says of itself."""
     from mitosieve.slide.slide import facts
 

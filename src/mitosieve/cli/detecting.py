@@ -22,6 +22,17 @@ from mitosieve.cli.app import (
     cases_of,
     compute_of,
 )
+from mitosieve.cli.arguments import (
+    a_cohort,
+    a_detector,
+    a_hotspot_shape,
+    a_shard,
+    detectors_like,
+    export_formats,
+    images_are_there,
+    new_folder,
+    some_slides,
+)
 from mitosieve.cli.terminal import print_counts, progress_bars, say, tell_notes, warn, warn_of_strange
 from mitosieve.errors import InputError
 
@@ -35,11 +46,18 @@ if TYPE_CHECKING:
 def detect(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the result.")],
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="SLIDE...", help="Slides, folders, patterns, or @list.txt.")
+        list[str] | None,
+        typer.Argument(metavar="SLIDE...", help="Slides, folders, patterns, or @list.txt.", callback=some_slides),
     ] = None,
     detector: Annotated[
         str,
-        typer.Option("--detector", metavar="NAME|FOLDER", help="Of `mitosieve models`, or a run or detector folder."),
+        typer.Option(
+            "--detector",
+            metavar="NAME|FOLDER",
+            help="Of `mitosieve models`, or a run or detector folder.",
+            callback=a_detector,
+            autocompletion=detectors_like,
+        ),
     ] = "default",
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
     operating_point: Annotated[
@@ -54,18 +72,28 @@ def detect(
         bool, typer.Option("--repair-roi", help="Take an area that touches or crosses itself as what it covers.")
     ] = False,
     formats: Annotated[
-        str, typer.Option("--format", help="Extra files a slide: geojson,midog,midog2021,csv,parquet,dicom.")
+        str,
+        typer.Option(
+            "--format",
+            help="Extra files a slide: geojson,midog,midog2021,csv,parquet,dicom.",
+            callback=export_formats,
+        ),
     ] = "geojson",
-    cohort: Annotated[Path | None, typer.Option("--cohort", help="Slides of a cohort instead of images.")] = None,
+    cohort: Annotated[
+        Path | None, typer.Option("--cohort", help="Slides of a cohort instead of images.", callback=a_cohort)
+    ] = None,
     split: SplitOpt = None,
     fold: FoldOpt = None,
     part: PartOpt = "test",
     hotspot_mm2: Annotated[float, typer.Option("--hotspot-mm2", min=0.01, max=100, help="Area of the hotspot.")] = 2.0,
     hotspot_shape: Annotated[
-        str, typer.Option("--hotspot-shape", help="square, rectangle (4:3 either way) or circle.")
+        str,
+        typer.Option("--hotspot-shape", help="square, rectangle (4:3 either way) or circle.", callback=a_hotspot_shape),
     ] = "square",
     resume: ResumeOpt = False,
-    shard: Annotated[str | None, typer.Option("--shard", metavar="i/n", help="Only the i-th of n parts.")] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="i/n", help="Only the i-th of n parts.", callback=a_shard)
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option("--cluster", metavar="auto|HOST:PORT", help="Do the slides on a Ray cluster.")
     ] = None,
@@ -79,23 +107,20 @@ def detect(
     threads: ThreadsOpt = 0,
 ) -> None:
     """Find mitotic figures in slides and count them, or in the slides of a cohort."""
-    from mitosieve.cohort.cohort import Cohort
-    from mitosieve.scan import CountConfig, Scan, origin_of, parse_shard, scan
-
     _check_words(images or [], detector, out, cohort)
     if threshold is not None and operating_point is not None:
         raise InputError("--threshold and --operating-point both say what counts as a figure", remedy="use one of them")
     if cluster is not None and shard is not None:
         raise InputError("--cluster and --shard both divide the slides", remedy="use one of them")
-    whole = None if cohort is None else Cohort.load(cohort)
-    if whole is None:
-        if split is not None or fold is not None:
-            raise InputError("--split and --fold choose slides of a cohort", remedy="add --cohort, or leave them out")
-        items = _items(images or [], mpp, roi, repair=repair_roi)
-    else:
-        if mpp is not None or roi is not None:
-            raise InputError("mpp and ROI come from the cohort", remedy="leave out --mpp and --roi, or name images")
-        items = _items_of(whole, split, fold, part)
+    if cohort is None and (split is not None or fold is not None):
+        raise InputError("--split and --fold choose slides of a cohort", remedy="add --cohort, or leave them out")
+    if cohort is not None and (mpp is not None or roi is not None):
+        raise InputError("mpp and ROI come from the cohort", remedy="leave out --mpp and --roi, or name images")
+    new_folder(out, joins=resume or shard is not None)
+    whole, cases = (None, None) if cohort is None else _slides_of(cohort, split, fold, part)
+    from mitosieve.scan import CountConfig, Scan, items_of_cohort, origin_of, parse_shard, scan  # takes seconds
+
+    items = _items(images or [], mpp, roi, repair=repair_roi) if whole is None else items_of_cohort(whole, cases)
     compute = compute_of(device, precision, threads, engine=engine, batch_size=batch_size)
     with progress_bars() as show:
         job = Scan(
@@ -167,10 +192,17 @@ def _items(words: list[str], mpp: str | None, roi: Path | None, *, repair: bool)
     return items_of_images(paths_of(words), mpp=mpp, roi=area, tell=warn)
 
 
-def _items_of(cohort: "Cohort", split: Path | None, fold: str | None, part: str) -> "list[ScanItem]":
-    from mitosieve.scan import items_of_cohort
+def _slides_of(
+    cohort: Path, split: Path | None, fold: str | None, part: str
+) -> "tuple[Cohort, tuple[str, ...] | None]":
+    """A cohort and the cases that were asked for, whose images are there."""
+    from mitosieve.cohort.cohort import Cohort
 
-    return items_of_cohort(cohort, cases_of(split, fold, part, cohort))
+    whole = Cohort.load(cohort)
+    cases = cases_of(split, fold, part, whole)
+    asked = whole if cases is None else whole.of_cases(cases)
+    images_are_there(cohort, [whole.path_of(entry.slide_id) for entry in asked.slides])
+    return whole, cases
 
 
 def _on_cluster(address: str, out: Path, detector: str, machine: tuple[str, int, int], show: "Progress") -> "Mapper":

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mitosieve.cli.app import CohortArg, app
+from mitosieve.cli.app import NewCohortArg, app
+from mitosieve.cli.arguments import a_source, an_import_format
 from mitosieve.cli.terminal import print_table, say, warn
 from mitosieve.errors import InputError
 
@@ -21,10 +22,11 @@ def import_command(
             metavar="FORMAT",
             help="atypia14, midog, tupac, voc, coco, slide_runner, points; images: a folder of unlabelled ones; "
             "corrections: GeoJSON of an audit.",
+            callback=an_import_format,
         ),
     ],
-    source: Annotated[Path, typer.Argument(help="Label file or folder of the format.")],
-    cohort: CohortArg,
+    source: Annotated[Path, typer.Argument(help="Label file or folder of the format.", callback=a_source)],
+    cohort: NewCohortArg,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections only.")] = None,

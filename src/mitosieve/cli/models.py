@@ -1,4 +1,4 @@
-"""Commands about the detectors that come with the package."""
+"""Commands about what comes with the package: detectors and recipes."""
 
 import json
 from typing import Annotated
@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from mitosieve.cli.app import app
-from mitosieve.cli.terminal import print_table
+from mitosieve.cli.arguments import detectors_like, recipes_like
+from mitosieve.cli.terminal import out_console, print_lines, print_table, warn
 
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them: print its card.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One of them: print its card.", autocompletion=detectors_like)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the detectors of the package: data, scores with intervals, size, speed, licence of the weights."""
@@ -44,3 +47,35 @@ def models(
         for folder, card in every
     ]
     print_table(rows, ("detector", "what it is", "trained on", "F1 [95 %]", "size", "speed", "weights"))
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One of them: print it with its comments.", autocompletion=recipes_like),
+    ] = None,
+) -> None:
+    """List the recipes of the package, a line each; with a name: print that recipe."""
+    from mitosieve.recipe.header import recipe_headers
+
+    if name is not None:
+        recipe_command(name)
+        return
+    if out_console.is_terminal:
+        print_lines([(key, header.summary) for key, header in recipe_headers().items()])
+        warn("next: mitosieve recipes NAME prints one, with what it needs and how long it takes")
+        return
+    columns = ("summary", "machine", "data", "minutes")
+    print_table(
+        [[name, *(getattr(header, column) for column in columns)] for name, header in recipe_headers().items()],
+        ("recipe", "what it is", "machine", "data", "minutes"),
+    )
+
+
+@app.command("recipe")
+def recipe_command(name: Annotated[str, typer.Argument(help="Recipe name.", autocompletion=recipes_like)]) -> None:
+    """Print a recipe with its comments: `mitosieve recipe swift > mine.toml`, then `mitosieve train mine.toml ...`."""
+    from mitosieve.recipe.text import recipe_text
+
+    typer.echo(recipe_text(name), nl=False)

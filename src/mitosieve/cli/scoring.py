@@ -13,20 +13,24 @@ from mitosieve.cli.app import (
     PartOpt,
     PrecisionOpt,
     SplitOpt,
+    TheFoldOpt,
+    TheSplitOpt,
     ThreadsOpt,
     app,
     cases_of,
     compute_of,
     split_of,
 )
-from mitosieve.cli.terminal import MEASURES, in_digits, print_scores, print_table, progress_bars, say, warn
+from mitosieve.cli.arguments import a_new_file, a_run, comparable, detections_in, new_folder
+from mitosieve.cli.terminal import print_scores, print_table, progress_bars, say, warn
 from mitosieve.errors import InputError
 from mitosieve.run import layout
+from mitosieve.score.printed import MEASURES, in_digits
 
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with detections.csv.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with detections.csv.", callback=detections_in)],
     cohort: CohortArg,
     split: SplitOpt = None,
     fold: FoldOpt = None,
@@ -34,19 +38,19 @@ def evaluate(
     radius_um: Annotated[
         float, typer.Option("--radius-um", min=0.1, max=100, help="Largest distance of a pair.")
     ] = 7.5,
-    out: Annotated[Path | None, typer.Option("--out", help="File for the figures; DIR/metrics.json.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON, CSV and LaTeX beside it; DIR/metrics.json.")] = None,
 ) -> None:
     """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.errors import some
-    from mitosieve.scan import not_looked_at
-    from mitosieve.score.evaluated import evaluate_folder
-    from mitosieve.score.evaluation import EvaluateConfig
+    from mitosieve.score.evaluated import EvaluateConfig, evaluate_folder
 
     whole = Cohort.load(cohort)
     cases = cases_of(split, fold, part, whole)
     result = evaluate_folder(folder, whole, cases=cases, config=EvaluateConfig(radius_um=radius_um), out=out)
     print_scores(result.to_json())
+    from mitosieve.scan import not_looked_at  # takes seconds: what is wrong was told before
+
     unseen = not_looked_at(folder, whole, cases)
     if unseen:
         warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
@@ -55,10 +59,10 @@ def evaluate(
 
 @app.command("patch-table")
 def patch_table_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of a CHS-NET recipe.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of a CHS-NET recipe.", callback=a_run)],
     cohort: CohortArg,
-    split: Annotated[Path, typer.Option("--split", help="Split file.")],
-    fold: Annotated[str, typer.Option("--fold", help="Fold that the run was trained on.")],
+    split: TheSplitOpt,
+    fold: TheFoldOpt,
     parts: Annotated[str, typer.Option("--parts", help="Parts of the fold, comma-separated.")] = "train,test",
     out: Annotated[Path | None, typer.Option("--out", help="The CSV; RUN/patch-table.csv.")] = None,
     device: DeviceOpt = "auto",
@@ -80,16 +84,21 @@ def patch_table_command(
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Evaluated folders, at least two.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Also write the figures as JSON.")] = None,
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Evaluated folders, at least two.", callback=comparable)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="JSON to write; CSV and LaTeX beside it.", callback=a_new_file),
+    ] = None,
 ) -> None:
     """Differences between evaluated detectors, with paired 95 % intervals."""
-    from mitosieve.run.folder import write_json
-    from mitosieve.score.evaluated import compare_folders
+    from mitosieve.score.evaluated import compare_folders, write_comparison
 
     if len(folders) < 2:
         raise InputError("there is nothing to compare with", remedy="name at least two evaluated folders")
-    result = compare_folders(folders).to_json()
+    compared = compare_folders(folders)
+    result = compared.to_json()
     print_table(
         [
             [row["name"], *(in_digits(row[key], row[f"{key}_interval"]) for key in MEASURES)]
@@ -105,14 +114,15 @@ def compare(
         ("difference", "figure", "value [95 % interval]"),
     )
     if out is not None:
-        write_json(out, result)
-        say(out)
+        say(write_comparison(out, compared))
 
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or crossval folder.")],
-    evaluated: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="More evaluated folders.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of train, detect or crossval.", callback=a_run)],
+    evaluated: Annotated[
+        list[Path] | None, typer.Argument(metavar="DIR...", help="More evaluated folders.", callback=comparable)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The page; RUN/report.html.")] = None,
 ) -> None:
     """One self-contained HTML page: score, curves, galleries."""
@@ -123,7 +133,7 @@ def report(
 
 @app.command()
 def audit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of recipe dasc.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of recipe dasc.", callback=a_run)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the result.")],
     top: Annotated[int, typer.Option("--top", min=1, max=1000, help="Cells of each direction on the page.")] = 60,
     background: Annotated[
@@ -131,6 +141,7 @@ def audit(
     ] = 100,
 ) -> None:
     """Rank a run's training labels by how probably they are wrong: table, page, points to correct in QuPath."""
+    new_folder(out)
     from mitosieve.audit.dasc_run import VERDICTS
     from mitosieve.audit.report import audit as audit_run
 

@@ -17,6 +17,7 @@ from mitosieve.cli.app import (
     compute_of,
     split_of,
 )
+from mitosieve.cli.arguments import a_cohort, a_split
 from mitosieve.cli.terminal import print_table, progress_bars, say, warn
 from mitosieve.cli.training import ClusterOpt, WorkersOpt, mapper_of
 from mitosieve.errors import InputError
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="Study name or TOML file.")],
-    cohort: Annotated[Path | None, typer.Argument(metavar="COHORT", help="Cohort folder; that of the file.")] = None,
-    split: Annotated[Path | None, typer.Option("--split", help="Split file; that of the file.")] = None,
+    cohort: Annotated[
+        Path | None, typer.Argument(metavar="COHORT", help="Cohort folder; that of the file.", callback=a_cohort)
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option("--split", help="Split file; that of the file.", callback=a_split)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for table and page.")] = None,
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="DIR", help="Run folders, shared by studies; DIR/runs.")
@@ -54,8 +59,6 @@ def study(
     Trainings are ordinary run folders; one that is there already, from whatever study, is not done again.
     """
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.study.plan import plan_study
-    from mitosieve.study.run import StudyJob, run_study
     from mitosieve.study.study import load_study
 
     asked = _asked(load_study(name), folds, seeds)
@@ -64,6 +67,9 @@ def study(
     chosen = split_of(split_file, whole)
     if out is None and not dry_run:
         raise InputError("there is no folder for the table", remedy="add --out DIR")
+    from mitosieve.study.plan import plan_study  # from here on it takes seconds
+    from mitosieve.study.run import StudyJob, run_study
+
     kept = runs or (out or Path()) / layout.RUNS
     plan = plan_study(asked, whole, chosen, kept, settings or ())
     if dry_run or out is None:

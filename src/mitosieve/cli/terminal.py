@@ -24,8 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mitosieve.run.progress import Progress as Show
-
-MEASURES = ("f1", "precision", "recall")
+from mitosieve.score.printed import MEASURES, in_digits
 
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -53,13 +52,11 @@ def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
     out_console.print(table)
 
 
-def in_digits(value: float | None, interval: Sequence[float | None] | None = None) -> str:
-    """A share to three digits, with its 95 % interval where there is one."""
-    if value is None:
-        return "-"
-    if interval is None or None in interval:
-        return f"{value:.3f}"
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+def print_lines(rows: Sequence[tuple[str, str]]) -> None:
+    """A name and a sentence a line."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, sentence in rows:
+        out_console.print(f"{name:<{width}}  {sentence}", markup=False)
 
 
 def print_rounds(content: dict[str, Any]) -> None:

@@ -13,19 +13,22 @@ from mitosieve.cli.app import (
     CohortArg,
     DeviceOpt,
     PrecisionOpt,
+    RecipeArg,
     ResumeOpt,
     SetOpt,
+    TheFoldOpt,
+    TheSplitOpt,
     ThreadsOpt,
     app,
     compute_of,
     split_of,
 )
+from mitosieve.cli.arguments import images_are_there, new_folder
 from mitosieve.cli.terminal import (
     print_balance,
     print_regimes,
     print_rounds,
     print_scores,
-    print_table,
     print_verdicts,
     progress_bars,
     say,
@@ -35,6 +38,7 @@ from mitosieve.errors import InputError, SlideError
 from mitosieve.run import layout
 
 if TYPE_CHECKING:
+    from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.split import Split
     from mitosieve.run.progress import Progress
     from mitosieve.train.job import Mapper
@@ -58,11 +62,11 @@ _PRINT: dict[str, Callable[[dict[str, Any]], None]] = {
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe name or TOML file.")],
+    recipe: RecipeArg,
     cohort: CohortArg,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder.")],
-    split: Annotated[Path, typer.Option("--split", help="Split file.")],
-    fold: Annotated[str, typer.Option("--fold", help="Fold of the split.")],
+    split: TheSplitOpt,
+    fold: TheFoldOpt,
     resume: ResumeOpt = False,
     workers: WorkersOpt = 1,
     cluster: ClusterOpt = None,
@@ -85,12 +89,12 @@ def train(
     out-of-fold scores come from as many networks as a recipe's `parts` says. Validation and test cases are no parts
     of it.
     """
-    from mitosieve.cohort.cohort import Cohort
-    from mitosieve.method.registry import METHODS
+    new_folder(out, joins=resume)
+    whole, chosen = _data(cohort, split)
+    from mitosieve.method.registry import METHODS  # from here on it takes seconds
     from mitosieve.recipe.recipe import FoldRun, check_validation, load_recipe, train_fold
 
-    science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
-    chosen = split_of(split, whole)
+    science = load_recipe(recipe, settings or ())
     check_validation(science, chosen, [fold], where=split)
     what = FoldRun(recipe=science, cohort=whole, split=chosen, fold=fold, out=out)
     compute = compute_of(device, precision, threads)
@@ -102,6 +106,15 @@ def train(
             _PRINT[name](json.loads((out / name).read_text()))
     warn(detector.describe())
     say(out)
+
+
+def _data(cohort: Path, split: Path) -> "tuple[Cohort, Split]":
+    """A cohort whose images are there, and a split that fits it."""
+    from mitosieve.cohort.cohort import Cohort
+
+    whole = Cohort.load(cohort)
+    images_are_there(cohort, [whole.path_of(entry.slide_id) for entry in whole.slides])
+    return whole, split_of(split, whole)
 
 
 def _note_bare(split: "Split", folds: Sequence[str]) -> None:
@@ -163,31 +176,11 @@ def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progr
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes of the package: what they are, what they need, how long they take."""
-    from mitosieve.recipe.header import recipe_headers
-
-    columns = ("summary", "machine", "data", "minutes")
-    print_table(
-        [[name, *(getattr(header, column) for column in columns)] for name, header in recipe_headers().items()],
-        ("recipe", "what it is", "machine", "data", "minutes"),
-    )
-
-
-@app.command("recipe")
-def recipe_command(name: Annotated[str, typer.Argument(help="Recipe name.")]) -> None:
-    """Print a recipe with its comments: `mitosieve recipe swift > mine.toml`, then `mitosieve train mine.toml ...`."""
-    from mitosieve.recipe.recipe import recipe_text
-
-    typer.echo(recipe_text(name), nl=False)
-
-
-@app.command()
 def crossval(
-    recipe: Annotated[str, typer.Argument(help="Recipe name or TOML file.")],
+    recipe: RecipeArg,
     cohort: CohortArg,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the result.")],
-    split: Annotated[Path, typer.Option("--split", help="Split file.")],
+    split: TheSplitOpt,
     folds: Annotated[str, typer.Option("--folds", help="Names, comma-separated; all by default.")] = "",
     resume: ResumeOpt = False,
     workers: WorkersOpt = 1,
@@ -197,12 +190,11 @@ def crossval(
     settings: SetOpt = None,
 ) -> None:
     """Train, detect and score every fold, and pool the test cases."""
-    from mitosieve.cohort.cohort import Cohort
-    from mitosieve.recipe.crossval import cross_validate
+    whole, chosen = _data(cohort, split)
+    from mitosieve.recipe.crossval import cross_validate  # from here on it takes seconds
     from mitosieve.recipe.recipe import check_validation, load_recipe
 
-    science, whole = load_recipe(recipe, settings or ()), Cohort.load(cohort)
-    chosen = split_of(split, whole)
+    science = load_recipe(recipe, settings or ())
     names = [name for name in folds.split(",") if name]
     check_validation(science, chosen, names or list(chosen.folds), where=split)
     compute = compute_of(device, precision, threads)

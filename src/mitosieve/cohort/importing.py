@@ -19,7 +19,7 @@ from mitosieve.cohort.merged import doubtful_patients, refuse_clashes, shared_ca
 from mitosieve.cohort.placing import place, settle, stored_path
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.cohort.vocabulary import Rulings
-from mitosieve.errors import FormatError, InputError, some
+from mitosieve.errors import FormatError, InputError, did_you_mean, some
 
 ABSENT = ("searched", "unlabelled")
 """What an absent label file may mean."""
@@ -106,7 +106,8 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         StorageError: the cohort cannot be written.
     """
     if name not in FORMATS:
-        raise FormatError(f"unknown format '{name}'", remedy=f"choose one of {', '.join(FORMATS)}")
+        meant = did_you_mean(name, list(FORMATS))
+        raise FormatError(f"unknown format '{name}'", remedy=f"{meant}choose one of {', '.join(FORMATS)}")
     if not source.exists():
         raise FormatError("there is no such file or folder", where=source, remedy="check the path")
     stated = StatedMpp.of(mpp)

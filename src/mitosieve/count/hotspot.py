@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.count.disc import deepest_disc
-
-Shape = Literal["square", "rectangle", "circle"]
-SHAPES: tuple[Shape, ...] = ("square", "rectangle", "circle")
+from mitosieve.count.shape import SHAPES, Shape
 
 AREA_MM2 = 2.0
 """The field's unit of area since counts are given per mm2. Source: the regions of the MIDOG sets have about 2 mm2."""

@@ -1,6 +1,8 @@
 """Where a detector lies: in the package by name, whole or refused; or in a folder, or the run that it is of."""
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from mitosieve.errors import DetectorError, did_you_mean
 from mitosieve.run import layout
@@ -14,6 +16,9 @@ DEFAULT = "swift"
 
 LIMIT_BYTES = 12_000_000
 """Of all that is in the box: a package that is installed for its importers must not be heavy."""
+
+DETECTOR_FORMAT = 1
+"""Version of a detector folder's layout."""
 
 _AGAIN = "install mitosieve again from its wheel or its whole sources, or name a detector folder"
 
@@ -72,6 +77,31 @@ def detector_folder(named: str | Path) -> Path:
     inner = folder / layout.DETECTOR
     is_run = not (folder / layout.DETECTOR_CONFIG).exists() and (inner / layout.DETECTOR_CONFIG).exists()
     return inner if is_run else folder
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """What a detector.toml says, of this version's format; what its keys mean is known elsewhere.
+
+    Raises:
+        DetectorError: there is none, it is not TOML, or it is of another version.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DetectorError(
+            "there is no detector here",
+            where=path,
+            remedy="name a detector folder, a run whose training has ended, or one that `mitosieve models` lists",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DetectorError(f"is not TOML ({error})", where=path, remedy="copy the whole folder again") from error
+    if content.get("format") != DETECTOR_FORMAT:
+        raise DetectorError(
+            f"is a detector of format {content.get('format')}; this version reads format {DETECTOR_FORMAT}",
+            where=path,
+            remedy="use the version of mitosieve that made it (made_by), or train again",
+        )
+    return content
 
 
 def is_detector(folder: Path) -> bool:

@@ -12,21 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.errors import InputError
-from mitosieve.network.engine import Engine, EngineChoice, EngineKind
+from mitosieve.network.choices import EngineKind, Precision, check_choices
+from mitosieve.network.engine import Engine, EngineChoice
 from mitosieve.network.kept import KeptNetwork
 from mitosieve.network.threads import num_threads
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor, nn
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 """Without one of these a CPU emulates bfloat16 and is slower with it."""
@@ -58,15 +57,12 @@ class Compute:
         Raises:
             InputError: a device that the machine has not, an engine that the device has not, or an unknown word.
         """
+        check_choices(device, precision, engine)
         device = _device(device)
         if precision == "auto":
             precision = "bf16-mixed" if _has_fast_bfloat16(device) else "32-true"
         if engine == "auto":
             engine = "onnxruntime" if device == "cpu" else "torch"
-        if precision not in get_args(Precision):
-            raise InputError(f"unknown precision '{precision}'", remedy="choose auto, 32-true or bf16-mixed")
-        if engine not in get_args(EngineKind):
-            raise InputError(f"unknown engine '{engine}'", remedy="choose auto, torch or onnxruntime")
         if engine == "onnxruntime" and device != "cpu":
             raise InputError(f"ONNX Runtime is used on CPUs, not on '{device}'", remedy="choose --engine torch")
         return cls(
@@ -134,8 +130,6 @@ class Compute:
 
 
 def _device(asked: str) -> str:
-    if asked not in {"auto", "cpu", "cuda", "mps"}:
-        raise InputError(f"unknown device '{asked}'", remedy="choose auto, cpu, cuda or mps")
     if asked == "cpu" or (asked == "auto" and not _may_have_accelerator()):
         return "cpu"
     import torch

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.network.choices import EngineKind
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-EngineKind = Literal["torch", "onnxruntime"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.marked import MarkedImage
 from mitosieve.cohort.resolution import StatedMpp
-from mitosieve.errors import InputError, ResolutionError
+from mitosieve.errors import InputError, ResolutionError, some
 from mitosieve.run import layout
 from mitosieve.scan.paths import SLIDE_SUFFIXES, is_dicom_slide
 from mitosieve.sieve.reader_process import SlideSource

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
-from mitosieve.count.hotspot import AREA_MM2, Shape
+from mitosieve.count.hotspot import AREA_MM2
+from mitosieve.count.shape import Shape, check_shape
 from mitosieve.count.summary import SlideFailure, SlideSummary
 from mitosieve.detection import Detections
 from mitosieve.errors import InputError
@@ -32,8 +33,7 @@ class CountConfig:
         Raises:
             InputError: an unknown shape, or an area that is none.
         """
-        if shape not in get_args(Shape):
-            raise InputError(f"unknown hotspot shape '{shape}'", remedy=f"choose {', '.join(get_args(Shape))}")
+        check_shape(shape)
         if not 0 < area_mm2 < float("inf"):
             raise InputError(f"a hotspot cannot have {area_mm2} mm2", remedy="give an area above 0, as 2 or 2.37")
         return cls(area_mm2=area_mm2, shape=cast("Shape", shape))

@@ -8,14 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.calibration import Calibration, Share
+from mitosieve.models.box import DETECTOR_FORMAT
 from mitosieve.network.config import ChsNetConfig, NetworkConfig, ResNetConfig, map_stride_px
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.near_tissue import ALIGN_PX
 from mitosieve.sieve.propose.proposer import GridProposer, Proposer
-
-DETECTOR_FORMAT = 1
-"""Version of the folder's layout."""
 
 GraphKind = Literal["scores", "map"]
 """What a graph computes: scores of patches, or a map of a whole image."""

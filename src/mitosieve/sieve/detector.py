@@ -3,7 +3,6 @@
 `detect`, `evaluate`, the report and the exports know nothing of the recipe a detector came from.
 """
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,11 @@ from pydantic import ValidationError
 
 from mitosieve.calibration import Calibration
 from mitosieve.errors import DetectorError, InputError, did_you_mean
-from mitosieve.models.box import detector_folder
+from mitosieve.models.box import detector_folder, read_content
 from mitosieve.network.kept import KeptNetwork
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
-from mitosieve.sieve.config import BALANCED, DETECTOR_FORMAT, DetectorConfig, GraphKind, Stage
+from mitosieve.sieve.config import BALANCED, DetectorConfig, GraphKind, Stage
 from mitosieve.sieve.reference import Reference
 from mitosieve.slide.stain import StainProfile
 
@@ -213,22 +212,7 @@ def _save_stage(
 
 
 def _read_config(path: Path) -> DetectorConfig:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DetectorError(
-            "there is no detector here",
-            where=path,
-            remedy="name a detector folder, a run whose training has ended, or one that `mitosieve models` lists",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DetectorError(f"is not TOML ({error})", where=path) from error
-    if content.get("format") != DETECTOR_FORMAT:
-        raise DetectorError(
-            f"is a detector of format {content.get('format')}; this version reads format {DETECTOR_FORMAT}",
-            where=path,
-            remedy="use the version of mitosieve that made it (made_by), or train again",
-        )
+    content = read_content(path)
     try:
         config = DetectorConfig.model_validate(content)
     except ValidationError as error:
