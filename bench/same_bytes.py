@@ -16,6 +16,8 @@ from pathlib import Path
 
 UNSTABLE = {
     "timing.json",
+    "log.txt",
+    "history.csv",
     "timing.csv",
     "machine.json",
     "versions.json",

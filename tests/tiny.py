@@ -31,7 +31,16 @@ SETTINGS = (
 )
 SHORTER = ("screening.patch_visits=32", "refined.patch_visits=32")
 ONE_CORE = ("--threads", "1")
-NEVER_COMPARED = {"timing.json", "timing.csv", "machine.json", "versions.json", "run.json", ".lock"}
+NEVER_COMPARED = {
+    "timing.json",
+    "timing.csv",
+    "machine.json",
+    "versions.json",
+    "run.json",
+    ".lock",
+    "log.txt",
+    "history.csv",
+}
 
 
 class Told(NamedTuple):

@@ -263,8 +263,8 @@ def test_bad_images_among_good_ones(tmp_path):
         "detect", "--detector", a_run(), bad[0], good, *bad[1:], tmp_path / "alpha.png", *words, "--out", tmp_path / "d"
     )
     assert told.code == 1
-    assert told.out.splitlines() == [str(tmp_path / "d" / "detections.csv")]
-    lines = told.err.splitlines()
+    assert told.out.splitlines()[-1] == str(tmp_path / "d" / "detections.csv")
+    lines = [line for line in told.err.splitlines() if line.startswith("failed: ")]
     assert len(lines) == len(bad)
     table = pd.read_csv(tmp_path / "d" / "slides.csv").set_index("slide_id")
     for path, line in zip(bad, lines, strict=True):

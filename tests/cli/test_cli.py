@@ -11,6 +11,7 @@ import pytest
 from layouts import text, tiff
 from mitosieve import Cohort, Detector, Split, __version__
 from mitosieve.cohort.published.registry import PUBLISHED
+from mitosieve.method.registry import METHODS
 from mitosieve.recipe.header import recipe_headers
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.recipe.text import recipe_names, recipe_text
@@ -165,7 +166,17 @@ def test_train_prints_what_screening_kept(tmp_path):
     }
     assert expected <= {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*")}
     assert not (tmp_path / "run" / "frames").exists()
-    assert told.err.splitlines() == Detector.load(tmp_path / "run").describe().splitlines()
+    *described, following = told.err.splitlines()
+    assert described == Detector.load(tmp_path / "run").describe().splitlines()
+    assert following.startswith("next: mitosieve detect --cohort ")
+    assert (
+        "screening step" in (tmp_path / "run" / "log.txt").read_text()
+        or "stage 2 of 5" in (tmp_path / "run" / "log.txt").read_text()
+    )
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    for network in ("screening", "refined"):
+        kept = json.loads((tmp_path / "run" / "history" / f"{network}.json").read_text())
+        assert history[history.network == network].step.tolist() == [row["step"] for row in kept]
 
 
 def test_detect_on_images(tmp_path):
@@ -184,8 +195,14 @@ def test_detect_on_images(tmp_path):
         "geojson,midog",
         *ONE_CORE,
     )
-    assert (told.code, told.err) == (0, "")
-    assert told.out.splitlines() == [str(tmp_path / "d" / "detections.csv")]
+    assert told.code == 0
+    assert told.err.splitlines() == [
+        f"next: mitosieve report {tmp_path / 'd'} makes a page of it; the files in geojson/ open in QuPath"
+    ]
+    header, *counts, path = told.out.splitlines()
+    assert header.startswith("slide\ttissue mm2\tfigures")
+    assert [line.split("\t")[0] for line in counts] == [image.stem for image in some]
+    assert path == str(tmp_path / "d" / "detections.csv")
     table = pd.read_csv(tmp_path / "d" / "detections.csv")
     assert {"slide_id", "x", "y", "score", "screening_score", "refined_score"} <= set(table.columns)
     slides = pd.read_csv(tmp_path / "d" / "slides.csv")
@@ -195,6 +212,34 @@ def test_detect_on_images(tmp_path):
     for path in some:
         assert json.loads((tmp_path / "d" / "geojson" / f"{path.stem}.geojson").read_text())
         assert json.loads((tmp_path / "d" / "midog" / f"{path.stem}.json").read_text())["type"] == "Multiple points"
+
+
+def test_quiet_says_the_path_alone_and_verbose_every_step(tmp_path):
+    """-q: the path; -v: each slide on the error stream as it is done; the counts stand at the end either way."""
+    words = ["detect", "--detector", a_run(), *images()[:2], "--mpp", 0.25, *ONE_CORE]
+    quiet = mitosieve(*words, "--out", tmp_path / "q", "-q")
+    assert (quiet.out, quiet.err) == (f"{tmp_path / 'q' / 'detections.csv'}\n", "")
+    loud = mitosieve(*words, "--out", tmp_path / "v", "--verbose")
+    assert "2 of 2 slides" in loud.err
+    assert loud.err.splitlines()[-1].startswith("next: ")
+    assert len(loud.out.splitlines()) == 4
+    assert "done after" in (tmp_path / "v" / "log.txt").read_text()
+
+
+def test_detect_makes_the_page_at_once(tmp_path):
+    """--report: the path on the last line is the page's, and the detections stand beside it."""
+    words = ["--detector", a_run(), images()[0], "--mpp", 0.25, *ONE_CORE]
+    told = mitosieve("detect", *words, "--out", tmp_path / "d", "--report")
+    assert (told.code, told.result) == (0, tmp_path / "d" / "report.html"), told.err
+    assert told.result.read_text().rstrip().endswith("</html>")
+    assert (tmp_path / "d" / "detections.csv").exists()
+
+
+def test_the_stages_that_a_method_announces_are_those_it_times():
+    """Who waits is told 'stage 2 of 5' by names that the run's clock has, in their order."""
+    timed = list(json.loads((a_run() / "timing.json").read_text()))
+    recipe = load_recipe("chsnet-small")
+    assert sorted(timed) == sorted(METHODS[recipe.method].stages(recipe))
 
 
 def test_a_threshold_on_the_command_line_goes_before_the_detectors(tmp_path):

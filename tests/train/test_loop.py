@@ -88,7 +88,7 @@ def outcome(folder: Path, lesson, progress=None):
 
 
 def dying_at(step):
-    def progress(name, done, total):
+    def progress(name, done, total, **facts):
         if done == step:
             raise Killed
 
@@ -188,7 +188,7 @@ def test_kept_weights_are_the_moving_average(tmp_path):
     """What is returned is a_0 = w_0, a_t = d a_(t-1) + (1 - d) w_t over the weights after every step."""
     network, seen = Brightness(), []
 
-    def progress(name, done, total):
+    def progress(name, done, total, **facts):
         seen.append({key: value.detach().clone() for key, value in network.named_parameters()})
 
     expected = {key: value.detach().clone() for key, value in network.named_parameters()}

@@ -9,7 +9,7 @@ import sys
 from mitosieve.cli import data, detecting, importing, models, scoring, studying, training
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, UsageError, app, remedy_of
 from mitosieve.cli.configuration import configuration
-from mitosieve.cli.terminal import warn
+from mitosieve.cli.terminal import voice, warn
 from mitosieve.errors import MitosieveError
 from mitosieve.run.storage import system_error
 
@@ -21,6 +21,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
+    voice.quiet = voice.verbose = False
     try:
         names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
         code = app(prog_name="mitosieve", standalone_mode=False, default_map=configuration().for_commands(names))

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mitosieve import __version__
 from mitosieve.cli import arguments
+from mitosieve.cli.terminal import be_quiet, be_verbose
 from mitosieve.cli.usage import EXAMPLES, example_of
 from mitosieve.errors import InputError, SplitError
 
@@ -98,6 +99,13 @@ SetOpt = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a recipe value.", callback=arguments.settings_of_a_recipe
     ),
+]
+QuietOpt = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=be_quiet, help="Say nothing but the result's path, warnings and errors."),
+]
+VerboseOpt = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=be_verbose, help="Say each step, and where it is every 5 s.")
 ]
 EngineOpt = Annotated[
     str, typer.Option("--engine", help="What scores: auto, torch or onnxruntime.", callback=arguments.an_engine)

@@ -1,5 +1,6 @@
 """Commands about data: synthetic cohorts, splits, slides, and this machine."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from mitosieve.cli.app import CohortArg, NewCohortArg, app
 from mitosieve.cli.arguments import a_new_file, a_slide
-from mitosieve.cli.terminal import print_table, progress_bars, say, warn
+from mitosieve.cli.terminal import print_table, progress_bars, say, split_command, tell_next, warn
 from mitosieve.errors import SplitError
 
 
@@ -46,6 +47,7 @@ def phantom(
         )
     print_table([list(made.counts().values())], tuple(made.counts()))
     say(cohort)
+    tell_next(split_command(cohort))
 
 
 @app.command()
@@ -104,6 +106,8 @@ def split(
         ("fold", *(f"{part}: cases, figures" for part in PARTS)),
     )
     say(out)
+    place, file = shlex.quote(str(cohort)), shlex.quote(str(out))
+    tell_next(f"mitosieve train swift {place} --split {file} --fold {next(iter(made.folds))} --out run")
 
 
 @app.command()

@@ -15,9 +15,11 @@ from mitosieve.cli.app import (
     FoldOpt,
     PartOpt,
     PrecisionOpt,
+    QuietOpt,
     ResumeOpt,
     SplitOpt,
     ThreadsOpt,
+    VerboseOpt,
     app,
     cases_of,
     compute_of,
@@ -33,7 +35,7 @@ from mitosieve.cli.arguments import (
     new_folder,
     some_slides,
 )
-from mitosieve.cli.terminal import print_counts, progress_bars, say, tell_notes, warn, warn_of_strange
+from mitosieve.cli.terminal import print_counts, progress_bars, say, tell_next, tell_notes, warn, warn_of_strange
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def detect(
         str,
         typer.Option("--hotspot-shape", help="square, rectangle (4:3 either way) or circle.", callback=a_hotspot_shape),
     ] = "square",
+    report: Annotated[bool, typer.Option("--report", help="Make the page of the result at once.")] = False,
     resume: ResumeOpt = False,
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="i/n", help="Only the i-th of n parts.", callback=a_shard)
@@ -105,6 +108,8 @@ def detect(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
+    quiet: QuietOpt = False,
+    verbose: VerboseOpt = False,
 ) -> None:
     """Find mitotic figures in slides and count them, or in the slides of a cohort."""
     _check_words(images or [], detector, out, cohort)
@@ -145,11 +150,34 @@ def detect(
     print_counts(done.rows)
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)
-    say(out / done.result)
+    page = _page_of(out) if report and shard is None else None
+    say(out / done.result if page is None else page)
     for slide_id, why in done.failed.items():
         warn(f"failed: {slide_id}: {why}")
+    if shard is None:
+        tell_next(_what_next(out, (whole, split, fold), page, formats))
     if done.failed:
         raise typer.Exit(SLIDES_FAILED)
+
+
+def _page_of(out: Path) -> Path:
+    from mitosieve.report.page import write_report
+
+    return write_report(out)
+
+
+def _what_next(
+    out: Path, asked: "tuple[Cohort | None, Path | None, str | None]", page: Path | None, formats: str
+) -> str:
+    """What a person does with a result: score it where there are marks, look at its page, open it in QuPath."""
+    place = shlex.quote(str(out))
+    cohort, split, fold = asked
+    files = "; the files in geojson/ open in QuPath" if "geojson" in formats.split(",") else ""
+    if cohort is not None and split is not None and fold is not None:
+        return f"mitosieve evaluate {place} {shlex.quote(str(cohort.folder))} --split {split} --fold {fold}"
+    if page is not None:
+        return f"open the page in a browser{files}"
+    return f"mitosieve report {place} makes a page of it{files}"
 
 
 def _check_words(images: list[str], detector: str, out: Path, cohort: Path | None) -> None:
@@ -238,6 +266,8 @@ def container(
     device: DeviceOpt = "auto",
     engine: EngineOpt = "auto",
     threads: ThreadsOpt = 0,
+    quiet: QuietOpt = False,
+    verbose: VerboseOpt = False,
 ) -> None:
     """Do one case by the grand-challenge contract: an image in, figures in mm out."""
     from mitosieve.scan.container import run_container

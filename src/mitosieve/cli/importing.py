@@ -7,7 +7,7 @@ import typer
 
 from mitosieve.cli.app import NewCohortArg, app
 from mitosieve.cli.arguments import a_source, an_import_format
-from mitosieve.cli.terminal import print_table, say, warn
+from mitosieve.cli.terminal import print_table, say, split_command, tell_next, warn
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def import_command(
     )
     _print_import(report)
     say(cohort)
+    tell_next(split_command(cohort))
 
 
 def _print_import(report: "ImportReport") -> None:
@@ -137,6 +138,8 @@ def get(
         if one.note:
             warn(f"warning: {one.name}: {one.note}")
     say(out)
+    file = next((out / one.path for one in report.splits if one.path), None)
+    tell_next(f"mitosieve train swift {out} --split {file} --fold A --out run" if file else split_command(out))
 
 
 def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:
@@ -155,3 +158,4 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:
     if not report.total.changed:
         warn("warning: 0 changes: the new version has the same marks")
     say(out)
+    tell_next(split_command(out))

@@ -1,5 +1,6 @@
 """Commands that score, compare and report."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,19 @@ from mitosieve.cli.app import (
     FoldOpt,
     PartOpt,
     PrecisionOpt,
+    QuietOpt,
     SplitOpt,
     TheFoldOpt,
     TheSplitOpt,
     ThreadsOpt,
+    VerboseOpt,
     app,
     cases_of,
     compute_of,
     split_of,
 )
 from mitosieve.cli.arguments import a_new_file, a_run, comparable, detections_in, new_folder
-from mitosieve.cli.terminal import print_scores, print_table, progress_bars, say, warn
+from mitosieve.cli.terminal import print_scores, print_table, progress_bars, say, tell_next, warn
 from mitosieve.errors import InputError
 from mitosieve.run import layout
 from mitosieve.score.printed import MEASURES, in_digits
@@ -55,6 +58,7 @@ def evaluate(
     if unseen:
         warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
     say(folder / layout.METRICS if out is None else out)
+    tell_next(f"mitosieve report {shlex.quote(str(folder))}, or mitosieve compare with another evaluated folder")
 
 
 @app.command("patch-table")
@@ -68,6 +72,8 @@ def patch_table_command(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
+    quiet: QuietOpt = False,
+    verbose: VerboseOpt = False,
 ) -> None:
     """How CHS-NET's networks sort figures and windows, as the paper's tables 2 and 3 count them."""
     from mitosieve.cohort.cohort import Cohort
@@ -129,6 +135,7 @@ def report(
     from mitosieve.report.page import write_report
 
     say(write_report(run, evaluated or (), out=out))
+    tell_next("open the page in a browser: it needs no network")
 
 
 @app.command()
@@ -148,6 +155,8 @@ def audit(
     report = audit_run(run, out, top=top, background=background)
     print_table([[label, *numbers] for label, numbers in report.audit.counts()], ("label", *VERDICTS))
     say(out / layout.AUDIT_PAGE)
+    points = shlex.quote(str(out / layout.AUDIT_POINTS))
+    tell_next(f"correct {points} in QuPath, then: mitosieve import corrections {points} COHORT --out NEW")
     for why in report.failed:
         warn(f"failed: {why}")
     if report.failed:

@@ -10,15 +10,17 @@ from mitosieve.cli.app import (
     SLIDES_FAILED,
     DeviceOpt,
     PrecisionOpt,
+    QuietOpt,
     ResumeOpt,
     SetOpt,
     ThreadsOpt,
+    VerboseOpt,
     app,
     compute_of,
     split_of,
 )
 from mitosieve.cli.arguments import a_cohort, a_split
-from mitosieve.cli.terminal import print_table, progress_bars, say, warn
+from mitosieve.cli.terminal import print_table, progress_bars, say, tell_next, warn
 from mitosieve.cli.training import ClusterOpt, WorkersOpt, mapper_of
 from mitosieve.errors import InputError
 from mitosieve.run import layout
@@ -50,6 +52,8 @@ def study(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
+    quiet: QuietOpt = False,
+    verbose: VerboseOpt = False,
     settings: SetOpt = None,
 ) -> None:
     """Train, detect and score many recipes on the same folds and seeds: one table, one page, each training done once.
@@ -96,6 +100,7 @@ def study(
     if result.pooled is not None:
         print_table(tables[0].rows, tables[0].columns)
     say(out / layout.STUDY_PAGE)
+    tell_next("open the page in a browser; study.csv and study.md beside it have the same numbers")
     if any(one.failed for one in done):
         raise typer.Exit(SLIDES_FAILED)
 

@@ -1,9 +1,11 @@
 """What a person sees in a terminal: tables, bars, the path of the result. Silent bars where nobody watches."""
 
 import contextlib
+import shlex
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,60 @@ import psutil
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
+from mitosieve.run.log import EVERY_S
+from mitosieve.run.progress import FOLDS, SLIDES, STAGE, Fact
 from mitosieve.run.progress import Progress as Show
+from mitosieve.run.words import Words
 from mitosieve.score.printed import MEASURES, in_digits
 
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+VERBOSE_S = 5.0
+"""With --verbose a line comes so often."""
+
+
+@dataclass
+class Voice:
+    """How much is said: --quiet leaves the result's path, warnings and errors; --verbose says every step."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+voice = Voice()
+"""Of this process; set by the options of a command."""
+
+
+def be_quiet(asked: bool) -> None:
+    """For --quiet."""
+    voice.quiet = asked
+
+
+def be_verbose(asked: bool) -> None:
+    """For --verbose."""
+    voice.verbose = asked
+
+
+def split_command(cohort: Path) -> str:
+    """What comes after a cohort was made."""
+    return f"mitosieve split {shlex.quote(str(cohort))} --folds 5 --out split.json"
+
+
+def tell_next(text: str) -> None:
+    """The last line for a person: what to do next; on the error stream, so that scripts read the path alone."""
+    if not voice.quiet:
+        warn(f"next: {text}")
 
 
 def say(path: Path) -> None:
@@ -41,7 +80,9 @@ def warn(text: str) -> None:
 
 
 def print_table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
-    """A table in a terminal; tab-separated lines elsewhere."""
+    """A table in a terminal; tab-separated lines elsewhere; nothing where it is to be quiet."""
+    if voice.quiet:
+        return
     if not out_console.is_terminal:
         for row in (columns, *rows):
             out_console.file.write("\t".join(str(cell) for cell in row) + "\n")  # print would expand the tabs
@@ -153,10 +194,9 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
         "hotspot_figures": "in hotspot",
         "nottingham_mitotic_score": "mitotic score",
     }
-    if out_console.is_terminal:
-        print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
-        if len(rows) > 100:
-            warn(f"... and {len(rows) - 100} more slides, see summary.csv")
+    print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
+    if len(rows) > 100:
+        warn(f"... and {len(rows) - 100} more slides, see summary.csv")
     bare = [row for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
     empty, odd = ([row["slide_id"] for row in bare if (row["figures"] != "0") == found] for found in (False, True))
     if empty:
@@ -204,15 +244,6 @@ def tell_notes(rows: Sequence[dict[str, str]]) -> None:
         warn(f"... and {len(by_note) - 100} more notes, see summary.csv")
 
 
-class _SlidesPerHour(ProgressColumn):
-    """How many slides an hour; nothing for other kinds of work."""
-
-    def render(self, task: Task) -> Text:
-        if not task.description.startswith("slides") or not task.completed or not task.elapsed:
-            return Text("")
-        return Text(f"{3600 * task.completed / task.elapsed:.0f} slides/h")
-
-
 class _Memory(ProgressColumn):
     """Memory of this process and those it started, looked up every other second."""
 
@@ -242,27 +273,48 @@ def memory_bytes() -> int:
 
 @contextmanager
 def progress_bars() -> Generator[Show]:
-    """A function to tell progress to; draws one bar for each kind of work, and nothing when not in a terminal."""
-    if not err_console.is_terminal:
-        yield lambda what, done, total: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        _SlidesPerHour(),
-        _Memory(),
-    )
-    with Progress(*columns, console=err_console, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    """A function to tell progress to: one bar for the whole job in a terminal, else lines; none where it is quiet."""
+    if voice.quiet:
+        yield _silent
+    elif err_console.is_terminal:
+        with _one_bar() as tell:
+            yield tell
+    else:
+        yield _lines()
 
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-            if done >= total and len(tasks) > 1:  # a job of many slides would leave a bar for each
-                bars.remove_task(tasks.pop(what))
+
+def _silent(what: str, done: int, total: int, /, **facts: Fact) -> None:
+    """Nobody wants to know."""
+
+
+def _lines() -> Show:
+    """A line to the error stream every half minute; --verbose: every five seconds, and at each step of the work."""
+    words, told_s = Words(), [time.monotonic()]
+
+    def tell(what: str, done: int, total: int, /, **facts: Fact) -> None:
+        words.take(what, done, total, **facts)
+        now = time.monotonic()
+        step = voice.verbose and what in (STAGE, SLIDES, FOLDS)
+        if step or now - told_s[0] >= (VERBOSE_S if voice.verbose else EVERY_S):
+            told_s[0] = now
+            warn(str(words))
+
+    return tell
+
+
+@contextmanager
+def _one_bar() -> Generator[Show]:
+    """The job's bar, with where it is in words beside it; it goes when the job ends."""
+    words = Words()
+    columns = (BarColumn(), TimeElapsedColumn(), _Memory(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err_console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def tell(what: str, done: int, total: int, /, **facts: Fact) -> None:
+            words.take(what, done, total, **facts)
+            completed, of = words.share
+            bar.update(task, completed=completed, total=of, description=str(words))
+            if voice.verbose and what in (STAGE, SLIDES, FOLDS):
+                bar.console.print(str(words), markup=False)
 
         yield tell

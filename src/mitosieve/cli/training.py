@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +14,14 @@ from mitosieve.cli.app import (
     CohortArg,
     DeviceOpt,
     PrecisionOpt,
+    QuietOpt,
     RecipeArg,
     ResumeOpt,
     SetOpt,
     TheFoldOpt,
     TheSplitOpt,
     ThreadsOpt,
+    VerboseOpt,
     app,
     compute_of,
     split_of,
@@ -32,6 +35,8 @@ from mitosieve.cli.terminal import (
     print_verdicts,
     progress_bars,
     say,
+    tell_next,
+    voice,
     warn,
 )
 from mitosieve.errors import InputError, SlideError
@@ -73,6 +78,8 @@ def train(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
+    quiet: QuietOpt = False,
+    verbose: VerboseOpt = False,
     settings: SetOpt = None,
 ) -> None:
     """Train a recipe on one fold: thresholds from its validation cases or the recipe, its test cases untouched.
@@ -104,8 +111,11 @@ def train(
     for name in METHODS[science.method].tables:
         if (out / name).exists():
             _PRINT[name](json.loads((out / name).read_text()))
-    warn(detector.describe())
+    if not voice.quiet:
+        warn(detector.describe())
     say(out)
+    words = shlex.join(["--cohort", str(cohort), "--split", str(split), "--fold", fold, "--detector", str(out)])
+    tell_next(f"mitosieve detect {words} --out {shlex.quote(str(out / layout.TEST))}")
 
 
 def _data(cohort: Path, split: Path) -> "tuple[Cohort, Split]":
@@ -187,6 +197,8 @@ def crossval(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
+    quiet: QuietOpt = False,
+    verbose: VerboseOpt = False,
     settings: SetOpt = None,
 ) -> None:
     """Train, detect and score every fold, and pool the test cases."""
@@ -217,3 +229,4 @@ def crossval(
     _note_bare(chosen, names or list(chosen.folds))
     print_scores(result.to_json())
     say(out / layout.METRICS)
+    tell_next(f"mitosieve report {shlex.quote(str(out))}")

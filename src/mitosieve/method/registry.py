@@ -44,6 +44,30 @@ def _search(recipe: Any) -> str:  # noqa: ANN401 - any method's recipe
     return "the search for a regime"
 
 
+def _of_chsnet(recipe: ChsNetRecipe) -> tuple[str, ...]:
+    refined = ("refined network",) if recipe.mining.enabled or recipe.cascade.enabled else ()
+    return ("patches", "screening network", "hard example mining", *refined, "thresholds on validation")
+
+
+def _of_dasc(recipe: DascRecipe) -> tuple[str, ...]:
+    memory = ("memory units (DMU)", "difficulty levels (DLE)") if recipe.memory.enabled else ()
+    first, last = ("candidates", "negative search (NS)"), ("for the audit", "thresholds on validation")
+    return (*first, *memory, "contrastive training (SDSCL)", *last)
+
+
+def _of_finegrained(recipe: FineGrainedRecipe) -> tuple[str, ...]:
+    return ("patches", "first networks", "search", "controls", "ensemble", "thresholds on validation")
+
+
+def _of_swift(recipe: SwiftRecipe) -> tuple[str, ...]:
+    return ("proposals", "screening network", "hard example mining", "refined network", "thresholds on validation")
+
+
+def _of_sieve(recipe: SieveRecipe) -> tuple[str, ...]:
+    networks = [part for stage in recipe.names for part in (f"{stage} networks", f"{stage} scores out of fold")]
+    return ("places", *networks[:-1], "out-of-fold detections")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One way to train a detector.
@@ -54,6 +78,7 @@ class Method:
         provenance: what a resumed run must agree with beside the recipe's values; raises what can be refused early.
         chosen: what of a recipe is chosen on validation cases, in words; empty where a fold may do without them.
         tables: files that it leaves for people beside the scores, in the order they are shown.
+        stages: the parts of the work of a recipe, as its clock is told them (`Job.timed`), for people who wait.
         renamed: keys that recipes of before had, and what they are called now.
     """
 
@@ -62,6 +87,7 @@ class Method:
     provenance: Callable[[Any], dict[str, Any]] = _nothing
     chosen: Callable[[Any], str] = _thresholds
     tables: tuple[str, ...] = ()
+    stages: Callable[[Any], tuple[str, ...]]
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -70,6 +96,7 @@ METHODS: dict[str, Method] = {
         recipe=ChsNetRecipe,
         run=run_chsnet,
         tables=(layout.MINING,),
+        stages=_of_chsnet,
         renamed={
             "cascade.screening_threshold": "thresholds.gate",
             "cascade.refined_threshold": "thresholds.operating",
@@ -80,6 +107,7 @@ METHODS: dict[str, Method] = {
         run=run_dasc,
         provenance=dasc_provenance,
         tables=(layout.NEGATIVES, layout.VERDICTS_SUMMARY),
+        stages=_of_dasc,
         renamed={"threshold": "thresholds.operating"},
     ),
     "finegrained": Method(
@@ -87,13 +115,15 @@ METHODS: dict[str, Method] = {
         run=run_finegrained,
         chosen=_search,
         tables=(layout.REGIMES,),
+        stages=_of_finegrained,
         renamed={"threshold": "thresholds.operating", "crop_apart_um": "truth.crop_apart_um"},
     ),
-    "sieve": Method(recipe=SieveRecipe, run=run_sieve, chosen=_without_validation),
+    "sieve": Method(recipe=SieveRecipe, run=run_sieve, chosen=_without_validation, stages=_of_sieve),
     "swift": Method(
         recipe=SwiftRecipe,
         run=run_swift,
         tables=(layout.MINING,),
+        stages=_of_swift,
         renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
     ),
 }

@@ -12,7 +12,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.recipe.recipe import FoldRun, Recipe, check_validation, parts_of, provenance_of, train_fold
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder
-from mitosieve.run.progress import Progress
+from mitosieve.run.log import FOLDS, Progress, job_log
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan, write_request
 from mitosieve.score.evaluated import evaluate_folder, write_evaluation
 from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
@@ -68,12 +68,13 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     whole = RunFolder.create(out, provenance, kind=layout.Kind.CROSSVAL, resume=resume, parts=names)
     found: list[Detections] = []
     failed: dict[str, str] = {}
-    with whole.lock():
-        for name in names:
+    with whole.lock(), job_log(out, progress) as log:
+        for number, name in enumerate(names):
+            log(FOLDS, number, len(names))
             what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=out / name)
-            train_fold(what, compute=compute, resume=resume, progress=progress, mapper=mapper)
+            train_fold(what, compute=compute, resume=resume, progress=log, mapper=mapper)
             of_fold, broken = score_test_cases(
-                what.out, cohort, name, tested[name], compute=compute, resume=resume, progress=progress
+                what.out, cohort, name, tested[name], compute=compute, resume=resume, progress=log
             )
             found.append(of_fold)
             failed |= broken

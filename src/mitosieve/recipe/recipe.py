@@ -21,6 +21,7 @@ from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
 from mitosieve.recipe.text import recipe_content
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_atomic, write_json
+from mitosieve.run.log import job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper
@@ -161,11 +162,12 @@ def train_fold(
     check_validation(what.recipe, what.split, [what.fold])
     fold = what.split.fold(what.fold)
     run = RunFolder.create(what.out, what.provenance(), kind=layout.Kind.TRAIN, resume=resume)
-    with run.lock():
+    with run.lock(), job_log(run.path, progress) as log:
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
         write_json(run / layout.MACHINE, machine(compute))
-        job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=progress, mapper=mapper)
+        stages = METHODS[what.recipe.method].stages(what.recipe)
+        job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=log, mapper=mapper, stages=stages)
         detector = run_recipe(what.recipe, job)
         shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector

@@ -15,7 +15,7 @@ from mitosieve.export import FORMATS
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
 from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder
-from mitosieve.run.progress import Progress
+from mitosieve.run.log import SLIDES, Progress, job_log
 from mitosieve.scan.items import ScanItem
 from mitosieve.scan.one import check_opens, do_slide, do_slide_alone, load_detector, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
@@ -133,9 +133,9 @@ def scan(job: Scan) -> Scanned:
         run, part = RunFolder.join(job.out, facts, kind=layout.Kind.DETECT), name_of(job.shard)
     else:
         run, part = RunFolder.create(job.out, facts, kind=layout.Kind.DETECT, resume=job.resume), ""
-    with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0):
+    with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out, job.progress, part=part) as log:
         tasks = job.tasks(job.threshold if job.operating_point is None else detector.config.threshold)
-        results = list(_results(job, detector, tasks))
+        results = list(_results(replace(job, progress=log), detector, tasks))
         write_tables(job.out, results, job.compute, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
             write_request(job.out, _job_facts(job, detector))
@@ -175,8 +175,13 @@ def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Gener
     if job.mapper is not None:
         yield from job.mapper(do_slide_alone, tasks)
         return
+    figures, mm2 = 0, 0.0
     with readers_for_large(job.workers) as readers_for:
         for number, task in enumerate(tasks, start=1):
-            yield do_slide(task, detector, readers_for, job.progress)
+            result = do_slide(task, detector, readers_for, job.progress)
+            if isinstance(result.summary, SlideSummary):
+                figures += result.summary.figures
+                mm2 += result.summary.findings.tissue_mm2 or 0.0
             if job.progress is not None:
-                job.progress("slides", number, len(tasks))
+                job.progress(SLIDES, number, len(tasks), figures=figures, mm2=mm2)
+            yield result

@@ -10,12 +10,13 @@ from mitosieve.detection import Detections
 from mitosieve.errors import MitosieveError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES, SlideContext
 from mitosieve.run.clock import Clock
-from mitosieve.run.progress import Progress
+from mitosieve.run.progress import BANDS_OF, Progress
 from mitosieve.scan.counting import count_slide, facts_of, write_slide_heatmap
 from mitosieve.scan.part import finish_part, part_of, read_bands, read_part, write_band, write_whole
 from mitosieve.scan.task import SlideResult, SlideTask
 from mitosieve.sieve.cascade import Scored, columns_of, finish
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.reader_process import Opened
 from mitosieve.sieve.resolution import open_for
 from mitosieve.sieve.workers import Readers, Sieving
 from mitosieve.slide.slide import Slide
@@ -119,7 +120,7 @@ def _detect(
     try:
         opened = sieving.open()
         done = read_bands(part, len(opened.bands))
-        tell = _teller(progress, slide, len(opened.bands), done)
+        tell = _teller(progress, slide, opened, done, detector.config.threshold)
 
         def on_band(number: int, scored: Scored) -> None:
             done[number] = scored
@@ -141,11 +142,17 @@ def _detect(
     return found, summary
 
 
-def _teller(progress: Progress | None, slide: Slide, total: int, done: dict[int, Scored]) -> Callable[[], None]:
+def _teller(
+    progress: Progress | None, slide: Slide, opened: Opened, done: dict[int, Scored], threshold: float
+) -> Callable[[], None]:
+    """Tells how far a slide is: places at the threshold that are not merged yet, and tissue as if spread evenly."""
+    total = len(opened.bands)
 
     def tell() -> None:
         if progress is not None and total > 1:
-            progress(f"bands of {slide.slide_id}", len(done), total)
+            figures = sum(int((scored.score[:, -1] >= threshold).sum()) for scored in done.values())
+            mm2 = opened.survey.tissue.area_mm2 * len(done) / total
+            progress(f"{BANDS_OF}{slide.slide_id}", len(done), total, figures=figures, mm2=mm2)
 
     tell()
     return tell

@@ -13,7 +13,7 @@ from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_json
-from mitosieve.run.progress import Progress
+from mitosieve.run.progress import STAGE, Progress
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -32,6 +32,7 @@ class Job:
         compute: machine.
         progress: told how far the work is; None for silence.
         mapper: does independent trainings side by side or elsewhere; None does them here, one after another.
+        stages: names of the parts of the whole work, as `timed` is told them, in their order; for people.
     """
 
     cohort: Cohort
@@ -40,6 +41,7 @@ class Job:
     compute: Compute
     progress: Progress | None = None
     mapper: Mapper | None = None
+    stages: tuple[str, ...] = ()
 
     def each(self, function: Callable[[Given], Made], tasks: Sequence[Given], what: str) -> list[Made]:
         """The function's result for each task, in their order; tasks know by their files what is done already."""
@@ -60,6 +62,9 @@ class Job:
         """Add the wall time of the block to timing.json, which is never compared; that of a killed process is lost."""
         start = time.perf_counter()
         path = self.file(layout.TIMING)
+        if self.progress is not None:
+            number = self.stages.index(part) + 1 if part in self.stages else 0
+            self.progress(STAGE, number, len(self.stages), name=part)
         try:
             yield
         finally:

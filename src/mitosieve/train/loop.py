@@ -26,11 +26,15 @@ from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic, write_json
 from mitosieve.run.progress import Progress
 from mitosieve.run.seed import derive_generator
+from mitosieve.train.history import HistoryTable
 from mitosieve.train.job import Job
 from mitosieve.train.lesson import Lesson, Network
 
 READERS = 4
 """Threads that read batches ahead where the network does not need the CPU; on a CPU one."""
+
+_TOLD = {"loss": "loss", "validation_average_precision": "ap"}
+"""Columns of the history that are told along a training, and what they are called then."""
 
 LOG_EVERY = 20
 """Steps that one row of the history averages."""
@@ -50,7 +54,8 @@ def learn(lesson: Lesson[Network], job: Job) -> Network:
         return network
     weights, checkpoint = job.file(layout.weights_of(lesson.name)), job.file(layout.checkpoint_of(lesson.name))
     try:
-        history = train(lesson, checkpoint, job.compute, job.progress)
+        table = HistoryTable(job.file(layout.HISTORY_TABLE), lesson.name)
+        history = train(lesson, checkpoint, job.compute, job.progress, table)
     except TrainingError as error:
         raise TrainingError(error.what, where=error.where or job.run.path, remedy=error.remedy) from error
     write_json(job.file(layout.history_of(lesson.name)), history)
@@ -78,7 +83,11 @@ def is_kept(name: str, network: nn.Module, job: Job) -> bool:
 
 
 def train(
-    lesson: Lesson[Network], checkpoint: Path, compute: Compute, progress: Progress | None = None
+    lesson: Lesson[Network],
+    checkpoint: Path,
+    compute: Compute,
+    progress: Progress | None = None,
+    table: HistoryTable | None = None,
 ) -> list[dict[str, Any]]:
     """Train a lesson's network, going on from the checkpoint if there is one.
 
@@ -87,6 +96,7 @@ def train(
         checkpoint: file that a killed training goes on from.
         compute: machine.
         progress: told after every step.
+        table: gets the history's rows as they come.
 
     Returns:
         The history: one row per LOG_EVERY steps (step, loss, rate, mean score of figures and of others) or validation.
@@ -103,6 +113,8 @@ def train(
         wrapped.mark_forward_method(lesson.objective.forward)
     state = _State(network=network, optimizer=optimizer)
     start = state.restore(lesson, checkpoint)
+    if table is not None:
+        table.begin(state.log.rows)
     ahead = 1 if compute.device == "cpu" else READERS
     with ThreadPoolExecutor(max_workers=ahead) as readers:
         upcoming = deque(readers.submit(lesson.feed.batch, start + i) for i in range(min(ahead, lesson.steps - start)))
@@ -120,8 +132,10 @@ def train(
             state.log.add(result.loss.detach().cpu().numpy(), result.score.cpu().numpy(), batch.target, rate)
             lesson.objective.after(network, step + 1)
             _after(state, lesson, checkpoint, step + 1)
+            if table is not None:
+                table.tell(state.log.rows)
             if progress is not None:
-                progress(lesson.name, step + 1, lesson.steps)
+                progress(lesson.name, step + 1, lesson.steps, **state.log.latest())
     network.load_state_dict({**network.state_dict(), **state.average})
     network.eval()
     return state.log.rows
@@ -179,6 +193,11 @@ class _Log:
                 rate,
             ]
         )
+
+    def latest(self) -> dict[str, float | None]:
+        """Loss and average precision as they were last told."""
+        seen = {name: row[key] for row in self.rows[-20:] for key, name in _TOLD.items() if key in row}
+        return {"loss": self.open[-1][0] if self.open else None, **seen}
 
     def close_row(self, done: int, batch_size: int) -> None:
         if not self.open:
