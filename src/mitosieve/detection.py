@@ -1,5 +1,6 @@
 """What a detector found, in columns, and suppression of repeats by distance in um. Knows nothing of networks."""
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -107,6 +108,25 @@ class Detections:
     def figures(self) -> "Detections":
         """The rows that reached the operating threshold."""
         return self[self.is_figure]
+
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/detection")
+
+
+def detection_ids(detections: Detections, detector: str) -> list[str]:
+    """The id of each detection, equal in every output and every repetition: a hash of detector, slide and place.
+
+    Args:
+        detections: of any slides.
+        detector: hash of the detector that found them (`detector_hash` of detect.json); empty where nobody knows it.
+
+    Returns:
+        UUIDs of version 5 (RFC 9562), which QuPath takes for its objects. The place counts to 1/1000 px, as tables keep
+        it, so that a table read again gives the same ids.
+    """
+    places = np.round(detections.center_l0, 3) + 0.0  # no negative zero
+    columns = zip(detections.slide_id.tolist(), *places.T.tolist(), strict=True)
+    return [str(uuid.uuid5(_NAMESPACE, f"{detector}|{slide}|{x:.3f}|{y:.3f}")) for slide, x, y in columns]
 
 
 def suppress(center_um: NDArray[np.floating], score: NDArray[np.floating], *, radius_um: float) -> NDArray[np.int64]:

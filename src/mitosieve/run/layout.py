@@ -112,6 +112,8 @@ HEATMAPS = "heatmaps"
 """Pictures, `ID.png`."""
 METRICS = "metrics.json"
 OUTCOMES = "outcomes.csv"
+DECISIONS = "decisions.jsonl"
+"""What people decided about the detections; `review.log` adds lines, nobody rewrites them."""
 
 # a study
 STUDY = "study.toml"

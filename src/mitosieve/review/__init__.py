@@ -1,0 +1,1 @@
+"""What people decide about detections, and what follows from it."""
