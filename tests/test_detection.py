@@ -1,9 +1,12 @@
+import uuid
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.detection import Detections, suppress
+from mitosieve.detection import _NAMESPACE, Detections, detection_ids, suppress
 
 
 def brute_force_owner(center, score, radius):
@@ -64,3 +67,19 @@ def test_threshold_is_inclusive():
     found = Detections.of(slide_id=["a", "a"], center_l0=[(0, 0), (9, 9)], score=[0.5, 0.49], threshold=0.5)
     assert found.is_figure.tolist() == [True, False]
     assert len(found.figures) == 1
+
+
+def test_an_id_is_of_detector_slide_and_place():
+    """Equal detector, slide and place to 1/1000 px give an equal UUID; anything else gives another."""
+    places = [(1.0, 2.0), (1.0004, 2.0), (1.0006, 2.0), (2.0, 1.0), (-0.0001, 0.0), (0.0, -0.0)]
+    one = Detections.of(slide_id=["s"] * 6, center_l0=places, score=[0.5] * 6)
+    ids = detection_ids(one, "abc")
+    assert ids[0] == ids[1]
+    assert ids[4] == ids[5], "there is no negative zero"
+    assert len(set(ids)) == 4
+    assert all(uuid.UUID(name).version == 5 and str(uuid.UUID(name)) == name for name in ids)
+    assert detection_ids(replace(one, score=one.score / 2), "abc") == ids
+    assert not set(detection_ids(one, "abd")) & set(ids)
+    assert not set(detection_ids(replace(one, slide_id=np.array(["t"] * 6)), "abc")) & set(ids)
+    assert ids[3] == str(uuid.uuid5(_NAMESPACE, "abc|s|2.000|1.000"))
+    assert ids[0] == "855bde9e-3506-5573-868a-c19f1c625384", "ids are in files that people keep: they never change"

@@ -1,6 +1,8 @@
 """Laws of the files for QuPath and grand-challenge."""
 
 import json
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,9 @@ import tifffile
 from highdicom.ann import annread
 
 from midog_points import read_points
-from mitosieve.detection import Detections
+from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError, FrameError, StorageError
-from mitosieve.export import FORMATS, SUFFIXES, SlideContext
+from mitosieve.export import FORMATS, SUFFIXES, HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
 from mitosieve.export.grand_challenge import write_points, write_points_2021
 from mitosieve.export.parquet import write_parquet
@@ -86,6 +88,60 @@ def test_a_disk_that_cannot_be_written_is_one_message(tmp_path, name):
     (tmp_path / "in_the_way").write_text("")
     with pytest.raises(StorageError, match="in_the_way"):
         FORMATS[name](tmp_path / "in_the_way" / "s", some_detections(3), a_slide())
+
+
+def ids_in(name, path):
+    """Ids of the detections in a file, in their order."""
+    if name == "geojson":
+        features = [f for f in strict(path)["features"] if f["properties"]["objectType"] == "detection"]
+        return [feature["id"] for feature in features]
+    table = pd.read_csv(path) if name == "csv" else pd.read_parquet(path)
+    return table["detection_id"].tolist()
+
+
+@pytest.mark.parametrize("name", ["geojson", "csv", "parquet"])
+def test_ids_are_the_same_in_every_format(tmp_path, monkeypatch, name):
+    """Every format that has a place for it holds the id that detector, slide and place give, chunk by chunk too."""
+    monkeypatch.setattr("mitosieve.export.rows.CHUNK", 7)
+    found = some_detections(30)
+    slide = replace(a_slide(), detector="f00", hotspot=a_hotspot())
+    path = FORMATS[name](tmp_path / f"s{SUFFIXES[name]}", found, slide)
+    assert ids_in(name, path) == detection_ids(found, "f00")
+    again = read_detections(FORMATS["csv"](tmp_path / "again.csv", found, slide))
+    assert detection_ids(again, "f00") == detection_ids(found, "f00")
+
+
+def a_hotspot():
+    corners = np.array([(0.0, 0.0), (10.0, 0.0), (10.0, 20.0), (0.0, 20.0)])
+    return HotspotOutline(corners_l0=corners, area_mm2=2.0, figures=7)
+
+
+def test_the_hotspot_is_a_locked_annotation(tmp_path):
+    """It stands first, as a closed polygon half a pixel off, with an id, a class and numbers; without one none does."""
+    slide = replace(a_slide(), hotspot=a_hotspot())
+    first, *others = strict(write_geojson(tmp_path / "s.geojson", some_detections(3), slide))["features"]
+    assert len(others) == 3
+    assert first["geometry"] == {
+        "type": "Polygon",
+        "coordinates": [[[0.5, 0.5], [10.5, 0.5], [10.5, 20.5], [0.5, 20.5], [0.5, 0.5]]],
+    }
+    properties = first["properties"]
+    assert (properties["objectType"], properties["isLocked"]) == ("annotation", True)
+    assert properties["name"] == "Hotspot: 7 figures in 2 mm2"
+    assert properties["measurements"] == {"figures": 7, "area mm2": 2.0}
+    assert uuid.UUID(first["id"])
+    assert len({feature["id"] for feature in (first, *others)}) == 4
+    kinds = {
+        f["properties"]["objectType"]
+        for f in strict(write_geojson(tmp_path / "t", some_detections(3), a_slide()))["features"]
+    }
+    assert kinds == {"detection"}
+    assert shapely.area(read_roi_of(first, tmp_path)) == 200
+
+
+def read_roi_of(feature, folder):
+    (folder / "roi.geojson").write_text(json.dumps(feature))
+    return read_roi(folder / "roi.geojson")
 
 
 @pytest.mark.parametrize("name", ["geojson", "midog", "midog2021"])

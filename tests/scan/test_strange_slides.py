@@ -60,6 +60,11 @@ def rows_of(path: Path):
     return {row["slide_id"]: row for row in csv.DictReader(path.read_text().splitlines())}
 
 
+def rows_without_ids(path: Path):
+    """Lines of a table of detections but for their ids, which are of the detector's file too."""
+    return [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
+
+
 def test_every_output_carries_the_warning():
     """Error stream, both tables, the slide's JSON, GeoJSON, Parquet and DICOM; of the plain slide none does."""
     out, told = a_scan()
@@ -149,8 +154,8 @@ def test_an_old_detector_warns_of_nothing_and_says_so_once(tmp_path):
     row = rows_of(tmp_path / "found" / "summary.csv")["blurred"]
     assert (row["strangeness"], row["warning"]) == ("", "")
     assert json.loads((tmp_path / "found" / "summaries" / "blurred.json").read_text())["familiarity"] is None
-    same = "detections.csv"
-    assert (tmp_path / "found" / same).read_bytes() == (a_scan()[0] / same).read_bytes()
+    ours, others = (rows_without_ids(folder / "detections.csv") for folder in (tmp_path / "found", a_scan()[0]))
+    assert ours == others
 
 
 def test_a_reference_that_was_altered_or_lost_is_refused(tmp_path):

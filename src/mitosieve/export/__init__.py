@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mitosieve.detection import Detections
-from mitosieve.export.context import SlideContext
+from mitosieve.export.context import HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
 from mitosieve.export.grand_challenge import write_points, write_points_2021
 from mitosieve.export.table import write_detections
 
-__all__ = ["FORMATS", "SUFFIXES", "SlideContext", "Writer"]
+__all__ = ["FORMATS", "SUFFIXES", "HotspotOutline", "SlideContext", "Writer"]
 
 Writer = Callable[[Path, Detections, SlideContext], Path]
 """Writes the detections of one slide, in level-0 px; returns the path. Equal detections of an equal slide give equal
@@ -18,14 +18,14 @@ bytes. A format that cannot say "nothing found" (DICOM) leaves no file there."""
 
 def _write_csv(path: Path, detections: Detections, slide: SlideContext) -> Path:
     slide.check(detections)
-    return write_detections(path, detections)
+    return write_detections(path, detections, detector=slide.detector)
 
 
 def _write_parquet(path: Path, detections: Detections, slide: SlideContext) -> Path:
     from mitosieve.export.parquet import write_parquet  # as for DICOM
 
     slide.check(detections)
-    return write_parquet(path, detections, slide.told)
+    return write_parquet(path, detections, slide.told, detector=slide.detector)
 
 
 def _write_dicom(path: Path, detections: Detections, slide: SlideContext) -> Path:

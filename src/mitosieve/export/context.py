@@ -13,6 +13,21 @@ from mitosieve.slide.slide import Slide
 
 
 @dataclass(frozen=True, kw_only=True)
+class HotspotOutline:
+    """The region with most figures, as it is drawn.
+
+    Attributes:
+        corners_l0: (N, 2) of its polygon in level-0 px, not closed.
+        area_mm2: its area.
+        figures: how many it holds.
+    """
+
+    corners_l0: NDArray[np.float64]
+    area_mm2: float
+    figures: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlideContext:
     """One slide as its exports speak of it.
 
@@ -24,6 +39,8 @@ class SlideContext:
         warnings: in which ways the slide is unlike what the detector knows, a sentence each.
         notes: what else whoever reads the detections must know of the slide, a sentence each. Both are written by the
             formats that have a place for them.
+        detector: hash of the detector, of which the ids of its detections are made; empty where nobody knows it.
+        hotspot: the region with most figures, for formats that can draw it; None where there is none.
     """
 
     slide_id: str
@@ -32,13 +49,22 @@ class SlideContext:
     mpp_xy: tuple[float, float]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    detector: str = ""
+    hotspot: "HotspotOutline | None" = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(mpp) and mpp > 0 for mpp in self.mpp_xy):
             raise ValueError(f"mpp must be above 0, not {self.mpp_xy}")
 
     @classmethod
-    def of(cls, slide: Slide, *, warnings: tuple[str, ...] = ()) -> "SlideContext":
+    def of(
+        cls,
+        slide: Slide,
+        *,
+        warnings: tuple[str, ...] = (),
+        detector: str = "",
+        hotspot: "HotspotOutline | None" = None,
+    ) -> "SlideContext":
         """The facts of an opened slide."""
         return cls(
             slide_id=slide.slide_id,
@@ -47,6 +73,8 @@ class SlideContext:
             mpp_xy=slide.mpp_xy,
             warnings=warnings,
             notes=slide.notes,
+            detector=detector,
+            hotspot=hotspot,
         )
 
     @property

@@ -5,13 +5,14 @@ is added on the way out. Knows nothing of detectors or slides.
 """
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mitosieve.detection import Detections
-from mitosieve.export.context import SlideContext
+from mitosieve.detection import Detections, detection_ids
+from mitosieve.export.context import HotspotOutline, SlideContext
 from mitosieve.export.rows import chunks, fill, write_list
 from mitosieve.geometry import QUPATH_SHIFT
 
@@ -19,9 +20,17 @@ FIGURE_CLASS = {"name": "Mitotic figure", "color": [0, 200, 0]}
 CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
 """Classes shown by QuPath: a row at or above the operating threshold, and one below it."""
 
+HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 114, 178]}
+"""Class of the region with most figures."""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/hotspot")
+
 
 def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Path:
     """Write detections of one slide as a FeatureCollection of points that QuPath loads by drag and drop.
+
+    Before them stands the hotspot, where the slide has one: a locked QuPath `annotation`, so that nobody moves it by
+    accident. Every object has an id that is a UUID, as QuPath demands; those of detections are `detection_ids`.
 
     Each is a QuPath `detection` (not an annotation: those become slow by the ten thousand), classified by whether it
     reached the operating threshold, with the score of each stage as a measurement; stages that did not see a cell are
@@ -41,10 +50,29 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
     slide.check(detections)
     notes = f'"notes":{json.dumps(slide.told)},' if slide.told else ""
     head = f'{{"type":"FeatureCollection",{notes}"features":['
-    return write_list(path, head=head, rows=_features(detections), tail="]}\n")
+    return write_list(path, head=head, rows=_features(detections, slide), tail="]}\n")
 
 
-def _features(detections: Detections) -> Iterator[str]:
+def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
+    corners = (spot.corners_l0 + QUPATH_SHIFT).round(2).tolist()
+    feature = {
+        "type": "Feature",
+        "id": str(uuid.uuid5(_NAMESPACE, f"{slide.detector}|{slide.slide_id}|{corners}")),
+        "geometry": {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
+        "properties": {
+            "objectType": "annotation",
+            "name": f"Hotspot: {spot.figures} figures in {spot.area_mm2:.4g} mm2",
+            "classification": HOTSPOT_CLASS,
+            "isLocked": True,
+            "measurements": {"figures": spot.figures, "area mm2": round(spot.area_mm2, 4)},
+        },
+    }
+    return json.dumps(feature, separators=(",", ":"), allow_nan=False)
+
+
+def _features(detections: Detections, slide: SlideContext) -> Iterator[str]:
+    if slide.hotspot is not None:
+        yield _hotspot(slide.hotspot, slide)
     head = '{"type":"Feature","geometry":{"type":"Point","coordinates":[%.3f,%.3f]},"properties":{'
     classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS)]
     fields = [f",{_escaped(f'{name} score')}:%.6f" for name in detections.stage_names]
@@ -55,13 +83,14 @@ def _features(detections: Detections) -> Iterator[str]:
         seen = "".join(field for number, field in enumerate(fields) if kind & (2 << number))
         return (
             f'{head}"objectType":"detection","classification":{classes[kind & 1]},'
-            f'"measurements":{{"score":%.6f{seen}}}}}}}'
+            f'"measurements":{{"score":%.6f{seen}}}}}'
         )
 
     for rows in chunks(len(detections)):
         part = detections[rows]
         values = np.column_stack([part.center_l0 + QUPATH_SHIFT, part.score, part.stage_score])
-        yield fill(template, part.is_figure + (~np.isnan(part.stage_score)) @ bits, values)
+        ends = [f',"id":"{name}"}}' for name in detection_ids(part, slide.detector)]
+        yield fill(template, part.is_figure + (~np.isnan(part.stage_score)) @ bits, values, ends=ends)
 
 
 def _escaped(value: object) -> str:

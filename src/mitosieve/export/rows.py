@@ -1,6 +1,6 @@
 """Many rows as text, by chunks: memory does not grow with the rows. Knows nothing of what the rows mean."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +20,12 @@ def chunks(count: int) -> Iterator[slice]:
 
 
 def fill(
-    template: Callable[[int], str], kind: NDArray[np.integer], values: NDArray[np.float64], *, between: str = ",\n"
+    template: Callable[[int], str],
+    kind: NDArray[np.integer],
+    values: NDArray[np.float64],
+    *,
+    between: str = ",\n",
+    ends: Sequence[str] | None = None,
 ) -> str:
     """Rows as text, each its kind's %-template filled with the row's numbers.
 
@@ -31,9 +36,13 @@ def fill(
         kind: (N,).
         values: (N, V); NaN where a row has no such number.
         between: what stands between two rows.
+        ends: (N,) a text that ends each row, without a percent sign; None where rows end with their template.
     """
     texts = {number: template(number) for number in np.unique(kind).tolist()}
-    return between.join([texts[number] for number in kind.tolist()]) % tuple(values[~np.isnan(values)].tolist())
+    rows = [texts[number] for number in kind.tolist()]
+    if ends is not None:
+        rows = [row + end for row, end in zip(rows, ends, strict=True)]
+    return between.join(rows) % tuple(values[~np.isnan(values)].tolist())
 
 
 def write_list(path: Path, *, head: str, rows: Iterable[str], tail: str) -> Path:

@@ -1,7 +1,9 @@
 """detections.csv: the table `detect` writes and `evaluate` reads.
 
 Columns: slide_id, x, y (level-0 px, pixel centres at integers), score, is_figure (yes/no), then `<stage>_score` for
-each stage, empty where a stage did not see the cell. Knows nothing of detectors or scoring.
+each stage, empty where a stage did not see the cell, and last, where the detector is known, detection_id
+(`detection.detection_ids`), which is never read: it is made again of what stands before it. Knows nothing of detectors
+or scoring.
 """
 
 import contextlib
@@ -16,7 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.detection import Detections
+from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError
 from mitosieve.export.rows import chunks, fill
 from mitosieve.run.folder import write_atomic
@@ -24,29 +26,36 @@ from mitosieve.run.layout import DETECTION_COLUMNS
 from mitosieve.run.storage import as_bytes
 
 STAGE_SUFFIX = "_score"
+ID_COLUMN = "detection_id"
 _CHUNK = 100_000
 _REMEDY = "expected columns: slide_id,x,y,score[,is_figure][,<stage>_score ...]"
 
 
-def write_detections(path: Path, detections: Detections) -> Path:
+def write_detections(path: Path, detections: Detections, *, detector: str | None = None) -> Path:
     """Write detections of any number of slides in their row order; equal detections give equal bytes.
 
     Positions keep 3 digits (1/1000 px), scores 6.
+
+    Args:
+        path: where to.
+        detections: of any slides.
+        detector: hash of the detector, of which ids are made; None leaves out the column of ids.
 
     Raises:
         StorageError: the file cannot be written; nothing is left behind.
     """
     header = [*DETECTION_COLUMNS, "is_figure", *(name + STAGE_SUFFIX for name in detections.stage_names)]
+    header += [] if detector is None else [ID_COLUMN]
 
     def write(file: IO[bytes]) -> None:
         file.write(as_bytes(",".join(map(_quote, header)) + "\n"))
         for rows in chunks(len(detections)):
-            file.write(as_bytes(_lines(detections[rows]) + "\n"))
+            file.write(as_bytes(_lines(detections[rows], detector) + "\n"))
 
     return write_atomic(path, write)
 
 
-def _lines(part: Detections) -> str:
+def _lines(part: Detections, detector: str | None) -> str:
     """The rows of a chunk; a kind is a slide's name, whether it is a figure, and which stages saw it."""
     names, name = np.unique(part.slide_id, return_inverse=True)
     quoted = [_quote(text).replace("%", "%%") for text in names.tolist()]
@@ -59,7 +68,8 @@ def _lines(part: Detections) -> str:
         return f"{quoted[kind // step]},%.3f,%.3f,%.6f,{('no', 'yes')[kind & 1]}{fields}"
 
     values = np.column_stack([part.center_l0, part.score, part.stage_score])
-    return fill(template, name * step + part.is_figure + seen, values, between="\n")
+    ends = None if detector is None else [f",{name}" for name in detection_ids(part, detector)]
+    return fill(template, name * step + part.is_figure + seen, values, between="\n", ends=ends)
 
 
 def _quote(text: str) -> str:

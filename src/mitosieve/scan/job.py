@@ -66,6 +66,7 @@ class Scan:
 
     def tasks(self, threshold: float | None) -> list[SlideTask]:
         """One for each slide, at the threshold, or the detector's own."""
+        digest = called(self.detector)["detector_hash"]
         return [
             SlideTask(
                 source=item,
@@ -76,6 +77,7 @@ class Scan:
                 compute=self.compute,
                 counts=self.counts,
                 workers=self.workers,
+                detector_hash=digest,
             )
             for item in of_shard(self.items, self.shard)
         ]
@@ -138,8 +140,9 @@ def scan(job: Scan) -> Scanned:
         results = list(_results(replace(job, progress=log), detector, tasks))
         write_tables(job.out, results, job.compute, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
-            write_request(job.out, _job_facts(job, detector))
-            write_all_detections(job.out, results, detector.stage_names)
+            facts = _job_facts(job, detector)
+            write_request(job.out, facts)
+            write_all_detections(job.out, results, detector.stage_names, detector=facts["detector_hash"])
     summaries = [result.summary for result in results]
     failed = {item.slide_id: item.error for item in summaries if isinstance(item, SlideFailure)}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
@@ -163,6 +166,7 @@ def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
     return {
         **job.origin,
         **called(job.detector),
+        "slides": {item.slide_id: str(item.path.resolve()) for item in job.items},
         "threshold": config.threshold,
         "operating_point": job.operating_point or (BALANCED if job.threshold is None else None),
         "proposer": proposer,

@@ -8,7 +8,7 @@ from pathlib import Path
 from mitosieve.count.summary import SlideSummary
 from mitosieve.detection import Detections
 from mitosieve.errors import MitosieveError, StorageError
-from mitosieve.export import FORMATS, SUFFIXES, SlideContext
+from mitosieve.export import FORMATS, SUFFIXES, HotspotOutline, SlideContext
 from mitosieve.run.clock import Clock
 from mitosieve.run.progress import BANDS_OF, Progress
 from mitosieve.scan.counting import count_slide, facts_of, write_slide_heatmap
@@ -159,6 +159,10 @@ def _teller(
 
 
 def _write_formats(task: SlideTask, slide: Slide, found: Detections, summary: SlideSummary) -> None:
-    context = SlideContext.of(slide, warnings=summary.warnings)
+    spot = summary.hotspot
+    outline = HotspotOutline(corners_l0=spot.outline_l0(slide.mpp_xy), area_mm2=spot.area_mm2, figures=spot.count)
+    context = SlideContext.of(
+        slide, warnings=summary.warnings, detector=task.detector_hash, hotspot=outline if spot.count else None
+    )
     for name in task.formats:
         FORMATS[name](task.file_in(name, SUFFIXES[name]), found, context)

@@ -143,15 +143,17 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in seconds.items()}
 
 
-def write_all_detections(out: Path, results: Sequence[SlideResult], stage_names: tuple[str, ...]) -> Path:
-    """Write detections.csv of all slides that were done, in their order.
+def write_all_detections(
+    out: Path, results: Sequence[SlideResult], stage_names: tuple[str, ...], *, detector: str
+) -> Path:
+    """Write detections.csv of all slides that were done, in their order, with ids made of the detector's hash.
 
     Raises:
         StorageError: the file cannot be written.
     """
     found = (result.detections for result in results)
     every = [Detections.empty(stage_names), *(item for item in found if item is not None)]
-    return write_detections(out / layout.DETECTIONS, Detections.concatenate(every))
+    return write_detections(out / layout.DETECTIONS, Detections.concatenate(every), detector=detector)
 
 
 def called(named: Path | str) -> dict[str, str]:

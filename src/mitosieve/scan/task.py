@@ -52,6 +52,7 @@ class SlideTask:
         compute: machine.
         counts: how it is counted.
         workers: reader processes where the task runs alone.
+        detector_hash: of the detector, of which the ids of its detections are made.
     """
 
     source: SlideSource
@@ -62,6 +63,7 @@ class SlideTask:
     compute: Compute
     counts: CountConfig = field(default_factory=CountConfig)
     workers: int = 0
+    detector_hash: str = ""
 
     def file_in(self, folder: str, ending: str) -> Path:
         """Where a file of the slide stands in a folder of the job."""
