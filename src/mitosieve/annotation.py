@@ -19,9 +19,10 @@ NO_MARK = "background"
 """What `label_before` says of a cell that had no mark before a correction gave it one."""
 
 _CORRECTION = ("label_before", "corrected_at", "corrected_from")
+_REVIEW = ("reviewed_by", "reviewed_at")
 
 
-def _uncorrected() -> NDArray[np.str_]:
+def _unknown() -> NDArray[np.str_]:
     return np.empty(0, dtype=np.str_)
 
 
@@ -40,8 +41,10 @@ class Annotations:
             empty where nothing was corrected. A mark corrected back keeps it: then it equals `label`.
         corrected_at: (N,) str, when the label was last corrected, ISO date and time UTC; empty where never.
         corrected_from: (N,) str, name of the file of the last correction and the first 12 digits of its sha256.
+        reviewed_by: (N,) str, names of the readers who looked at it again, separated by "; "; empty where nobody did.
+        reviewed_at: (N,) str, when the last of them did, ISO date and time UTC; empty where nobody did.
 
-    The three columns of corrections may be left out where nothing was corrected.
+    The columns of corrections and reviews may be left out where nothing was corrected or reviewed.
     """
 
     slide_id: NDArray[np.str_]
@@ -50,18 +53,20 @@ class Annotations:
     score: NDArray[np.float64]
     votes: NDArray[np.str_]
     source: NDArray[np.str_]
-    label_before: NDArray[np.str_] = field(default_factory=_uncorrected)
-    corrected_at: NDArray[np.str_] = field(default_factory=_uncorrected)
-    corrected_from: NDArray[np.str_] = field(default_factory=_uncorrected)
+    label_before: NDArray[np.str_] = field(default_factory=_unknown)
+    corrected_at: NDArray[np.str_] = field(default_factory=_unknown)
+    corrected_from: NDArray[np.str_] = field(default_factory=_unknown)
+    reviewed_by: NDArray[np.str_] = field(default_factory=_unknown)
+    reviewed_at: NDArray[np.str_] = field(default_factory=_unknown)
 
     def __post_init__(self) -> None:
         n = len(self.slide_id)
         if self.center_l0.shape != (n, 2):
             raise ValueError(f"center_l0 is {self.center_l0.shape}, expected ({n}, 2)")
-        for name in _CORRECTION:
+        for name in _CORRECTION + _REVIEW:
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.full(n, "", dtype=np.str_))  # the one way to fill a frozen record
-        for name in ("label", "score", "votes", "source", *_CORRECTION):
+        for name in ("label", "score", "votes", "source", *_CORRECTION, *_REVIEW):
             column = getattr(self, name)
             if column.shape != (n,):
                 raise ValueError(f"{name} is {column.shape}, expected ({n},)")
@@ -118,6 +123,8 @@ class Annotations:
             label_before=np.concatenate([p.label_before for p in items]),
             corrected_at=np.concatenate([p.corrected_at for p in items]),
             corrected_from=np.concatenate([p.corrected_from for p in items]),
+            reviewed_by=np.concatenate([p.reviewed_by for p in items]),
+            reviewed_at=np.concatenate([p.reviewed_at for p in items]),
         )
 
     def __len__(self) -> int:
@@ -134,12 +141,19 @@ class Annotations:
             label_before=self.label_before[rows],
             corrected_at=self.corrected_at[rows],
             corrected_from=self.corrected_from[rows],
+            reviewed_by=self.reviewed_by[rows],
+            reviewed_at=self.reviewed_at[rows],
         )
 
     @property
     def is_corrected(self) -> NDArray[np.bool_]:
         """(N,) which marks were ever corrected."""
         return self.label_before != ""
+
+    @property
+    def is_reviewed(self) -> NDArray[np.bool_]:
+        """(N,) which marks readers looked at again."""
+        return self.reviewed_by != ""
 
     def of_slide(self, slide_id: str) -> "Annotations":
         return self[self.slide_id == slide_id]

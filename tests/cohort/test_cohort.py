@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from build import a_cohort, an_image
 from layouts import files_below, text
 from mitosieve.annotation import Annotations, Label
-from mitosieve.cohort.cohort import SLIDES_FILE, Cohort, SlideEntry, relocated
+from mitosieve.cohort.cohort import SLIDES_FILE, Cohort, SlideEntry
+from mitosieve.cohort.version import relocated
 from mitosieve.errors import CohortError, SlideError
 
 SLIDES = "slide_id,path,case_id,domain,mpp,labelled,width,height,roi\n"

@@ -14,9 +14,10 @@ import numpy as np
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
 from mitosieve.audit.place import LABEL_OF, NO_ROW, in_digits, place_id
-from mitosieve.cohort.cohort import Cohort, relocated
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.jsonfile import read_any
 from mitosieve.cohort.table import finite
+from mitosieve.cohort.version import refuse_used, relocated
 from mitosieve.errors import CohortError, FormatError
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.run.folder import hash_file
@@ -135,7 +136,7 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
     """
     if now.tzinfo is None:
         raise ValueError("when corrections are taken over needs a time zone")
-    _refuse_used(out)
+    refuse_used(out)
     cohort = Cohort.load(folder)
     places = _Places(cohort)
     points = [point for path in _files(source) for point in _points(path)]
@@ -158,11 +159,6 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
         added=sum(row.added for row in rows),
     )
     return CorrectionReport(cohort=new, rows=rows, total=total)
-
-
-def _refuse_used(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CohortError("holds something already", where=out, remedy="name a new or empty folder for --out")
 
 
 def _files(source: Path) -> list[Path]:

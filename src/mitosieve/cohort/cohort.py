@@ -33,7 +33,9 @@ _SLIDE_SOURCE = "source"
 _MARK_REQUIRED = ("slide_id", "x", "y", "label")
 _MARK_OPTIONAL = ("score", "votes", "source")
 _MARK_CORRECTED = ("label_before", "corrected_at", "corrected_from")
-"""Columns that annotations.csv has only where a mark was corrected: other cohorts keep their bytes and hash."""
+_MARK_REVIEWED = ("reviewed_by", "reviewed_at")
+"""Columns that annotations.csv has only where a mark was corrected or reviewed: others keep their bytes and hash."""
+_MARK_TEXTS = (*_MARK_CORRECTED[1:], *_MARK_REVIEWED)
 
 T = TypeVar("T")
 
@@ -133,7 +135,7 @@ class Cohort:
         marks = read_table(
             folder / ANNOTATIONS_FILE,
             required=_MARK_REQUIRED,
-            optional=_MARK_OPTIONAL + _MARK_CORRECTED,
+            optional=_MARK_OPTIONAL + _MARK_CORRECTED + _MARK_REVIEWED,
             error=CohortError,
         )
         entries = tuple(_parsed(row, _slide_entry) for row in slides)
@@ -149,8 +151,7 @@ class Cohort:
         annotations = replace(
             annotations,
             label_before=np.array([_parsed(row, _label_before) for row in marks], dtype=np.str_),
-            corrected_at=np.array([row.values["corrected_at"] for row in marks], dtype=np.str_),
-            corrected_from=np.array([row.values["corrected_from"] for row in marks], dtype=np.str_),
+            **{name: np.array([row.values[name] for row in marks], dtype=np.str_) for name in _MARK_TEXTS},
         )
         return cls(folder, entries, annotations)
 
@@ -197,6 +198,8 @@ class Cohort:
         )
         if self.annotations.is_corrected.any():
             marks = marks.assign(**{name: getattr(self.annotations, name) for name in _MARK_CORRECTED})
+        if self.annotations.is_reviewed.any():
+            marks = marks.assign(**{name: getattr(self.annotations, name) for name in _MARK_REVIEWED})
         return marks.to_csv(index=False, lineterminator="\n")
 
     def _slides_csv(self) -> str:
@@ -314,12 +317,6 @@ class Cohort:
     def with_entries(self, change: Callable[[SlideEntry], SlideEntry]) -> "Cohort":
         """A cohort whose slide rows went through `change`; marks stay."""
         return Cohort(self.folder, tuple(change(entry) for entry in self.slides), self.annotations)
-
-
-def relocated(cohort: Cohort, folder: Path) -> Cohort:
-    """The same cohort for saving in another folder: relative slide paths become absolute."""
-    moved = cohort.with_entries(lambda e: replace(e, path=str((cohort.folder / e.path).resolve())))
-    return Cohort(folder, moved.slides, moved.annotations)
 
 
 def _parsed(row: Row, parse: Callable[[dict[str, str]], T]) -> T:

@@ -1,0 +1,120 @@
+"""What all readers together say of each cell: their votes, and the majority. Knows no file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mitosieve.annotation import Label
+from mitosieve.geometry import Mpp, xy
+from mitosieve.review.decision import Decision, Verdict
+from mitosieve.review.log import readers_of, standing
+
+SAME_CELL_UM = 7.5
+"""Two added cells nearer than this, or an added one this near to a judged detection, are one: the official matching
+radius."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell that at least one reader judged.
+
+    Attributes:
+        key: id of the detection, or of the decision that added it first.
+        slide_id: its slide.
+        x_px, y_px: level-0 px.
+        score: of the detection; None of an added cell.
+        is_added: whether no detection is known to be there.
+        detector: hash of the detector whose result was looked at.
+        votes: what each reader says of it now, in the order of the readers' first decisions.
+        at: when the last of them decided, ISO 8601, UTC.
+    """
+
+    key: str
+    slide_id: str
+    x_px: float
+    y_px: float
+    score: float | None
+    is_added: bool
+    detector: str
+    votes: dict[str, Verdict] = field(default_factory=dict[str, Verdict])
+    at: str = ""
+
+    @property
+    def figure_share(self) -> float | None:
+        """Share of the readers who are sure that call it a figure; None where nobody is sure."""
+        sure = [vote for vote in self.votes.values() if vote != "unsure"]
+        return sure.count("figure") / len(sure) if sure else None
+
+    @property
+    def label(self) -> Label | None:
+        """What most of the readers who are sure call it; None in a tie, or where nobody is sure."""
+        share = self.figure_share
+        if share is None or share == 0.5:
+            return None
+        return Label.MITOTIC_FIGURE if share > 0.5 else Label.IMPOSTER
+
+    def with_vote(self, decision: Decision) -> "Cell":
+        """The same with what a reader decided."""
+        assert decision.verdict is not None
+        votes: dict[str, Verdict] = {**self.votes, decision.reader: decision.verdict}
+        return replace(self, votes=votes, at=max(self.at, decision.at))
+
+
+def cells_of(
+    decisions: Iterable[Decision], mpp_of: Mapping[str, Mpp], *, readers: tuple[str, ...] | None = None
+) -> list[Cell]:
+    """The judged cells, in the order of their first decision.
+
+    Readers judge the same detection by its id. A cell that a reader added is the nearest cell within SAME_CELL_UM that
+    this reader has not judged, whoever judged or added it; else it is a cell of its own.
+
+    Args:
+        decisions: of all readers, in the order of the file.
+        mpp_of: um per level-0 px of each slide that decisions are about.
+        readers: whose decisions count; None for all.
+    """
+    every = list(decisions)
+    cells: dict[str, Cell] = {}
+    waiting: list[tuple[str, Decision]] = []
+    added = {decision.id for decision in every if decision.kind == "added"}
+    for reader in readers_of(every) if readers is None else readers:
+        for key, decision in standing(every, reader).items():
+            if key in added:
+                waiting.append((key, decision))
+            else:
+                cells[key] = cells.get(key, _cell(key, decision, is_added=False)).with_vote(decision)
+    for key, decision in waiting:
+        one = cells.get(key) or _nearest(cells, decision, mpp_of) or _cell(key, decision, is_added=True)
+        cells[one.key] = one.with_vote(decision)
+    first = {key: number for number, key in reversed(list(enumerate(decision.key for decision in every)))}
+    return sorted(cells.values(), key=lambda cell: first[cell.key])
+
+
+def _cell(key: str, decision: Decision, *, is_added: bool) -> Cell:
+    assert decision.x_px is not None
+    assert decision.y_px is not None
+    return Cell(
+        key=key,
+        slide_id=decision.slide_id,
+        x_px=float(decision.x_px),
+        y_px=float(decision.y_px),
+        score=None if is_added else decision.score,
+        is_added=is_added,
+        detector=decision.detector,
+    )
+
+
+def _nearest(cells: Mapping[str, Cell], decision: Decision, mpp_of: Mapping[str, Mpp]) -> Cell | None:
+    """The cell that a reader's added one is: near, and not judged by the same reader."""
+    here = _cell("", decision, is_added=True)
+    mpp = xy(mpp_of[decision.slide_id])
+
+    def distance_um(cell: Cell) -> float:
+        return float(np.hypot((cell.x_px - here.x_px) * mpp[0], (cell.y_px - here.y_px) * mpp[1]))
+
+    others = [
+        cell for cell in cells.values() if cell.slide_id == decision.slide_id and decision.reader not in cell.votes
+    ]
+    near = min(others, key=distance_um, default=None)
+    return near if near is not None and distance_um(near) <= SAME_CELL_UM else None

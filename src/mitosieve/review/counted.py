@@ -1,0 +1,146 @@
+"""The count of a slide after review, beside the automatic one, and which decisions can still change its score."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.annotation import Label
+from mitosieve.count.hotspot import Hotspot, Shape, find_hotspot, mm_from_l0, slide_mm
+from mitosieve.count.nottingham import mitotic_score
+from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
+from mitosieve.detection import Detections
+from mitosieve.review.cell import Cell
+from mitosieve.review.deciding import Field, deciding
+from mitosieve.review.result import FoundResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewedCount:
+    """A slide, automatic and reviewed.
+
+    Attributes:
+        automatic: its summary by the detector alone.
+        reviewed: by the readers; what nobody judged is as the detector called it.
+        in_hotspot: figures after review in the automatic hotspot, which may no longer be the one with most.
+        judged: detections of the slide with a decision.
+        rejected: those called a figure by the detector that readers called an imposter.
+        accepted: those below the threshold that readers called a figure.
+        added: figures that the detector had not found.
+        open: ids of what may still be decided: detections called figures that nobody judged, and cells of which readers
+            are unsure or disagree.
+        deciding: those of `open` that can still change the Nottingham score, whatever the others turn out to be.
+        is_exact: whether `deciding` is; else it may hold a few too many (see `deciding`).
+    """
+
+    automatic: SlideSummary
+    reviewed: SlideSummary
+    in_hotspot: int
+    judged: int
+    rejected: int
+    accepted: int
+    added: int
+    open: tuple[str, ...]
+    deciding: tuple[str, ...]
+    is_exact: bool
+
+    def row(self) -> dict[str, str]:
+        """Columns of a table beside those of summary.csv, which hold the reviewed numbers."""
+        spot, score = self.automatic.hotspot, self.automatic.score.score
+        return {
+            "automatic_figures": str(self.automatic.figures),
+            "automatic_hotspot_figures": str(spot.count),
+            "automatic_nottingham_mitotic_score": "" if score is None else str(score),
+            "reviewed_in_automatic_hotspot": str(self.in_hotspot),
+            "judged": str(self.judged),
+            "rejected": str(self.rejected),
+            "accepted": str(self.accepted),
+            "added": str(self.added),
+            "open": str(len(self.open)),
+            "deciding": str(len(self.deciding)),
+        }
+
+
+def reviewed_count(result: FoundResult, slide_id: str, cells: Iterable[Cell]) -> ReviewedCount:
+    """Count a slide again with what readers decided.
+
+    A figure is what most sure readers call one. A cell in a tie, or of which all are unsure, is as the detector called
+    it, and open. Cells that a reader added count where most call them figures.
+
+    Args:
+        result: of detect.
+        slide_id: a slide that was done.
+        cells: of `cells_of`, of any slides.
+    """
+    rows = np.flatnonzero(result.detections.slide_id == slide_id)
+    found = result.detections[rows]
+    place = {str(result.ids[row]): number for number, row in enumerate(rows.tolist())}
+    own = [cell for cell in cells if cell.slide_id == slide_id]
+    figure, is_open = found.is_figure.copy(), found.is_figure.copy()
+    added: list[Cell] = []
+    for cell in own:
+        number = place.get(cell.key)
+        if number is None:
+            added += [cell] if cell.label is not Label.IMPOSTER else []
+        else:
+            is_open[number] = cell.label is None
+            figure[number] = figure[number] if cell.label is None else cell.label is Label.MITOTIC_FIGURE
+    sure = np.array([cell.label is not None for cell in added], dtype=np.bool_)
+    after = _with_added(found, figure, added, sure)
+    automatic = summarize(result.findings(slide_id, found), area_mm2=result.counts.area_mm2, shape=result.counts.shape)
+    findings = result.findings(slide_id, after)
+    opened = np.concatenate([is_open, ~sure])
+    keys = np.array([*(str(result.ids[row]) for row in rows.tolist()), *(cell.key for cell in added)], dtype=object)
+    reviewed = summarize(findings, area_mm2=result.counts.area_mm2, shape=result.counts.shape)
+    chosen, is_exact = _deciding(findings, opened, result.counts.area_mm2, result.counts.shape)
+    judged = np.isin(keys[: len(rows)].astype(np.str_), [cell.key for cell in own if cell.votes])
+    return ReviewedCount(
+        automatic=automatic,
+        reviewed=reviewed,
+        in_hotspot=count_inside(automatic.hotspot, findings.figure_mm),
+        judged=int(judged.sum()),
+        rejected=int((found.is_figure & ~figure).sum()),
+        accepted=int((figure & ~found.is_figure).sum()),
+        added=int(sure.sum()),
+        open=tuple(keys[opened]),
+        deciding=tuple(keys[np.flatnonzero(opened)[chosen]]),
+        is_exact=is_exact,
+    )
+
+
+def _with_added(found: Detections, figure: NDArray[np.bool_], added: list[Cell], sure: NDArray[np.bool_]) -> Detections:
+    """The slide's detections as reviewed, behind them the cells that readers added."""
+    more = Detections.of(
+        slide_id=[cell.slide_id for cell in added],
+        center_l0=[(cell.x_px, cell.y_px) for cell in added],
+        score=np.ones(len(added)),
+        stage_names=found.stage_names,
+        stage_score=np.full((len(added), len(found.stage_names)), np.nan),
+    )
+    return Detections.concatenate([replace(found, is_figure=figure), replace(more, is_figure=sure)])
+
+
+def _deciding(
+    findings: SlideFindings, is_open: NDArray[np.bool_], area_mm2: float, shape: Shape
+) -> tuple[NDArray[np.bool_], bool]:
+    """Which of the open rows can still change the score."""
+    mm = mm_from_l0(findings.detections.center_l0, findings.mpp_xy)
+    fixed = mm[findings.detections.is_figure & ~is_open]
+    size_mm = slide_mm(findings.size_l0, findings.mpp_xy)
+    spot = find_hotspot(fixed, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
+    none = np.zeros(int(is_open.sum()), dtype=np.bool_)
+    has_tissue = findings.tissue_mm2 is None or findings.tissue_mm2 >= spot.area_mm2
+    if not has_tissue or mitotic_score(0, spot.area_mm2).score is None:
+        return none, True
+    field = Field(size_mm=size_mm, area_mm2=area_mm2, shape=shape)
+    return deciding(fixed, mm[is_open], field, lambda count: mitotic_score(count, spot.area_mm2).score)
+
+
+def count_inside(spot: Hotspot, point_mm: NDArray[np.float64]) -> int:
+    """How many points lie in a region, its edge included; to 1 nm, as the region was found."""
+    away = np.abs(point_mm - np.array(spot.center_mm))
+    slack = 2e-6
+    if spot.shape == "circle":
+        return int((np.hypot(away[:, 0], away[:, 1]) <= spot.size_mm[0] / 2 + slack).sum())
+    return int((away <= np.array(spot.size_mm) / 2 + slack).all(axis=1).sum())

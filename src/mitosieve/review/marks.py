@@ -1,0 +1,260 @@
+"""What readers decided as marks of a cohort: a new version of it, or a new cohort.
+
+Accepted cells become figures, rejected ones imposters, added ones what they were added as; where readers are unsure or
+in a tie nothing is said. Knows neither the detector nor its recipe.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from mitosieve.annotation import Annotations, Label
+from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.cohort.version import refuse_used, relocated
+from mitosieve.errors import InputError
+from mitosieve.review.cell import SAME_CELL_UM, Cell, cells_of
+from mitosieve.review.decision import Decision
+from mitosieve.review.log import DecisionLog
+from mitosieve.review.result import FoundResult
+from mitosieve.review.searched import searched_areas, with_searched
+from mitosieve.review.slides import Told, slides_of
+from mitosieve.run import layout
+from mitosieve.run.folder import hash_file, kind_of
+from mitosieve.run.layout import Kind
+
+FORMAT = "reviews"
+"""Name on the command line, and `source` of a mark that a review made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideReviews:
+    """One row of the table that an import of reviews ends with.
+
+    Attributes:
+        slide_id: "total" for the sum.
+        figures, imposters: new marks.
+        changed: marks of the cohort that got the other label.
+        confirmed: marks of the cohort that kept theirs.
+        left_out: cells of which readers are unsure, or in a tie.
+    """
+
+    slide_id: str
+    figures: int = 0
+    imposters: int = 0
+    changed: int = 0
+    confirmed: int = 0
+    left_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewReport:
+    """What was taken over.
+
+    Attributes:
+        cohort: the new version as saved.
+        rows: of the slides that were looked at, by slide_id.
+        total: their sum.
+        readers: whose decisions they are.
+        new_slides: slides that the cohort had not.
+    """
+
+    cohort: Cohort
+    rows: tuple[SlideReviews, ...]
+    total: SlideReviews
+    readers: tuple[str, ...]
+    new_slides: tuple[str, ...]
+
+
+def import_reviews(
+    source: Path, folder: Path, out: Path, *, told: Told | None = None, readers: tuple[str, ...] = ()
+) -> ReviewReport:
+    """Make a new version of a cohort from decisions; the old one stays, and on any fault nothing is written.
+
+    - A cell within SAME_CELL_UM of a mark is that mark, the nearest first and each mark once: it gets the label that
+      readers agreed on, and keeps expert score and votes; `label_before`, `corrected_at` and `corrected_from` say so.
+    - Any other cell becomes a mark behind all others, with the readers' votes and the share that called it a figure.
+    - `reviewed_by` and `reviewed_at` say who looked at a mark and when the last of them did.
+    - A slide that the cohort has not is added, a case of its own.
+    - What was looked at becomes searched (`with_searched`): elsewhere nothing is known, which is not "none is there".
+
+    Taken over once more, the same decisions change nothing but a reader's newer verdict.
+
+    Args:
+        source: folder with decisions: a result of detect, an audit, a cohort.
+        folder: the cohort; empty or not there, it is a new one.
+        out: the new version; new or empty. Its images are those of the old one, by absolute path.
+        told: what the user says of slides that the cohort has not.
+        readers: whose decisions count; none is all.
+
+    Raises:
+        InputError: there is no decision, or none of a reader that was named.
+        CohortError: a slide is neither in the cohort nor in the result; or `out` holds something.
+        FormatError, RunFolderError: the decisions or the result cannot be read.
+        StorageError: `out` cannot be written.
+    """
+    refuse_used(out)
+    decisions, result = read_source(source)
+    chosen = _chosen(decisions, readers, source)
+    has_cohort = folder.is_dir() and any(folder.iterdir())
+    old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
+    entries = slides_of(chosen, old, result, told or Told())
+    mpp_of = {entry.slide_id: entry.mpp for entry in entries.values()}
+    cells = cells_of(chosen, mpp_of)
+    origin = f"{layout.DECISIONS} {hash_file(source / layout.DECISIONS)[:12]}"
+    marks, rows = _marked(old.annotations, cells, mpp_of, origin)
+    settled = _searched(entries, chosen, cells, result)
+    known = {entry.slide_id for entry in old.slides}
+    slides = [settled.get(entry.slide_id, entry) for entry in old.slides]
+    added = [entry for name, entry in settled.items() if name not in known]
+    new = relocated(Cohort(folder, (*slides, *added), marks), out)
+    new.save()
+    total = _sum(rows)
+    return ReviewReport(
+        cohort=new,
+        rows=rows,
+        total=total,
+        readers=tuple(dict.fromkeys(decision.reader for decision in chosen)),
+        new_slides=tuple(entry.slide_id for entry in added),
+    )
+
+
+def read_source(source: Path) -> tuple[list[Decision], FoundResult | None]:
+    """The decisions of a folder, and the result of detect that it is, if it is one.
+
+    Raises:
+        InputError: it holds no decision.
+        FormatError, RunFolderError: a file cannot be read.
+    """
+    decisions = DecisionLog.beside(source).read()
+    if not decisions:
+        raise InputError(
+            f"holds no decision ({layout.DECISIONS})",
+            where=source,
+            remedy=f"name the folder that was looked at, or look at it: mitosieve view {source}",
+        )
+    return decisions, FoundResult.load(source) if kind_of(source) is Kind.DETECT else None
+
+
+def _chosen(decisions: Sequence[Decision], readers: tuple[str, ...], source: Path) -> list[Decision]:
+    there = {decision.reader for decision in decisions}
+    strangers = [name for name in readers if name not in there]
+    if strangers:
+        raise InputError(
+            f"nothing was decided by '{strangers[0]}'", where=source, remedy=f"readers here: {', '.join(sorted(there))}"
+        )
+    return [decision for decision in decisions if not readers or decision.reader in readers]
+
+
+def _marked(
+    marks: Annotations, cells: Sequence[Cell], mpp_of: Mapping[str, float], origin: str
+) -> tuple[Annotations, tuple[SlideReviews, ...]]:
+    """The marks with what readers say of them, new ones behind, and what was counted of each slide."""
+    names = ("label", "label_before", "corrected_at", "corrected_from", "reviewed_by", "reviewed_at")
+    columns = {name: getattr(marks, name).astype(object) for name in names}
+    rows = {cell.slide_id: SlideReviews(slide_id=cell.slide_id) for cell in cells}
+    mark_of = _marks_of(cells, marks, mpp_of)
+    new: list[Cell] = []
+    for number, cell in enumerate(cells):
+        row = rows[cell.slide_id]
+        if cell.label is None:
+            rows[cell.slide_id] = replace(row, left_out=row.left_out + 1)
+            continue
+        mark = mark_of.get(number)
+        if mark is None:
+            new.append(cell)
+            what = "figures" if cell.label is Label.MITOTIC_FIGURE else "imposters"
+            rows[cell.slide_id] = replace(row, **{what: getattr(row, what) + 1})
+            continue
+        columns["reviewed_by"][mark], columns["reviewed_at"][mark] = _who(cell), cell.at
+        if columns["label"][mark] == cell.label.value:
+            rows[cell.slide_id] = replace(row, confirmed=row.confirmed + 1)
+            continue
+        columns["label_before"][mark] = columns["label_before"][mark] or columns["label"][mark]
+        columns["label"][mark], columns["corrected_at"][mark] = cell.label.value, cell.at
+        columns["corrected_from"][mark] = origin
+        rows[cell.slide_id] = replace(row, changed=row.changed + 1)
+    kept = replace(marks, **{name: column.astype(np.str_) for name, column in columns.items()})
+    return Annotations.concatenate([kept, *([_new_marks(new)] if new else [])]), tuple(
+        rows[name] for name in sorted(rows)
+    )
+
+
+def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, float]) -> dict[int, int]:
+    """Number of a cell -> row of the mark that it is, the nearest pairs first."""
+    pairs: list[tuple[float, int, int]] = []
+    for slide_id in sorted({cell.slide_id for cell in cells}):
+        rows = np.flatnonzero(marks.slide_id == slide_id)
+        own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id]
+        if not len(rows):
+            continue
+        here = np.array([(cells[number].x_px, cells[number].y_px) for number in own])
+        reach = SAME_CELL_UM / mpp_of[slide_id] * (1 + 1e-9)
+        near = KDTree(here).sparse_distance_matrix(KDTree(marks.center_l0[rows]), reach, output_type="coo_matrix")
+        table = zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)
+        pairs += [(distance, own[i], int(rows[j])) for distance, i, j in table]
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, number, row in sorted(pairs):
+        if number not in found and row not in taken:
+            found[number] = row
+            taken.add(row)
+    return found
+
+
+def _new_marks(cells: Sequence[Cell]) -> Annotations:
+    marks = Annotations.of(
+        slide_id=[cell.slide_id for cell in cells],
+        center_l0=[(cell.x_px, cell.y_px) for cell in cells],
+        label=[cell.label or "" for cell in cells],
+        score=[cell.figure_share if cell.figure_share is not None else np.nan for cell in cells],
+        votes=[" ".join(cell.votes.values()) for cell in cells],
+        source=FORMAT,
+    )
+    return replace(marks, reviewed_by=_texts(map(_who, cells)), reviewed_at=_texts(cell.at for cell in cells))
+
+
+def _who(cell: Cell) -> str:
+    return "; ".join(cell.votes)
+
+
+def _texts(values: Iterable[str]) -> NDArray[np.str_]:
+    return np.array(list(values), dtype=np.str_)
+
+
+def _searched(
+    entries: Mapping[str, SlideEntry],
+    decisions: Sequence[Decision],
+    cells: Sequence[Cell],
+    result: FoundResult | None,
+) -> dict[str, SlideEntry]:
+    """The slides with what was looked at."""
+    areas = searched_areas(decisions)
+    found: dict[str, SlideEntry] = {}
+    for slide_id, entry in entries.items():
+        own = [cell for cell in cells if cell.slide_id == slide_id]
+        looked = [area for (_, name), area in areas.items() if name == slide_id]
+        judged = [(cell.x_px, cell.y_px) for cell in own if cell.label is not None]
+        doubtful = [(cell.x_px, cell.y_px) for cell in own if cell.label is None]
+        doubtful += _unjudged(slide_id, own, result)
+        found[slide_id] = with_searched(entry, looked=looked, judged=judged, doubtful=doubtful)
+    return found
+
+
+def _unjudged(slide_id: str, cells: Sequence[Cell], result: FoundResult | None) -> list[tuple[float, float]]:
+    """Places of a slide that the detector calls figures and no reader judged."""
+    if result is None:
+        return []
+    found = result.detections
+    judged = {cell.key for cell in cells}
+    rows = np.flatnonzero((found.slide_id == slide_id) & found.is_figure)
+    left = [row for row in rows.tolist() if result.ids[row] not in judged]
+    return [(float(x), float(y)) for x, y in found.center_l0[left]]
+
+
+def _sum(rows: Sequence[SlideReviews]) -> SlideReviews:
+    names = ("figures", "imposters", "changed", "confirmed", "left_out")
+    return SlideReviews(slide_id="total", **{name: sum(getattr(row, name) for row in rows) for name in names})

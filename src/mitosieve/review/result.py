@@ -1,0 +1,152 @@
+"""A result of `detect` with what was decided about it: detections by id, slides, how they were counted.
+
+Reads what `scan` wrote, in place; opens no slide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.count.summary import SlideFindings
+from mitosieve.detection import Detections, detection_ids
+from mitosieve.errors import FormatError, InputError
+from mitosieve.export.table import read_detections
+from mitosieve.review.decision import Decision
+from mitosieve.review.log import DecisionLog
+from mitosieve.run import layout
+from mitosieve.run.folder import RunFolder, read_json
+from mitosieve.run.layout import Kind
+from mitosieve.scan.tables import read_request
+from mitosieve.scan.task import CountConfig
+
+_AGAIN = "run detect again into a new folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSlide:
+    """A slide that was done.
+
+    Attributes:
+        slide_id: its name.
+        path: where its image lay; None where an older result does not say.
+        mpp_xy: um per level-0 px along a row and along a column.
+        size_l0: width, height in level-0 px.
+        tissue_mm2: of tissue that was looked at; None where it is not known.
+        proposer: which places the networks looked at, in words.
+    """
+
+    slide_id: str
+    path: Path | None
+    mpp_xy: tuple[float, float]
+    size_l0: tuple[int, int]
+    tissue_mm2: float | None
+    proposer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundResult:
+    """What `detect` left in a folder, and the decisions beside it.
+
+    Attributes:
+        folder: of the result.
+        detections: of all slides, as in their table.
+        slides: those that were done, by name.
+        detector: its name in the package, or its folder as it was.
+        detector_hash: of the detector, of which the ids are made; empty where the result does not say.
+        threshold: operating threshold of the result.
+        counts: how slides were counted.
+        decisions: of all readers, in the order of the file.
+    """
+
+    folder: Path
+    detections: Detections
+    slides: dict[str, FoundSlide]
+    detector: str
+    detector_hash: str
+    threshold: float
+    counts: CountConfig
+    decisions: Sequence[Decision]
+
+    @classmethod
+    def load(cls, folder: Path) -> "FoundResult":
+        """Read a folder that `detect` made.
+
+        Raises:
+            RunFolderError: it was made by something else.
+            FormatError: a file is missing or broken.
+        """
+        mark = RunFolder(folder).check_kind(Kind.DETECT)
+        request = read_request(folder)
+        paths = request.get("slides", {})
+        return cls(
+            folder=folder,
+            detections=read_detections(folder / layout.DETECTIONS),
+            slides=_slides(folder, paths if isinstance(paths, dict) else {}),
+            detector=str(request.get("detector", "")),
+            detector_hash=str(request.get("detector_hash", "")),
+            threshold=float(request.get("threshold", mark.provenance["threshold"])),
+            counts=CountConfig(**mark.provenance["counts"]),
+            decisions=tuple(DecisionLog.beside(folder).read()),
+        )
+
+    @cached_property
+    def ids(self) -> NDArray[np.object_]:
+        """(N,) id of each detection."""
+        return np.array(detection_ids(self.detections, self.detector_hash), dtype=object)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of each detection, by its id."""
+        return {name: row for row, name in enumerate(self.ids.tolist())}
+
+    def findings(self, slide_id: str, detections: Detections) -> SlideFindings:
+        """Detections of a slide, the result's or others, ready to be counted."""
+        slide = self.slides[slide_id]
+        return SlideFindings(
+            slide_id=slide_id,
+            mpp_xy=slide.mpp_xy,
+            size_l0=slide.size_l0,
+            tissue_mm2=slide.tissue_mm2,
+            detections=detections,
+            proposer=slide.proposer,
+            threshold=self.threshold,
+        )
+
+    def require_decisions(self) -> None:
+        """Refuse a result that nobody looked at.
+
+        Raises:
+            InputError: there is no decision.
+        """
+        if not self.decisions:
+            raise InputError(
+                "nothing was decided about this result",
+                where=self.folder / layout.DECISIONS,
+                remedy=f"look at it: mitosieve view {self.folder}",
+            )
+
+
+def _slides(folder: Path, paths: dict[str, Any]) -> dict[str, FoundSlide]:
+    """From the JSON of each slide."""
+    found: dict[str, FoundSlide] = {}
+    for path in sorted((folder / layout.SLIDE_SUMMARIES).glob("*.json")):
+        content = read_json(path, {}, remedy=_AGAIN)
+        try:
+            slide_id = str(content["slide_id"])
+            tissue, where = content["tissue_mm2"], paths.get(slide_id)
+            found[slide_id] = FoundSlide(
+                slide_id=slide_id,
+                path=None if where is None else Path(str(where)),
+                mpp_xy=(float(content["mpp"][0]), float(content["mpp"][1])),
+                size_l0=(int(content["size_l0"][0]), int(content["size_l0"][1])),
+                tissue_mm2=None if tissue is None else float(tissue),
+                proposer=str(content["proposer"]),
+            )
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise FormatError(f"is no summary of a slide ({error!r})", where=path, remedy=_AGAIN) from error
+    return found

@@ -1,0 +1,105 @@
+"""The reviewed count beside the automatic one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mitosieve.errors import FormatError, RunFolderError
+from mitosieve.review.cell import cells_of
+from mitosieve.review.counted import count_inside, reviewed_count
+from mitosieve.review.log import DecisionLog
+from mitosieve.review.result import FoundResult
+from reviewed_result import MPP, a_result, add, judge
+
+NEAR = [(1000 + 40 * n, 1000, 0.9) for n in range(8)]
+"""Eight figures of one region: one more than a score of 1 may have."""
+
+
+def test_without_decisions_both_counts_are_the_detector_s(tmp_path):
+    """Nothing judged: equal counts, all figures open, and those of the region decide its score."""
+    far = [(7000, 5000, 0.8), (7100, 5000, 0.3)]
+    result = a_result(tmp_path / "found", {"s": NEAR + far})
+    count = reviewed_count(result, "s", [])
+    assert count.automatic.row() == count.reviewed.row()
+    assert (count.reviewed.hotspot.count, count.reviewed.score.score) == (8, 2)
+    assert set(count.open) == set(result.ids[:9])
+    assert set(count.deciding) == set(result.ids[:8])
+    assert count.is_exact
+
+
+def test_decisions_change_the_count_and_the_score(tmp_path):
+    """Rejected figures leave, accepted candidates and added cells come; unsure is as the detector said, and open."""
+    more = [(1400, 1000, 0.2), (7000, 5000, 0.8)]
+    result = a_result(tmp_path / "found", {"s": NEAR + more, "t": NEAR})
+    made = [judge(result, 0, "imposter"), judge(result, 1, "imposter"), judge(result, 8, "figure")]
+    made += [judge(result, 2, "unsure"), add("s", 1200, 1100), add("s", 1200, 1200, "imposter"), add("t", 10, 10)]
+    count = reviewed_count(result, "s", cells_of(made, {"s": MPP, "t": MPP}))
+    assert (count.automatic.figures, count.reviewed.figures) == (9, 9)
+    assert (count.rejected, count.accepted, count.added, count.judged) == (2, 1, 1, 4)
+    assert (count.automatic.hotspot.count, count.reviewed.hotspot.count, count.in_hotspot) == (8, 8, 8)
+    assert set(count.open) == set(result.ids[2:8]) | {result.ids[9]}
+    made += [judge(result, row, "imposter") for row in range(2, 8)]
+    count = reviewed_count(result, "s", cells_of(made, {"s": MPP, "t": MPP}))
+    assert (count.reviewed.hotspot.count, count.reviewed.score.score) == (2, 1)
+    assert count.deciding == ()
+    assert count.row()["automatic_nottingham_mitotic_score"] == "2"
+
+
+def test_the_score_is_fixed_once_the_deciding_ones_are(tmp_path):
+    """After all deciding detections are judged, no answer to the open others changes the score."""
+    generator = np.random.default_rng(3)
+    points = [(*generator.uniform(0, 5000, 2), 0.9) for _ in range(25)]
+    result = a_result(tmp_path / "found", {"s": points}, size_l0=(5000, 5000))
+    made = [judge(result, row, "figure") for row in range(4)]
+    for verdict in ("figure", "imposter"):
+        decided = [*made]
+        while (count := reviewed_count(result, "s", cells_of(decided, {"s": MPP}))).deciding:
+            decided += [judge(result, result.row_of[count.deciding[0]], verdict)]
+        scores = set()
+        for _ in range(30):
+            answers = ["figure" if generator.random() < 0.5 else "imposter" for _ in count.open]
+            rest = [judge(result, result.row_of[key], a) for key, a in zip(count.open, answers, strict=True)]
+            scores.add(reviewed_count(result, "s", cells_of(decided + rest, {"s": MPP})).reviewed.score.score)
+        assert scores == {count.reviewed.score.score}
+
+
+def test_where_there_is_no_score_nothing_decides(tmp_path):
+    """A slide with less tissue than the region has no score: no decision can change it."""
+    result = a_result(tmp_path / "found", {"s": NEAR}, tissue_mm2=1.0)
+    count = reviewed_count(result, "s", [])
+    assert count.reviewed.score.score is None
+    assert count.deciding == ()
+
+
+def test_a_region_holds_what_the_search_counted(tmp_path):
+    """Points counted inside a found region are as many as it says, for every shape."""
+    generator = np.random.default_rng(4)
+    points = [(*generator.uniform(0, 6000, 2), 0.9) for _ in range(60)]
+    result = a_result(tmp_path / "found", {"s": points})
+    for shape in ("square", "rectangle", "circle"):
+        other = replace(result, counts=replace(result.counts, shape=shape))
+        count = reviewed_count(other, "s", [])
+        mm = other.findings("s", other.detections).figure_mm
+        assert count_inside(count.automatic.hotspot, mm) == count.automatic.hotspot.count > 3
+
+
+def test_a_result_is_read_with_its_decisions(tmp_path):
+    """Ids are those of the table, slides have their size; decisions are those beside the result."""
+    made = a_result(tmp_path / "found", {"s": NEAR, "t": []}, paths={"s": "/x/s.svs"})
+    DecisionLog.beside(tmp_path / "found").append(judge(made, 0, "figure"))
+    result = FoundResult.load(tmp_path / "found")
+    lines = (tmp_path / "found" / "detections.csv").read_text().splitlines()
+    assert [line.split(",")[-1] for line in lines] == ["detection_id", *result.ids]
+    assert len(result.decisions) == 1
+    assert {name: str(slide.path) for name, slide in result.slides.items()} == {"s": "/x/s.svs", "t": "None"}
+
+
+def test_what_is_no_result_is_refused(tmp_path):
+    """A folder of something else and a broken summary are each one message."""
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        FoundResult.load(tmp_path)
+    a_result(tmp_path / "found", {"s": NEAR})
+    (tmp_path / "found" / "summaries" / "s.json").write_text('{"slide_id": "s"}')
+    with pytest.raises(FormatError, match=r"s\.json: is no summary"):
+        FoundResult.load(tmp_path / "found")
