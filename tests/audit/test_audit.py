@@ -436,7 +436,7 @@ def test_corrections_need_a_new_folder_and_nothing_else_takes_one(made, tmp_path
     for words, said in (
         (("corrections", source, cohort.folder), "name its folder with --out"),
         (("corrections", source, cohort.folder, "--out", out, "--mpp", "0.25"), "leave out --images, --mpp"),
-        (("points", source, cohort.folder, "--out", out), "--out is for corrections only"),
+        (("points", source, cohort.folder, "--out", out), "--out is for corrections and reviews only"),
     ):
         told = mitosieve("import", *words)
         assert (told.code, told.out) == (2, "")

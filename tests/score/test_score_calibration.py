@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from mitosieve.calibration import logits_of
 from mitosieve.errors import InputError
@@ -12,6 +13,7 @@ from mitosieve.score.calibration import (
     expected_calibration_error,
     fit_isotonic,
     fit_logistic,
+    fit_logistic_many,
     held_out_probability,
     reliability,
 )
@@ -114,3 +116,29 @@ def test_no_case_is_judged_by_a_map_that_it_has_fitted():
         before, after = (held_out_probability(score, truth, case, fit) for truth in (is_true, turned))
         assert np.array_equal(before[case == 2], after[case == 2])
         assert not np.allclose(before[case != 2], after[case != 2])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_fits_are_each_as_one(seed):
+    """A weighting by whole numbers gives what the repeated detections give alone; one that falls is flat."""
+    generator = np.random.default_rng(seed)
+    score = np.round(expit(generator.normal(0, 3, 60)), 6)
+    is_true = generator.uniform(size=60) < (score if seed else 1 - score)
+    weight = generator.multinomial(60, np.full(60, 1 / 60), size=8).astype(np.float64)
+    weight[0] = 1
+    slope, offset = fit_logistic_many(score, is_true, weight)
+    for row in range(8):
+        again = np.repeat(np.arange(60), weight[row].astype(int))
+        alone = fit_logistic(score[again], is_true[again])
+        assert (slope[row], offset[row]) == pytest.approx((alone.slope, alone.offset), abs=2e-4)
+
+
+def test_many_fits_stay_finite():
+    """Classes that scores set apart, one kind alone and equal scores give finite numbers."""
+    score = np.array([0.1, 0.2, 0.8, 0.9])
+    weight = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 2, 2]], dtype=np.float64)
+    for scores in (score, np.full(4, 0.5), np.array([0, 0, 1, 1.0])):
+        slope, offset = fit_logistic_many(scores, score > 0.5, weight)
+        assert np.isfinite(slope).all()
+        assert np.isfinite(offset).all()
+        assert (slope >= 0).all()

@@ -7,6 +7,7 @@ import typer
 
 from mitosieve.cli.app import NewCohortArg, app
 from mitosieve.cli.arguments import a_source, an_import_format
+from mitosieve.cli.reviewing import NEW_VERSIONS
 from mitosieve.cli.terminal import print_table, say, split_command, tell_next, warn
 from mitosieve.errors import InputError
 
@@ -21,7 +22,7 @@ def import_command(
         typer.Argument(
             metavar="FORMAT",
             help="atypia14, midog, tupac, voc, coco, slide_runner, points; images: a folder of unlabelled ones; "
-            "corrections: GeoJSON of an audit.",
+            "corrections: GeoJSON of an audit; reviews: a folder that was looked at with `mitosieve view`.",
             callback=an_import_format,
         ),
     ],
@@ -29,7 +30,10 @@ def import_command(
     cohort: NewCohortArg,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the images, checked and measured.")] = None,
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px, or a CSV with slide,mpp.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections only.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="New cohort, of corrections and reviews.")] = None,
+    readers: Annotated[
+        list[str] | None, typer.Option("--reader", metavar="NAME", help="Of reviews: whose decisions; all.")
+    ] = None,
     source_name: Annotated[str, typer.Option("--source-name", help="Data set of all slides, for slides.csv.")] = "",
     domain: Annotated[str, typer.Option("--domain", help="Domain of slides whose labels name none.")] = "",
     label: Annotated[
@@ -57,22 +61,29 @@ def import_command(
     refused, with the --label to write: figure, imposter, other (surely no figure), ignore (may be one: its slides no
     longer count as searched), roi (the area that was searched).
 
-    Corrections make a new version of COHORT in --out, and COHORT stays as it is.
+    Corrections and reviews make a new version of COHORT in --out, and COHORT stays as it is. Reviews also make a new
+    cohort where COHORT is empty or not there.
     """
-    from mitosieve.audit.corrections import FORMAT
     from mitosieve.cohort.importing import import_cohort
     from mitosieve.cohort.vocabulary import rulings_of
 
-    if name == FORMAT:
-        if images is not None or mpp is not None or source_name or domain or label or merge_um or case_prefix or absent:
-            raise InputError(
-                "corrections know their images and classes",
-                remedy="leave out all options but --out",
-            )
-        _import_corrections(source, cohort, out)
+    if name in NEW_VERSIONS:
+        given = {
+            "images": images,
+            "mpp": mpp,
+            "source_name": source_name,
+            "domain": domain,
+            "label": label,
+            "merge_um": merge_um,
+            "absent": absent,
+            "case_prefix": case_prefix,
+            "reader": readers,
+        }
+        NEW_VERSIONS[name](source, cohort, out, given)
         return
-    if out is not None:
-        raise InputError("--out is for corrections only", remedy=f"leave it out: {name} is added to COHORT")
+    for option, value, kinds in (("--out", out, "corrections and reviews"), ("--reader", readers, "reviews")):
+        if value is not None:
+            raise InputError(f"{option} is for {kinds} only", remedy=f"leave it out: {name} is added to COHORT")
     report = import_cohort(
         name,
         source,
@@ -140,22 +151,3 @@ def get(
     say(out)
     file = next((out / one.path for one in report.splits if one.path), None)
     tell_next(f"mitosieve train swift {out} --split {file} --fold A --out run" if file else split_command(out))
-
-
-def _import_corrections(source: Path, cohort: Path, out: Path | None) -> None:
-    from datetime import UTC, datetime
-
-    from mitosieve.audit.corrections import import_corrections
-
-    if out is None:
-        raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
-    report = import_corrections(source, cohort, out, now=datetime.now(UTC))
-    columns = ("slide_id", "to_figure", "to_imposter", "added")
-    print_table(
-        [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
-        ("slide", "changed to figure", "changed to imposter", "added"),
-    )
-    if not report.total.changed:
-        warn("warning: 0 changes: the new version has the same marks")
-    say(out)
-    tell_next(split_command(out))

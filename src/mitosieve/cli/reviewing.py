@@ -1,26 +1,60 @@
-"""Commands about what readers decided."""
+"""Commands about what people decided: labels looked at again, a detector brought to a laboratory."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mitosieve.cli.terminal import print_table, say, warn
+import typer
+
+from mitosieve.cli.app import app
+from mitosieve.cli.terminal import in_digits, print_table, say, warn
 from mitosieve.errors import InputError
 
+if TYPE_CHECKING:
+    from mitosieve.review.adapt import Estimate
 
-def import_reviews_into(
-    source: Path, cohort: Path, out: Path | None, told: tuple[Path | None, str, str], readers: tuple[str, ...]
-) -> None:
-    """`import reviews`: `told` are folder of images, domain and source of slides that the cohort has not."""
+ReaderOpt = Annotated[
+    list[str] | None, typer.Option("--reader", metavar="NAME", help="Whose decisions count; all. Can be repeated.")
+]
+
+
+def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dict[str, Any]) -> None:
+    """`import corrections`."""
+    from datetime import UTC, datetime
+
+    from mitosieve.audit.corrections import import_corrections
+
+    if any(given.values()):
+        raise InputError(
+            "corrections know their images", remedy="leave out --images, --mpp, --source-name, --domain and --reader"
+        )
+    if out is None:
+        raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
+    report = import_corrections(source, cohort, out, now=datetime.now(UTC))
+    columns = ("slide_id", "to_figure", "to_imposter", "added")
+    print_table(
+        [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
+        ("slide", "changed to figure", "changed to imposter", "added"),
+    )
+    if not report.total.changed:
+        warn("warning: 0 changes: the new version has the same marks")
+    say(out)
+
+
+def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[str, Any]) -> None:
+    """`import reviews`."""
     from mitosieve.cohort.marked import UNKNOWN_DOMAIN
     from mitosieve.review.marks import import_reviews
     from mitosieve.review.slides import Told
 
+    if given["mpp"] is not None:
+        raise InputError("reviews know the resolution of their slides", remedy="leave out --mpp")
     if out is None:
         raise InputError("reviews make a new version of the cohort", remedy="name its folder with --out")
     if not cohort.exists():
         warn(f"note: {cohort} is not there: the new cohort starts from nothing")
-    images, domain, name = told
-    given = Told(images=images, domain=domain or UNKNOWN_DOMAIN, source=name)
-    report = import_reviews(source, cohort, out, told=given, readers=readers)
+    told = Told(images=given["images"], domain=given["domain"] or UNKNOWN_DOMAIN, source=given["source_name"])
+    report = import_reviews(source, cohort, out, told=told, readers=tuple(given["reader"] or ()))
     columns = ("slide_id", "figures", "imposters", "changed", "confirmed", "left_out")
     print_table(
         [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
@@ -30,3 +64,47 @@ def import_reviews_into(
     if report.new_slides:
         warn(f"note: {len(report.new_slides)} slides are new in the cohort, each a case of its own: see case_id")
     say(out)
+
+
+NEW_VERSIONS: dict[str, Callable[[Path, Path, Path | None, dict[str, Any]], None]] = {
+    "corrections": _import_corrections,
+    "reviews": _import_reviews,
+}
+"""Imports that make a new version of a cohort, by their name; each is given what the command's options say."""
+
+
+@app.command()
+def adapt(
+    detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="As in `detect --detector`.")],
+    found: Annotated[Path, typer.Argument(metavar="FOUND", help="What it found, looked at: `mitosieve view FOUND`.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder of the adapted detector.")],
+    readers: ReaderOpt = None,
+) -> None:
+    """A laboratory's own threshold from some 50 decisions about what a detector found there.
+
+    Networks stay as they are: the threshold, the named operating points and the meaning of a score are fitted again.
+    """
+    from mitosieve.review.adapt import adapt_detector
+    from mitosieve.review.result import FoundResult
+
+    made = adapt_detector(detector, FoundResult.load(found), out, readers=tuple(readers or ()))
+    rows = [_expected("before", made.before), _expected("after", made.after)]
+    print_table(rows, ("", "threshold", "F1 expected", "precision", "recall"))
+    low, high = made.interval.low, made.interval.high
+    more = "more than 19 times as many decisions" if made.more is None else f"about {made.more} more decisions"
+    warn(
+        f"{made.judged} decisions, {made.figures} of them figures: threshold {made.after.threshold:.3f} [{low:.3f}, \
+{high:.3f}]; {more} would halve this interval"
+    )
+    warn(
+        f"F1 expected after less before: {made.after.f1 - made.before.f1:+.3f} [{made.gain.low:+.3f}, \
+{made.gain.high:+.3f}]"
+    )
+    for note in made.notes:
+        warn(f"note: {note}")
+    say(out)
+
+
+def _expected(name: str, one: "Estimate") -> list[str]:
+    measures = [(getattr(one, key), getattr(one, f"{key}_interval")) for key in ("f1", "precision", "recall")]
+    return [name, f"{one.threshold:.4f}", *(in_digits(value, (at.low, at.high)) for value, at in measures)]

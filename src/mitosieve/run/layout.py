@@ -123,6 +123,10 @@ STUDY_PAGE = "study.html"
 RUNS = "runs"
 """Run folders of its trainings, unless they are kept elsewhere."""
 
+# what reviews lead to
+ADAPTED = "adapted.json"
+"""Of a detector whose threshold was refitted: from what, and how sure."""
+
 # an audit
 AUDIT = "audit.csv"
 AUDIT_PAGE = "index.html"

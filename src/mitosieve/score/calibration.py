@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -19,6 +20,9 @@ BINS = 10
 
 DIGITS = 6
 """Of a fitted map's numbers, as scores are kept."""
+
+_NEWTON_STEPS, _LONGEST_STEP, _RIDGE = 200, 1.0, 1e-9
+"""Of a fit by Newton's steps in spreads of the logit: steps are cut, for far from the solution they overshoot."""
 
 Scores = NDArray[np.float64]
 Truth = NDArray[np.bool_]
@@ -67,6 +71,40 @@ def fit_logistic(score: Scores, is_true: Truth) -> Logistic:
     if slope < 0:
         slope, offset = 0.0, float(logits_of(target.mean()))
     return Logistic(slope=round(slope, DIGITS), offset=round(offset, DIGITS))
+
+
+def fit_logistic_many(score: Scores, is_true: Truth, weight: NDArray[np.float64]) -> tuple[Scores, Scores]:
+    """`fit_logistic` for many weightings of the same detections at once, as resamples are; by Newton's steps.
+
+    Args:
+        score: (N,) in 0..1.
+        is_true: (N,).
+        weight: (B, N) at or above zero: how often each detection is there. A row may hold one kind alone.
+
+    Returns:
+        (B,) slopes, none below zero, and (B,) offsets.
+    """
+    x, yes = logits_of(score), is_true.astype(np.float64)
+    number_yes, number_no = weight @ yes, weight @ (1 - yes)
+    high, low = (number_yes + 1) / (number_yes + 2), 1 / (number_no + 2)
+    target = np.where(is_true, high[:, None], low[:, None])
+    middle, spread = float(x.mean()), float(x.std()) or 1.0
+    z = (x - middle) / spread
+    prior = logits_of((weight * target).sum(axis=1) / weight.sum(axis=1))
+    slope, offset = np.zeros(len(weight)), prior.copy()
+    for _ in range(_NEWTON_STEPS):
+        p = expit(slope[:, None] * z + offset[:, None])
+        pull, curve = weight * (target - p), weight * p * (1 - p)
+        g0, g1 = pull.sum(axis=1), pull @ z
+        h00, h01, h11 = curve.sum(axis=1) + _RIDGE, curve @ z, curve @ z**2 + _RIDGE
+        det = h00 * h11 - h01**2
+        step = np.stack([(h00 * g1 - h01 * g0) / det, (h11 * g0 - h01 * g1) / det])
+        step *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(step).max(axis=0), 1e-300))
+        slope, offset = slope + step[0], offset + step[1]
+        if np.abs(step).max(initial=0.0) < 1e-9:
+            break
+    falls = slope <= 0
+    return np.where(falls, 0.0, slope / spread), np.where(falls, prior, offset - slope * middle / spread)
 
 
 def fit_isotonic(score: Scores, is_true: Truth) -> Isotonic:

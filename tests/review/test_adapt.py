@@ -1,0 +1,184 @@
+"""A threshold refitted from decisions."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, logit
+
+from mitosieve.errors import InputError
+from mitosieve.network.chsnet import ChsNetConfig
+from mitosieve.network.registry import build_network
+from mitosieve.review.adapt import LEAST, Judged, adapt, adapt_detector, judged_of
+from mitosieve.review.log import DecisionLog
+from mitosieve.review.result import FoundResult
+from mitosieve.run.folder import hash_file
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
+from reviewed_result import a_result, add, judge
+
+TINY = ChsNetConfig(width=1 / 128)
+
+
+def a_laboratory(count, seed=0, slope=1.0, offset=-2.0, slides=1):
+    """Detections whose share of figures at a score is known."""
+    generator = np.random.default_rng(seed)
+    score = np.clip(expit(generator.normal(0, 2, count)), 0.01, 0.99)
+    is_figure = generator.uniform(size=count) < expit(slope * logit(score) + offset)
+    return score, is_figure, np.arange(count) % slides
+
+
+def judged(count, seed=0, slides=1, missed=0):
+    score, is_figure, slide = a_laboratory(count, seed, slides=slides)
+    return Judged(score=score, is_figure=is_figure, slide=slide, missed=missed, left_out=0, readers=("anna",))
+
+
+def adapted(count, seed=0, every=None, **more):
+    every = a_laboratory(4000, 99)[0] if every is None else every
+    return adapt(judged(count, seed, **more), every, 0.5, np.random.default_rng(0))
+
+
+@pytest.fixture(autouse=True)
+def _fewer_resamples(monkeypatch):
+    """Enough for laws, and fast."""
+    monkeypatch.setattr("mitosieve.review.adapt.RESAMPLES", 200)
+
+
+def best_known():
+    """The threshold of the largest F1 where the map is known."""
+    score = a_laboratory(4000, 99)[0]
+    share = expit(logit(score) - 2.0)
+    cut = np.linspace(0.02, 0.98, 500)
+    f1 = [2 * share[score >= t].sum() / ((score >= t).sum() + share.sum()) for t in cut]
+    return cut[int(np.argmax(f1))]
+
+
+def test_the_interval_holds_the_true_threshold_and_decisions_narrow_it():
+    """Over 20 laboratories of 100 decisions the interval misses the best threshold seldom; 1600 decisions narrow it."""
+    truth = best_known()
+    found = [adapted(100, seed).interval for seed in range(20)]
+    assert sum(one.low <= truth <= one.high for one in found) >= 17
+    wide = np.median([one.high - one.low for one in found])
+    narrow = [adapted(1600, seed).interval for seed in range(3)]
+    assert np.median([one.high - one.low for one in narrow]) < wide / 2.5
+
+
+def test_the_new_threshold_is_better_than_the_old():
+    """The threshold moves to where the laboratory's figures are; what is expected before and after says so."""
+    result = adapted(200)
+    assert result.points["balanced"] == pytest.approx(best_known(), abs=0.1)
+    assert result.before.threshold == 0.5
+    assert result.after.threshold == result.points["balanced"]
+    assert result.after.f1 >= result.before.f1
+    assert result.after.f1_interval.low < result.after.f1 < result.after.f1_interval.high
+    assert result.points["sensitive"] <= result.points["balanced"] <= result.points["specific"]
+    assert result.calibration.offset == pytest.approx(-2, abs=0.6)
+
+
+def test_what_would_halve_the_interval_does():
+    """With about as many more decisions as it says the interval is about half as wide."""
+    few = adapted(60, seed=5)
+    assert few.more is not None
+    assert few.more >= 60
+    later = [adapted(60 + few.more, seed=seed).interval for seed in range(10)]
+    width = few.interval.high - few.interval.low
+    assert 0.25 * width < np.median([one.high - one.low for one in later]) < 0.85 * width
+
+
+def test_slides_are_drawn_where_there_are_enough():
+    """Ten slides are drawn; of fewer the decisions are, and that is noted."""
+    assert adapted(100, slides=10).unit == "slides"
+    few = adapted(100, slides=9)
+    assert few.unit == "decisions"
+    assert "too narrow" in few.notes[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, LEAST - 1])
+def test_too_few_decisions_are_refused(count):
+    """Below 20 decisions nothing is fitted, and how many are missing is said."""
+    with pytest.raises(InputError, match="too few") as caught:
+        adapted(count)
+    assert f"judge {LEAST - count} more" in caught.value.remedy
+
+
+def test_what_says_nothing_is_refused():
+    """Decisions of one kind, and scores that are no higher for figures, are each refused with what to do."""
+    one = judged(30)
+    with pytest.raises(InputError, match="all 30 reviewed detections are figures"):
+        adapt(replace(one, is_figure=np.ones(30, dtype=bool)), one.score, 0.5, np.random.default_rng(0))
+    upside_down = replace(one, is_figure=one.score < 0.5)
+    with pytest.raises(InputError, match="scores say nothing"):
+        adapt(upside_down, one.score, 0.5, np.random.default_rng(0))
+
+
+@pytest.fixture
+def detector(tmp_path):
+    torch.manual_seed(0)
+    stage = Stage(name="only", network=TINY, threshold=0.5)
+    made = Detector(config=DetectorConfig(made_by="a test", stages=(stage,)), networks=((build_network(TINY).eval(),),))
+    return made.save(tmp_path / "detector")
+
+
+def a_reviewed_result(folder, detector, count=60):
+    """A result of the detector on two slides, judged as the known laboratory is."""
+    score, is_figure, slide = a_laboratory(count)
+    points = {name: [] for name in ("s", "t")}
+    for number in range(count):
+        points["st"[slide[number] % 2]].append((40.0 * number, 100.0, round(float(score[number]), 6)))
+    result = a_result(folder, points, detector=hash_file(detector / "detector.toml"))
+    truth = dict(zip(np.round(score, 6).tolist(), is_figure.tolist(), strict=True))
+    log = DecisionLog.beside(folder)
+    for row, value in enumerate(result.detections.score.tolist()):
+        log.append(judge(result, row, "figure" if truth[value] else "imposter"))
+    return FoundResult.load(folder)
+
+
+def test_an_adapted_detector_is_one_that_detect_takes(tmp_path, detector):
+    """It has the old networks, the new points and calibration; what it was made of lies beside it."""
+    result = a_reviewed_result(tmp_path / "found", detector)
+    before = {path.name: path.read_bytes() for path in detector.iterdir()}
+    found = adapt_detector(detector, result, tmp_path / "new")
+    new, old = Detector.load(tmp_path / "new"), Detector.load(detector)
+    assert {path.name: path.read_bytes() for path in detector.iterdir()} == before
+    assert new.config.threshold == found.points["balanced"] != old.config.threshold
+    assert new.config.points == found.points
+    assert new.config.calibration == found.calibration
+    assert new.config.stages[0].sha256 == old.config.stages[0].sha256
+    assert "60 decisions" in new.config.made_by
+    told = json.loads((tmp_path / "new" / "adapted.json").read_text())
+    assert told["decisions"] == 60
+    assert told["readers"] == ["anna"]
+    assert told["detector_hash"] == result.detector_hash
+    again = adapt_detector(detector, result, tmp_path / "again")
+    assert again == found
+    assert (tmp_path / "again" / "detector.toml").read_bytes() == (tmp_path / "new" / "detector.toml").read_bytes()
+
+
+def test_decisions_count_as_readers_agreed(tmp_path, detector):
+    """Unsure cells and ties are left out, added figures count as missed, and a reader can be chosen."""
+    result = a_reviewed_result(tmp_path / "found", detector)
+    label = judged_of(result).is_figure
+    log = DecisionLog.beside(result.folder)
+    log.append(judge(result, 0, "unsure"))
+    log.append(judge(result, 1, "imposter" if label[1] else "figure", reader="ben"))
+    log.append(add("s", 3000, 3000, reader="ben"))
+    whole = FoundResult.load(result.folder)
+    both, alone = judged_of(whole), judged_of(whole, ("anna",))
+    assert (len(both), both.left_out, both.missed) == (58, 2, 1)
+    assert (len(alone), alone.left_out, alone.missed) == (59, 1, 0)
+    assert judged_of(whole).readers == ("anna", "ben")
+    with pytest.raises(InputError, match="'zoe'"):
+        judged_of(whole, ("zoe",))
+
+
+def test_what_does_not_fit_is_refused(tmp_path, detector):
+    """A result of another detector, one that nobody looked at, and a folder in use are each one message."""
+    result = a_reviewed_result(tmp_path / "found", detector)
+    with pytest.raises(InputError, match="made by another detector"):
+        adapt_detector(detector, replace(result, detector_hash="0"), tmp_path / "new")
+    with pytest.raises(InputError, match="nothing was decided"):
+        adapt_detector(detector, replace(result, decisions=()), tmp_path / "new")
+    with pytest.raises(InputError, match="holds something already"):
+        adapt_detector(detector, result, tmp_path / "found")
+    assert not (tmp_path / "new").exists()
