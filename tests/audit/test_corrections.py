@@ -329,7 +329,7 @@ def test_a_slide_that_the_cohort_has_not_is_refused(cohort, points, tmp_path):
         ),
         ('[{"type": "Feature", "geometry": {"type": "Point", "coordinates": ["a", 1]}}]', "x is 'a', not a finite"),
         ('[{"type": "Feature", "geometry": {"type": "Point", "coordinates": [NaN, 1]}}]', "x is 'nan', not a finite"),
-        ('[{"type": "Feature", "geometry": {"type": "MultiPoint", "coordinates": [[1, 1], [2, 2]]}}]', "one point"),
+        ('[{"type": "Feature", "geometry": {"type": "MultiPoint", "coordinates": [[1, 1], [2, 2]]}}]', "has no class"),
     ],
 )
 def test_what_is_no_geojson_of_points_is_refused(cohort, points, tmp_path, content, words):

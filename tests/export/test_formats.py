@@ -167,6 +167,7 @@ def test_qupath_features_hold_what_was_found(tmp_path):
         assert properties["classification"]["name"] == expected
         assert all(0 <= value <= 255 for value in properties["classification"]["color"])
         stages = {"score": detections.score[row], "screen score": detections.stage_score[row, 0]}
+        stages["called figure"] = int(detections.is_figure[row])
         if not np.isnan(detections.stage_score[row, 1]):
             stages["refined score"] = detections.stage_score[row, 1]
         assert properties["measurements"] == pytest.approx(stages, abs=1e-6)
@@ -179,7 +180,11 @@ def test_stage_names_may_hold_any_sign(tmp_path):
         slide_id=["s"], center_l0=[(1, 2)], score=[0.5], stage_names=(name,), stage_score=np.array([[0.25]])
     )
     feature = strict(write_geojson(tmp_path / "s.geojson", detections, a_slide()))["features"][0]
-    assert feature["properties"]["measurements"] == {"score": 0.5, f"{name} score": 0.25}
+    assert feature["properties"]["measurements"] == {
+        "score": 0.5,
+        f"{name} score": 0.25,
+        "called figure": 1,
+    }
 
 
 @pytest.mark.parametrize("mpp", [(0.23, 0.23), (0.25, 0.25), (0.4991, 0.4991), (0.25, 0.5)])

@@ -122,6 +122,7 @@ def test_names_are_those_that_load():
         "finegrained-small",
         "sieve",
         "swift",
+        "swift-tune",
     ]
     assert recipe_names() == names
     for name in recipe_names():

@@ -11,7 +11,9 @@ from scipy.special import expit, logit
 from mitosieve.errors import InputError
 from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.registry import build_network
-from mitosieve.review.adapt import LEAST, Judged, adapt, adapt_detector, judged_of
+from mitosieve.review.adapt import LEAST, adapt
+from mitosieve.review.adapted import adapt_detector
+from mitosieve.review.judged import Judged, judged_of
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.result import FoundResult
 from mitosieve.run.folder import hash_file
@@ -36,13 +38,7 @@ def judged(count, seed=0, slides=1, missed=0):
 
 def adapted(count, seed=0, every=None, **more):
     every = a_laboratory(4000, 99)[0] if every is None else every
-    return adapt(judged(count, seed, **more), every, 0.5, np.random.default_rng(0))
-
-
-@pytest.fixture(autouse=True)
-def _fewer_resamples(monkeypatch):
-    """Enough for laws, and fast."""
-    monkeypatch.setattr("mitosieve.review.adapt.RESAMPLES", 200)
+    return adapt(judged(count, seed, **more), every, 0.5, np.random.default_rng(0), resamples=200)
 
 
 def best_known():

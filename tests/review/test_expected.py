@@ -42,6 +42,17 @@ def test_the_best_threshold_is_the_best_of_all(beta):
     assert all(np.isclose(middles, value).any() for value in best)
 
 
+def test_no_threshold_is_chosen_beyond_what_is_allowed():
+    """Within bounds the best of those there is chosen; where none lies there, the nearest."""
+    score, slope, offset = some_scores(seed=3), np.array([1.0]), np.array([-1.0])
+    free = ExpectedCounts(score, 0).best(slope, offset)[0]
+    low = ExpectedCounts(score, 0, (free + 0.1, 1.0)).best(slope, offset)[0]
+    assert free + 0.1 <= low <= 1
+    distinct = np.unique(score)
+    middles = np.append((distinct[1:] + distinct[:-1]) / 2, distinct[0])
+    assert ExpectedCounts(score, 0, (0.4, 0.4001)).best(slope, offset)[0] in middles
+
+
 def test_many_maps_are_each_as_one(monkeypatch):
     """Maps done by chunks are those done one by one."""
     monkeypatch.setattr("mitosieve.review.expected._ROWS", 3)

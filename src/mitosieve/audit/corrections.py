@@ -1,26 +1,23 @@
 """Labels that someone looked at again, from QuPath back into a new version of the cohort.
 
-Takes back the points that an audit wrote (`qupath/SLIDE_ID.geojson`). Their ids tell which mark, or which place without
-a mark, each point is; only its class is taken over. Knows nothing of audits.
+Takes back the points that an audit wrote (`qupath/SLIDE_ID.geojson`), whose ids tell which mark, or which place without
+a mark, each is, and of which only the class is taken over; detections of `detect --format geojson` whose class was
+changed; and points that a person set. Knows nothing of audits and detectors.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
-from mitosieve.audit.place import LABEL_OF, NO_ROW, in_digits, place_id
+from mitosieve.audit.place import NO_ROW, in_digits, place_id
+from mitosieve.audit.qupath import Point, files_of, points_of
+from mitosieve.audit.unaudited import Unaudited
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.jsonfile import read_any
-from mitosieve.cohort.table import finite
 from mitosieve.cohort.version import refuse_used, relocated
 from mitosieve.errors import CohortError, FormatError
-from mitosieve.geometry import QUPATH_SHIFT
-from mitosieve.run.folder import hash_file
 
 FORMAT = "corrections"
 """Name on the command line."""
@@ -30,9 +27,6 @@ MAX_MOVED_PX = 0.5
 
 SOURCE = "corrections"
 """`source` of a mark that a correction added."""
-
-_REMEDY = "expected a GeoJSON of `mitosieve audit`, with the classes of its points changed in QuPath"
-_ENDINGS = (".geojson", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,32 +58,13 @@ class CorrectionReport:
         cohort: the new version as saved.
         rows: of the slides where something changed, by slide_id.
         total: their sum.
+        left: detections called figures that were left as they were, of which nothing was taken.
     """
 
     cohort: Cohort
     rows: tuple[SlideCorrections, ...]
     total: SlideCorrections
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Point:
-    """One feature: what it says, not yet what it means."""
-
-    where: str
-    origin: str
-    id: str
-    x: float
-    y: float
-    label: str
-    metadata: dict[str, str]
-
-    @property
-    def stated(self) -> tuple[str, float, float] | None:
-        """slide_id, x and y that its metadata state; None where they do not."""
-        try:
-            return self.metadata["slide_id"], float(self.metadata["x"]), float(self.metadata["y"])
-        except (KeyError, ValueError):
-            return None
+    left: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +83,16 @@ class _Place:
     was_marked: bool
 
 
-def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) -> CorrectionReport:
+def import_corrections(
+    source: Path, folder: Path, out: Path, *, now: datetime, all_seen: bool = False
+) -> CorrectionReport:
     """Make a new version of a cohort from corrected points; the old one stays, and on any fault nothing is written.
 
     - A mark whose class is now the other one of "Mitotic figure" and "Imposter" gets that label.
     - A figure that is now "Background" becomes an imposter: a cell that was taken for a figure and is none is one by
       definition. An imposter that is now "Background" stays what it is. No mark is ever removed.
     - A place without a mark that is now a figure or an imposter becomes a new mark, behind all others.
+    - Detections and points that a person set: see `Unaudited`.
     - A point that was deleted, or left as it was, changes nothing; without any change the new version has equal marks.
       So does a file that is applied once more to the version it made.
 
@@ -123,14 +101,16 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
 
     Args:
         source: a GeoJSON file, or a folder with them (not below it).
-        folder: the cohort that was audited, or a version made of it by corrections alone.
+        folder: the cohort that was audited, or a version made of it by corrections alone; of a result of detect, one
+            that has its slides.
         out: the new version; new or empty. Its images are those of the old one, by absolute path. Other files of the
             cohort's folder are not copied.
         now: when the corrections are taken over; with a time zone.
+        all_seen: whether detections that were left called figures were all looked at, and are figures.
 
     Raises:
-        FormatError: a file that is not GeoJSON, or a feature that is no audited point, was moved, stands twice or has
-            an unknown class.
+        FormatError: a file that is not GeoJSON, or a feature that is of another cohort's audit, was moved, stands
+            twice, has an unknown class, or is of a slide that nobody can tell.
         CohortError: a point is of no slide of the cohort, or `out` holds something.
         StorageError: `out` cannot be written.
     """
@@ -138,16 +118,18 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
         raise ValueError("when corrections are taken over needs a time zone")
     refuse_used(out)
     cohort = Cohort.load(folder)
-    places = _Places(cohort)
-    points = [point for path in _files(source) for point in _points(path)]
-    found: dict[str | int, tuple[_Place, _Point]] = {}
-    for point in points:
+    places, unaudited = _Places(cohort), Unaudited(cohort, all_seen=all_seen)
+    found: dict[str | int | tuple[str, float, float], tuple[_Place, Point]] = {}
+    for point in (point for path in files_of(source) for point in points_of(path)):
+        if point.kind != "audited" and not places.knows(point):
+            unaudited.take(point)
+            continue
         place = places.find(point)
         key = point.id if place.row == NO_ROW or _is_untouched(place, point) else place.row
-        if key in found:
-            first = found[key][1].where
-            raise FormatError(f"is the same point as {first}", where=point.where, remedy="keep one of the two")
-        found[key] = place, point
+        _keep(found, key, place, point)
+    for slide_id, row, point in unaudited.marks():
+        place = _Place(slide_id=slide_id, x=point.x, y=point.y, row=row, was_marked=row != NO_ROW)
+        _keep(found, (slide_id, point.x, point.y) if row == NO_ROW else row, place, point)
     when = now.astimezone(UTC).isoformat(timespec="seconds")
     marks, rows = _corrected(cohort.annotations, list(found.values()), when)
     new = relocated(Cohort(cohort.folder, cohort.slides, marks), out)
@@ -158,73 +140,20 @@ def import_corrections(source: Path, folder: Path, out: Path, *, now: datetime) 
         to_imposter=sum(row.to_imposter for row in rows),
         added=sum(row.added for row in rows),
     )
-    return CorrectionReport(cohort=new, rows=rows, total=total)
+    return CorrectionReport(cohort=new, rows=rows, total=total, left=unaudited.left)
 
 
-def _files(source: Path) -> list[Path]:
-    if not source.is_dir():
-        return [source]
-    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _ENDINGS and path.name[0] != ".")
-    if not paths:
-        raise FormatError("holds no GeoJSON file", where=source, remedy="name the folder `qupath` of an audit")
-    return paths
-
-
-def _points(path: Path) -> Iterator[_Point]:
-    """Every feature of a file, of a FeatureCollection, a list or alone: QuPath's versions write all three."""
-    content = read_any(path, remedy=_REMEDY)
-    if isinstance(content, dict) and content.get("type") == "FeatureCollection":
-        content = content.get("features")
-    items = cast("list[Any]", content) if isinstance(content, list) else [content]
-    origin = f"{path.name} {hash_file(path)[:12]}"
-    for number, item in enumerate(items, start=1):
-        where = f"{path}, feature {number}"
-        if not isinstance(item, dict) or item.get("type") != "Feature":
-            raise FormatError("is not a GeoJSON feature", where=where, remedy=_REMEDY)
-        yield _point(cast("dict[str, Any]", item), where, origin)
-
-
-def _point(item: dict[str, Any], where: str, origin: str) -> _Point:
-    properties = _object(item.get("properties"))
-    x, y = _position(_object(item.get("geometry")), where)
-    metadata = {str(key): str(value) for key, value in _object(properties.get("metadata")).items()}
-    return _Point(
-        where=where,
-        origin=origin,
-        id=str(item.get("id", "")).lower(),
-        x=x - QUPATH_SHIFT,
-        y=y - QUPATH_SHIFT,
-        label=_label(properties.get("classification"), where),
-        metadata=metadata,
-    )
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _position(geometry: dict[str, Any], where: str) -> tuple[float, float]:
-    """x, y in QuPath px of a Point, or of a MultiPoint of one: QuPath's points are sets of points."""
-    kind, values = geometry.get("type"), geometry.get("coordinates")
-    if kind == "MultiPoint" and isinstance(values, list) and len(values) == 1:
-        kind, values = "Point", values[0]
-    if kind != "Point" or not isinstance(values, list) or len(values) < 2:
-        raise FormatError(
-            f"is not one point (its geometry is {kind or 'none'})",
-            where=where,
-            remedy="export the audited points alone, each an annotation of its own",
-        )
-    return finite(values[0], "x", where=where), finite(values[1], "y", where=where)
-
-
-def _label(classification: object, where: str) -> str:
-    """The label of a class, written as an object with a name, or as a bare name."""
-    name = classification if isinstance(classification, str) else _object(classification).get("name")
-    label = LABEL_OF.get(str(name))
-    if label is None:
-        what = "has no class" if name is None else f"has the unknown class '{name}'"
-        raise FormatError(what, where=where, remedy=f"known classes: {', '.join(LABEL_OF)}")
-    return label
+def _keep(
+    found: dict[str | int | tuple[str, float, float], tuple[_Place, Point]],
+    key: str | int | tuple[str, float, float],
+    place: _Place,
+    point: Point,
+) -> None:
+    """Add a point, unless another one is of the same place."""
+    if key in found:
+        first = found[key][1].where
+        raise FormatError(f"is the same point as {first}", where=point.where, remedy="keep one of the two")
+    found[key] = place, point
 
 
 class _Places:
@@ -242,7 +171,11 @@ class _Places:
             if marks.label_before[row] == NO_MARK:
                 self._added[place_id(slide_id, x, y, NO_ROW)] = row
 
-    def find(self, point: _Point) -> _Place:
+    def knows(self, point: Point) -> bool:
+        """Whether a point has the id of a place, whatever else it says."""
+        return point.id in self._marks or point.id in self._added or self._unmarked(point) is not None
+
+    def find(self, point: Point) -> _Place:
         """The place that a point was written for.
 
         Raises:
@@ -261,7 +194,7 @@ class _Places:
             raise FormatError(
                 f"is no point that an audit of this cohort wrote (id '{point.id}')",
                 where=point.where,
-                remedy="name the cohort that was audited; remove points that you added, and do not change ids",
+                remedy="name the cohort that was audited, and do not change ids",
             )
         moved = float(np.hypot(point.x - place.x, point.y - place.y))
         if moved > MAX_MOVED_PX:
@@ -272,7 +205,7 @@ class _Places:
             )
         return place
 
-    def _unmarked(self, point: _Point) -> _Place | None:
+    def _unmarked(self, point: Point) -> _Place | None:
         """The place without a mark whose id a point has: as its metadata say, else where it lies on any slide."""
         here = [(slide_id, point.x, point.y) for slide_id in sorted(self._slides)]
         for slide_id, x, y in [point.stated, *here] if point.stated is not None else here:
@@ -288,14 +221,14 @@ class _Places:
 
 
 def _corrected(
-    marks: Annotations, found: list[tuple[_Place, _Point]], now: str
+    marks: Annotations, found: list[tuple[_Place, Point]], now: str
 ) -> tuple[Annotations, tuple[SlideCorrections, ...]]:
     """The marks with what the points say, and counts of the slides where something changed."""
     label, before, when, origin = (
         column.astype(object) for column in (marks.label, marks.label_before, marks.corrected_at, marks.corrected_from)
     )
     counts: dict[str, dict[str, int]] = {}
-    added: list[tuple[_Place, _Point]] = []
+    added: list[tuple[_Place, Point]] = []
     for place, point in found:
         row = place.row
         if _is_untouched(place, point):
@@ -316,7 +249,7 @@ def _corrected(
     return Annotations.concatenate([kept, _new_marks(added, now)]) if added else kept, rows
 
 
-def _is_untouched(place: _Place, point: _Point) -> bool:
+def _is_untouched(place: _Place, point: Point) -> bool:
     """Whether a place had no mark and is to have none, even where another correction gave it one."""
     return point.label == NO_MARK and not place.was_marked
 
@@ -325,7 +258,7 @@ def _count(counts: dict[str, dict[str, int]], slide_id: str, what: str) -> None:
     counts.setdefault(slide_id, {"to_figure": 0, "to_imposter": 0, "added": 0})[what] += 1
 
 
-def _new_marks(added: list[tuple[_Place, _Point]], now: str) -> Annotations:
+def _new_marks(added: list[tuple[_Place, Point]], now: str) -> Annotations:
     """Marks of places that had none, by slide, y and x: the order of features in a file means nothing."""
     ordered = sorted(added, key=lambda item: (item[0].slide_id, item[0].y, item[0].x))
     marks = Annotations.of(

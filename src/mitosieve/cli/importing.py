@@ -34,6 +34,10 @@ def import_command(
     readers: Annotated[
         list[str] | None, typer.Option("--reader", metavar="NAME", help="Of reviews: whose decisions; all.")
     ] = None,
+    all_seen: Annotated[
+        bool,
+        typer.Option("--all-seen", help="Of corrections: detections left as figures are figures."),
+    ] = False,
     source_name: Annotated[str, typer.Option("--source-name", help="Data set of all slides, for slides.csv.")] = "",
     domain: Annotated[str, typer.Option("--domain", help="Domain of slides whose labels name none.")] = "",
     label: Annotated[
@@ -78,10 +82,12 @@ def import_command(
             "absent": absent,
             "case_prefix": case_prefix,
             "reader": readers,
+            "all_seen": all_seen,
         }
         NEW_VERSIONS[name](source, cohort, out, given)
         return
-    for option, value, kinds in (("--out", out, "corrections and reviews"), ("--reader", readers, "reviews")):
+    others = {"--out": (out, "corrections and reviews"), "--reader": (readers, "reviews")}
+    for option, (value, kinds) in {**others, "--all-seen": (all_seen or None, "corrections")}.items():
         if value is not None:
             raise InputError(f"{option} is for {kinds} only", remedy=f"leave it out: {name} is added to COHORT")
     report = import_cohort(

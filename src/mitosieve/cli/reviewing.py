@@ -24,18 +24,24 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
 
     from mitosieve.audit.corrections import import_corrections
 
+    all_seen = given.pop("all_seen")
     if any(given.values()):
         raise InputError(
             "corrections know their images", remedy="leave out --images, --mpp, --source-name, --domain and --reader"
         )
     if out is None:
         raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
-    report = import_corrections(source, cohort, out, now=datetime.now(UTC))
+    report = import_corrections(source, cohort, out, now=datetime.now(UTC), all_seen=all_seen)
     columns = ("slide_id", "to_figure", "to_imposter", "added")
     print_table(
         [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
         ("slide", "changed to figure", "changed to imposter", "added"),
     )
+    if report.left:
+        warn(
+            f"note: {report.left} detections called figures were left as they were: nothing was taken of them; where "
+            "all were looked at, say so with --all-seen"
+        )
     if not report.total.changed:
         warn("warning: 0 changes: the new version has the same marks")
     say(out)
@@ -47,6 +53,8 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
     from mitosieve.review.marks import import_reviews
     from mitosieve.review.slides import Told
 
+    if given["all_seen"]:
+        raise InputError("--all-seen is for corrections only", remedy="leave it out: decisions say what was seen")
     if given["mpp"] is not None:
         raise InputError("reviews know the resolution of their slides", remedy="leave out --mpp")
     if out is None:
@@ -84,7 +92,7 @@ def adapt(
 
     Networks stay as they are: the threshold, the named operating points and the meaning of a score are fitted again.
     """
-    from mitosieve.review.adapt import adapt_detector
+    from mitosieve.review.adapted import adapt_detector
     from mitosieve.review.result import FoundResult
 
     made = adapt_detector(detector, FoundResult.load(found), out, readers=tuple(readers or ()))

@@ -13,12 +13,12 @@ from mitosieve.cli.app import (
     SLIDES_FAILED,
     CohortArg,
     DeviceOpt,
+    FoldOpt,
     PrecisionOpt,
     QuietOpt,
     RecipeArg,
     ResumeOpt,
     SetOpt,
-    TheFoldOpt,
     TheSplitOpt,
     ThreadsOpt,
     VerboseOpt,
@@ -26,7 +26,7 @@ from mitosieve.cli.app import (
     compute_of,
     split_of,
 )
-from mitosieve.cli.arguments import images_are_there, new_folder
+from mitosieve.cli.arguments import a_split, images_are_there, new_folder
 from mitosieve.cli.terminal import (
     print_balance,
     print_regimes,
@@ -70,8 +70,18 @@ def train(
     recipe: RecipeArg,
     cohort: CohortArg,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder.")],
-    split: TheSplitOpt,
-    fold: TheFoldOpt,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="Split file; with --start none is all cases, thresholds of the start.",
+            callback=a_split,
+        ),
+    ] = None,
+    fold: FoldOpt = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="NAME|FOLDER", help="Detector whose networks are trained on.")
+    ] = None,
     resume: ResumeOpt = False,
     workers: WorkersOpt = 1,
     cluster: ClusterOpt = None,
@@ -95,15 +105,27 @@ def train(
     Parts are how the training slides are divided within, so that what judges a patch has not learned from it:
     out-of-fold scores come from as many networks as a recipe's `parts` says. Validation and test cases are no parts
     of it.
-    """
-    new_folder(out, joins=resume)
-    whole, chosen = _data(cohort, split)
-    from mitosieve.method.registry import METHODS  # from here on it takes seconds
-    from mitosieve.recipe.recipe import FoldRun, check_validation, load_recipe, train_fold
 
-    science = load_recipe(recipe, settings or ())
+    --start goes on from a detector with networks of the recipe's kind (methods swift and chsnet): its weights and its
+    stain, each network shown first what it is most wrong about. Recipe `swift-tune` is swift for that. Take the old
+    cohort with the reviews: on reviews alone a detector forgets what nobody reviewed.
+    """
+    if (split is None) != (fold is None) or (split is None and start is None):
+        raise InputError("a training needs both --split and --fold", remedy="name both; --start can do without")
+    new_folder(out, joins=resume)
+    whole = _looked_at(cohort)
+    from mitosieve.method.registry import METHODS  # from here on it takes seconds
+    from mitosieve.recipe.recipe import ALL, FoldRun, Start, check_validation, load_recipe, train_fold, whole_cohort
+
+    begun = None if start is None else Start.load(start)
+    given = (*(begun.thresholds if begun is not None and split is None else ()), *(settings or ()))
+    science = load_recipe(recipe, given)
+    chosen = whole_cohort(whole) if split is None else split_of(split, whole)
+    fold = ALL if fold is None else fold
     check_validation(science, chosen, [fold], where=split)
-    what = FoldRun(recipe=science, cohort=whole, split=chosen, fold=fold, out=out)
+    what = FoldRun(recipe=science, cohort=whole, split=chosen, fold=fold, out=out, start=begun)
+    if begun is not None:
+        _note_reviews_alone(whole)
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, mapper_of(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
@@ -114,17 +136,37 @@ def train(
     if not voice.quiet:
         warn(detector.describe())
     say(out)
-    words = shlex.join(["--cohort", str(cohort), "--split", str(split), "--fold", fold, "--detector", str(out)])
-    tell_next(f"mitosieve detect {words} --out {shlex.quote(str(out / layout.TEST))}")
+    words = ["--detector", str(out)]
+    words = (
+        ["SLIDES", *words]
+        if split is None
+        else ["--cohort", str(cohort), "--split", str(split), "--fold", fold, *words]
+    )
+    tell_next(f"mitosieve detect {shlex.join(words)} --out {shlex.quote(str(out / layout.TEST))}")
 
 
 def _data(cohort: Path, split: Path) -> "tuple[Cohort, Split]":
     """A cohort whose images are there, and a split that fits it."""
+    whole = _looked_at(cohort)
+    return whole, split_of(split, whole)
+
+
+def _looked_at(cohort: Path) -> "Cohort":
+    """A cohort whose images are there."""
     from mitosieve.cohort.cohort import Cohort
 
     whole = Cohort.load(cohort)
     images_are_there(cohort, [whole.path_of(entry.slide_id) for entry in whole.slides])
-    return whole, split_of(split, whole)
+    return whole
+
+
+def _note_reviews_alone(cohort: "Cohort") -> None:
+    """Say that a cohort holds nothing but reviews."""
+    if set(cohort.annotations.source.tolist()) <= {"reviews"}:
+        warn(
+            "warning: every mark of this cohort is a review: networks forget what nobody reviewed, and lean towards "
+            "what was shown to the reader; import the reviews into the cohort that the detector learned from"
+        )
 
 
 def _note_bare(split: "Split", folds: Sequence[str]) -> None:

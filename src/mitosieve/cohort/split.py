@@ -200,11 +200,16 @@ class Split:
             raise SplitError(f"there is no fold '{name}'", remedy=f"choose one of {', '.join(self.folds)}")
         return self.folds[name]
 
-    def check(self, cohort: Cohort, *, where: str | Path | None = None) -> None:
+    def check(self, cohort: Cohort, *, where: str | Path | None = None, judged: bool = True) -> None:
         """Refuse a split that does not fit the cohort: an unknown case, a labelled case that a fold misses,
         an unlabelled case outside train, an empty train or test part, or a part without a single figure.
 
         A fold without validation cases passes: whether that will do is its recipe's affair (`require_validation`).
+
+        Args:
+            cohort: that it is of.
+            where: its file, where it is known.
+            judged: whether every fold must have test cases.
 
         Raises:
             SplitError: naming fold, part and case.
@@ -227,7 +232,7 @@ class Split:
                     where=where,
                     remedy='give every labelled case a part in every fold (or "left out"), or make the split anew',
                 )
-            for part in PARTS:
+            for part in PARTS if judged or fold.test else ("train",):
                 self._check_part(cohort, name, part, where)
 
     def _check_part(self, cohort: Cohort, name: str, part: str, where: str | Path | None) -> None:

@@ -23,6 +23,9 @@ CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
 HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 114, 178]}
 """Class of the region with most figures."""
 
+CALLED = "called figure"
+"""Measurement that says whether the detector called a detection a figure, 1 or 0: a class may be changed in QuPath."""
+
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/hotspot")
 
 
@@ -33,10 +36,10 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
     accident. Every object has an id that is a UUID, as QuPath demands; those of detections are `detection_ids`.
 
     Each is a QuPath `detection` (not an annotation: those become slow by the ten thousand), classified by whether it
-    reached the operating threshold, with the score of each stage as a measurement; stages that did not see a cell are
-    left out. Notes of the slide are the collection's member `notes`, which readers pass over (RFC 7946, 6.1). Positions
-    are level-0 px (3 digits) whatever the pyramid, scores have 6 digits. Written as a stream: a million points need no
-    memory.
+    reached the operating threshold, with the score of each stage and CALLED as measurements; stages that did not see a
+    cell are left out. Notes of the slide are the collection's member `notes`, which readers pass over (RFC 7946, 6.1).
+    Positions are level-0 px (3 digits) whatever the pyramid, scores have 6 digits. Written as a stream: a million
+    points need no memory.
 
     Args:
         path: where to.
@@ -83,7 +86,7 @@ def _features(detections: Detections, slide: SlideContext) -> Iterator[str]:
         seen = "".join(field for number, field in enumerate(fields) if kind & (2 << number))
         return (
             f'{head}"objectType":"detection","classification":{classes[kind & 1]},'
-            f'"measurements":{{"score":%.6f{seen}}}}}'
+            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind & 1}}}}}'
         )
 
     for rows in chunks(len(detections)):

@@ -80,6 +80,8 @@ class Method:
         tables: files that it leaves for people beside the scores, in the order they are shown.
         stages: the parts of the work of a recipe, as its clock is told them (`Job.timed`), for people who wait.
         renamed: keys that recipes of before had, and what they are called now.
+        shapes: network and view of each stage, for a training that goes on from a detector; None where none can.
+        no_start: why none can.
     """
 
     recipe: type[BaseModel]
@@ -89,6 +91,8 @@ class Method:
     tables: tuple[str, ...] = ()
     stages: Callable[[Any], tuple[str, ...]]
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    shapes: Callable[[Any], dict[str, Any]] | None = None
+    no_start: str = ""
 
 
 METHODS: dict[str, Method] = {
@@ -101,6 +105,7 @@ METHODS: dict[str, Method] = {
             "cascade.screening_threshold": "thresholds.gate",
             "cascade.refined_threshold": "thresholds.operating",
         },
+        shapes=lambda recipe: dict.fromkeys((layout.SCREENING, layout.REFINED), (recipe.network, recipe.view)),
     ),
     "dasc": Method(
         recipe=DascRecipe,
@@ -109,6 +114,7 @@ METHODS: dict[str, Method] = {
         tables=(layout.NEGATIVES, layout.VERDICTS_SUMMARY),
         stages=_of_dasc,
         renamed={"threshold": "thresholds.operating"},
+        no_start="its memory follows each label from the first epoch on; `initial` names weights to begin with",
     ),
     "finegrained": Method(
         recipe=FineGrainedRecipe,
@@ -117,14 +123,22 @@ METHODS: dict[str, Method] = {
         tables=(layout.REGIMES,),
         stages=_of_finegrained,
         renamed={"threshold": "thresholds.operating", "crop_apart_um": "truth.crop_apart_um"},
+        no_start="it compares regimes that all begin alike",
     ),
-    "sieve": Method(recipe=SieveRecipe, run=run_sieve, chosen=_without_validation, stages=_of_sieve),
+    "sieve": Method(
+        recipe=SieveRecipe,
+        run=run_sieve,
+        chosen=_without_validation,
+        stages=_of_sieve,
+        no_start="its thresholds come from networks that have not seen the patient, and a start may have",
+    ),
     "swift": Method(
         recipe=SwiftRecipe,
         run=run_swift,
         tables=(layout.MINING,),
         stages=_of_swift,
         renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
+        shapes=lambda recipe: {name: (part.network, part.view) for name, part in recipe.parts.items()},
     ),
 }
 

@@ -13,8 +13,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.split import PARTS, Split
-from mitosieve.errors import RecipeError
+from mitosieve.cohort.split import PARTS, Fold, Split
+from mitosieve.errors import RecipeError, SplitError
 from mitosieve.method.registry import METHODS, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
@@ -25,6 +25,10 @@ from mitosieve.run.log import job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper
+from mitosieve.train.start import Start
+
+ALL = "all"
+"""Name of the fold that has every case in train."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -76,6 +80,7 @@ class FoldRun:
         split: its folds.
         fold: which of them.
         out: run folder.
+        start: detector to go on from; None begins with fresh networks.
     """
 
     recipe: Recipe
@@ -83,12 +88,14 @@ class FoldRun:
     split: Split
     fold: str
     out: Path
+    start: Start | None = None
 
     def provenance(self) -> dict[str, Any]:
         """What a resumed run must agree with: recipe, fold and data."""
         return {
             **provenance_of(self.recipe, self.cohort),
             "fold": {"name": self.fold, **parts_of(self.split, self.fold)},
+            **({} if self.start is None else {"start": self.start.detector.digest}),
         }
 
 
@@ -129,6 +136,43 @@ def check_validation(recipe: Recipe, split: Split, folds: Sequence[str], *, wher
         )
 
 
+def check_start(recipe: Recipe, start: Start) -> None:
+    """Refuse a training that cannot go on from a detector.
+
+    Raises:
+        RecipeError: the method begins with fresh networks alone, or the networks are others.
+    """
+    method = METHODS[recipe.method]
+    if method.shapes is None:
+        able = [name for name, one in METHODS.items() if one.shapes is not None]
+        raise RecipeError(
+            f"method {recipe.method} cannot go on from a detector: {method.no_start}",
+            remedy=f"take a recipe of method {' or '.join(able)}, or leave out --start",
+        )
+    start.check(method.shapes(recipe), mpp=recipe.frame.mpp, stain=recipe.frame.stain)
+
+
+def check_unseen(start: Start, split: Split, fold: str) -> None:
+    """Refuse a fold that would be judged on what the start has learned from.
+
+    Raises:
+        SplitError: a validation or test case is a training case of the start's run.
+    """
+    seen = sorted(start.trained_on & {*split.fold(fold).validation, *split.fold(fold).test})
+    if seen:
+        raise SplitError(
+            f"validation and test of fold {fold} hold {len(seen)} cases that the start has trained on: "
+            f"{', '.join(seen[:5])}",
+            where=start.named,
+            remedy="take the fold that the start was trained on, or leave out --split to train on all cases",
+        )
+
+
+def whole_cohort(cohort: Cohort) -> Split:
+    """A split of one fold, `all`, that trains on every case and judges on none."""
+    return Split(folds={ALL: Fold(train=cohort.cases, validation=(), test=())})
+
+
 def parts_of(split: Split, fold: str) -> dict[str, list[str]]:
     """Cases of each part of a fold."""
     chosen = split.fold(fold)
@@ -156,18 +200,30 @@ def train_fold(
         SplitError: the split does not fit the cohort, there is no such fold, or it has no validation case and the
             recipe chooses something there.
         RunFolderError: the folder holds another run, or is in use.
+        RecipeError: the recipe cannot go on from the start.
         SlideError: an image cannot be read.
     """
-    what.split.check(what.cohort)
+    what.split.check(what.cohort, judged=what.fold != ALL)
     check_validation(what.recipe, what.split, [what.fold])
+    if what.start is not None:
+        check_start(what.recipe, what.start)
+        check_unseen(what.start, what.split, what.fold)
     fold = what.split.fold(what.fold)
     run = RunFolder.create(what.out, what.provenance(), kind=layout.Kind.TRAIN, resume=resume)
     with run.lock(), job_log(run.path, progress) as log:
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
         write_json(run / layout.MACHINE, machine(compute))
-        stages = METHODS[what.recipe.method].stages(what.recipe)
-        job = Job(cohort=what.cohort, fold=fold, run=run, compute=compute, progress=log, mapper=mapper, stages=stages)
+        job = Job(
+            cohort=what.cohort,
+            fold=fold,
+            run=run,
+            compute=compute,
+            progress=log,
+            mapper=mapper,
+            stages=METHODS[what.recipe.method].stages(what.recipe),
+            start=what.start,
+        )
         detector = run_recipe(what.recipe, job)
         shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector

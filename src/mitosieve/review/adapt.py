@@ -6,27 +6,21 @@ map. Which detections were judged may hang on their score, for the fit is of the
 of the cell.
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.annotation import Label
 from mitosieve.calibration import Logistic
 from mitosieve.errors import InputError
-from mitosieve.models.box import detector_folder
-from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.expected import ExpectedCounts
-from mitosieve.review.result import FoundResult
-from mitosieve.run import layout
-from mitosieve.run.folder import hash_file, write_json
-from mitosieve.run.seed import derive_generator
+from mitosieve.review.judged import Judged
 from mitosieve.score.calibration import fit_logistic_many
 from mitosieve.score.interval import COVERAGE, MIN_CASES, Interval
 from mitosieve.score.operating import BETAS
-from mitosieve.sieve.detector import BALANCED, Detector
 
 LEAST = 20
 """Decisions below which nothing is refitted: ours. The interval of so few is as wide as the scores."""
@@ -40,30 +34,6 @@ MORE = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
 SEED = 1
 
 Rows = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Reviewed detections.
-
-    Attributes:
-        score: (N,) of the detector.
-        is_figure: (N,) what readers agreed on.
-        slide: (N,) number of the slide.
-        missed: figures that readers added.
-        left_out: detections of which readers are unsure, or in a tie.
-        readers: whose decisions they are.
-    """
-
-    score: Rows
-    is_figure: NDArray[np.bool_]
-    slide: NDArray[np.intp]
-    missed: int
-    left_out: int
-    readers: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.score)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +72,7 @@ class Adaptation:
         before, after: expected at the old threshold and at the new one.
         gain: interval of the difference of their F1, paired.
         more: how many more decisions would halve the interval of the threshold; None where not 19 times as many would.
-        unit: what was drawn for the intervals: "slides" or "decisions".
+        unit: what was drawn for the intervals: "slides" or "decisions"; resamples: how often.
         notes: what a reader of these numbers must know.
     """
 
@@ -116,6 +86,7 @@ class Adaptation:
     gain: Interval
     more: int | None
     unit: str
+    resamples: int
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,44 +100,17 @@ class Adaptation:
             "after": self.after.to_json(),
             "f1_difference_interval": self.gain.to_json(),
             "more_decisions_that_halve_the_interval": self.more,
-            "resampled": {"unit": self.unit, "resamples": RESAMPLES, "coverage": COVERAGE, "seed": SEED},
+            "resampled": {"unit": self.unit, "resamples": self.resamples, "coverage": COVERAGE, "seed": SEED},
             "notes": list(self.notes),
         }
 
 
-def judged_of(result: FoundResult, readers: tuple[str, ...] = ()) -> Judged:
-    """The reviewed detections of a result.
-
-    Raises:
-        InputError: a reader that was named decided nothing.
-    """
-    there = {decision.reader for decision in result.decisions}
-    strangers = [name for name in readers if name not in there]
-    if strangers:
-        raise InputError(f"nothing was decided by '{strangers[0]}'", where=result.folder)
-    mpp_of = {name: slide.mpp_xy for name, slide in result.slides.items()}
-    known = [decision for decision in result.decisions if decision.slide_id in mpp_of]
-    cells = cells_of(known, mpp_of, readers=readers or None)
-    found = [(cell, result.row_of[cell.key]) for cell in cells if cell.key in result.row_of]
-    sure = [(cell, row) for cell, row in found if cell.label is not None]
-    rows = np.array([row for _, row in sure], dtype=np.intp)
-    _, slide = np.unique(result.detections.slide_id[rows], return_inverse=True)
-    return Judged(
-        score=result.detections.score[rows],
-        is_figure=np.array([cell.label is Label.MITOTIC_FIGURE for cell, _ in sure], dtype=np.bool_),
-        slide=slide.astype(np.intp),
-        missed=sum(_is_missed(cell) for cell in cells),
-        left_out=len(found) - len(sure),
-        readers=readers or tuple(dict.fromkeys(decision.reader for decision in result.decisions)),
-    )
-
-
-def _is_missed(cell: Cell) -> bool:
-    return cell.is_added and cell.label is Label.MITOTIC_FIGURE
-
-
-def adapt(judged: Judged, every: Rows, threshold: float, generator: np.random.Generator) -> Adaptation:
+def adapt(
+    judged: Judged, every: Rows, threshold: float, generator: np.random.Generator, *, resamples: int = RESAMPLES
+) -> Adaptation:
     """Refit threshold and calibration.
+
+    The threshold lies among the judged scores: beyond them the fit is a guess.
 
     Intervals are percentiles over resamples of slides, or of decisions where fewer than MIN_CASES slides were looked
     at; what differs between slides is then not in them.
@@ -176,12 +120,14 @@ def adapt(judged: Judged, every: Rows, threshold: float, generator: np.random.Ge
         every: (D,) scores of all detections of the result, judged or not.
         threshold: the detector's own.
         generator: of the resamples.
+        resamples: how many.
 
     Raises:
         InputError: fewer than LEAST decisions, all of one kind, or scores that say nothing of them.
     """
     _check_enough(judged)
-    counts = ExpectedCounts(every, judged.missed)
+    within = (float(judged.score.min()), float(judged.score.max()))
+    counts = ExpectedCounts(every, judged.missed, within)
     slope, offset = fit_logistic_many(judged.score, judged.is_figure, np.ones((1, len(judged))))
     if slope[0] == 0:
         raise InputError(
@@ -189,11 +135,12 @@ def adapt(judged: Judged, every: Rows, threshold: float, generator: np.random.Ge
             remedy="judge more, also far from the threshold; if it stays so, train on them: see docs/review.md",
         )
     points = {name: round(float(counts.best(slope, offset, beta)[0]), 6) for name, beta in BETAS.items()}
+    chosen = points["balanced"]
     unit = "slides" if len(np.unique(judged.slide)) >= MIN_CASES else "decisions"
-    maps = fit_logistic_many(judged.score, judged.is_figure, _weights(judged, unit, generator, 1.0))
+    maps = fit_logistic_many(judged.score, judged.is_figure, _weights(judged, unit, generator, resamples))
     drawn = counts.best(*maps)
-    before, after = (_estimate(counts, (slope, offset), maps, value) for value in (threshold, points[BALANCED]))
-    both = counts.at(*maps, [threshold, points[BALANCED]]).f_beta()
+    before, after = (_estimate(counts, (slope, offset), maps, value) for value in (threshold, chosen))
+    both = counts.at(*maps, [threshold, chosen]).f_beta()
     interval = _interval(drawn)
     return Adaptation(
         judged=len(judged),
@@ -204,9 +151,10 @@ def adapt(judged: Judged, every: Rows, threshold: float, generator: np.random.Ge
         before=before,
         after=after,
         gain=_interval(both[:, 1] - both[:, 0]),
-        more=_more(judged, counts, unit, interval, generator),
+        more=_more(judged, counts, interval, partial(_weights, judged, unit, generator, resamples)),
         unit=unit,
-        notes=_notes(judged, counts, unit, points[BALANCED]),
+        resamples=resamples,
+        notes=_notes(judged, counts, unit, chosen),
     )
 
 
@@ -224,11 +172,11 @@ def _check_enough(judged: Judged) -> None:
         )
 
 
-def _weights(judged: Judged, unit: str, generator: np.random.Generator, times: float) -> Rows:
+def _weights(judged: Judged, unit: str, generator: np.random.Generator, resamples: int, times: float = 1.0) -> Rows:
     """(B, N) how often each decision is drawn, in resamples `times` as large as the sample."""
     number = judged.slide if unit == "slides" else np.arange(len(judged))
     size = int(number.max()) + 1
-    drawn = generator.multinomial(round(times * size), np.full(size, 1 / size), size=RESAMPLES)
+    drawn = generator.multinomial(round(times * size), np.full(size, 1 / size), size=resamples)
     weight = drawn[:, number].astype(np.float64)
     return weight[weight.sum(axis=1) > 0]
 
@@ -251,15 +199,13 @@ def _estimate(counts: ExpectedCounts, fitted: tuple[Rows, Rows], maps: tuple[Row
     )
 
 
-def _more(
-    judged: Judged, counts: ExpectedCounts, unit: str, interval: Interval, generator: np.random.Generator
-) -> int | None:
+def _more(judged: Judged, counts: ExpectedCounts, interval: Interval, weights: Callable[[float], Rows]) -> int | None:
     """How many more decisions like these would halve the interval: by resamples that are larger than the sample."""
     width = interval.high - interval.low
     if width == 0:
         return 0
     for times in MORE:
-        maps = fit_logistic_many(judged.score, judged.is_figure, _weights(judged, unit, generator, times))
+        maps = fit_logistic_many(judged.score, judged.is_figure, weights(times))
         wider = _interval(counts.best(*maps))
         if wider.high - wider.low <= width / 2:
             return round((times - 1) * len(judged))
@@ -276,46 +222,12 @@ def _notes(judged: Judged, counts: ExpectedCounts, unit: str, threshold: float) 
         )
     if threshold <= counts.score[-1]:
         notes.append("the threshold is the lowest score of the result: a lower one may be better, and cannot be seen")
+    elif threshold in (counts.between[0], counts.between[-1]):
+        side = "higher" if threshold == counts.between[0] else "lower"
+        notes.append(f"the threshold is at the edge of what was judged: judge {side} scores too")
     if not judged.missed:
         notes.append(
             "no missed figure was added: recall is of the figures among the detections, and too high by those that the "
             "detector did not propose"
         )
     return tuple(notes)
-
-
-def adapt_detector(named: str | Path, result: FoundResult, out: Path, *, readers: tuple[str, ...] = ()) -> Adaptation:
-    """Save the detector with what the decisions about its result say, as a new detector folder.
-
-    Args:
-        named: detector, as `Detector.load` takes it; it stays as it is.
-        result: made by it.
-        out: new or empty.
-        readers: whose decisions count; none is all.
-
-    Raises:
-        InputError: the result is of another detector, `out` holds something, or as `adapt`.
-        DetectorError: there is no whole detector.
-        StorageError: `out` cannot be written.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("holds something already", where=out, remedy="name a new or empty folder for --out")
-    result.require_decisions()
-    detector = Detector.load(named)
-    digest = hash_file(detector_folder(named) / layout.DETECTOR_CONFIG)
-    if digest != result.detector_hash:
-        raise InputError(
-            f"was made by another detector ({result.detector})",
-            where=result.folder,
-            remedy="name the detector that found it, or detect again with this one",
-        )
-    judged = judged_of(result, readers)
-    generator = derive_generator(SEED, "adapt")
-    adaptation = adapt(judged, result.detections.score, detector.config.threshold, generator)
-    moved = detector.with_points(adaptation.points, adaptation.calibration)
-    made_by = f"{detector.config.made_by}; threshold of {len(judged)} decisions".strip("; ")
-    named_anew = replace(moved, config=moved.config.model_copy(update={"made_by": made_by}))
-    named_anew.save(out)
-    facts = {"readers": list(judged.readers), "left_out": judged.left_out, "added_figures": judged.missed}
-    write_json(out / layout.ADAPTED, {**adaptation.to_json(), **facts, "detector_hash": digest})
-    return adaptation

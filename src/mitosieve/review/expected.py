@@ -54,22 +54,25 @@ class Expected:
 class ExpectedCounts:
     """Expected counts of one result.
 
+    Attributes:
+        score: (T,) the distinct scores, falling.
+        between: thresholds that may be chosen, falling: each keeps a score and drops the next, as their middle; at the
+            lowest score, that score, for what lies below it was never recorded.
+
     Args:
         score: (N,) of all detections of the result, judged or not; at least one.
         missed: figures that are known and are no detections.
+        within: lowest and highest threshold that may be chosen.
     """
 
-    def __init__(self, score: Values, missed: int) -> None:
+    def __init__(self, score: Values, missed: int, within: tuple[float, float] = (0.0, 1.0)) -> None:
         falling, number = np.unique(np.round(score, DIGITS), return_counts=True)
         self.score, self._number = falling[::-1], number[::-1]
         self._missed = missed
-
-    @property
-    def between(self) -> Values:
-        """(T,) for each distinct score, falling, the threshold that keeps it and drops the next: their middle; at the
-        lowest score, that score, for what lies below it was never recorded.
-        """
-        return np.append((self.score[:-1] + self.score[1:]) / 2, self.score[-1])
+        between = np.append((self.score[:-1] + self.score[1:]) / 2, self.score[-1])
+        allowed = (between >= within[0]) & (between <= within[1])
+        nearest = np.argmin(np.abs(between - np.mean(within)))
+        self.between = between[allowed] if allowed.any() else between[[nearest]]
 
     def at(self, slope: Values, offset: Values, thresholds: Values | Sequence[float]) -> Expected:
         """Under each map (B,), at each threshold (T,)."""

@@ -15,16 +15,13 @@ from scipy.spatial import KDTree
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.version import refuse_used, relocated
-from mitosieve.errors import InputError
 from mitosieve.review.cell import SAME_CELL_UM, Cell, cells_of
 from mitosieve.review.decision import Decision
-from mitosieve.review.log import DecisionLog
-from mitosieve.review.result import FoundResult
+from mitosieve.review.result import FoundResult, decisions_of, read_source
 from mitosieve.review.searched import searched_areas, with_searched
 from mitosieve.review.slides import Told, slides_of
 from mitosieve.run import layout
-from mitosieve.run.folder import hash_file, kind_of
-from mitosieve.run.layout import Kind
+from mitosieve.run.folder import hash_file
 
 FORMAT = "reviews"
 """Name on the command line, and `source` of a mark that a review made."""
@@ -98,7 +95,7 @@ def import_reviews(
     """
     refuse_used(out)
     decisions, result = read_source(source)
-    chosen = _chosen(decisions, readers, source)
+    chosen = decisions_of(decisions, readers, source)
     has_cohort = folder.is_dir() and any(folder.iterdir())
     old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
     entries = slides_of(chosen, old, result, told or Told())
@@ -120,33 +117,6 @@ def import_reviews(
         readers=tuple(dict.fromkeys(decision.reader for decision in chosen)),
         new_slides=tuple(entry.slide_id for entry in added),
     )
-
-
-def read_source(source: Path) -> tuple[list[Decision], FoundResult | None]:
-    """The decisions of a folder, and the result of detect that it is, if it is one.
-
-    Raises:
-        InputError: it holds no decision.
-        FormatError, RunFolderError: a file cannot be read.
-    """
-    decisions = DecisionLog.beside(source).read()
-    if not decisions:
-        raise InputError(
-            f"holds no decision ({layout.DECISIONS})",
-            where=source,
-            remedy=f"name the folder that was looked at, or look at it: mitosieve view {source}",
-        )
-    return decisions, FoundResult.load(source) if kind_of(source) is Kind.DETECT else None
-
-
-def _chosen(decisions: Sequence[Decision], readers: tuple[str, ...], source: Path) -> list[Decision]:
-    there = {decision.reader for decision in decisions}
-    strangers = [name for name in readers if name not in there]
-    if strangers:
-        raise InputError(
-            f"nothing was decided by '{strangers[0]}'", where=source, remedy=f"readers here: {', '.join(sorted(there))}"
-        )
-    return [decision for decision in decisions if not readers or decision.reader in readers]
 
 
 def _marked(

@@ -19,7 +19,7 @@ from mitosieve.export.table import read_detections
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, read_json
+from mitosieve.run.folder import RunFolder, kind_of, read_json
 from mitosieve.run.layout import Kind
 from mitosieve.scan.tables import read_request
 from mitosieve.scan.task import CountConfig
@@ -129,6 +129,38 @@ class FoundResult:
                 where=self.folder / layout.DECISIONS,
                 remedy=f"look at it: mitosieve view {self.folder}",
             )
+
+
+def read_source(source: Path) -> tuple[list[Decision], FoundResult | None]:
+    """The decisions of a folder, and the result of detect that it is, if it is one.
+
+    Raises:
+        InputError: it holds no decision.
+        FormatError, RunFolderError: a file cannot be read.
+    """
+    decisions = DecisionLog.beside(source).read()
+    if not decisions:
+        raise InputError(
+            f"holds no decision ({layout.DECISIONS})",
+            where=source,
+            remedy=f"name the folder that was looked at, or look at it: mitosieve view {source}",
+        )
+    return decisions, FoundResult.load(source) if kind_of(source) is Kind.DETECT else None
+
+
+def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source: Path) -> list[Decision]:
+    """Decisions of some readers, or of all where none is named.
+
+    Raises:
+        InputError: a reader decided nothing.
+    """
+    there = {decision.reader for decision in decisions}
+    strangers = [name for name in readers if name not in there]
+    if strangers:
+        raise InputError(
+            f"nothing was decided by '{strangers[0]}'", where=source, remedy=f"readers here: {', '.join(sorted(there))}"
+        )
+    return [decision for decision in decisions if not readers or decision.reader in readers]
 
 
 def _slides(folder: Path, paths: dict[str, Any]) -> dict[str, FoundSlide]:

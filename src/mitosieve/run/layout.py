@@ -148,6 +148,11 @@ def history_of(lesson: str) -> str:
     return f"{HISTORY}/{lesson}.json"
 
 
+def start_scores_of(lesson: str) -> str:
+    """What the network that a lesson goes on from says of the training places."""
+    return f"start/{lesson}.parquet"
+
+
 def checkpoint_of(lesson: str) -> str:
     """Where a training that was killed goes on."""
     return f"{CHECKPOINT}/{lesson}.safetensors"

@@ -37,11 +37,14 @@ class Detector:
         config: what detector.toml says.
         networks: for each stage its networks, as they were trained or as a folder keeps them.
         reference: what its training's slides are like; None where it does not say.
+        digest: sha256 of the detector.toml that it was loaded from, which names those of its weights; empty where it
+            was not loaded. Other thresholds than the file's do not change it.
     """
 
     config: DetectorConfig
     networks: tuple[tuple[Network, ...], ...]
     reference: Reference | None = None
+    digest: str = ""
 
     def __post_init__(self) -> None:
         for stage, networks in zip(self.config.stages, self.networks, strict=False):
@@ -65,7 +68,12 @@ class Detector:
         folder = detector_folder(named)
         config = _read_config(folder / layout.DETECTOR_CONFIG)
         networks = tuple(_kept(stage, folder) for stage in config.stages)
-        return cls(config=config, networks=networks, reference=_load_reference(config, folder / layout.REFERENCE))
+        return cls(
+            config=config,
+            networks=networks,
+            reference=_load_reference(config, folder / layout.REFERENCE),
+            digest=hash_file(folder / layout.DETECTOR_CONFIG),
+        )
 
     def save(self, folder: Path, *, half: bool = False) -> Path:
         """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole.

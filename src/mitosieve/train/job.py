@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.progress import STAGE, Progress
+from mitosieve.train.scores import PoolScores
+from mitosieve.train.start import Start
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -33,6 +39,7 @@ class Job:
         progress: told how far the work is; None for silence.
         mapper: does independent trainings side by side or elsewhere; None does them here, one after another.
         stages: names of the parts of the whole work, as `timed` is told them, in their order; for people.
+        start: detector whose networks are trained on; None begins with fresh ones.
     """
 
     cohort: Cohort
@@ -42,6 +49,7 @@ class Job:
     progress: Progress | None = None
     mapper: Mapper | None = None
     stages: tuple[str, ...] = ()
+    start: Start | None = None
 
     def each(self, function: Callable[[Given], Made], tasks: Sequence[Given], what: str) -> list[Made]:
         """The function's result for each task, in their order; tasks know by their files what is done already."""
@@ -53,6 +61,34 @@ class Job:
             if self.progress is not None:
                 self.progress(what, number, len(tasks))
         return made
+
+    def begin(
+        self,
+        lesson: str,
+        network: nn.Module,
+        patch_id: NDArray[np.int64],
+        label: NDArray[np.integer],
+        score: Callable[[nn.Module], NDArray[np.float32]],
+    ) -> NDArray[np.floating] | None:
+        """Give a network the weights of the job's start, and say how wrong they are about each training place.
+
+        Args:
+            lesson: its name.
+            network: with initial weights, which are replaced where the start has a stage of this name.
+            patch_id: (N,) of the places.
+            label: (N,) 1 for a figure.
+            score: scores them all by the network.
+
+        Returns:
+            (N,) distance of the score from the label, 0 to 1; None where the job has no start for this lesson, or its
+            weights are trained already.
+        """
+        if self.start is None or self.file(layout.weights_of(lesson)).exists() or not self.start.give(lesson, network):
+            return None
+        path = self.file(layout.start_scores_of(lesson))
+        if not path.exists():
+            PoolScores(patch_id=patch_id, score=score(network.eval())).save(path)
+        return np.abs(label - PoolScores.load(path, patch_id).score)
 
     def file(self, name: str) -> Path:
         return self.run.path / name

@@ -100,7 +100,7 @@ class BatchConfig(BaseModel):
         soft[marked] = annotations.score[places.mark[marked]]
         return np.where(np.isnan(soft), hard, soft).astype(np.float32)
 
-    def sampler(
+    def sampler(  # noqa: PLR0913 - what tells one sampler from another, by name
         self,
         kinds: Mapping[str, NDArray[np.intp]],
         ratio: Mapping[str, float],
@@ -109,6 +109,7 @@ class BatchConfig(BaseModel):
         *,
         batch_size: int,
         seed: int,
+        hardness: NDArray[np.floating] | None = None,
     ) -> RatioSampler | BalancedSampler:
         """The sampler of a lesson's batches.
 
@@ -119,12 +120,13 @@ class BatchConfig(BaseModel):
             cohort: tells the slides' sources and domains.
             batch_size: rows a batch.
             seed: of the run.
+            hardness: (N,) of each row of the pool; the hardest are dealt first.
 
         Raises:
             TrainingError: as the samplers; or no source has both figures and negatives.
         """
         if self.balance == "none":
-            return RatioSampler(kinds, ratio, batch_size=batch_size, seed=seed)
+            return RatioSampler(kinds, ratio, batch_size=batch_size, seed=seed, hardness=hardness)
         group_of = {e.slide_id: e.source if self.balance == "source" else e.domain for e in cohort.slides}
         names, row_of = np.unique(slide_id, return_inverse=True)
         group = np.array([group_of[str(name)] for name in names], dtype=np.str_)[row_of]
@@ -136,6 +138,7 @@ class BatchConfig(BaseModel):
             seed=seed,
             weight_power=self.weight_power,
             weigh_by=self.weigh_by,
+            hardness=hardness,
         )
 
 
@@ -159,6 +162,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
     seed: int,
     batches: BatchConfig | None = None,
     fixed_figures: bool = False,
+    hardness: NDArray[np.floating] | None = None,
 ) -> Lesson[Network]:
     """The plain lesson: figures against the rest, kinds in a fixed ratio.
 
@@ -175,6 +179,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         seed: of the run.
         batches: targets and balance; None is hard targets, sources as they come.
         fixed_figures: whether figures come in fixed variants that are in the index already.
+        hardness: (N,) of each training place; the hardest are shown first. None shows them as chance has it.
 
     Raises:
         TrainingError: there is no figure to learn from.
@@ -187,7 +192,15 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         )
     config = BatchConfig() if batches is None else batches
     slide_id = pools.train.index.slide_id
-    sampler = config.sampler(kinds, ratio, slide_id, job.cohort, batch_size=schedule.batch_size, seed=seed)
+    sampler = config.sampler(
+        kinds,
+        ratio,
+        slide_id,
+        job.cohort,
+        batch_size=schedule.batch_size,
+        seed=seed,
+        hardness=hardness,
+    )
     feed = Feed(
         pool=pools.train,
         sampler=sampler,

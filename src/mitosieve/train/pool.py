@@ -114,6 +114,17 @@ class PatchPool:
 
         return predict(network, batches(), compute)
 
+    def begin(self, lesson: str, network: nn.Module, job: Job) -> NDArray[np.floating] | None:
+        """Give a network the weights of the job's start; how hard each row is for them, (N,), or None: `Job.begin`."""
+        rows = np.arange(len(self.index))
+        return job.begin(
+            lesson,
+            network,
+            self.index.patch_id,
+            self.index.label,
+            lambda started: self.score(started, rows, job.compute, job.progress),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
@@ -171,6 +182,8 @@ def curve_rows(places: Places, marked: NDArray[np.intp], *, background: int, see
 def render_frames(job: Job, *stores: FrameStore, unlabelled: bool = False) -> None:
     """Fit the stain on training slides and render the slides of train and validation; test slides are not opened.
 
+    A training that goes on from a detector keeps the stain that its networks know.
+
     Args:
         job: of the run.
         stores: one for each resolution that a network sees; they must agree about the stain.
@@ -185,7 +198,9 @@ def render_frames(job: Job, *stores: FrameStore, unlabelled: bool = False) -> No
         target = first.load_target()
     except FileNotFoundError:
         openers = [partial(job.cohort.open, slide_id) for slide_id in train_slides]
-        target = fit_target(openers) if first.config.stain == "macenko" else None
+        target = None
+        if first.config.stain == "macenko":
+            target = fit_target(openers) if job.start is None else job.start.detector.stain_target
         first.save_target(target)
     everything = [*train_slides, *more, *held_out]
     for number, slide_id in enumerate(everything, start=1):

@@ -26,14 +26,18 @@ class Deck:
         rows: what is dealt; not empty.
         seed: of the run.
         purpose: name of the stream; two decks with different names are shuffled independently.
+        hardness: (N,) of each row of the pool; the first deal is by it, falling, not by chance. None has no such deal.
     """
 
-    def __init__(self, rows: NDArray[np.intp], *, seed: int, purpose: str) -> None:
+    def __init__(
+        self, rows: NDArray[np.intp], *, seed: int, purpose: str, hardness: NDArray[np.floating] | None = None
+    ) -> None:
         if len(rows) == 0:
             raise TrainingError(f"there is nothing to draw from for '{purpose}'")
         self.rows = rows
         self.seed = seed
         self.purpose = purpose
+        self._hardest = None if hardness is None else rows[np.argsort(-hardness[rows], kind="stable")]
         self._shuffled: tuple[int, NDArray[np.intp]] = (-1, rows)
 
     def take(self, start: int, count: int) -> NDArray[np.intp]:
@@ -47,6 +51,8 @@ class Deck:
         return answer
 
     def _lap(self, number: int) -> NDArray[np.intp]:
+        if number == 0 and self._hardest is not None:
+            return self._hardest
         last, shuffled = self._shuffled  # several threads may read ahead: what is returned is never looked up twice
         if last != number:
             order = derive_generator(self.seed, self.purpose, number).permutation(len(self.rows))
@@ -63,13 +69,20 @@ class RatioSampler:
         ratio: name -> share; names of `pools`.
         batch_size: rows a batch; shares that do not divide it are rounded, the largest pool taking the rest.
         seed: of the run.
+        hardness: (N,) of each row; the hardest are dealt first (`Deck`).
     """
 
     def __init__(
-        self, pools: Mapping[str, NDArray[np.intp]], ratio: Mapping[str, float], *, batch_size: int, seed: int
+        self,
+        pools: Mapping[str, NDArray[np.intp]],
+        ratio: Mapping[str, float],
+        *,
+        batch_size: int,
+        seed: int,
+        hardness: NDArray[np.floating] | None = None,
     ) -> None:
         self.count = _counts(pools, ratio, batch_size)
-        self.decks = {name: Deck(pools[name], seed=seed, purpose=name) for name in self.count}
+        self.decks = {name: Deck(pools[name], seed=seed, purpose=name, hardness=hardness) for name in self.count}
 
     def rows(self, step: int) -> NDArray[np.intp]:
         """Rows (batch_size,) of the batch at `step`, pool after pool."""
@@ -111,6 +124,7 @@ class BalancedSampler:
         seed: of the run.
         weight_power: 0 gives all groups one share, 1 as much as they have rows of what is counted.
         weigh_by: what is counted: figures, or negatives, of which crops round figures have few.
+        hardness: (N,) of each row; the hardest of each group are dealt first (`Deck`).
 
     Attributes:
         count: rows of each pool in a batch.
@@ -132,6 +146,7 @@ class BalancedSampler:
         seed: int,
         weight_power: float,
         weigh_by: Literal["figures", "negatives"] = "figures",
+        hardness: NDArray[np.floating] | None = None,
     ) -> None:
         self.count = _counts(pools, ratio, batch_size)
         negatives = [name for name in self.count if name != FIGURES]
@@ -153,7 +168,7 @@ class BalancedSampler:
             own = [pools[name][group[pools[name]] == one] for one in self.groups]
             spare = [np.unique(of_negatives[group[of_negatives] == one]) for one in self.groups]
             self._decks[name] = [
-                Deck(rows if len(rows) else other, seed=seed, purpose=f"{name} of {one}")
+                Deck(rows if len(rows) else other, seed=seed, purpose=f"{name} of {one}", hardness=hardness)
                 for rows, other, one in zip(own, spare, self.groups, strict=True)
             ]
         turn = (derive_generator(seed, "balance").permutation(CYCLE) + 0.5) / CYCLE

@@ -198,16 +198,18 @@ def train_refined(
     if recipe.mining.enabled:
         mixture = Mixture.refined(recipe.mining, pools.train, recipe.refined_ratio, survivors)
     lesson = _lesson(recipe, job, pools, layout.REFINED, mixture)
-    if recipe.refined_start == "screening":
+    if recipe.refined_start == "screening" and job.start is None:
         lesson.network.load_state_dict(screening.state_dict())
     return learn(lesson, job)
 
 
 def _lesson(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, mixture: Mixture) -> Lesson[ChsNet]:
     """One network of the cascade; both are alike but for what they are fed."""
+    network = fresh(lambda: ChsNet(recipe.network), recipe.seed, name)
+    hardness = pools.train.begin(name, network, job)
     return classification(
         name,
-        fresh(lambda: ChsNet(recipe.network), recipe.seed, name),
+        network,
         pools,
         mixture.kinds,
         ratio=mixture.ratio,
@@ -217,6 +219,7 @@ def _lesson(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, mixture: Mi
         job=job,
         seed=recipe.seed,
         fixed_figures=recipe.variants == "paper",
+        hardness=hardness,
     )
 
 

@@ -184,9 +184,11 @@ def train_refined(recipe: SwiftRecipe, job: Job, pools: dict[str, Pools], surviv
 
 def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixture) -> nn.Module:
     part = recipe.refined if name == layout.REFINED else recipe.screening
+    network = fresh(lambda: build_network(part.network), recipe.seed, name)
+    hardness = pools.train.begin(name, network, job)
     lesson = classification(
         name,
-        fresh(lambda: build_network(part.network), recipe.seed, name),
+        network,
         pools,
         mixture.kinds,
         ratio=mixture.ratio,
@@ -196,6 +198,7 @@ def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixt
         job=job,
         seed=recipe.seed,
         batches=recipe.batches,
+        hardness=hardness,
     )
     return learn(lesson, job)
 

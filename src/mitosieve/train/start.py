@@ -1,0 +1,109 @@
+"""A detector that a training goes on from: initial weights, and the stain that they know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+from torch import nn
+
+from mitosieve.errors import RecipeError
+from mitosieve.patch.view import View
+from mitosieve.run.folder import RunFolder, kind_of
+from mitosieve.run.layout import Kind
+from mitosieve.sieve.detector import Detector, Stage
+
+Shape = tuple[BaseModel, View]
+"""Configuration of a network, and what it sees of a place."""
+
+_TRAINING_ALONE = frozenset({"batch_norm_decay", "dropout"})
+"""Values of a network that its training alone knows: the recipe's hold."""
+
+_REMEDY = "name a recipe of the networks that the detector has, or a detector that this recipe made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A detector whose networks are trained on.
+
+    Attributes:
+        named: as the user named it.
+        detector: loaded.
+    """
+
+    named: str
+    detector: Detector
+
+    @classmethod
+    def load(cls, named: str) -> "Start":
+        """Of the package or a folder, as `Detector.load` takes it.
+
+        Raises:
+            DetectorError: there is no whole detector.
+        """
+        return cls(named=named, detector=Detector.load(named))
+
+    def check(self, shapes: Mapping[str, Shape], *, mpp: float, stain: str) -> None:
+        """Refuse a recipe whose networks are not those of the detector.
+
+        Args:
+            shapes: network and view of each stage that the recipe trains, by its name.
+            mpp: of the recipe's frames.
+            stain: what they are brought to.
+
+        Raises:
+            RecipeError: naming the stage and what differs.
+        """
+        config = self.detector.config
+        if (mpp, stain) != (config.frame.mpp, config.frame.stain):
+            raise self._refusal(
+                f"its frames have {config.frame.mpp:g} um/px and stain {config.frame.stain}, those of the recipe "
+                f"{mpp:g} um/px and {stain}"
+            )
+        stages = {one.name: (one, nets) for one, nets in zip(config.stages, self.detector.networks, strict=True)}
+        if set(stages) != set(shapes):
+            raise self._refusal(f"has the stages {', '.join(stages)}, and the recipe trains {', '.join(shapes)}")
+        for name, (network, view) in shapes.items():
+            stage, networks = stages[name]
+            difference = _difference(stage, len(networks), network, view, mpp)
+            if difference:
+                raise self._refusal(f"stage {name}: {difference}")
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        """Its thresholds as settings of a recipe, for a training without validation cases."""
+        stages = self.detector.config.stages
+        gate = (f"thresholds.gate={stages[0].threshold}",) if len(stages) > 1 else ()
+        return (*gate, f"thresholds.operating={self.detector.config.threshold}")
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Training cases of the run that the detector lies in; empty where it lies in none."""
+        for folder in (Path(self.named), Path(self.named).resolve().parent):
+            if kind_of(folder) is Kind.TRAIN:
+                return frozenset(RunFolder(folder).read_mark().provenance["fold"]["train"])
+        return frozenset()
+
+    def _refusal(self, what: str) -> RecipeError:
+        return RecipeError(what, where=self.named, remedy=_REMEDY)
+
+    def give(self, lesson: str, network: nn.Module) -> bool:
+        """Put the weights of the stage called like a lesson into its network; False where no stage is."""
+        for stage, networks in zip(self.detector.config.stages, self.detector.modules, strict=True):
+            if stage.name == lesson:
+                network.load_state_dict(networks[0].state_dict())
+                return True
+        return False
+
+
+def _difference(stage: Stage, networks: int, network: BaseModel, view: View, frame_mpp: float) -> str:
+    """What of a stage is not as a recipe has it; empty where all is."""
+    if networks != 1:
+        return f"the detector has {networks} networks there, and a training goes on from one"
+    ours, theirs = network.model_dump(), stage.network.model_dump()
+    keys = sorted(key for key in {*ours, *theirs} - _TRAINING_ALONE if ours.get(key) != theirs.get(key))
+    if keys:
+        told = "; ".join(f"{key} is {theirs.get(key)}, in the recipe {ours.get(key)}" for key in keys)
+        return f"another network ({told})"
+    seen = [(one.views, one.patch_px, one.mpp_in(frame_mpp)) for one in (stage.view, view)]
+    return "" if seen[0] == seen[1] else f"it sees patches of {seen[0]}, the recipe's of {seen[1]} (views, px, um/px)"

@@ -1,0 +1,134 @@
+"""Corrected detections and added points, from QuPath into a new version of the cohort."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from build import a_cohort
+from mitosieve.annotation import Label
+from mitosieve.audit.corrections import import_corrections
+from mitosieve.detection import Detections
+from mitosieve.errors import FormatError
+from mitosieve.export import HotspotOutline, SlideContext
+from mitosieve.export.geojson import write_geojson
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value
+SLIDE = "c0_s0"
+FREE = [(20.0, 280.0), (380.0, 20.0), (380.0, 280.0), (200.0, 290.0)]
+"""Places without a mark."""
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    return a_cohort(tmp_path / "cohort", cases=2)
+
+
+def a_file(folder, cohort, name=SLIDE):
+    """What detect writes: two called figures and two candidates where no mark is, and one called figure on a mark."""
+    places = [*FREE, tuple(cohort.annotations.center_l0[0] + 8)]
+    found = Detections.of(
+        slide_id=[SLIDE] * 5, center_l0=places, score=[0.9, 0.8, 0.3, 0.2, 0.7], threshold=0.5
+    )  # fmt: skip
+    outline = HotspotOutline(corners_l0=np.array([(0.0, 0.0), (9.0, 0.0), (9.0, 9.0)]), area_mm2=2.0, figures=3)
+    context = SlideContext(
+        slide_id=SLIDE, path=folder, size_l0=(400, 300), mpp_xy=(0.25, 0.25), detector="d", hotspot=outline
+    )
+    return write_geojson(folder / f"{name}.geojson", found, context)
+
+
+def edit(path, classes, *added):
+    """Give detections, by their number, another class, and add features."""
+    content = json.loads(path.read_text())
+    for number, name in classes.items():
+        content["features"][1 + number]["properties"]["classification"] = {"name": name}
+    content["features"] += added
+    path.write_text(json.dumps(content))
+    return path
+
+
+def a_point(name, *places):
+    lone = len(places) == 1
+    return {
+        "type": "Feature",
+        "id": "7d3bd0d8-2d6c-4c3a-9c2f-0a4f3f0f1a11",
+        "geometry": {"type": "Point" if lone else "MultiPoint", "coordinates": places[0] if lone else places},
+        "properties": {"objectType": "annotation", "classification": {"name": name}},
+    }
+
+
+def taken(path, cohort, tmp_path, out="new", **more):
+    return import_corrections(path, cohort.folder, tmp_path / out, now=NOW, **more)
+
+
+def test_corrected_detections_become_marks(cohort, tmp_path):
+    """A candidate called a figure is one, a rejected figure an imposter; what was left says nothing."""
+    path = edit(a_file(tmp_path, cohort), {1: "Imposter", 2: "Mitotic figure"})
+    report = taken(path, cohort, tmp_path)
+    old, new = cohort.annotations, report.cohort.annotations
+    assert new.label.tolist() == [*old.label, FIGURE, IMPOSTER] or new.label.tolist() == [*old.label, IMPOSTER, FIGURE]
+    assert sorted(map(tuple, new.center_l0[len(old) :].tolist())) == sorted([FREE[1], FREE[2]])
+    assert dict(zip(map(tuple, new.center_l0[len(old) :].tolist()), new.label[len(old) :].tolist(), strict=True)) == {
+        FREE[1]: IMPOSTER,
+        FREE[2]: FIGURE,
+    }
+    assert (report.total.added, report.total.changed, report.left) == (2, 2, 2)
+    assert set(new.label_before[len(old) :]) == {"background"}
+
+
+@pytest.mark.parametrize("name", ["Background", "Mitotic figure candidate", "Imposter"])
+def test_a_rejected_figure_is_an_imposter_whatever_it_is_called(cohort, tmp_path, name):
+    """A detection that was called a figure and no longer is becomes an imposter; a candidate left so is nothing."""
+    report = taken(edit(a_file(tmp_path, cohort), {0: name, 3: "Background"}), cohort, tmp_path)
+    assert report.cohort.annotations.label[len(cohort.annotations) :].tolist() == [IMPOSTER]
+
+
+def test_what_all_was_seen_is_taken(cohort, tmp_path):
+    """Said so, figures that were left are figures; on a mark they confirm it."""
+    report = taken(a_file(tmp_path, cohort), cohort, tmp_path, all_seen=True)
+    assert report.cohort.annotations.label[len(cohort.annotations) :].tolist() == [FIGURE, FIGURE]
+    assert report.left == 0
+    assert taken(a_file(tmp_path, cohort), cohort, tmp_path, out="none").total.changed == 0
+
+
+def test_a_point_near_a_mark_is_that_mark(cohort, tmp_path):
+    """A detection within 7.5 um of a mark corrects it, and its score, votes and place stay."""
+    report = taken(edit(a_file(tmp_path, cohort), {4: "Imposter"}), cohort, tmp_path)
+    new = report.cohort.annotations
+    assert new.label[0] == IMPOSTER
+    assert new.label_before[0] == FIGURE
+    assert len(new) == len(cohort.annotations)
+    assert (report.total.to_imposter, report.total.added) == (1, 0)
+
+
+def test_points_that_a_person_set_are_marks(cohort, tmp_path):
+    """A point, and every point of a set of points, is a mark of its class; the hotspot's outline is none."""
+    added = a_point("Mitotic figure", [12.5, 12.5]), a_point("Imposter", [300.5, 20.5], [310.5, 250.5])
+    report = taken(edit(a_file(tmp_path, cohort), {}, *added), cohort, tmp_path)
+    marks = report.cohort.annotations[len(cohort.annotations) :]
+    assert dict(zip(map(tuple, marks.center_l0.tolist()), marks.label.tolist(), strict=True)) == {
+        (12, 12): FIGURE,
+        (300, 20): IMPOSTER,
+        (310, 250): IMPOSTER,
+    }
+    again = import_corrections(tmp_path / f"{SLIDE}.geojson", tmp_path / "new", tmp_path / "again", now=NOW)
+    assert again.total.changed == 0
+
+
+def test_the_slide_is_that_of_the_file_or_the_only_one(cohort, tmp_path):
+    """A file of another name says of no slide; where the cohort has one slide, it is that."""
+    path = edit(a_file(tmp_path, cohort, name="export"), {1: "Imposter"})
+    with pytest.raises(FormatError, match="does not say of which slide"):
+        taken(path, cohort, tmp_path)
+    assert not (tmp_path / "new").exists()
+    lone = a_cohort(tmp_path / "lone", cases=1)
+    assert taken(path, lone, tmp_path).total.added == 1
+
+
+def test_one_place_twice_is_refused(cohort, tmp_path):
+    """Two points of one place do not both become marks."""
+    twice = a_point("Mitotic figure", [12.5, 12.5]), a_point("Imposter", [12.5, 12.5])
+    with pytest.raises(FormatError, match="is the same point as"):
+        taken(edit(a_file(tmp_path, cohort), {}, *twice), cohort, tmp_path)

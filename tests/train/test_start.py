@@ -1,0 +1,151 @@
+"""Training goes on from a detector: its weights, its stain, what it is most wrong about first."""
+
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pytest
+import torch
+
+from mitosieve import Cohort, Detector
+from mitosieve.train.places import Places
+from mitosieve.train.sampler import BalancedSampler, Deck, RatioSampler
+from mitosieve.train.scores import PoolScores
+from tiny import ONE_CORE, a_cohort, a_run, a_split, files_of, mitosieve
+
+SMALL = ("refined.network.widths=[8, 8, 16]", "refined.network.stem=0", "screening.network.widths=[8, 16]",
+         "screening.network.stem=0", "screening.network.head=8", "refined.network.head=8")  # fmt: skip
+SHORT = tuple(
+    f"{part}.train.{setting}"
+    for part in ("screening", "refined")
+    for setting in ("patch_visits=96", "batch_size=32", "validations=1")
+)
+STILL = ("screening.train.rates=[[0.0, 1e-9], [1.0, 1e-9]]", "refined.train.rates=[[0.0, 1e-9], [1.0, 1e-9]]")
+FOLD = ("--fold", "A")
+
+
+def train(recipe, out, *settings, cohort=None, split=True, more=()):
+    words = [word for setting in (*SMALL, *SHORT, *settings) for word in ("--set", setting)]
+    fold = ("--split", a_split(), *FOLD) if split else ()
+    return mitosieve("train", recipe, cohort or a_cohort(), *fold, "--out", out, *ONE_CORE, *words, *more)
+
+
+@cache
+def a_swift_run():
+    out = Path(mkdtemp()) / "run"
+    told = train("swift", out)
+    assert told.code == 0, told.err
+    return out
+
+
+def weights(detector):
+    return [network[0].state_dict() for network in detector.networks]
+
+
+def test_a_training_begins_with_the_weights_of_its_start(tmp_path):
+    """At a rate of nothing the networks are those of the start; thresholds are chosen anew on validation."""
+    told = train("swift-tune", tmp_path / "run", *STILL, more=("--start", a_swift_run()))
+    assert told.code == 0, told.err
+    new, old = Detector.load(tmp_path / "run"), Detector.load(a_swift_run())
+    for ours, theirs in zip(weights(new), weights(old), strict=True):
+        for name, value in ours.items():
+            if value.is_floating_point() and "running" not in name:
+                torch.testing.assert_close(value, theirs[name], atol=1e-6, rtol=0)
+    assert new.config.stain_target == old.config.stain_target
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["provenance"]["start"] == old.digest
+
+
+def test_without_a_split_all_cases_are_learned_and_thresholds_are_the_start_s(tmp_path):
+    """No case is judged on; the detector is one that detect takes; the same command gives the same bytes."""
+    told = train("swift-tune", tmp_path / "run", split=False, more=("--start", a_swift_run()))
+    assert told.code == 0, told.err
+    new, old = Detector.load(tmp_path / "run"), Detector.load(a_swift_run())
+    assert [stage.threshold for stage in new.config.stages] == [stage.threshold for stage in old.config.stages]
+    assert "every mark of this cohort is a review" not in told.err
+    fold = json.loads((tmp_path / "run" / "split.json").read_text())["folds"]["all"]
+    assert fold["train"] == list(Cohort.load(a_cohort()).cases)
+    changed = [not torch.equal(a[key], b[key]) for a, b in zip(weights(new), weights(old), strict=True) for key in a]
+    assert any(changed)
+    assert train("swift-tune", tmp_path / "again", split=False, more=("--start", a_swift_run())).code == 0
+    assert files_of(tmp_path / "again" / "detector") == files_of(tmp_path / "run" / "detector")
+
+
+def test_the_start_says_what_is_hard(tmp_path):
+    """Its scores of the training places are kept, and the first batch holds those that it is most wrong about."""
+    told = train("swift-tune", tmp_path / "run", split=False, more=("--start", a_swift_run()))
+    assert told.code == 0, told.err
+    index = Places.load(tmp_path / "run" / "places" / "train.parquet").index
+    for name in ("screening", "refined"):
+        score = PoolScores.load(tmp_path / "run" / "start" / f"{name}.parquet", index.patch_id).score
+        assert np.isfinite(score).all()
+        assert score[index.label == 1].mean() > score[index.label == 0].mean()
+
+
+def test_the_hardest_are_dealt_first_and_then_all_alike():
+    """The first deal is by falling hardness, ties by row; later deals are as without it."""
+    hardness = np.array([0.1, 0.9, 0.5, 0.9, 0.0, 0.7])
+    rows = np.array([0, 1, 2, 3, 5])
+    plain, deck = (Deck(rows, seed=1, purpose="x", hardness=one) for one in (None, hardness))
+    assert deck.take(0, 5).tolist() == [1, 3, 5, 2, 0]
+    assert deck.take(5, 10).tolist() == plain.take(5, 10).tolist()
+    assert deck.take(3, 4).tolist() == [2, 0, *plain.take(5, 2).tolist()]
+    pools = {"figures": np.array([0, 1, 2]), "background": np.array([3, 4, 5])}
+    ratio = {"figures": 1, "background": 1}
+    batch = RatioSampler(pools, ratio, batch_size=4, seed=1, hardness=hardness).rows(0)
+    assert batch.tolist() == [1, 2, 3, 5]
+    group = np.array(["a"] * 6)
+    same = BalancedSampler(pools, ratio, group, batch_size=4, seed=1, weight_power=0.5, hardness=hardness).rows(0)
+    assert same.tolist() == batch.tolist()
+
+
+def test_a_start_that_has_seen_what_it_is_judged_on_is_refused(tmp_path):
+    """A fold whose test or validation cases the start's run has trained on leaks; nothing is written."""
+    words = [word for setting in (*SMALL, *SHORT) for word in ("--set", setting)]
+    fold = ("--split", a_split(), "--fold", "B")
+    told = mitosieve(
+        "train", "swift-tune", a_cohort(), *fold, "--out", tmp_path / "run", *ONE_CORE, *words, "--start", a_swift_run()
+    )
+    assert told.code == 2
+    assert "the start has trained on" in told.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "start", "settings", "said"),
+    [
+        ("dasc-small", "swift", (), "method dasc cannot go on from a detector"),
+        ("finegrained-small", "swift", (), "method finegrained cannot go on from a detector"),
+        ("sieve", "swift", (), "method sieve cannot go on from a detector"),
+        ("chsnet-small", "swift", (), "stage screening: another network ("),
+        ("swift-tune", "swift", (), "stage screening: another network (head is"),
+        (
+            "swift-tune",
+            a_swift_run,
+            ("refined.network.head=16",),
+            "stage refined: another network (head is 8, in the recipe 16)",
+        ),
+        ("swift-tune", a_run, (), "stage screening: another network ("),
+        ("swift-tune", "nowhere", (), "there is no detector 'nowhere'"),
+        ("swift-tune", a_swift_run, ("frame.mpp=0.5",), "its frames have 0.25 um/px"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(tmp_path, recipe, start, settings, said):
+    """Another method, another network, other patches, no detector: each is one message, and nothing is written."""
+    named = start() if callable(start) else start
+    words = [word for setting in ((*SMALL, *settings) if recipe == "swift-tune" else ()) for word in ("--set", setting)]
+    told = mitosieve(
+        "train", recipe, a_cohort(), "--split", a_split(), *FOLD, "--out", tmp_path / "run", *words, "--start", named
+    )
+    assert told.code == 2, told.err
+    assert said in told.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_without_a_start_needs_a_split(tmp_path):
+    """And half of --split and --fold is not enough for one that has a start."""
+    for words in ((), ("--split", a_split()), ("--fold", "A"), ("--fold", "A", "--start", a_swift_run())):
+        told = mitosieve("train", "swift", a_cohort(), "--out", tmp_path / "run", *words)
+        assert told.code == 2
+        assert "needs both --split and --fold" in told.err
