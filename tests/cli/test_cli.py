@@ -30,6 +30,8 @@ COMMANDS = (
     "compare",
     "report",
     "audit",
+    "reviews",
+    "adapt",
     "get",
     "recipes",
     "recipe",

@@ -128,8 +128,9 @@ def import_corrections(
         key = point.id if place.row == NO_ROW or _is_untouched(place, point) else place.row
         _keep(found, key, place, point)
     for slide_id, row, point in unaudited.marks():
-        place = _Place(slide_id=slide_id, x=point.x, y=point.y, row=row, was_marked=row != NO_ROW)
-        _keep(found, (slide_id, point.x, point.y) if row == NO_ROW else row, place, point)
+        known = NO_ROW if row is None else row
+        place = _Place(slide_id=slide_id, x=point.x, y=point.y, row=known, was_marked=row is not None)
+        _keep(found, (slide_id, point.x, point.y) if row is None else row, place, point)
     when = now.astimezone(UTC).isoformat(timespec="seconds")
     marks, rows = _corrected(cohort.annotations, list(found.values()), when)
     new = relocated(Cohort(cohort.folder, cohort.slides, marks), out)

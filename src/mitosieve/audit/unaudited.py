@@ -10,7 +10,6 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from mitosieve.annotation import NO_MARK, Label
-from mitosieve.audit.place import NO_ROW
 from mitosieve.audit.qupath import Point
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError
@@ -80,12 +79,12 @@ class Unaudited:
 import images`, or with their decisions by `mitosieve import reviews`",
         )
 
-    def marks(self) -> Iterator[tuple[str, int, Point]]:
-        """Slide, row of the cohort's mark or NO_ROW, and the point; of each slide the nearest pairs are made first."""
+    def marks(self) -> Iterator[tuple[str, int | None, Point]]:
+        """Slide, row of the cohort's mark or None, and the point; of each slide the nearest pairs are made first."""
         for slide_id, points in self._points.items():
             row_of = self._rows(slide_id, points)
             for number, point in enumerate(points):
-                yield slide_id, row_of.get(number, NO_ROW), point
+                yield slide_id, row_of.get(number), point
 
     def _rows(self, slide_id: str, points: list[Point]) -> dict[int, int]:
         marks = self._cohort.annotations

@@ -82,6 +82,40 @@ NEW_VERSIONS: dict[str, Callable[[Path, Path, Path | None, dict[str, Any]], None
 
 
 @app.command()
+def reviews(
+    found: Annotated[
+        Path, typer.Argument(metavar="FOUND", help="What `detect` found, looked at with `mitosieve view`.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for tables and GeoJSON.")] = None,
+    readers: ReaderOpt = None,
+) -> None:
+    """What readers decided: the reviewed count beside the automatic one, and how far readers agree."""
+    from mitosieve.review.result import FoundResult
+    from mitosieve.review.reviews import Reviews
+    from mitosieve.review.tables import save
+
+    result = FoundResult.load(found)
+    told = Reviews.of(result, tuple(readers or ()))
+    columns = ("figures", "in hotspot", "mitotic score")
+    rows: list[list[str]] = []
+    for name, count in told.counts.items():
+        row = {**count.reviewed.row(), **count.row()}
+        keys = ("figures", "hotspot_figures", "nottingham_mitotic_score")
+        both = [f"{row[f'automatic_{key}'] or '-'} > {row[key] or '-'}" for key in keys]
+        rows.append([name, *both, row["judged"], row["added"], row["open"], row["deciding"]])
+    print_table(rows, ("slide, automatic > reviewed", *columns, "judged", "added", "open", "can change the score"))
+    for pair in told.agreements:
+        kappa = "not defined" if pair.kappa != pair.kappa else f"{pair.kappa:.3f}"
+        warn(
+            f"{pair.first} and {pair.second}: {pair.both} cells judged by both, kappa {kappa}, F1 "
+            f"{in_digits(pair.to_json()['first_by_second']['f1'])}, {len(pair.disagreements)} to settle"
+        )
+    if any(not count.is_exact for count in told.counts.values()):
+        warn("note: 'can change the score' may be a few too many: not all answers of the others were tried")
+    say(found if out is None else save(told, out, result))
+
+
+@app.command()
 def adapt(
     detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="As in `detect --detector`.")],
     found: Annotated[Path, typer.Argument(metavar="FOUND", help="What it found, looked at: `mitosieve view FOUND`.")],

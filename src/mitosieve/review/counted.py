@@ -31,6 +31,7 @@ class ReviewedCount:
         open: ids of what may still be decided: detections called figures that nobody judged, and cells of which readers
             are unsure or disagree.
         deciding: those of `open` that can still change the Nottingham score, whatever the others turn out to be.
+        detections: the slide's as reviewed, behind them the cells that readers added.
         is_exact: whether `deciding` is; else it may hold a few too many (see `deciding`).
     """
 
@@ -43,6 +44,7 @@ class ReviewedCount:
     added: int
     open: tuple[str, ...]
     deciding: tuple[str, ...]
+    detections: Detections
     is_exact: bool
 
     def row(self) -> dict[str, str]:
@@ -105,6 +107,7 @@ def reviewed_count(result: FoundResult, slide_id: str, cells: Iterable[Cell]) ->
         added=int(sure.sum()),
         open=tuple(keys[opened]),
         deciding=tuple(keys[np.flatnonzero(opened)[chosen]]),
+        detections=after,
         is_exact=is_exact,
     )
 

@@ -17,11 +17,9 @@ from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.version import refuse_used, relocated
 from mitosieve.review.cell import SAME_CELL_UM, Cell, cells_of
 from mitosieve.review.decision import Decision
-from mitosieve.review.result import FoundResult, decisions_of, read_source
+from mitosieve.review.result import FoundResult, decisions_of, origin_of, read_source
 from mitosieve.review.searched import searched_areas, with_searched
 from mitosieve.review.slides import Told, slides_of
-from mitosieve.run import layout
-from mitosieve.run.folder import hash_file
 
 FORMAT = "reviews"
 """Name on the command line, and `source` of a mark that a review made."""
@@ -101,7 +99,7 @@ def import_reviews(
     entries = slides_of(chosen, old, result, told or Told())
     mpp_of = {entry.slide_id: entry.mpp for entry in entries.values()}
     cells = cells_of(chosen, mpp_of)
-    origin = f"{layout.DECISIONS} {hash_file(source / layout.DECISIONS)[:12]}"
+    origin = origin_of(source)
     marks, rows = _marked(old.annotations, cells, mpp_of, origin)
     settled = _searched(entries, chosen, cells, result)
     known = {entry.slide_id for entry in old.slides}

@@ -19,10 +19,9 @@ from mitosieve.export.table import read_detections
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, kind_of, read_json
+from mitosieve.run.folder import RunFolder, hash_file, kind_of, read_json
 from mitosieve.run.layout import Kind
-from mitosieve.scan.tables import read_request
-from mitosieve.scan.task import CountConfig
+from mitosieve.scan import CountConfig, read_request
 
 _AGAIN = "run detect again into a new folder"
 
@@ -146,6 +145,11 @@ def read_source(source: Path) -> tuple[list[Decision], FoundResult | None]:
             remedy=f"name the folder that was looked at, or look at it: mitosieve view {source}",
         )
     return decisions, FoundResult.load(source) if kind_of(source) is Kind.DETECT else None
+
+
+def origin_of(source: Path) -> str:
+    """What a mark says of the decisions that corrected it: their file, and the first 12 digits of its sha256."""
+    return f"{layout.DECISIONS} {hash_file(source / layout.DECISIONS)[:12]}"
 
 
 def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source: Path) -> list[Decision]:

@@ -124,6 +124,10 @@ RUNS = "runs"
 """Run folders of its trainings, unless they are kept elsewhere."""
 
 # what reviews lead to
+REVIEWED_SUMMARY = "reviewed-summary.csv"
+REVIEWED_CELLS = "reviewed-cells.csv"
+"""A row a judged cell."""
+AGREEMENT = "agreement.json"
 ADAPTED = "adapted.json"
 """Of a detector whose threshold was refitted: from what, and how sure."""
 

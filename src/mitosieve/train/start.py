@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel
 from torch import nn
 
 from mitosieve.errors import RecipeError
 from mitosieve.patch.view import View
-from mitosieve.run.folder import RunFolder, kind_of
-from mitosieve.run.layout import Kind
 from mitosieve.sieve.detector import Detector, Stage
 
 Shape = tuple[BaseModel, View]
@@ -75,14 +72,6 @@ class Start:
         stages = self.detector.config.stages
         gate = (f"thresholds.gate={stages[0].threshold}",) if len(stages) > 1 else ()
         return (*gate, f"thresholds.operating={self.detector.config.threshold}")
-
-    @property
-    def trained_on(self) -> frozenset[str]:
-        """Training cases of the run that the detector lies in; empty where it lies in none."""
-        for folder in (Path(self.named), Path(self.named).resolve().parent):
-            if kind_of(folder) is Kind.TRAIN:
-                return frozenset(RunFolder(folder).read_mark().provenance["fold"]["train"])
-        return frozenset()
 
     def _refusal(self, what: str) -> RecipeError:
         return RecipeError(what, where=self.named, remedy=_REMEDY)

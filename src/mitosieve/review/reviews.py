@@ -1,0 +1,48 @@
+"""What readers decided about a result: the reviewed count beside the automatic one, and how far they agree."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+from mitosieve.review.agreement import Agreement, agree
+from mitosieve.review.cell import Cell, cells_of
+from mitosieve.review.counted import ReviewedCount, reviewed_count
+from mitosieve.review.result import FoundResult, decisions_of
+from mitosieve.review.searched import searched_areas
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviews:
+    """What readers decided.
+
+    Attributes:
+        counts: of each slide that was done, by name.
+        agreements: of each two readers.
+        cells: that were judged, in the order of their first decision.
+        readers: in the order of their first decision.
+    """
+
+    counts: dict[str, ReviewedCount]
+    agreements: tuple[Agreement, ...]
+    cells: tuple[Cell, ...]
+    readers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, result: FoundResult, readers: tuple[str, ...] = ()) -> "Reviews":
+        """Of a result that somebody looked at.
+
+        Raises:
+            InputError: nobody decided anything, or one of the readers did not.
+        """
+        result.require_decisions()
+        chosen = [
+            one for one in decisions_of(result.decisions, readers, result.folder) if one.slide_id in result.slides
+        ]
+        cells = cells_of(chosen, {name: slide.mpp_xy for name, slide in result.slides.items()})
+        names = tuple(dict.fromkeys(decision.reader for decision in chosen))
+        searched = searched_areas(chosen)
+        return cls(
+            counts={name: reviewed_count(result, name, cells) for name in result.slides},
+            agreements=tuple(agree(cells, first, second, searched) for first, second in combinations(names, 2)),
+            cells=tuple(cells),
+            readers=names,
+        )
