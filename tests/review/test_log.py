@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mitosieve.errors import FormatError, StorageError
 from mitosieve.review.decision import Decision
-from mitosieve.review.log import DecisionLog, readers_of, standing
+from mitosieve.review.log import DecisionLog, counting, readers_of, standing
 
 WRITER = """
 import sys
@@ -203,3 +203,10 @@ def test_standing_is_what_replaying_backwards_says(script):
             if one.kind == "verdict" and one.reader == reader and lives(place):
                 expected[one.detection_id] = one
         assert standing(made, reader) == expected
+
+
+def test_a_reader_undoes_only_what_is_their_own():
+    """Among all readers' decisions an undo of another's counts for nothing."""
+    first = a_verdict("d", reader="anna")
+    assert list(counting([first, an_undo(first, reader="ben")])) == [first]
+    assert list(counting([first, an_undo(first)])) == []
