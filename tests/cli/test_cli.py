@@ -37,6 +37,7 @@ COMMANDS = (
     "recipe",
     "info",
     "doctor",
+    "view",
 )
 
 

@@ -20,7 +20,7 @@ from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.audit.ranking import RankOverlap, cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
 from mitosieve.errors import RunFolderError
 from mitosieve.run import layout
-from mitosieve.run.folder import write_atomic
+from mitosieve.run.folder import write_atomic, write_json
 
 MOST_CELLS = 60
 """Cells of each direction on the page: at some 9 kB each, with its rival, it stays below 2 MB."""
@@ -154,7 +154,8 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
     """Audit the training labels of a run into a new folder; equal inputs give equal bytes.
 
     Writes audit.csv with every label, index.html with the most suspicious ones, and qupath/SLIDE_ID.geojson for every
-    slide with all its marks and the most suspicious places without a mark, for `import corrections`.
+    slide with all its marks and the most suspicious places without a mark, for `import corrections`; audit.json says
+    where the slides are.
 
     Args:
         folder: a run folder of recipe `dasc`.
@@ -177,8 +178,17 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
     write_atomic(out / layout.AUDIT, _to_csv(found))
     for slide_id, places in points.items():
         write_places(out / layout.AUDIT_POINTS / layout.file_of(slide_id, ".geojson"), places)
+    write_json(out / layout.AUDIT_FACTS, _facts(found))
     write_atomic(out / layout.AUDIT_PAGE, page)
     return AuditReport(audit=found, out=out, failed=failed)
+
+
+def _facts(found: Audit) -> dict[str, object]:
+    """What a viewer needs: where the slides are and their um per px."""
+    cohort = found.run.cohort
+    names = np.unique(found.run.slide_id).tolist()
+    slides = {name: {"path": str(cohort.path_of(name).resolve()), "mpp": cohort.entry(name).mpp} for name in names}
+    return {"cohort": str(cohort.folder.resolve()), "slides": slides}
 
 
 def _ranked(value: NDArray[np.float64], ties: tuple[NDArray[np.generic], ...]) -> NDArray[np.int64]:

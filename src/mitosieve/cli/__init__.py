@@ -6,14 +6,26 @@ Exit code 0: all done; 1: some slides failed, named, and the others are done; 2:
 import io
 import sys
 
-from mitosieve.cli import data, detecting, importing, models, reviewing, scoring, studying, training
+from mitosieve.cli import data, detecting, importing, models, reviewing, scoring, studying, training, viewing
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, UsageError, app, remedy_of
 from mitosieve.cli.configuration import configuration
 from mitosieve.cli.terminal import voice, warn
 from mitosieve.errors import MitosieveError
 from mitosieve.run.storage import system_error
 
-__all__ = ["app", "data", "detecting", "importing", "main", "models", "reviewing", "scoring", "studying", "training"]
+__all__ = [
+    "app",
+    "data",
+    "detecting",
+    "importing",
+    "main",
+    "models",
+    "reviewing",
+    "scoring",
+    "studying",
+    "training",
+    "viewing",
+]
 
 
 def main() -> None:

@@ -135,6 +135,8 @@ ADAPTED = "adapted.json"
 AUDIT = "audit.csv"
 AUDIT_PAGE = "index.html"
 AUDIT_POINTS = "qupath"
+AUDIT_FACTS = "audit.json"
+"""Where an audit's slides are, and their resolution."""
 
 
 def places_of(part: str) -> str:

@@ -11,9 +11,10 @@ from mitosieve.cohort.marked import MarkedImage
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.errors import InputError, ResolutionError, some
 from mitosieve.run import layout
-from mitosieve.scan.paths import SLIDE_SUFFIXES, is_dicom_slide
+from mitosieve.scan.paths import is_dicom_slide
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.slide.header import is_dicom
+from mitosieve.slide.slide import SLIDE_SUFFIXES
 
 ScanItem = SlideSource
 """One slide to do: its file, name, stated mpp and where to look."""

@@ -10,12 +10,7 @@ from pathlib import Path
 
 from mitosieve.errors import InputError, SlideError
 from mitosieve.slide.header import is_dicom
-
-_WHOLE_SLIDES = (
-    ".svs", ".tif", ".tiff", ".btf", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".vsi"
-)  # fmt: skip
-SLIDE_SUFFIXES = frozenset((*_WHOLE_SLIDES, ".png", ".jpg", ".jpeg", ".bmp"))
-"""What is taken from a folder, beside DICOM files of any name. A file that is named is taken whatever its name."""
+from mitosieve.slide.slide import SLIDE_SUFFIXES
 
 
 def paths_of(words: Sequence[str | Path]) -> list[Path]:

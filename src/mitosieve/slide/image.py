@@ -96,6 +96,9 @@ class Slide(ABC):
         self.mpp_xy = xy(mpp)
         self.mpp = sum(self.mpp_xy) / 2
 
+    is_concurrent = False
+    """Whether several threads may read at once."""
+
     @abstractmethod
     def read_level(self, level: int, region: Region) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) RGB as stored, of a region in px of that level, inside it.
@@ -156,7 +159,14 @@ class Slide(ABC):
             raise ValueError(f"{region} is not inside the slide {self.slide_id} of {self.size_l0} px")
         if mpp is None or all(abs(mpp / side - 1) < 1e-6 for side in self.mpp_xy):
             return self.read_l0(region)
-        wanted = lattice(region, mpp_l0=self.mpp_xy, mpp=mpp)
+        return self.read_block(lattice(region, mpp_l0=self.mpp_xy, mpp=mpp), mpp)
+
+    def read_block(self, wanted: Region, mpp: float) -> NDArray[np.uint8]:
+        """Pixels (h, w, 3) RGB of a block of the slide's lattice at `mpp`, inside the lattice; see `read`.
+
+        Raises:
+            SlideError: the pixels cannot be read.
+        """
         answer = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
         level = self.level_for(mpp)
         x, y = (

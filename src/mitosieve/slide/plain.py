@@ -17,6 +17,8 @@ _BAND = 1024
 class PlainSlide(Slide):
     """An image held in memory."""
 
+    is_concurrent = True
+
     def __init__(self, *, slide_id: str, path: Path, mpp: Mpp, pixels: NDArray[np.uint8]) -> None:
         super().__init__(slide_id=slide_id, path=path, mpp=mpp, levels=((pixels.shape[1], pixels.shape[0]),))
         self._pixels = pixels

@@ -40,6 +40,8 @@ class TiffSlide(Slide):
         cache_bytes: decoded pieces that are kept, so that overlapping reads decode each once; the last one always is.
     """
 
+    is_concurrent = True
+
     def __init__(
         self, file: tifffile.TiffFile, *, slide_id: str, path: Path, mpp: Mpp, cache_bytes: int = CACHE_BYTES
     ) -> None:

@@ -107,6 +107,8 @@ class VendorSlide(Slide):
         cache_bytes: decoded tiles that OpenSlide keeps.
     """
 
+    is_concurrent = True
+
     def __init__(
         self, file: openslide.OpenSlide, *, slide_id: str, path: Path, mpp: Mpp, cache_bytes: int = CACHE_BYTES
     ) -> None:

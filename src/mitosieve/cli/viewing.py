@@ -1,0 +1,56 @@
+"""The command that shows slides in a browser."""
+
+import contextlib
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mitosieve.cli.app import app
+from mitosieve.cli.terminal import out_console, warn
+
+
+@app.command()
+def view(
+    path: Annotated[Path, typer.Argument(metavar="RESULT|AUDIT|COHORT|SLIDE", help="What to look at.")],
+    slides: Annotated[
+        Path | None, typer.Option("--slides", metavar="DIR", help="Where the slides are, if they moved.")
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option("--reader", metavar="NAME", help="Who decides; another name is a blind second reader.")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no decisions.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 is any free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="um per px of a slide that does not state it.")] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Another than this machine itself needs --token-file.")
+    ] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="A secret instead of one made now.")
+    ] = None,
+) -> None:
+    """Look at slides, detections and marks in a browser, and decide; ends with Ctrl-C. Nothing leaves this machine."""
+    from mitosieve.review.decision import new_reader
+    from mitosieve.view.desk import Desk
+    from mitosieve.view.opening import open_viewed
+    from mitosieve.view.server import Server, check_host, in_browser, read_token
+
+    check_host(host, token_file)
+    token = None if token_file is None else read_token(token_file)
+    viewed, read_cells = open_viewed(path, slides=slides, mpp=mpp)
+    desk = Desk(viewed, read_cells, reader=new_reader(reader or _login()), read_only=read_only)
+    server = Server(desk, host=host, port=port, token=token)
+    out_console.print(server.address, markup=False)
+    warn("open this address in a browser on this machine; Ctrl-C ends. Research use, not for diagnosis.")
+    with contextlib.nullcontext() if no_browser else in_browser(server.address):
+        server.run()
+
+
+def _login() -> str:
+    """The name this user has on the machine."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "reader"

@@ -1,0 +1,109 @@
+"""What a path that somebody wants to look at is: a result, an audit, a cohort, or slides; and where slides are now."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mitosieve.cohort.cohort import SLIDES_FILE
+from mitosieve.errors import InputError
+from mitosieve.run import layout
+from mitosieve.run.folder import kind_of
+from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
+from mitosieve.view.marks import read_audit, read_cohort
+from mitosieve.view.results import Find, read_cells, read_result
+from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
+
+
+def open_viewed(
+    path: Path, *, slides: Path | None = None, mpp: float | None = None
+) -> tuple[Viewed, Callable[[], Cells]]:
+    """What is at a path, and a function that reads its cells; a table of a million takes seconds.
+
+    Args:
+        path: a result of detect, an audit, a cohort, a folder of slides, or a slide.
+        slides: folder to which the slides have moved; they are found by their name.
+        mpp: um per px of a bare slide, instead of what its file states.
+
+    Raises:
+        InputError: nothing that can be looked at is there, or none of its slides can be found.
+        MitosieveError: what is there is broken.
+    """
+    if not path.exists():
+        raise InputError("there is no such folder or slide", where=path, remedy="check the path")
+    find = _finder(slides)
+    if (path / layout.DETECTIONS).is_file():
+        result = read_result(path, find)
+        return _with_slides(result, path, slides), lambda: read_cells(result)
+    if (path / layout.AUDIT).is_file():
+        viewed, cells = read_audit(path, find)
+        return _with_slides(viewed, path, slides), lambda: cells
+    if (path / SLIDES_FILE).is_file() and not (path / layout.RUN).is_file():
+        viewed, cells = read_cohort(path, find)
+        return _with_slides(viewed, path, slides), lambda: cells
+    if (path / layout.RUN).is_file():
+        _refuse_run(path)
+    return _bare(path, mpp), Cells.empty
+
+
+def _refuse_run(path: Path) -> None:
+    kind = kind_of(path)
+    if kind is layout.Kind.DETECT:
+        raise InputError(
+            "is a job of detect that is not done", where=path, remedy="repeat its command with --resume, then view it"
+        )
+    raise InputError(
+        f"was made by {kind.value if kind else 'another command'}, and shows no slide",
+        where=path,
+        remedy="name a result of detect, an audit, a cohort or a slide; of a training there is: mitosieve report",
+    )
+
+
+def _finder(folder: Path | None) -> Find:
+    """Where the images are: in a folder by name where one is named, else where they were."""
+    if folder is None:
+        return lambda name, stated: stated if stated is not None and stated.exists() else None
+    if not folder.is_dir():
+        raise InputError("is no folder", where=folder, remedy="name the folder that the slides are in")
+    there: dict[str, Path] = {}
+    for item in sorted(folder.rglob("*")):
+        is_slide = item.suffix.lower() in SLIDE_SUFFIXES and item.is_file()
+        if is_slide or (item.is_dir() and any(item.glob("*.dcm"))):
+            there.setdefault(item.stem if is_slide else item.name, item)
+            there.setdefault(item.name, item)
+
+    def find(name: str, stated: Path | None) -> Path | None:
+        again = there.get(name) or (None if stated is None else there.get(stated.name))
+        return again or (stated if stated is not None and stated.exists() else None)
+
+    return find
+
+
+def _with_slides(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
+    if viewed.slides and all(slide.path is None for slide in viewed.slides):
+        names = ", ".join(slide.slide_id for slide in viewed.slides[:3])
+        raise InputError(
+            f"none of its slides can be found ({names}{', ...' if len(viewed.slides) > 3 else ''})",
+            where=path if slides is None else slides,
+            remedy="say where they are now: --slides DIR",
+        )
+    return viewed
+
+
+def _bare(path: Path, mpp: float | None) -> Viewed:
+    """A slide, or the slides of a folder."""
+    found = [path]
+    if path.is_dir() and not any(path.glob("*.dcm")):
+        found = sorted(item for item in path.iterdir() if item.is_file() and item.suffix.lower() in SLIDE_SUFFIXES)
+        if not found:
+            raise InputError(
+                "holds nothing that can be looked at",
+                where=path,
+                remedy="name a result of detect, an audit, a cohort or a slide",
+            )
+    for item in found[:1]:
+        facts(item)  # a file that is no slide is refused before a page is opened
+    slides = tuple(ViewedSlide(slide_id=_name(item), path=item, mpp=mpp) for item in found)
+    return Viewed(kind=Kind.SLIDES, name=path.resolve().name, folder=None, slides=slides)
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem

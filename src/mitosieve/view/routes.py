@@ -1,0 +1,185 @@
+"""Which address answers what. Everything is asked for by numbers of slides and rows, nothing by a path."""
+
+import json
+import mimetypes
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mitosieve.errors import InputError, MitosieveError
+from mitosieve.view import wire
+from mitosieve.view.desk import Desk
+from mitosieve.view.gallery import chosen, wanted_of
+from mitosieve.view.pictures import NotReadyError
+
+_PICTURE = {"cache-control": "private, max-age=3600"}
+MOST_DETAILS = 200
+"""Cells that a page may ask about at once."""
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def application(desk: Desk) -> Starlette:
+    """The app that answers for a desk; it trusts whoever asks, which a `Guard` decides."""
+    return Starlette(routes=[*_pages(), *_slides(desk), *_cells(desk), *_decisions(desk)])
+
+
+def answered(desk: Desk, work: Callable[[Request], Response]) -> Endpoint:
+    """An endpoint that works in a thread, and turns errors into words."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await run_in_threadpool(work, request)
+        except NotReadyError as waiting:
+            again = {"retry-after": "1"}
+            return JSONResponse({"error": "an overview is being made", "share": waiting.share}, 503, headers=again)
+        except MitosieveError as error:
+            return JSONResponse({"error": wire.message(error, desk.viewed)}, 400)
+
+    return endpoint
+
+
+@cache
+def static_files() -> dict[str, tuple[bytes, str]]:
+    """Name -> content and type of every file of the page; nothing else is served by name."""
+    found: dict[str, tuple[bytes, str]] = {}
+    root = resources.files("mitosieve.view") / "static"
+    for folder, prefix in ((root, ""), (root / "vendor", "vendor/")):
+        for item in folder.iterdir():
+            if item.is_file():
+                kind = "text/javascript" if item.name.endswith(".js") else mimetypes.guess_type(item.name)[0]
+                found[prefix + item.name] = item.read_bytes(), kind or "text/plain"
+    return found
+
+
+def _pages() -> list[Route]:
+    async def page(request: Request) -> Response:
+        del request
+        return Response(static_files()["index.html"][0], media_type="text/html")
+
+    async def static(request: Request) -> Response:
+        found = static_files().get(request.path_params["name"])
+        if found is None:
+            return JSONResponse({"error": "there is no such file"}, 404)
+        return Response(found[0], media_type=found[1], headers={"cache-control": "no-cache"})
+
+    return [Route("/", page), Route("/static/{name:path}", static)]
+
+
+def _slides(desk: Desk) -> list[Route]:
+    def session(request: Request) -> Response:
+        del request
+        return JSONResponse(wire.session(desk))
+
+    def slide(request: Request) -> Response:
+        return JSONResponse(wire.frame(desk.shelf.pictures(_number(desk, request))))
+
+    def tile(request: Request) -> Response:
+        number, place = _number(desk, request), tuple(_whole(request, name) for name in ("level", "column", "row"))
+        pictures = desk.shelf.pictures(number)
+        data = desk.shelf.kept((number, *place), lambda: pictures.tile(*place))
+        return Response(data, media_type="image/jpeg", headers=_PICTURE)
+
+    def crop(request: Request) -> Response:
+        number, query = _number(desk, request), request.query_params
+        try:
+            center = (float(query["x"]), float(query["y"]))
+            um, px = int(query.get("um", 32)), int(query.get("px", 192))
+        except (KeyError, ValueError) as error:
+            raise InputError("a crop needs a place, its side in um and in px") from error
+        pictures = desk.shelf.pictures(number)
+        data = desk.shelf.kept((number, center, um, px), lambda: pictures.crop(center, um=um, px=px))
+        return Response(data, media_type="image/jpeg", headers=_PICTURE)
+
+    return [
+        Route("/api/session", answered(desk, session)),
+        Route("/api/slides/{slide}", answered(desk, slide)),
+        Route("/api/slides/{slide}/tiles/{level}/{column}/{row}", answered(desk, tile)),
+        Route("/api/slides/{slide}/crop", answered(desk, crop)),
+    ]
+
+
+def _cells(desk: Desk) -> list[Route]:
+    def cells(request: Request) -> Response:
+        return Response(wire.arrays(desk, _number(desk, request)), media_type="application/octet-stream")
+
+    def count(request: Request) -> Response:
+        text = request.query_params.get("threshold")
+        return JSONResponse(wire.count(desk, _number(desk, request), None if text is None else _share(text)))
+
+    def order(request: Request) -> Response:
+        query = dict(request.query_params)
+        slide = desk.slide_number(query["slide"]) if query.get("slide") else None
+        wanted = wanted_of(query, slide, desk.viewed.threshold or 0.5)
+        verdicts = desk.verdict_of_row() if wanted.decided != "any" else {}
+        rows = chosen(desk.cells, wanted, verdicts, [item.mpp or 0.25 for item in desk.viewed.slides])
+        return Response(rows.astype("<u4").tobytes(), media_type="application/octet-stream")
+
+    def some(request: Request) -> Response:
+        if "slide" in request.query_params:
+            slide = desk.slide_number(request.query_params["slide"])
+            row = desk.row(slide, request.query_params.get("local"))
+            return JSONResponse(wire.details(desk, np.array([row], dtype=np.intp)))
+        words = [word for word in request.query_params.get("rows", "").split(",") if word][:MOST_DETAILS]
+        if not all(word.isdecimal() and int(word) < len(desk.cells) for word in words):
+            raise InputError("there is no such cell")
+        return JSONResponse(wire.details(desk, np.array([int(word) for word in words], dtype=np.intp)))
+
+    return [
+        Route("/api/slides/{slide}/cells", answered(desk, cells)),
+        Route("/api/slides/{slide}/count", answered(desk, count)),
+        Route("/api/order", answered(desk, order)),
+        Route("/api/cells", answered(desk, some)),
+    ]
+
+
+def _decisions(desk: Desk) -> list[Route]:
+    def read(request: Request) -> Response:
+        text = request.query_params.get("since", "0")
+        if not text.isdecimal():
+            raise InputError("since is an offset")
+        found, after = desk.own_since(int(text))
+        return JSONResponse({"decisions": found, "offset": after})
+
+    async def write(request: Request) -> Response:
+        try:
+            content = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            return JSONResponse({"error": "is not JSON"}, 400)
+        asked = content.get("decisions") if isinstance(content, dict) else None
+        if not isinstance(asked, list):
+            return JSONResponse({"error": "send an object with a list of decisions"}, 400)
+        return await answered(desk, lambda _: JSONResponse({"decisions": desk.decide(asked)}))(request)
+
+    return [
+        Route("/api/decisions", answered(desk, read), methods=["GET"]),
+        Route("/api/decisions", write, methods=["POST"]),
+    ]
+
+
+def _number(desk: Desk, request: Request) -> int:
+    return desk.slide_number(request.path_params["slide"])
+
+
+def _whole(request: Request, name: str) -> int:
+    text = request.path_params[name]
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InputError(f"{name} is no number")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError("a threshold lies between 0 and 1")
+    return value

@@ -1,0 +1,118 @@
+"""The server: one process, one port, until it is told to stop."""
+
+import contextlib
+import logging
+import socket
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Generator
+from html import escape
+from pathlib import Path
+
+import uvicorn
+
+from mitosieve.errors import InputError
+from mitosieve.view.desk import Desk
+from mitosieve.view.guard import Guard, is_loopback, new_token
+from mitosieve.view.routes import application
+
+
+class Server:
+    """Bound to its port when made, so that its address is known before it answers.
+
+    Args:
+        desk: what it answers from.
+        host: to bind to.
+        port: to bind to; 0 is any free one.
+        token: the secret; None makes one.
+
+    Raises:
+        InputError: the port is taken, or the host is none of this machine's.
+    """
+
+    def __init__(self, desk: Desk, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
+        self.token = token or new_token()
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host, port), family=family)
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot listen at {host}, port {port} ({why})", remedy="name another --port") from error
+        self.host = host
+        self.port = int(self._socket.getsockname()[1])
+        guarded = Guard(application(desk), token=self.token, host=host, port=self.port)
+        config = uvicorn.Config(guarded, log_level="warning", access_log=False, server_header=False, lifespan="off")
+        self._server = uvicorn.Server(config)
+
+    @property
+    def address(self) -> str:
+        """What a browser opens; holds the secret."""
+        host = self.host if self.host not in ("0.0.0.0", "::") else socket.gethostname()
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/?token={self.token}"
+
+    def run(self) -> None:
+        """Answer until interrupted."""
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        with contextlib.suppress(KeyboardInterrupt):
+            self._server.run(sockets=[self._socket])
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        return self._server.started
+
+    def stop(self) -> None:
+        """End `run` soon; may be called from any thread."""
+        self._server.should_exit = True
+
+
+@contextlib.contextmanager
+def in_browser(address: str) -> Generator[None]:
+    """Open an address in this machine's browser.
+
+    By a page that only this user can read and that sends the browser on: a command line with the secret in it could be
+    read by every user of the machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="mitosieve-view-") as folder:
+        page = Path(folder) / "open.html"
+        page.touch(mode=0o600)
+        page.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(address)}">')
+        opening = threading.Thread(target=webbrowser.open, args=(page.as_uri(),), daemon=True)
+        opening.start()
+        yield
+
+
+def read_token(path: Path) -> str:
+    """The secret in a file: its first line, at least 32 characters that an address can hold.
+
+    Raises:
+        InputError: it is missing, readable by others, or no such secret.
+    """
+    remedy = "make one: (umask 077; openssl rand -hex 32 > FILE)"
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("cannot be read", where=path, remedy=remedy) from error
+    if mode & 0o077:
+        raise InputError("can be read by other users of this machine", where=path, remedy=f"chmod 600 {path}")
+    token = lines[0].strip() if lines else ""
+    if len(token) < 32 or not all(sign.isascii() and (sign.isalnum() or sign in "-_") for sign in token):
+        raise InputError("holds no secret of at least 32 letters and digits", where=path, remedy=remedy)
+    return token
+
+
+def check_host(host: str, token_file: Path | None) -> None:
+    """Refuse to be reachable from other machines without a secret that somebody chose to hand out.
+
+    Raises:
+        InputError: a host other than loopback, and no file.
+    """
+    if not is_loopback(host) and token_file is None:
+        raise InputError(
+            f"--host {host} lets other machines ask for these slides, unencrypted; nothing but the token "
+            "holds them off",
+            remedy="add --token-file FILE with a secret that you give to the readers; better, keep the default and "
+            "reach it by a tunnel: ssh -L 8000:127.0.0.1:8000 THIS_MACHINE",
+        )

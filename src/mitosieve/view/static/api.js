@@ -1,0 +1,53 @@
+// What the server is asked. Everything by numbers of slides and rows.
+
+export class Refused extends Error {}
+
+async function answer(response) {
+  if (response.ok) return response;
+  let why = `the server answered ${response.status}`;
+  try {
+    why = (await response.json()).error ?? why;
+  } catch {
+    // no words: the number has to do
+  }
+  throw new Refused(why);
+}
+
+async function reached(address, options) {
+  try {
+    return await answer(await fetch(address, options));
+  } catch (error) {
+    if (error instanceof Refused || error.name === "AbortError") throw error;
+    throw new Refused("the server does not answer: is the command still running?");
+  }
+}
+
+export async function json(address, options) {
+  return (await reached(address, options)).json();
+}
+
+export async function bytes(address) {
+  return (await reached(address)).arrayBuffer();
+}
+
+export async function send(address, content) {
+  return json(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(content) });
+}
+
+export const tileAddress = (slide, level, column, row) => `/api/slides/${slide}/tiles/${level}/${column}/${row}`;
+
+export const cropAddress = (slide, x, y, um, px) => `/api/slides/${slide}/crop?x=${x.toFixed(3)}&y=${y.toFixed(3)}&um=${um}&px=${px}`;
+
+// Cells of a slide, see ARRAYS in wire.py.
+export async function cellsOf(slide) {
+  const buffer = await bytes(`/api/slides/${slide}/cells`);
+  const n = new DataView(buffer).getUint32(0, true);
+  return {
+    n,
+    score: new Float64Array(buffer, 8, n),
+    x: new Float32Array(buffer, 8 + 8 * n, n),
+    y: new Float32Array(buffer, 8 + 12 * n, n),
+    suspicion: new Float32Array(buffer, 8 + 16 * n, n),
+    call: new Uint8Array(buffer, 8 + 20 * n, n),
+  };
+}

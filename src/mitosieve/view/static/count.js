@@ -1,0 +1,5 @@
+export class CountView {
+  constructor() {
+    this.node = document.createElement("div");
+  }
+}

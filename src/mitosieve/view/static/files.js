@@ -1,0 +1,5 @@
+export class FilesView {
+  constructor() {
+    this.node = document.createElement("div");
+  }
+}

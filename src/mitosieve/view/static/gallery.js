@@ -1,0 +1,310 @@
+// Crops of cells in batches, judged by keys.
+
+import * as api from "./api.js";
+import { choice, el, scoreText, whole } from "./dom.js";
+import { CALL_WORD, VERDICT_WORD } from "./words.js";
+
+const SIZES = [32, 64, 128];
+const NICE_UM = { 32: 10, 64: 20, 128: 50 };
+const CAPTION_PX = 48;
+
+export class GalleryView {
+  constructor(store, page) {
+    this.store = store;
+    this.page = page;
+    this.um = 32;
+    this.rows = new Uint32Array(0);
+    this.at = 0; // place of the chosen cell in the order
+    this.batch = [];
+    this.perPage = 24;
+    const audit = store.session.kind === "audit";
+    this.wanted = { rank: audit ? "suspicion" : store.hasThreshold ? "doubt" : "place", slide: "", calls: "", decided: "any", low: "", high: "" };
+    this.grid = el("div", { class: "cards", role: "listbox", "aria-label": "Cells", tabindex: "0" });
+    this.progress = el("p", { class: "soft", role: "status" });
+    this.node = el("div", { class: "gallery" }, this._bar(), this.progress, this.grid, this._foot());
+    this.lens = document.getElementById("lens");
+    store.addEventListener("decisions", () => this._marks());
+    store.addEventListener("threshold", () => (this._old = true));
+    new ResizeObserver(() => this._fit()).observe(this.grid);
+  }
+
+  _bar() {
+    const { session } = this.store, kind = session.kind;
+    const change = (name) => (value) => {
+      this.wanted[name] = value;
+      this.load();
+    };
+    const ranks = [["doubt", "doubt: nearest to the threshold"], ["score", "score, highest first"], ["suspicion", "suspicion"], ["place", "place"]].filter(
+      ([name]) => (name === "suspicion" ? kind === "audit" : name === "doubt" ? kind === "result" : true),
+    );
+    const calls = kind === "result" ? [["", "all"], ["figure", "figures"], ["candidate", "below the threshold"]] : [["", "all"], ["figure", "figures"], ["imposter", "imposters"], ["background", "background"]];
+    const number = (label, name) =>
+      el("label", { class: "field narrow" }, el("span", {}, label), el("input", { type: "number", min: "0", max: "1", step: "0.01", placeholder: name === "low" ? "0" : "1", onchange: (event) => change(name)(event.target.value) }));
+    this.sizePicker = choice("Crop", SIZES.map((um) => [um, `${um} µm`]), this.um, (value) => this.size(Number(value)));
+    return el(
+      "form",
+      { class: "bar", onsubmit: (event) => event.preventDefault(), "aria-label": "Which cells" },
+      choice("Order", ranks, this.wanted.rank, change("rank")),
+      choice("Slide", [["", "all"], ...session.slides.map((slide) => [slide.number, slide.name])], "", change("slide")),
+      choice("Called", calls, "", change("calls")),
+      choice("Decided", [["any", "any"], ["none", "nothing yet"], ["figure", "figure"], ["imposter", "no figure"], ["unsure", "unsure"]], "any", change("decided")),
+      kind === "result" ? number("Score from", "low") : null,
+      kind === "result" ? number("to", "high") : null,
+      this.sizePicker,
+    );
+  }
+
+  _foot() {
+    const button = (key, verdict) => el("button", { type: "button", class: `verdict ${verdict}`, disabled: this.store.session.readOnly, onclick: () => this.decide(verdict) }, VERDICT_WORD[verdict], " ", el("kbd", {}, key));
+    const row = (key, verdict) => el("button", { type: "button", disabled: this.store.session.readOnly, onclick: () => this.decideRow(verdict) }, `row: ${VERDICT_WORD[verdict]} `, el("kbd", {}, key));
+    this.pages = el("span", { class: "soft" });
+    return el(
+      "div",
+      { class: "foot row" },
+      button("a", "figure"),
+      button("r", "imposter"),
+      button("u", "unsure"),
+      el("button", { type: "button", onclick: () => this.store.undo() }, "undo ", el("kbd", {}, "z")),
+      row("A", "figure"),
+      row("R", "imposter"),
+      el("button", { type: "button", onclick: () => this.toSlide() }, "place ", el("kbd", {}, "Enter")),
+      el("button", { type: "button", onclick: () => this._page(-1), "aria-label": "Previous page" }, "◂"),
+      this.pages,
+      el("button", { type: "button", onclick: () => this._page(1), "aria-label": "Next page" }, "▸"),
+    );
+  }
+
+  async show() {
+    if (!this.loaded || this._old) await this.load();
+    this.grid.focus({ preventScroll: true });
+  }
+
+  async load() {
+    this.loaded = true;
+    this._old = false;
+    const query = new URLSearchParams({ ...this.wanted, threshold: this.store.threshold });
+    for (const name of ["slide", "calls", "low", "high"]) if (!this.wanted[name]) query.delete(name);
+    this.progress.textContent = "reading…";
+    try {
+      this.rows = new Uint32Array(await api.bytes(`/api/order?${query}`));
+    } catch (error) {
+      this.progress.textContent = error.message;
+      return;
+    }
+    this.at = 0;
+    this.batch = [];
+    this._from = -1;
+    await this._render();
+  }
+
+  _fit() {
+    const columns = this.columns;
+    const height = this.grid.clientHeight || innerHeight * 0.6;
+    const card = (this.grid.clientWidth - 8) / columns + CAPTION_PX;
+    const per = columns * Math.max(2, Math.floor((height + 8) / card));
+    if (per !== this.perPage) {
+      this.perPage = per;
+      this._from = -1;
+      if (this.loaded) this._render();
+    }
+  }
+
+  get columns() {
+    return Math.max(1, getComputedStyle(this.grid).gridTemplateColumns.split(" ").length);
+  }
+
+  async _render() {
+    const from = Math.floor(this.at / this.perPage) * this.perPage;
+    if (from !== this._from) {
+      this._from = from;
+      const cells = await this._details(from);
+      if (this._from !== from) return;
+      this.batch = cells;
+      this.grid.replaceChildren(...cells.map((cell, place) => this._card(cell, from + place)));
+      if (!cells.length) this.grid.replaceChildren(el("p", { class: "empty" }, "No cell is like this."));
+      this._prefetch(from + this.perPage);
+    }
+    this._marks();
+    this._choose();
+  }
+
+  async _details(from) {
+    const some = [...this.rows.slice(from, from + this.perPage)];
+    if (!some.length) return [];
+    this._kept ??= new Map();
+    const key = some.join(",");
+    if (!this._kept.has(key)) this._kept.set(key, api.json(`/api/cells?rows=${key}`));
+    if (this._kept.size > 4) this._kept.delete(this._kept.keys().next().value);
+    return this._kept.get(key);
+  }
+
+  // The next page's pictures, so that they are there when it is turned.
+  async _prefetch(from) {
+    const cells = await this._details(from).catch(() => []);
+    this._ahead = cells.map((cell) => {
+      const image = new Image();
+      image.src = this._address(cell);
+      return image;
+    });
+  }
+
+  _address(cell, um = this.um, px = 192) {
+    return api.cropAddress(cell.slide, cell.x, cell.y, um, px);
+  }
+
+  _card(cell, place) {
+    const name = this.store.slides[cell.slide].name;
+    const stages = Object.entries(cell.stages).filter(([, value]) => value !== null);
+    const words = [`${CALL_WORD[cell.call]}`, cell.score !== null ? `score ${scoreText(cell.score)}` : "", name].filter(Boolean).join(", ");
+    const image = el("img", { src: this._address(cell), alt: `Cell ${place + 1}: ${words}`, width: "192", height: "192", draggable: "false" });
+    image.addEventListener("error", () => image.replaceWith(el("div", { class: "gone" }, "the slide cannot be read")));
+    const shot = el("div", { class: "shot" }, image, scaleBar(this.um));
+    const main = cell.suspicion !== null ? `susp. ${scoreText(cell.suspicion)}` : cell.score !== null ? scoreText(cell.score) : "";
+    return el(
+      "figure",
+      { class: "card", role: "option", id: `card-${place}`, dataset: { place: String(place) }, onclick: () => this._to(place), ondblclick: () => this.toSlide() },
+      shot,
+      el(
+        "figcaption",
+        {},
+        el("span", { class: "line" }, el("b", {}, main), el("span", { class: "state" })),
+        el("span", { class: "line soft" }, el("span", { class: "stages", title: stages.map(([stage, value]) => `${stage} ${scoreText(value)}`).join(" · ") }, stages.length > 1 ? stages.map(([, value]) => scoreText(value)).join(" → ") : CALL_WORD[cell.call]), el("span", { class: "name", title: name }, name)),
+      ),
+    );
+  }
+
+  // Verdicts on the cards shown.
+  async _marks() {
+    if (!this.batch.length) return this._told();
+    for (const [index, cell] of this.batch.entries()) {
+      const cells = await this.store.cells(cell.slide);
+      const verdict = ["", "figure", "imposter", "unsure"][cells.verdict[cell.row]];
+      const card = document.getElementById(`card-${this._from + index}`);
+      if (!card) continue;
+      card.dataset.verdict = verdict;
+      card.querySelector(".state").textContent = VERDICT_WORD[verdict] ?? "";
+    }
+    this._told();
+  }
+
+  _told() {
+    const n = this.rows.length, { counts } = this.store;
+    const decided = counts.figure + counts.imposter + counts.unsure;
+    this.progress.textContent = n ? `${whole(n)} cells in this order · decided so far: ${whole(decided)} (${whole(counts.figure)} figures, ${whole(counts.imposter)} no figures, ${whole(counts.unsure)} unsure)` : "";
+    const pages = Math.max(1, Math.ceil(n / this.perPage));
+    this.pages.textContent = `${Math.floor(this.at / this.perPage) + 1} of ${whole(pages)}`;
+  }
+
+  _choose() {
+    for (const card of this.grid.querySelectorAll("[aria-selected=true]")) card.setAttribute("aria-selected", "false");
+    const card = document.getElementById(`card-${this.at}`);
+    card?.setAttribute("aria-selected", "true");
+    card?.scrollIntoView({ block: "nearest" });
+    if (card) this.grid.setAttribute("aria-activedescendant", card.id);
+  }
+
+  _to(place) {
+    if (!this.rows.length) return;
+    this.at = Math.min(this.rows.length - 1, Math.max(0, place));
+    return this._render();
+  }
+
+  _page(by) {
+    return this._to((Math.floor(this.at / this.perPage) + by) * this.perPage);
+  }
+
+  get cell() {
+    return this.batch[this.at - this._from] ?? null;
+  }
+
+  // Decides the chosen cell and goes on; the key need not wait for the disk, which keeps the order.
+  decide(verdict) {
+    const { cell } = this;
+    if (!cell) return;
+    this.store.decide([{ kind: "verdict", slide: cell.slide, row: cell.row, verdict, how: "gallery" }]);
+    this._to(this.at + 1);
+  }
+
+  // All undecided cells of the chosen cell's row on the screen.
+  async decideRow(verdict) {
+    const { columns } = this, first = this.at - ((this.at - this._from) % columns);
+    const some = this.batch.slice(first - this._from, first - this._from + columns);
+    const open = [];
+    for (const cell of some) if (!(await this.store.cells(cell.slide)).verdict[cell.row]) open.push({ kind: "verdict", slide: cell.slide, row: cell.row, verdict, how: "gallery" });
+    if (open.length) await this.store.decide(open);
+    this._to(first + columns);
+  }
+
+  size(um) {
+    this.um = um;
+    this.sizePicker.querySelector("select").value = String(um);
+    this._from = -1;
+    this._render();
+  }
+
+  toSlide() {
+    const { cell } = this;
+    if (cell) this.page.go("slide", { slide: cell.slide, place: [cell.x, cell.y], select: cell.row });
+  }
+
+  zoom() {
+    const { cell } = this;
+    if (!cell) return;
+    const shots = [[32, 384], [128, 384]].map(([um, px]) => el("figure", { class: "card big" }, el("div", { class: "shot" }, el("img", { src: this._address(cell, um, px), alt: `${um} µm`, width: "384", height: "384" }), scaleBar(um)), el("figcaption", {}, `${um} µm`)));
+    this.lens.replaceChildren(el("div", { class: "shots" }, ...shots), el("p", { class: "soft" }, "Space or Esc closes; a, r, u decide."));
+    this.lens.showModal();
+  }
+
+  lensKey(event) {
+    if (!this.lens.open) return;
+    if (event.key === " ") {
+      event.preventDefault();
+      this.lens.close();
+      return;
+    }
+    const verdict = { a: "figure", r: "imposter", u: "unsure" }[event.key];
+    if (verdict) {
+      this.decide(verdict);
+      this.lens.close();
+    }
+  }
+
+  key(event) {
+    if (event.altKey && ["4", "5", "6"].includes(event.key)) return this.size(SIZES[Number(event.key) - 4]), true;
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, n: 1, p: -1 };
+    if (event.key in moves) return this._to(this.at + moves[event.key]), true;
+    const work = {
+      a: () => this.decide("figure"),
+      r: () => this.decide("imposter"),
+      u: () => this.decide("unsure"),
+      A: () => this.decideRow("figure"),
+      R: () => this.decideRow("imposter"),
+      z: () => this._undo(),
+      " ": () => this.zoom(),
+      Enter: () => this.toSlide(),
+      PageDown: () => this._page(1),
+      PageUp: () => this._page(-1),
+      Home: () => this._to(0),
+      End: () => this._to(this.rows.length - 1),
+      s: () => this.size(SIZES[(SIZES.indexOf(this.um) + 1) % SIZES.length]),
+    }[event.key];
+    if (!work) return false;
+    work();
+    return true;
+  }
+
+  // Takes back and goes to what was taken back, where it is in this order.
+  async _undo() {
+    const last = await this.store.undo();
+    if (!last || last.row === null) return;
+    const place = this.batch.findIndex((cell) => cell.slide === last.slide && cell.row === last.row);
+    if (place >= 0) this._to(this._from + place);
+    else if (this.at > 0) this._to(this.at - 1);
+  }
+}
+
+export function scaleBar(um) {
+  const bar = el("span", { class: "mini-bar" }, `${NICE_UM[um]} µm`);
+  bar.style.width = `${(100 * NICE_UM[um]) / um}%`;
+  return bar;
+}

@@ -1,0 +1,180 @@
+// The page: which view is shown, which keys mean what, what is told at the foot.
+
+import * as api from "./api.js";
+import { el } from "./dom.js";
+import { GalleryView } from "./gallery.js";
+import { CountView } from "./count.js";
+import { FilesView } from "./files.js";
+import { ReadersView } from "./readers.js";
+import { SlideTab } from "./slidetab.js";
+import { Store } from "./store.js";
+import { KEYS, SCORE_WORDS } from "./words.js";
+
+const VIEWS = [
+  ["slide", "Slide"],
+  ["gallery", "Gallery"],
+  ["count", "Count"],
+  ["readers", "Readers"],
+  ["files", "Files"],
+];
+const SHOWN_IN = { count: ["result"], gallery: ["result", "audit", "cohort"], readers: ["result", "audit", "cohort"], files: ["result", "audit", "cohort"] };
+const $ = (id) => document.getElementById(id);
+
+class Page {
+  constructor(store) {
+    this.store = store;
+    this.views = new Map();
+    this.current = null;
+    const kind = store.session.kind;
+    this.names = VIEWS.filter(([name]) => !SHOWN_IN[name] || SHOWN_IN[name].includes(kind));
+    this._chrome();
+    store.addEventListener("saved", () => this.say("saved"));
+    store.addEventListener("reached", () => $("status").classList.contains("bad") && this.say(""));
+    store.addEventListener("trouble", (event) => this.say(event.detail.why, true));
+    addEventListener("keydown", (event) => this._key(event));
+    addEventListener("hashchange", () => this._follow());
+  }
+
+  _chrome() {
+    const { session } = this.store;
+    document.title = `${session.name} · mitosieve`;
+    $("title").textContent = session.name;
+    $("title").title = session.detector ? `found by ${session.detector}` : session.name;
+    $("who").textContent = session.readOnly ? "read only" : `reader: ${session.reader}`;
+    $("note").textContent = session.note;
+    for (const [index, [name, word]] of this.names.entries()) {
+      $("tabs").append(el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "main", onclick: () => this.go(name) }, word, el("kbd", {}, String(index + 1))));
+    }
+    $("theme").addEventListener("click", () => setTheme(theme() === "dark" ? "light" : "dark"));
+    $("help-open").addEventListener("click", () => this.help());
+    this._helpWords();
+  }
+
+  _helpWords() {
+    const rows = KEYS.map(([where, keys]) => el("section", {}, el("h3", {}, where), el("dl", {}, ...keys.flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)]))));
+    $("help").append(
+      el("h2", { id: "help-title" }, "Keys and words"),
+      el("p", {}, SCORE_WORDS),
+      el("div", { class: "help-keys" }, ...rows),
+      el("form", { method: "dialog" }, el("button", { type: "submit" }, "Close")),
+    );
+  }
+
+  help() {
+    $("help").showModal();
+  }
+
+  say(text, bad = false) {
+    $("status").textContent = text;
+    $("status").classList.toggle("bad", bad);
+    clearTimeout(this._quiet);
+    if (!bad && text) this._quiet = setTimeout(() => ($("status").textContent = ""), 1500);
+  }
+
+  pointer(text) {
+    $("pointer").textContent = text;
+  }
+
+  go(name, more = {}) {
+    const view = this._view(name);
+    if (!view) return;
+    if (this.current !== view) {
+      this.current?.hide?.();
+      this.current = view;
+      $("main").replaceChildren(view.node);
+      for (const [other] of this.names) {
+        const tab = $(`tab-${other}`);
+        tab.setAttribute("aria-selected", String(other === name));
+        tab.tabIndex = other === name ? 0 : -1;
+      }
+      $("main").dataset.view = name;
+      if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
+    }
+    view.show?.(more);
+  }
+
+  _view(name) {
+    if (!this.names.some(([known]) => known === name)) return null;
+    if (!this.views.has(name)) {
+      const make = { slide: SlideTab, gallery: GalleryView, count: CountView, readers: ReadersView, files: FilesView }[name];
+      this.views.set(name, new make(this.store, this));
+    }
+    return this.views.get(name);
+  }
+
+  _follow() {
+    const name = location.hash.slice(1);
+    this.go(this.names.some(([known]) => known === name) ? name : "slide");
+  }
+
+  start() {
+    this._follow();
+  }
+
+  _key(event) {
+    const target = event.target;
+    if (document.querySelector("dialog[open]")) {
+      this.current?.lensKey?.(event);
+      return;
+    }
+    if (event.ctrlKey || event.metaKey) return;
+    const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
+    if (typing) return;
+    if (event.key === "?") return this._done(event, () => this.help());
+    const number = Number(event.key);
+    if (!event.altKey && Number.isInteger(number) && number >= 1 && number <= this.names.length) return this._done(event, () => this.go(this.names[number - 1][0]));
+    if (target.getAttribute?.("role") === "tab" && ["ArrowLeft", "ArrowRight"].includes(event.key)) return this._done(event, () => this._nextTab(event.key === "ArrowRight" ? 1 : -1));
+    const onControl = target.matches?.("button, a, input, summary") && [" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key);
+    if (onControl) return;
+    if (this.current?.key?.(event)) event.preventDefault();
+  }
+
+  _nextTab(step) {
+    const names = this.names.map(([name]) => name), now = names.findIndex((name) => $(`tab-${name}`).getAttribute("aria-selected") === "true");
+    const next = names[(now + step + names.length) % names.length];
+    this.go(next);
+    $(`tab-${next}`).focus();
+  }
+
+  _done(event, work) {
+    event.preventDefault();
+    work();
+  }
+}
+
+function theme() {
+  return document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  try {
+    localStorage.setItem("mitosieve-theme", name);
+  } catch {
+    // a browser that keeps nothing: the choice lasts for this page
+  }
+}
+
+async function boot() {
+  try {
+    const kept = localStorage.getItem("mitosieve-theme");
+    if (kept) document.documentElement.dataset.theme = kept;
+  } catch {
+    // as above
+  }
+  if (location.search) history.replaceState(null, "", location.pathname + location.hash); // the secret leaves the address bar
+  try {
+    const store = new Store(await api.json("/api/session"));
+    const page = new Page(store);
+    page.start();
+    globalThis.mitosieve = { store, page }; // for tests and the console
+    if (["result", "audit", "cohort"].includes(store.session.kind)) {
+      await store.refresh();
+      store.watch();
+    }
+  } catch (error) {
+    $("main").replaceChildren(el("p", { class: "alert" }, error.message));
+  }
+}
+
+boot();

@@ -1,0 +1,5 @@
+export class ReadersView {
+  constructor() {
+    this.node = document.createElement("div");
+  }
+}

@@ -1,0 +1,385 @@
+// The slide view: one slide or two side by side, and a panel beside them.
+
+import { send, json } from "./api.js";
+import { choice, digits, el, length, scoreText, toggle, whole } from "./dom.js";
+import { SlideView } from "./viewer.js";
+import { CALL_WORD, SCORE_WORDS, VERDICT_WORD } from "./words.js";
+
+const COUNT_MS = 150;
+
+export class SlideTab {
+  constructor(store, page) {
+    this.store = store;
+    this.page = page;
+    this.view = new SlideView(store);
+    this.second = null;
+    this.linked = true;
+    this.stage = el("div", { class: "stage" }, this.view.node);
+    this.panel = el("aside", { class: "panel", "aria-label": "Slide" });
+    this.node = el("div", { class: "split" }, this.stage, this.panel);
+    this._build();
+    this._wire();
+  }
+
+  _build() {
+    const { store } = this, { session } = store;
+    const names = session.slides.map((slide) => [slide.number, slide.name]);
+    this.picker = choice("Slide", names, store.slide, (value) => this.open(Number(value)), { id: "slide-picker" });
+    this.fault = el("p", { class: "alert", hidden: true });
+    this.chosen = el("section", { class: "chosen", "aria-live": "polite" });
+    this.counted = el("dl", { class: "facts" });
+    this.legend = el("section", { class: "legend" });
+    const layers = el(
+      "section",
+      {},
+      el("h2", {}, "Layers"),
+      session.kind === "slides" ? null : toggle("Heat map: figures per mm²", false, (on) => this._heat(on), "h"),
+      store.hasThreshold ? toggle("What is below the threshold here", false, (on) => this._below(on), "b") : null,
+      toggle("Two slides side by side", false, (on) => this._sideBySide(on), "t"),
+    );
+    this.boxes = [...layers.querySelectorAll("input")];
+    this.panel.append(this.picker, this.fault);
+    if (store.hasThreshold) this.panel.append(this._threshold());
+    if (session.kind === "slides") this.panel.append(this._detect());
+    else this.panel.append(this.counted, this.chosen, this._adding());
+    this.panel.append(layers, this.legend, el("p", { class: "soft" }, SCORE_WORDS));
+    this._legend();
+  }
+
+  _threshold() {
+    const { store } = this;
+    this.slider = el("input", { type: "range", min: "0", max: "1000", step: "1", id: "threshold", "aria-describedby": "threshold-words" });
+    this.number = el("input", { type: "number", min: "0", max: "1", step: "0.0001", "aria-label": "Threshold as a number" });
+    this.slider.addEventListener("input", () => store.setThreshold(toScore(Number(this.slider.value) / 1000)));
+    this.number.addEventListener("change", () => store.setThreshold(Number(this.number.value)));
+    this.back = el("button", { type: "button", onclick: () => store.setThreshold(store.session.threshold) }, "the detector's own");
+    return el(
+      "section",
+      { class: "threshold" },
+      el("label", { for: "threshold" }, "Threshold"),
+      this.number,
+      this.slider,
+      el("p", { class: "soft", id: "threshold-words" }, "Counts follow it at once. The table keeps the detector's own. ", this.back),
+    );
+  }
+
+  _adding() {
+    this.addButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this._setAdding(!this.view.adding) }, "Add a missed figure ", el("kbd", {}, "i"));
+    this.addButton.disabled = this.store.session.readOnly;
+    return el("section", { class: "row" }, this.addButton);
+  }
+
+  _legend() {
+    const { kind } = this.store.session;
+    if (kind === "slides") return;
+    const line = (name, text) => el("li", {}, el("span", { class: `ring ${name}`, "aria-hidden": "true" }), text);
+    this.legend.append(
+      el("h2", {}, "Rings"),
+      el(
+        "ul",
+        {},
+        line("called", kind === "result" ? "called a figure, not yet looked at" : "marked a figure, not yet looked at"),
+        line("candidate", kind === "result" ? "below the threshold" : "marked an imposter or background, not yet looked at"),
+        line("figure", "decided: figure"),
+        line("imposter", "decided: no figure"),
+        line("unsure", "decided: unsure"),
+        line("added", "added by hand"),
+      ),
+    );
+  }
+
+  _wire() {
+    const { store, view } = this;
+    view.addEventListener("select", (event) => this._selected(event.detail));
+    view.addEventListener("pointer", (event) => this._pointer(event.detail));
+    view.addEventListener("add", (event) => this._add(event.detail.x, event.detail.y));
+    view.addEventListener("drawn", () => this._follow());
+    store.addEventListener("threshold", () => this._recount());
+    store.addEventListener("decisions", () => {
+      this._selected(this.view.selected);
+      this._recount();
+    });
+  }
+
+  async open(number) {
+    this.store.setSlide(number);
+    this.picker.querySelector("select").value = String(number);
+    const slide = this.store.slides[number];
+    const words = [slide.fault, slide.warning && `Unlike the training's slides: ${slide.warning}`].filter(Boolean).join(" · ");
+    this.fault.textContent = words;
+    this.fault.hidden = !words;
+    this.chosen.replaceChildren();
+    try {
+      await this.view.open(number);
+    } catch {
+      this.counted.replaceChildren();
+      return; // the glass says why
+    }
+    await this._recount(true);
+  }
+
+  async show({ place = null, slide = null, select = null } = {}) {
+    await this.open(slide ?? this.store.slide);
+    if (place && this.view.frame) {
+      this.view.goTo(...place, 160);
+      if (select !== null) this.view.select(select);
+    }
+  }
+
+  _recount(now = false) {
+    this._thresholdShown();
+    clearTimeout(this._counting);
+    if (this.store.session.kind !== "result") return this._marks();
+    const cells = this.view.cells;
+    if (cells) this._live(this.store.above(cells));
+    return new Promise((done) => {
+      this._counting = setTimeout(() => this._count().then(done), now ? 0 : COUNT_MS);
+    });
+  }
+
+  _thresholdShown() {
+    if (!this.slider) return;
+    const { threshold } = this.store;
+    if (document.activeElement !== this.slider || Math.abs(toScore(this.slider.value / 1000) - threshold) > 0.002) this.slider.value = String(Math.round(1000 * toSlide(threshold)));
+    if (document.activeElement !== this.number) this.number.value = threshold.toFixed(4);
+    this.slider.setAttribute("aria-valuetext", threshold.toFixed(4));
+    this.back.disabled = threshold === this.store.session.threshold;
+  }
+
+  // The number that needs no server, at once.
+  _live(figures) {
+    const shown = this.counted.querySelector("[data-figures]");
+    if (shown) shown.textContent = whole(figures);
+  }
+
+  async _count() {
+    const { store } = this, number = store.slide, threshold = store.threshold;
+    const own = threshold === store.session.threshold;
+    let told;
+    try {
+      told = await json(`/api/slides/${number}/count${own ? "" : `?threshold=${threshold}`}`);
+    } catch (error) {
+      this.page.say(error.message, true);
+      return;
+    }
+    if (number !== store.slide || threshold !== store.threshold) return;
+    this._hotspot = told.hotspot.outline_l0 ?? null;
+    this._outlines();
+    const score = told.nottingham_mitotic_score;
+    this.counted.replaceChildren(
+      ...fact("Figures", el("b", { dataset: { figures: "1" } }, whole(told.figures)), own ? "" : "at this threshold"),
+      ...fact("per mm² of tissue", el("b", {}, digits(told.figures_per_mm2, 2)), told.tissue_mm2 === null ? "tissue not known" : `${digits(told.tissue_mm2, 2)} mm²`),
+      ...fact("Hotspot", el("b", {}, whole(told.hotspot.figures)), `in ${digits(told.hotspot.area_mm2, 2)} mm²`),
+      ...fact("Mitotic score", el("b", {}, score.score === null ? "–" : String(score.score)), score.score === null ? score.reason : "Nottingham, of the hotspot", score.reason),
+    );
+  }
+
+  _marks() {
+    const cells = this.view.cells;
+    if (!cells) return Promise.resolve();
+    const calls = this.store.session.calls, number = new Map();
+    for (let i = 0; i < cells.n; i++) number.set(calls[cells.call[i]], (number.get(calls[cells.call[i]]) ?? 0) + 1);
+    const decided = cells.verdict.reduce((sum, value) => sum + (value > 0), 0);
+    this.counted.replaceChildren(
+      ...["figure", "imposter", "background"].flatMap((name) => (number.get(name) ? fact(`Marked: ${CALL_WORD[name]}`, el("b", {}, whole(number.get(name)))) : [])),
+      ...fact("Looked at", el("b", {}, `${whole(decided)} of ${whole(cells.n)}`)),
+      ...fact("Added", el("b", {}, whole(cells.added.length))),
+    );
+    return Promise.resolve();
+  }
+
+  _outlines() {
+    this.view.outlines = this._hotspot ? [{ points: this._hotspot, ink: "#00c2ff" }] : [];
+    this.view.redraw();
+  }
+
+  _pointer(at) {
+    this.page.pointer(at ? `x ${length(at.x_um)}  y ${length(at.y_um)}  ·  px ${Math.round(at.x)}, ${Math.round(at.y)}` : "");
+  }
+
+  async _selected(what) {
+    const { view, store } = this;
+    const place = view.placeOf(what);
+    if (!place) {
+      this.chosen.replaceChildren();
+      return;
+    }
+    const added = typeof what !== "number", row = what;
+    const stands = added ? view.cells.added.find((d) => d.key === what)?.verdict : VERDICT_WORD[["", "figure", "imposter", "unsure"][view.cells.verdict[row]]];
+    const call = added ? "added by hand" : this._called(row);
+    const facts = el("dl", { class: "facts" }, ...fact("Called", call));
+    if (!added && !Number.isNaN(view.cells.score[row])) facts.append(...fact(store.hasThreshold ? "Score" : "Experts' share", scoreText(view.cells.score[row])));
+    if (!added && !Number.isNaN(view.cells.suspicion[row])) facts.append(...fact("Suspicion", scoreText(view.cells.suspicion[row])));
+    facts.append(...fact("You decided", added ? VERDICT_WORD[stands] ?? "–" : stands ?? "nothing yet"));
+    const button = (key, verdict) => el("button", { type: "button", class: `verdict ${verdict}`, disabled: store.session.readOnly, onclick: () => this.decide(verdict) }, VERDICT_WORD[verdict], " ", el("kbd", {}, key));
+    this.chosen.replaceChildren(el("h2", {}, "Chosen cell"), facts, el("div", { class: "row" }, button("a", "figure"), button("r", "imposter"), button("u", "unsure")));
+    if (!added && store.hasThreshold) this._stages(row, facts);
+  }
+
+  async _stages(row, facts) {
+    const number = this.store.slide;
+    const [cell] = await json(`/api/cells?slide=${number}&local=${row}`).catch(() => [null]);
+    if (!cell || this.view.selected !== row || this.store.slide !== number) return;
+    for (const [name, value] of Object.entries(cell.stages)) facts.append(...fact(`${name} stage`, value === null ? "not seen" : scoreText(value)));
+  }
+
+  _called(row) {
+    const { cells } = this.view, { store } = this;
+    if (!store.hasThreshold) return CALL_WORD[store.session.calls[cells.call[row]]];
+    return row < store.above(cells) ? "figure" : "below the threshold";
+  }
+
+  async decide(verdict) {
+    const { view, store } = this, what = view.selected;
+    if (what === null) {
+      this.page.say("choose a cell first: click it, or press n", true);
+      return;
+    }
+    const about = typeof what === "number" ? { row: what } : { key: what };
+    await store.decide([{ kind: "verdict", slide: store.slide, verdict, how: "slide", ...about }]);
+  }
+
+  _setAdding(on) {
+    if (this.store.session.readOnly) on = false;
+    this.view.adding = on;
+    this.stage.classList.toggle("adding", on);
+    this.addButton?.setAttribute("aria-pressed", String(on));
+    this.view.redraw();
+    if (on) this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
+  }
+
+  async _add(x, y) {
+    const [decision] = await this.store.decide([{ kind: "added", slide: this.store.slide, x, y, verdict: "figure", how: "slide" }]);
+    if (decision) {
+      await this.store.cells(this.store.slide);
+      this.view.select(decision.key);
+    }
+  }
+
+  _heat(on) {
+    this.view.heatOn = on;
+    this.view.redraw();
+  }
+
+  _below(on) {
+    this.view.below = on;
+    this.view.redraw();
+  }
+
+  _sideBySide(on) {
+    if (!on) {
+      this.second?.node.remove();
+      this.stage.classList.remove("two");
+      this.secondBox?.remove();
+      return;
+    }
+    if (!this.second) {
+      this.second = new SlideView(this.store, { label: "Second slide" });
+      const names = this.store.slides.map((slide) => [slide.number, slide.name]);
+      const other = this.store.slides.length > 1 ? (this.store.slide + 1) % this.store.slides.length : this.store.slide;
+      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this.second.open(Number(value)).catch(() => {})), toggle("Move together", true, (value) => (this.linked = value)));
+      this._other = other;
+    }
+    this.stage.append(this.second.node);
+    this.second.node.append(this.secondBox);
+    this.stage.classList.add("two");
+    this.second.open(this._other).catch(() => {}).then(() => this._lock());
+  }
+
+  // From here on both move by the same um.
+  _lock() {
+    if (!this.second?.frame || !this.view.frame) return;
+    this._last = this._where();
+  }
+
+  _where() {
+    return { middle: this.view.middle, scale: this.view.pxPerUm() };
+  }
+
+  _follow() {
+    if (!this.linked || !this.second?.frame || !this.second.node.isConnected || !this._last || !this.view.frame) return;
+    const now = this._where(), [mx, my] = this.view.frame.mpp_xy, [sx, sy] = this.second.frame.mpp_xy;
+    const dx = ((now.middle[0] - this._last.middle[0]) * mx) / sx, dy = ((now.middle[1] - this._last.middle[1]) * my) / sy;
+    const zoom = now.scale / this._last.scale;
+    if (Math.abs(dx) + Math.abs(dy) < 0.01 && Math.abs(zoom - 1) < 1e-4) return;
+    this._last = now;
+    const [x, y] = this.second.middle;
+    if (Math.abs(zoom - 1) > 1e-4) this.second.osd.viewport.zoomBy(zoom, undefined, true);
+    this.second.goTo(x + dx, y + dy, 0, true);
+  }
+
+  // The next or previous cell by falling score that this view counts, and not yet decided where there are such.
+  _step(by) {
+    const { view, store } = this, cells = view.cells;
+    if (!cells || !cells.n) return;
+    const upto = view.below || !store.hasThreshold ? cells.n : store.above(cells);
+    if (!upto) {
+      this.page.say("no cell at this threshold", true);
+      return;
+    }
+    const from = typeof view.selected === "number" ? view.selected : by > 0 ? -1 : upto;
+    const next = (from + by + upto) % upto;
+    view.select(next);
+    view.goTo(cells.x[next], cells.y[next], 160);
+  }
+
+  key(event) {
+    const { view } = this;
+    const toggles = { h: 0, b: this.store.hasThreshold ? 1 : -1, t: this.boxes.length - 1 };
+    const verdicts = { a: "figure", r: "imposter", u: "unsure" };
+    const hasCells = this.store.session.kind !== "slides";
+    if (event.key in toggles && this.boxes[toggles[event.key]]) {
+      this.boxes[toggles[event.key]].click();
+      return true;
+    }
+    if (hasCells && event.key in verdicts) return this.decide(verdicts[event.key]), true;
+    if (hasCells && event.key === "z") return this.store.undo(), true;
+    if (hasCells && event.key === "i") return this._setAdding(!view.adding), true;
+    if (hasCells && event.key === "Escape") return this._setAdding(false), view.select(null), true;
+    if (hasCells && event.key === "Enter" && view.adding) return this._add(...view.middle), true;
+    if (hasCells && event.key === "n") return this._step(1), true;
+    if (hasCells && event.key === "p") return this._step(-1), true;
+    return view.key(event);
+  }
+
+  hide() {
+    this._setAdding(false);
+    this.page.pointer("");
+  }
+
+  // detection from the page
+
+  _detect() {
+    this.job = el("p", { class: "soft", role: "status" }, "");
+    this.bar = el("progress", { max: "1", value: "0", hidden: true, "aria-label": "Detection" });
+    this.start = el("button", { type: "button", class: "main", onclick: () => this._startDetection() }, "Detect mitotic figures");
+    json("/api/detect").then((state) => this._job(state)).catch(() => {});
+    return el("section", {}, el("h2", {}, "Detect"), this.start, this.bar, this.job);
+  }
+
+  async _startDetection() {
+    try {
+      this._job(await send("/api/detect", {}));
+    } catch (error) {
+      this.page.say(error.message, true);
+    }
+  }
+
+  _job(state) {
+    this.start.disabled = state.state === "running";
+    this.bar.hidden = state.state !== "running";
+    if (state.share === null) this.bar.removeAttribute("value");
+    else this.bar.value = state.share;
+    this.job.textContent = state.words;
+    if (state.state === "running") setTimeout(() => json("/api/detect").then((next) => this._job(next)).catch((error) => this.page.say(error.message, true)), 700);
+    if (state.state === "done") location.reload();
+  }
+}
+
+function fact(name, value, words = "", title = "") {
+  return [el("dt", {}, name), el("dd", { title }, value, words ? el("span", { class: "soft" }, ` ${words}`) : null)];
+}
+
+// Thresholds crowd near 1: the slider runs on a stretched scale, its upper half is 0.8 to 1.
+const toScore = (place) => (place <= 0.5 ? 1.6 * place : 0.8 + 0.2 * (1 - (2 - 2 * place) ** 2));
+const toSlide = (score) => (score <= 0.8 ? score / 1.6 : 1 - Math.sqrt(Math.max(0, 1 - (score - 0.8) / 0.2)) / 2);

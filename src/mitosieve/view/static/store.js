@@ -1,0 +1,206 @@
+// What the page knows: the session, cells by slide, and this reader's decisions. Tells listeners what changed.
+
+import * as api from "./api.js";
+import { Grid } from "./grid.js";
+
+export const VERDICTS = ["", "figure", "imposter", "unsure"];
+const POLL_MS = 2000;
+
+export class Store extends EventTarget {
+  constructor(session) {
+    super();
+    this.session = session;
+    this.threshold = session.threshold ?? 0.5;
+    this.slide = 0;
+    this.lastCell = null;
+    this._cells = new Map();
+    this._frames = new Map();
+    this._decisions = [];
+    this._known = new Set();
+    this._offset = 0;
+    this._standing = new Map(); // key -> decision
+    this._busy = Promise.resolve();
+  }
+
+  tell(what, detail = {}) {
+    this.dispatchEvent(new CustomEvent(what, { detail }));
+  }
+
+  get slides() {
+    return this.session.slides;
+  }
+
+  // Whether cells are sorted by score and a threshold says which are figures.
+  get hasThreshold() {
+    return this.session.threshold !== null;
+  }
+
+  setThreshold(value) {
+    this.threshold = Math.min(1, Math.max(0, value));
+    this.tell("threshold");
+  }
+
+  setSlide(number) {
+    if (number === this.slide) return;
+    this.slide = number;
+    this.tell("slide");
+  }
+
+  frame(slide) {
+    return this._once(this._frames, slide, () => api.json(`/api/slides/${slide}`));
+  }
+
+  // Cells of a slide with their grid and this reader's verdicts (numbers in VERDICTS).
+  cells(slide) {
+    return this._once(this._cells, slide, async () => {
+      const cells = await api.cellsOf(slide);
+      cells.grid = new Grid(cells.x, cells.y);
+      cells.verdict = new Uint8Array(cells.n);
+      cells.added = [];
+      this._fill(slide, cells);
+      return cells;
+    });
+  }
+
+  _once(map, key, make) {
+    if (!map.has(key)) {
+      const made = make();
+      map.set(key, made);
+      made.catch(() => map.delete(key)); // to be asked for again
+    }
+    return map.get(key);
+  }
+
+  // How many cells of a slide are at or above the threshold: they are sorted by falling score.
+  above(cells) {
+    if (!this.hasThreshold) return cells.n;
+    let low = 0, high = cells.n;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (cells.score[middle] >= this.threshold) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  // decisions
+
+  get decisions() {
+    return this._decisions;
+  }
+
+  standing(key) {
+    return this._standing.get(key) ?? null;
+  }
+
+  // What stands about cells of a slide that the detector had not found.
+  addedOf(slide) {
+    return [...this._standing.values()].filter((d) => d.slide === slide && d.row === null && d.x !== null);
+  }
+
+  get counts() {
+    const counts = { figure: 0, imposter: 0, unsure: 0, added: 0 };
+    for (const d of this._standing.values()) {
+      counts[d.verdict]++;
+      if (d.row === null) counts.added++;
+    }
+    return counts;
+  }
+
+  looked(slide) {
+    const undone = this._undone();
+    return this._decisions.filter((d) => d.kind === "looked" && d.slide === slide && !undone.has(d.id));
+  }
+
+  _undone() {
+    const undone = new Set();
+    for (let i = this._decisions.length - 1; i >= 0; i--) {
+      const d = this._decisions[i];
+      if (d.undoes && !undone.has(d.id)) undone.add(d.undoes);
+    }
+    return undone;
+  }
+
+  // As review/log.py: the latest about each cell that was not undone.
+  _settle() {
+    const undone = this._undone();
+    this._standing = new Map();
+    for (const d of this._decisions) if (d.kind !== "undo" && !undone.has(d.id) && d.key !== null) this._standing.set(d.key, d);
+    for (const [slide, made] of this._cells) made.then((cells) => this._fill(slide, cells)).catch(() => {});
+  }
+
+  _fill(slide, cells) {
+    cells.verdict.fill(0);
+    for (const d of this._standing.values()) if (d.slide === slide && d.row !== null) cells.verdict[d.row] = VERDICTS.indexOf(d.verdict);
+    cells.added = this.addedOf(slide);
+  }
+
+  _take(decisions) {
+    let news = false;
+    for (const d of decisions) {
+      if (this._known.has(d.id)) continue;
+      this._known.add(d.id);
+      this._decisions.push(d);
+      news = true;
+    }
+    if (news) {
+      this._settle();
+      this.tell("decisions");
+    }
+  }
+
+  async refresh() {
+    const { decisions, offset } = await api.json(`/api/decisions?since=${this._offset}`);
+    this._offset = offset;
+    this._take(decisions);
+  }
+
+  // Another tab of this reader may decide too.
+  watch() {
+    const again = async () => {
+      if (!document.hidden) {
+        try {
+          await this.refresh();
+          this.tell("reached");
+        } catch (error) {
+          this.tell("trouble", { why: error.message });
+        }
+      }
+      setTimeout(again, POLL_MS);
+    };
+    setTimeout(again, POLL_MS);
+  }
+
+  // One after another, in the order in which keys were pressed.
+  decide(list) {
+    if (this.session.readOnly) {
+      this.tell("trouble", { why: "opened to be looked at only: decisions are not taken" });
+      return Promise.resolve([]);
+    }
+    const next = this._busy.then(async () => {
+      try {
+        const { decisions } = await api.send("/api/decisions", { decisions: list });
+        this._take(decisions);
+        this.tell("saved", { decisions });
+        return decisions;
+      } catch (error) {
+        this.tell("trouble", { why: `not saved: ${error.message}` });
+        return [];
+      }
+    });
+    this._busy = next;
+    return next;
+  }
+
+  async undo() {
+    await this._busy;
+    const undone = this._undone();
+    const last = this._decisions.findLast((d) => d.kind !== "undo" && !undone.has(d.id));
+    if (!last) {
+      this.tell("trouble", { why: "nothing to undo" });
+      return null;
+    }
+    await this.decide([{ kind: "undo", id: last.id }]);
+    return last;
+  }
+}

@@ -1,0 +1,335 @@
+// One slide under glass: deep zoom by OpenSeadragon, and over it our own canvas, scale bar and overview.
+
+import { tileAddress } from "./api.js";
+import { el, icon, length } from "./dom.js";
+import { Overlay, applied, boundsL0, heatPicture, inverted } from "./overlay.js";
+
+const NICE_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
+const BAR_PX = 110;
+const PICK_PX = 14;
+
+export class SlideView extends EventTarget {
+  constructor(store, { label = "Slide" } = {}) {
+    super();
+    this.store = store;
+    this.slide = null;
+    this.cells = null;
+    this.frame = null;
+    this.heatOn = false;
+    this.below = false;
+    this.adding = false;
+    this.selected = null; // a row, or the key of an added cell
+    this.outlines = [];
+    this.frames = []; // when frames were drawn, for who measures
+    this.host = el("div", { class: "glass" });
+    this.canvas = el("canvas", { class: "over", "aria-hidden": "true" });
+    this.bar = el("div", { class: "scalebar" });
+    this.message = el("div", { class: "glass-message", hidden: true });
+    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom` }, this.host, this.bar, this._tools(), this.message);
+    this.overlay = new Overlay(this.canvas);
+    this.osd = null;
+    this._heat = null;
+    this._queued = false;
+    store.addEventListener("threshold", () => this._stale());
+    store.addEventListener("decisions", () => this._stale());
+    new ResizeObserver(() => this._resized()).observe(this.node);
+  }
+
+  _tools() {
+    const button = (lines, label, work) => el("button", { type: "button", "aria-label": label, title: label, onclick: work }, icon(lines));
+    return el(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Slide" },
+      button("M3 8h10M8 3v10", "Zoom in (+)", () => this.zoomBy(1.6)),
+      button("M3 8h10", "Zoom out (-)", () => this.zoomBy(1 / 1.6)),
+      button("M2.5 2.5h11v11h-11zM5.5 5.5h5v5h-5z", "Whole slide (0)", () => this.home()),
+      button("M4 6a5 5 0 1 1-1 4M4 2v4h4", "Turn left ([)", () => this.turn(-15)),
+      button("M12 6a5 5 0 1 0 1 4M12 2v4H8", "Turn right (])", () => this.turn(15)),
+      button("M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10", "Full screen (f)", () => this.fullScreen()),
+    );
+  }
+
+  _start() {
+    this.osd = OpenSeadragon({
+      element: this.host,
+      drawer: "canvas",
+      showNavigationControl: false,
+      showNavigator: true,
+      navigatorPosition: "TOP_RIGHT",
+      navigatorSizeRatio: 0.16,
+      navigatorAutoFade: false,
+      keyboardNavEnabled: false,
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+      gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
+      animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.35,
+      springStiffness: 9,
+      visibilityRatio: 0.3,
+      minZoomImageRatio: 0.7,
+      maxZoomPixelRatio: 6,
+      imageLoaderLimit: 6,
+      maxImageCacheCount: 400,
+      tileRetryMax: 600,
+      tileRetryDelay: 1500,
+      preserveImageSizeOnResize: true,
+      immediateRender: false,
+      blendTime: 0,
+    });
+    this.osd.canvas.append(this.canvas); // over the tiles, under the overview
+    this.osd.addHandler("update-viewport", () => this._draw());
+    this.osd.addHandler("open", () => this._stale());
+    this.osd.addHandler("tile-loaded", () => {
+      if (!this.firstTile) {
+        this.firstTile = performance.now();
+        this.dispatchEvent(new Event("first-tile"));
+      }
+    });
+    this.osd.addHandler("canvas-click", (event) => {
+      this.node.focus({ preventScroll: true });
+      if (event.quick) this._clicked(event.position);
+    });
+    this.node.addEventListener("pointermove", (event) => this._pointed(event));
+    this.node.addEventListener("pointerleave", () => this.dispatchEvent(new CustomEvent("pointer", { detail: null })));
+  }
+
+  async open(number) {
+    if (this.slide === number && this.frame) return;
+    this.slide = number;
+    this.cells = null;
+    this.frame = null;
+    this._heat = null;
+    this.selected = null;
+    this.outlines = [];
+    this._say("opening…");
+    try {
+      const frame = await this.store.frame(number);
+      if (this.slide !== number) return;
+      if (!this.osd) this._start();
+      this.frame = frame;
+      const opened = new Promise((done) => this.osd.addOnceHandler("open", done));
+      this.osd.open(this._source(number, frame));
+      await opened;
+      this._say("");
+    } catch (error) {
+      this._say(`${this.store.slides[number].name}: ${error.message}`);
+      if (this.osd) this.osd.close();
+      throw error;
+    }
+    const slow = setTimeout(() => this._say("reading detections…"), 400);
+    try {
+      const cells = await this.store.cells(number);
+      if (this.slide === number) this.cells = cells;
+      this._say("");
+    } catch (error) {
+      this._say(error.message);
+    } finally {
+      clearTimeout(slow);
+    }
+    this._stale();
+    this.dispatchEvent(new Event("opened"));
+  }
+
+  _source(number, frame) {
+    return {
+      width: frame.size[0],
+      height: frame.size[1],
+      tileSize: frame.tile,
+      tileOverlap: 0,
+      minLevel: frame.first,
+      maxLevel: frame.deepest,
+      getTileUrl: (level, column, row) => tileAddress(number, level, column, row),
+    };
+  }
+
+  _say(text) {
+    this.message.textContent = text;
+    this.message.hidden = !text;
+  }
+
+  _stale() {
+    this._heat = null;
+    this.redraw();
+  }
+
+  redraw() {
+    if (this._queued || !this.osd) return;
+    this._queued = true;
+    requestAnimationFrame(() => {
+      this._queued = false;
+      this._draw();
+    });
+  }
+
+  _resized() {
+    const ratio = Math.min(2, devicePixelRatio || 1);
+    const { clientWidth, clientHeight } = this.node;
+    this.canvas.width = Math.max(1, Math.round(clientWidth * ratio));
+    this.canvas.height = Math.max(1, Math.round(clientHeight * ratio));
+    this.ratio = ratio;
+    this.redraw();
+  }
+
+  // Level-0 px to px of the canvas, as an affine map.
+  map() {
+    const { mpp, mpp_xy } = this.frame, viewport = this.osd.viewport;
+    const at = (x, y) => viewport.pixelFromPoint(viewport.imageToViewportCoordinates(((x + 0.5) * mpp_xy[0]) / mpp, ((y + 0.5) * mpp_xy[1]) / mpp), true);
+    const far = 10000;
+    const [o, x, y] = [at(0, 0), at(far, 0), at(0, far)].map((point) => [point.x, point.y]);
+    return [(x[0] - o[0]) / far, (x[1] - o[1]) / far, (y[0] - o[0]) / far, (y[1] - o[1]) / far, o[0], o[1]];
+  }
+
+  // px of the canvas a um, along x.
+  pxPerUm(map = this.map()) {
+    return Math.hypot(map[0], map[1]) / this.frame.mpp_xy[0];
+  }
+
+  _draw() {
+    if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return;
+    const map = this.map(), pxPerUm = this.pxPerUm(map);
+    const upto = this.cells ? this.store.above(this.cells) : 0;
+    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame);
+    this.overlay.draw({
+      cells: this.cells,
+      upto,
+      map,
+      pxPerUm,
+      frame: this.frame,
+      ratio: this.ratio ?? 1,
+      heat: this.heatOn ? this._heat : null,
+      below: this.below || !this.store.hasThreshold,
+      byCall: !this.store.hasThreshold,
+      selected: this.selected,
+      outlines: this.outlines,
+      aim: this.adding,
+    });
+    this._scale(pxPerUm);
+    this.frames.push(performance.now());
+    if (this.frames.length > 2000) this.frames.splice(0, 1000);
+    this.dispatchEvent(new Event("drawn"));
+  }
+
+  _scale(pxPerUm) {
+    const um = NICE_UM.findLast((size) => size * pxPerUm <= BAR_PX) ?? NICE_UM[0];
+    this.bar.style.width = `${um * pxPerUm}px`;
+    if (this.bar.textContent !== length(um)) this.bar.textContent = length(um);
+  }
+
+  _place(event) {
+    const box = this.node.getBoundingClientRect();
+    return applied(inverted(this.map()), event.clientX - box.left, event.clientY - box.top);
+  }
+
+  _pointed(event) {
+    if (!this.frame || !this.osd.world.getItemCount()) return;
+    const [x, y] = this._place(event), [mx, my] = this.frame.mpp_xy;
+    this.dispatchEvent(new CustomEvent("pointer", { detail: { x, y, x_um: (x + 0.5) * mx, y_um: (y + 0.5) * my } }));
+  }
+
+  _clicked(position) {
+    if (!this.frame || !this.osd.world.getItemCount()) return;
+    const map = this.map(), [x, y] = applied(inverted(map), position.x, position.y);
+    if (this.adding) {
+      this.dispatchEvent(new CustomEvent("add", { detail: { x, y } }));
+      return;
+    }
+    this.select(this.pick(x, y, PICK_PX / Math.hypot(map[0], map[1])));
+  }
+
+  // The row or the added cell near a place; null where there is none.
+  pick(x, y, reach) {
+    if (!this.cells) return null;
+    const near = Math.max(reach, 8 / this.frame.mpp_xy[0]);
+    const added = this.cells.added.find((d) => Math.hypot(d.x - x, d.y - y) <= near);
+    if (added) return added.key;
+    const upto = this.below || !this.store.hasThreshold ? this.cells.n : this.store.above(this.cells);
+    const row = this.cells.grid.nearest(x, y, near, (i) => i < upto || this.cells.verdict[i] > 0);
+    return row < 0 ? null : row;
+  }
+
+  select(what) {
+    this.selected = what;
+    this.redraw();
+    this.dispatchEvent(new CustomEvent("select", { detail: what }));
+  }
+
+  // The place of a row or of an added cell.
+  placeOf(what) {
+    if (what === null || !this.cells) return null;
+    if (typeof what === "number") return [this.cells.x[what], this.cells.y[what]];
+    const added = this.cells.added.find((d) => d.key === what);
+    return added ? [added.x, added.y] : null;
+  }
+
+  get middle() {
+    const { clientWidth, clientHeight } = this.node;
+    return applied(inverted(this.map()), clientWidth / 2, clientHeight / 2);
+  }
+
+  get shown() {
+    return boundsL0(this.map(), this.node.clientWidth, this.node.clientHeight);
+  }
+
+  // Shows a place with so many um over the shorter side.
+  goTo(x, y, um = 160, immediately = false) {
+    const { mpp, mpp_xy } = this.frame, viewport = this.osd.viewport;
+    const shorter = Math.min(this.node.clientWidth, this.node.clientHeight);
+    viewport.panTo(viewport.imageToViewportCoordinates(((x + 0.5) * mpp_xy[0]) / mpp, ((y + 0.5) * mpp_xy[1]) / mpp), immediately);
+    if (um) viewport.zoomTo(viewport.imageToViewportZoom((shorter / um) * mpp), undefined, immediately);
+  }
+
+  // Shows a rectangle in level-0 px whole.
+  fit([x0, y0, x1, y1], immediately = false) {
+    const [mx, my] = this.frame.mpp_xy;
+    const { clientWidth, clientHeight } = this.node;
+    const wide = (x1 - x0) * mx, tall = (y1 - y0) * my;
+    const shorter = Math.min(clientWidth, clientHeight);
+    const um = Math.max((wide * shorter) / clientWidth, (tall * shorter) / clientHeight) * 1.06;
+    this.goTo((x0 + x1) / 2, (y0 + y1) / 2, um, immediately);
+  }
+
+  zoomBy(factor) {
+    this.osd?.viewport.zoomBy(factor);
+    this.osd?.viewport.applyConstraints();
+  }
+
+  panBy(dx, dy) {
+    const viewport = this.osd?.viewport;
+    if (!viewport) return;
+    const delta = viewport.deltaPointsFromPixels(new OpenSeadragon.Point(dx, dy)).rotate(-viewport.getRotation());
+    viewport.panBy(delta);
+    viewport.applyConstraints();
+  }
+
+  home() {
+    this.osd?.viewport.setRotation(0);
+    this.osd?.viewport.goHome();
+  }
+
+  turn(degrees) {
+    this.osd?.viewport.setRotation(this.osd.viewport.getRotation() + degrees);
+  }
+
+  fullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.node.requestFullscreen?.();
+  }
+
+  key(event) {
+    const step = event.shiftKey ? 400 : 120;
+    const moves = {
+      ArrowLeft: () => this.panBy(-step, 0),
+      ArrowRight: () => this.panBy(step, 0),
+      ArrowUp: () => this.panBy(0, -step),
+      ArrowDown: () => this.panBy(0, step),
+      "+": () => this.zoomBy(1.6),
+      "=": () => this.zoomBy(1.6),
+      "-": () => this.zoomBy(1 / 1.6),
+      0: () => this.home(),
+      "[": () => this.turn(-15),
+      "]": () => this.turn(15),
+      f: () => this.fullScreen(),
+    };
+    if (!moves[event.key] || !this.osd) return false;
+    moves[event.key]();
+    return true;
+  }
+}

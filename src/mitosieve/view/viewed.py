@@ -1,0 +1,147 @@
+"""What a page shows: slides, and the cells on them, in columns. Knows no files and no pixels."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.count.hotspot import AREA_MM2, Shape
+
+
+class Kind(StrEnum):
+    """What is looked at."""
+
+    RESULT = "result"
+    AUDIT = "audit"
+    COHORT = "cohort"
+    SLIDES = "slides"
+
+
+class Call(StrEnum):
+    """What a cell was called before anybody looked: by the detector, or by the marks."""
+
+    CANDIDATE = "candidate"
+    FIGURE = "figure"
+    IMPOSTER = "imposter"
+    BACKGROUND = "background"
+
+
+CALLS = tuple(Call)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewedSlide:
+    """One slide that may be looked at.
+
+    Attributes:
+        slide_id: its name.
+        path: the image; None where nobody knows where it is.
+        mpp: um per px as stated by the job or the cohort; None where the file states it.
+        size_l0: width, height in level-0 px; None where only the file knows.
+        tissue_mm2: of tissue; None where it is not known.
+        fault: why it cannot be shown or was not done, without a path; empty where all is well.
+        warning: in which ways it is unlike those of the detector's training.
+    """
+
+    slide_id: str
+    path: Path | None
+    mpp: float | None = None
+    size_l0: tuple[int, int] | None = None
+    tissue_mm2: float | None = None
+    fault: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Cells of all slides as aligned columns, by slide, within a slide by falling rank.
+
+    Attributes:
+        slide: (N,) int32, number of the slide; rising.
+        center_l0: (N, 2) float64, x then y in level-0 px.
+        score: (N,) float64 in 0..1; NaN where there is none.
+        call: (N,) uint8, number in CALLS.
+        names: gives the ids of rows, which decisions name them by; asked for few rows, for an id costs more than a row.
+        stage_names: of the scores of the stages.
+        stage_score: (N, S) float64; NaN where a stage did not see the cell.
+        suspicion: (N,) float64 in 0..1, of an audit; NaN elsewhere.
+    """
+
+    slide: NDArray[np.int32]
+    center_l0: NDArray[np.float64]
+    score: NDArray[np.float64]
+    call: NDArray[np.uint8]
+    names: Callable[[NDArray[np.intp]], list[str]] = lambda rows: [""] * len(rows)
+    stage_names: tuple[str, ...] = ()
+    stage_score: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    suspicion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        n = len(self.slide)
+        for name, shape in (("stage_score", (n, len(self.stage_names))), ("suspicion", (n,))):
+            if getattr(self, name).shape[:1] != (n,):
+                object.__setattr__(self, name, np.full(shape, np.nan))  # the one way to fill a frozen record
+        if (np.diff(self.slide) < 0).any():
+            raise ValueError("cells must lie by slide")
+
+    @classmethod
+    def empty(cls) -> "Cells":
+        return cls(
+            slide=np.zeros(0, np.int32),
+            center_l0=np.zeros((0, 2)),
+            score=np.zeros(0),
+            call=np.zeros(0, np.uint8),
+        )
+
+    def __len__(self) -> int:
+        return len(self.slide)
+
+    def rows_of(self, slide: int) -> slice:
+        """Rows of one slide."""
+        return slice(*np.searchsorted(self.slide, [slide, slide + 1]).tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewed:
+    """A folder, or slides, that was opened to be looked at.
+
+    Attributes:
+        kind: what it is.
+        name: what the page calls it.
+        folder: where decisions are kept; None where none can be.
+        slides: all of it; a slide's number is its place here.
+        threshold: operating threshold; None where there are no detections.
+        detector: name of it; empty where there is none.
+        detector_hash: sha256 of its configuration; empty where there is none.
+        area_mm2: of the hotspot.
+        shape: of the hotspot.
+    """
+
+    kind: Kind
+    name: str
+    folder: Path | None
+    slides: tuple[ViewedSlide, ...]
+    threshold: float | None = None
+    detector: str = ""
+    detector_hash: str = ""
+    area_mm2: float = AREA_MM2
+    shape: Shape = "square"
+
+
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s:;,'\"/\\]+[/\\])+")
+
+
+def without_paths(text: str, *folders: Path | None) -> str:
+    """A message without the folders of this machine: of each path only the last name is left.
+
+    Args:
+        text: any.
+        folders: whose names may hold spaces, so that they cannot be told from the words around them.
+    """
+    for folder in sorted({str(item) for item in folders if item is not None}, key=len, reverse=True):
+        text = text.replace(folder.rstrip("/\\") + "/", "").replace(folder, Path(folder).name)
+    return _FOLDERS.sub("", text)

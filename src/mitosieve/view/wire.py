@@ -1,0 +1,142 @@
+"""What goes to a page: facts as JSON without any path of this machine, and cells as typed arrays."""
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve import __version__
+from mitosieve.count.summary import DISCLAIMER, SlideFindings, summarize
+from mitosieve.errors import MitosieveError
+from mitosieve.view.desk import Desk
+from mitosieve.view.pictures import TILE_PX, Pictures
+from mitosieve.view.viewed import CALLS, Viewed, ViewedSlide, without_paths
+
+ARRAYS = struct.Struct("<II")
+"""Head of the cells of a slide: how many, and a reserved 0. Then, of all cells each: score as float64, x and y in
+level-0 px and suspicion as float32, call as uint8; little-endian."""
+
+
+def session(desk: Desk) -> dict[str, Any]:
+    """What a page must know before it shows anything."""
+    viewed = desk.viewed
+    return {
+        "version": __version__,
+        "kind": viewed.kind.value,
+        "name": viewed.name,
+        "reader": desk.reader,
+        "readOnly": desk.read_only,
+        "threshold": viewed.threshold,
+        "detector": viewed.detector,
+        "hotspot": {"area_mm2": viewed.area_mm2, "shape": viewed.shape},
+        "calls": [call.value for call in CALLS],
+        "slides": [_slide(number, slide) for number, slide in enumerate(viewed.slides)],
+        "note": DISCLAIMER,
+    }
+
+
+def _slide(number: int, slide: ViewedSlide) -> dict[str, Any]:
+    return {
+        "number": number,
+        "name": slide.slide_id,
+        "mpp": slide.mpp,
+        "size": slide.size_l0,
+        "tissue_mm2": slide.tissue_mm2,
+        "fault": slide.fault or ("" if slide.path is not None else "the image is not where it was"),
+        "warning": slide.warning,
+    }
+
+
+def frame(pictures: Pictures) -> dict[str, Any]:
+    """How a page asks for the tiles of an opened slide."""
+    return {
+        "size_l0": pictures.slide.size_l0,
+        "mpp_xy": pictures.slide.mpp_xy,
+        "mpp": pictures.mpp,
+        "size": pictures.size,
+        "tile": TILE_PX,
+        "first": pictures.first,
+        "deepest": pictures.deepest,
+    }
+
+
+def arrays(desk: Desk, slide: int) -> bytes:
+    """The cells of a slide, see ARRAYS."""
+    cells, rows = desk.cells, desk.cells.rows_of(slide)
+    n = rows.stop - rows.start
+
+    def little(values: NDArray[Any], kind: str) -> bytes:
+        return np.ascontiguousarray(values, dtype=kind).tobytes()
+
+    return b"".join(
+        (
+            ARRAYS.pack(n, 0),
+            little(cells.score[rows], "<f8"),
+            little(cells.center_l0[rows, 0], "<f4"),
+            little(cells.center_l0[rows, 1], "<f4"),
+            little(cells.suspicion[rows], "<f4"),
+            little(cells.call[rows], "u1"),
+        )
+    )
+
+
+def details(desk: Desk, rows: NDArray[np.intp]) -> list[dict[str, Any]]:
+    """A few cells of any slides, by their rows, with the scores of their stages."""
+    cells = desk.cells
+    starts = {slide: cells.rows_of(slide).start for slide in set(cells.slide[rows].tolist())}
+    return [
+        {
+            "slide": int(cells.slide[row]),
+            "row": row - starts[int(cells.slide[row])],
+            "x": float(cells.center_l0[row, 0]),
+            "y": float(cells.center_l0[row, 1]),
+            "score": _number(float(cells.score[row])),
+            "call": CALLS[cells.call[row]].value,
+            "suspicion": _number(float(cells.suspicion[row])),
+            "stages": {
+                name: _number(value)
+                for name, value in zip(cells.stage_names, cells.stage_score[row].tolist(), strict=True)
+            },
+        }
+        for row in rows.tolist()
+    ]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def count(desk: Desk, slide: int, threshold: float | None) -> dict[str, Any]:
+    """What a slide counts at a threshold: figures, density, hotspot, mitotic score.
+
+    Raises:
+        MitosieveError: neither the job nor the slide says how large it is.
+    """
+    viewed, stated = desk.viewed, desk.viewed.slides[slide]
+    size, mpp_xy = stated.size_l0, None if stated.mpp is None else (stated.mpp, stated.mpp)
+    if stated.path is not None:
+        opened = desk.shelf.pictures(slide).slide
+        size, mpp_xy = opened.size_l0, opened.mpp_xy
+    if size is None or mpp_xy is None:
+        raise MitosieveError("the size of the slide is not known")
+    found = desk.detections(slide, threshold)
+    findings = SlideFindings(
+        slide_id=stated.slide_id,
+        mpp_xy=mpp_xy,
+        size_l0=size,
+        tissue_mm2=stated.tissue_mm2,
+        detections=found,
+        proposer="",
+        threshold=viewed.threshold or 0.0 if threshold is None else threshold,
+    )
+    told = summarize(findings, area_mm2=viewed.area_mm2, shape=viewed.shape).to_json()
+    wanted = ("figures", "figures_per_mm2", "tissue_mm2", "hotspot", "nottingham_mitotic_score", "threshold")
+    return {name: told[name] for name in wanted}
+
+
+def message(error: MitosieveError, viewed: Viewed) -> str:
+    """What went wrong, without a path of this machine."""
+    folders = [viewed.folder, *(slide.path.parent for slide in viewed.slides if slide.path is not None)]
+    remedy = f"; {error.remedy}" if error.remedy else ""
+    return without_paths(error.what + remedy, *folders)

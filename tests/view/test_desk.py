@@ -1,0 +1,171 @@
+"""Decisions through the door: what is written is what a page meant, of this reader, of cells that are there."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from found import DETECTOR_HASH, a_result, some_detections
+from serving import served
+
+from mitosieve.detection import detection_ids
+from mitosieve.review.log import DecisionLog, standing
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return a_result(tmp_path / "found")
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
+
+
+def test_a_verdict_is_of_the_cell_that_the_page_showed(folder):
+    """Its id, place and score are those of the table, whatever order the page has; who, when and how are there."""
+    with served(folder, reader="Ada") as client:
+        cell = client.get("/api/cells?slide=1&local=7")[0]
+        status, answer = client.decide(
+            {"kind": "verdict", "slide": 1, "row": 7, "verdict": "imposter", "how": "gallery"}
+        )
+        assert status == 200
+        assert answer["decisions"][0]["row"] == 7
+    written = lines(folder)[0]
+    found = some_detections("two", seed=1)
+    row = int(np.argsort(-found.score, kind="stable")[7])
+    assert written["detection_id"] == detection_ids(found, DETECTOR_HASH)[row]
+    assert [written["x_px"], written["y_px"]] == found.center_l0[row].tolist() == [cell["x"], cell["y"]]
+    assert written["score"] == found.score[row] == cell["score"]
+    assert (written["slide_id"], written["reader"], written["how"]) == ("two", "Ada", "gallery")
+    assert written["detector"] == DETECTOR_HASH
+    assert written["at"].endswith("+00:00")
+
+
+def test_a_page_says_only_what_a_page_may(folder):
+    """Who decides, which detector and which score are not taken from it."""
+    with served(folder, reader="Ada") as client:
+        said = {
+            "reader": "Eve",
+            "score": 0.5,
+            "detector": "x",
+            "id": "0" * 32,
+            "slide_id": "../x",
+            "at": "1999-01-01T00:00:00+00:00",
+        }
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure", **said})
+    written = lines(folder)[0]
+    assert (written["reader"], written["slide_id"], written["detector"]) == ("Ada", "one", DETECTOR_HASH)
+    assert written["score"] != 0.5
+    assert written["id"] != "0" * 32
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"kind": "verdict", "slide": 9, "row": 0, "verdict": "figure"},
+        {"kind": "verdict", "slide": 0, "row": 60, "verdict": "figure"},
+        {"kind": "verdict", "slide": 0, "row": -1, "verdict": "figure"},
+        {"kind": "verdict", "slide": 0, "row": 1.5, "verdict": "figure"},
+        {"kind": "verdict", "slide": "0; drop", "row": 0, "verdict": "figure"},
+        {"kind": "verdict", "slide": 0, "row": True, "verdict": "figure"},
+        {"kind": "verdict", "slide": 0, "row": 0, "verdict": "mitosis"},
+        {"kind": "verdict", "slide": 0, "row": 0},
+        {"kind": "verdict", "slide": 0, "key": "0" * 32, "verdict": "figure"},
+        {"kind": "added", "slide": 0, "x": "1", "y": 2, "verdict": "figure"},
+        {"kind": "added", "slide": 0, "x": 1e300, "y": -4, "verdict": "figure"},
+        {"kind": "added", "slide": 0, "verdict": "figure"},
+        {"kind": "undo", "id": "0" * 32},
+        {"kind": "looked", "slide": 0, "area": [[0, 0]]},
+        {"kind": "looked", "slide": 0, "area": "everything"},
+        {"kind": "other", "slide": 0},
+        {},
+        [],
+        "figure",
+        None,
+    ],
+)
+def test_what_is_no_decision_is_refused_and_nothing_is_written(folder, asked):
+    """Nor are those that were sent with it."""
+    with served(folder) as client:
+        status, answer = client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"}, asked)
+        assert status == 400
+        assert answer["error"]
+        assert str(folder.parent) not in answer["error"]
+    assert not (folder / "decisions.jsonl").exists()
+
+
+def test_undo_takes_back_and_brings_back(folder):
+    """What a page is told then stands as the file has it; the file has only grown."""
+    with served(folder) as client:
+        for verdict in ("figure", "imposter"):
+            client.decide({"kind": "verdict", "slide": 0, "row": 3, "verdict": verdict})
+        last = client.get("/api/decisions")["decisions"][-1]
+        client.decide({"kind": "undo", "id": last["id"]})
+        told = client.get("/api/decisions")["decisions"]
+    assert [item["kind"] for item in told] == ["verdict", "verdict", "undo"]
+    stands = standing(DecisionLog.beside(folder).read(), "A")
+    assert [item.verdict for item in stands.values()] == ["figure"]
+
+
+def test_an_added_figure_may_be_judged_again(folder):
+    """By its own id; it has no row."""
+    with served(folder) as client:
+        _, answer = client.decide(
+            {"kind": "added", "slide": 0, "x": 100.5, "y": 200.25, "verdict": "figure", "how": "slide"}
+        )
+        key = answer["decisions"][0]["key"]
+        assert answer["decisions"][0]["row"] is None
+        client.decide({"kind": "verdict", "slide": 0, "key": key, "verdict": "imposter"})
+    stands = standing(DecisionLog.beside(folder).read(), "A")
+    assert stands[key].verdict == "imposter"
+    assert (stands[key].x_px, stands[key].y_px) == (100.5, 200.25)
+
+
+def test_a_reader_does_not_see_what_another_decided(folder):
+    """Neither their verdicts nor how many; nor can one undo what the other did."""
+    with served(folder, reader="A") as client:
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"})
+        own = client.get("/api/decisions")["decisions"][0]["id"]
+    with served(folder, reader="B") as client:
+        assert client.get("/api/decisions")["decisions"] == []
+        assert len(client.ask("/api/order?decided=figure")[2]) == 0
+        assert client.decide({"kind": "undo", "id": own})[0] == 400
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "imposter"})
+        assert len(client.get("/api/decisions")["decisions"]) == 1
+    assert {line["reader"] for line in lines(folder)} == {"A", "B"}
+
+
+def test_two_pages_at_once_lose_nothing(folder):
+    """Two servers of one result, four tabs, each deciding as fast as it can: every decision is a line of its own."""
+    answers = []
+    with served(folder, reader="A") as one, served(folder, reader="B") as other:
+
+        def tab(client, slide):
+            for row in range(15):
+                answers.append(client.decide({"kind": "verdict", "slide": slide, "row": row, "verdict": "figure"})[0])
+
+        tabs = [threading.Thread(target=tab, args=(client, slide)) for client in (one, other) for slide in (0, 1)]
+        for thread in tabs:
+            thread.start()
+        for thread in tabs:
+            thread.join()
+    assert answers == [200] * 60
+    assert len({line["id"] for line in lines(folder)}) == 60
+
+
+def test_a_page_is_told_only_what_is_new(folder):
+    """By the offset that it was given."""
+    with served(folder) as client:
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"})
+        offset = client.get("/api/decisions")["offset"]
+        assert client.get(f"/api/decisions?since={offset}")["decisions"] == []
+        client.decide({"kind": "verdict", "slide": 1, "row": 1, "verdict": "unsure"})
+        assert [d["slide"] for d in client.get(f"/api/decisions?since={offset}")["decisions"]] == [1]
+
+
+def test_read_only_takes_no_decision(folder):
+    """And leaves no file."""
+    with served(folder, read_only=True) as client:
+        assert client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"})[0] == 400
+        assert client.get("/api/session")["readOnly"] is True
+    assert not (folder / "decisions.jsonl").exists()

@@ -1,0 +1,225 @@
+"""What can be looked at, where its slides are, and what is said of it: never a path of this machine."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from found import DETECTOR_HASH, MPP, a_result, a_slide, some_detections
+from serving import served
+
+from audited_run import a_dasc_run, a_phantom
+from build import a_cohort
+from mitosieve.audit.place import place_id
+from mitosieve.audit.report import audit
+from mitosieve.count.summary import read_summary
+from mitosieve.errors import InputError, MitosieveError
+from mitosieve.view.opening import open_viewed
+from mitosieve.view.viewed import Kind, without_paths
+
+
+def test_a_result_is_shown_as_its_tables_have_it(tmp_path):
+    """Slides, threshold, detections and counts."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        session = client.get("/api/session")
+        assert (session["kind"], session["threshold"], session["detector"]) == ("result", 0.5, "swift")
+        assert [slide["name"] for slide in session["slides"]] == ["one", "two"]
+        for number, row in enumerate(read_summary(folder)):
+            told = client.get(f"/api/slides/{number}/count")
+            assert told["figures"] == int(row.values["figures"])
+            assert told["hotspot"]["figures"] == int(row.values["hotspot_figures"])
+            assert told["figures_per_mm2"] == pytest.approx(float(row.values["figures_per_mm2"]), rel=1e-3)
+        frame = client.get("/api/slides/1")
+        assert (frame["size_l0"], frame["mpp_xy"]) == ([1500, 1100], [MPP, MPP])
+
+
+def test_the_cells_of_a_page_are_those_of_the_table(tmp_path):
+    """As typed arrays, by falling score, each number where its head says."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        data = client.ask("/api/slides/0/cells")[2]
+    found = some_detections("one")
+    order = np.argsort(-found.score, kind="stable")
+    n = int(np.frombuffer(data, "<u4", 1)[0])
+    assert n == 60
+    assert len(data) == 8 + 21 * n
+    assert np.array_equal(np.frombuffer(data, "<f8", n, 8), found.score[order])
+    assert np.allclose(np.frombuffer(data, "<f4", n, 8 + 8 * n), found.center_l0[order, 0], atol=1e-3)
+    assert np.allclose(np.frombuffer(data, "<f4", n, 8 + 12 * n), found.center_l0[order, 1], atol=1e-3)
+    assert np.array_equal(np.frombuffer(data, "u1", n, 8 + 20 * n), found.is_figure[order])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.75, 1.0])
+def test_counts_follow_the_threshold(tmp_path, threshold):
+    """At any threshold the count is that of the scores at or above it."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        told = client.get(f"/api/slides/0/count?threshold={threshold}")
+    assert told["figures"] == int((some_detections("one").score >= threshold).sum())
+
+
+def test_slides_that_moved_are_found_by_their_name(tmp_path):
+    """In a folder that is named, deep or not; else all are missing and it is said how to name it."""
+    folder = a_result(tmp_path / "found")
+    (tmp_path / "new" / "deep").mkdir(parents=True)
+    for path in (tmp_path / "slides").iterdir():
+        path.rename(tmp_path / "new" / "deep" / path.name)
+    with pytest.raises(InputError, match="none of its slides") as told:
+        open_viewed(folder)
+    assert "--slides" in str(told.value)
+    viewed, _ = open_viewed(folder, slides=tmp_path / "new")
+    assert [slide.path.name for slide in viewed.slides] == ["one.tif", "two.tif"]
+    (tmp_path / "new" / "deep" / "one.tif").unlink()
+    with served(folder, slides=tmp_path / "new") as client:
+        assert client.ask("/api/slides/0")[0] == 400
+        assert client.ask("/api/slides/1")[0] == 200
+        assert "not where it was" in client.get("/api/session")["slides"][0]["fault"]
+
+
+def test_another_image_of_that_name_is_refused(tmp_path):
+    """Detections would lie anywhere on it."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    a_slide(tmp_path / "slides" / "one.tif", width=900, height=800)
+    with served(folder) as client:
+        status, _, body = client.ask("/api/slides/0")
+    assert status == 400
+    assert b"another image" in body
+
+
+def test_a_cohort_shows_its_marks(tmp_path):
+    """With their labels, and ids that corrections know."""
+    cohort = a_cohort(tmp_path / "cohort", cases=2)
+    viewed, read = open_viewed(tmp_path / "cohort")
+    cells = read()
+    assert viewed.kind is Kind.COHORT
+    assert len(cells) == len(cohort.annotations)
+    rows = np.arange(len(cells))
+    marks = cohort.annotations
+    expected = {
+        place_id(marks.slide_id[row], *marks.center_l0[row].tolist(), row): marks.label[row]
+        for row in range(len(marks))
+    }
+    called = {
+        name: {1: "mitotic figure", 2: "imposter"}[call]
+        for name, call in zip(cells.names(rows), cells.call.tolist(), strict=True)
+    }
+    assert called == expected
+    with served(tmp_path / "cohort") as client:
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "imposter"})
+        assert client.get("/api/decisions")["decisions"][0]["how"] == "cohort"
+
+
+def test_an_audit_shows_its_labels_by_suspicion(tmp_path):
+    """Each slide's labels as audit.csv ranks them; the slides are where the cohort has them."""
+    cohort = a_phantom(tmp_path / "cohort")
+    a_dasc_run(tmp_path / "run", cohort)
+    audit(tmp_path / "run", tmp_path / "audit")
+    table = pd.read_csv(tmp_path / "audit" / "audit.csv")
+    viewed, read = open_viewed(tmp_path / "audit")
+    cells = read()
+    assert viewed.kind is Kind.AUDIT
+    assert len(cells) == len(table)
+    for number, slide in enumerate(viewed.slides):
+        rows = cells.rows_of(number)
+        ranked = table[table.slide_id == slide.slide_id].sort_values("rank")
+        assert np.allclose(cells.center_l0[rows], ranked[["x", "y"]])
+        assert np.allclose(cells.suspicion[rows], ranked.suspicion, equal_nan=True)
+        assert slide.path == cohort.path_of(slide.slide_id).resolve()
+        assert slide.mpp == cohort.entry(slide.slide_id).mpp
+    with served(tmp_path / "audit") as client:
+        first = client.get(f"/api/cells?rows={np.frombuffer(client.ask('/api/order?rank=suspicion')[2], '<u4')[0]}")[0]
+        assert first["suspicion"] == pytest.approx(table.suspicion.max())
+        client.decide({"kind": "verdict", "slide": first["slide"], "row": first["row"], "verdict": "figure"})
+        assert client.get("/api/decisions")["decisions"][0]["how"] == "audit"
+
+
+def test_a_bare_slide_is_shown_and_takes_no_decision(tmp_path):
+    """There is no result that they would be about."""
+    a_slide(tmp_path / "slide.tif")
+    with served(tmp_path / "slide.tif") as client:
+        assert client.get("/api/session")["kind"] == "slides"
+        assert client.ask("/api/slides/0/tiles/11/0/0")[0] == 200
+        assert client.get("/api/session")["readOnly"] is True
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty folder", "text file", "training", "job not done", "half a table"])
+def test_what_cannot_be_looked_at_is_refused_with_a_remedy(tmp_path, what):
+    """Before a page is opened."""
+    path = tmp_path / "thing"
+    if what == "text file":
+        path.write_text("hello")
+    elif what != "nothing":
+        path.mkdir()
+    if what in ("training", "job not done"):
+        kind = "train" if what == "training" else "detect"
+        (path / "run.json").write_text(json.dumps({"format": 2, "kind": kind, "provenance": {}}))
+    if what == "half a table":
+        a_result(tmp_path / "whole", names=("one",))
+        shutil.copytree(tmp_path / "whole", path, dirs_exist_ok=True)
+        (path / "summary.csv").write_text("slide_id,mpp_x,mpp_y\none,x,y\n")
+    with pytest.raises(MitosieveError) as told:
+        open_viewed(path)
+    assert "remedy:" in str(told.value)
+
+
+def test_a_broken_table_of_detections_is_told_to_the_page(tmp_path):
+    """It is read after the page was opened."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    (folder / "detections.csv").write_text("slide_id,x,y,score\none,a,b,c\n")
+    with served(folder) as client:
+        status, _, body = client.ask("/api/slides/0/cells")
+    assert status == 400
+    assert b"x is 'a'" in body
+    assert str(tmp_path).encode() not in body
+
+
+def test_no_answer_holds_a_path_of_this_machine(tmp_path):
+    """Whatever is asked, well or badly: only names."""
+    home = tmp_path / "secret folder" / "x"
+    folder = a_result(home / "found", names=("one", "<img src=x onerror=alert(1)>"))
+    rows = (folder / "summary.csv").read_text().replace(",\n", f",{home}/slides/three.svs: is damaged\n", 2)
+    (folder / "summary.csv").write_text(rows)
+    (home / "slides" / "one.tif").write_bytes(b"II*\0" + b"\0" * 50)
+    with served(folder) as client:
+        asked = [
+            "/",
+            "/api/session",
+            "/api/slides/0",
+            "/api/slides/1",
+            "/api/slides/7",
+            "/api/slides/..%2f..",
+            "/api/order?rank=no",
+        ]
+        asked += [
+            "/api/slides/0/tiles/9/0/0",
+            "/api/slides/1/count",
+            "/api/cells?rows=0",
+            "/api/decisions",
+            "/api/slides/0/crop?x=1&y=1",
+        ]
+        for address in asked:
+            status, headers, body = client.ask(address)
+            assert b"secret" not in body + str(headers).encode(), address
+            assert status != 500
+        assert client.decide({"kind": "verdict", "slide": 1, "row": 0, "verdict": "figure"})[0] == 200
+
+
+def test_paths_are_taken_out_of_messages(tmp_path):
+    """Of each only the last name is left, also of folders with blanks in their names, which are named."""
+    told = without_paths("/data/a b/x.svs: is gone; see C:\\lab\\y.tif and /z/w.png", tmp_path, None, tmp_path / "data")
+    assert "/z" not in told
+    assert "lab" not in told
+    folder = tmp_path / "a b c"
+    assert without_paths(f"{folder}/x.svs: is gone", folder) == "x.svs: is gone"
+    assert without_paths("3 mm2/um and 1/2", None) == "3 mm2/um and 1/2"
+
+
+def test_slides_are_asked_for_by_number_alone(tmp_path):
+    """A name, a path or a number that is none is no slide."""
+    a_result(tmp_path / "found", names=("one",))
+    with served(tmp_path / "found") as client:
+        for word in ("one", "1", "-1", "0x0", "%2e%2e", "9" * 30, "٠"):
+            address = f"/api/slides/{word.encode().hex() if not word.isascii() else word}"
+            assert client.ask(address)[0] in (400, 404), word
+        assert DETECTOR_HASH not in str(client.get("/api/session"))
