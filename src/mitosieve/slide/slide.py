@@ -17,7 +17,21 @@ from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "CACHE_BYTES", "MIN_MPP", "MAX_MPP"]
 
-_WHOLE_SLIDES = (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
+_WHOLE_SLIDES = (
+    ".svs",
+    ".tif",
+    ".tiff",
+    ".btf",
+    ".ndpi",
+    ".mrxs",
+    ".scn",
+    ".bif",
+    ".vms",
+    ".vmu",
+    ".svslide",
+    ".dcm",
+    ".vsi",
+)
 SLIDE_SUFFIXES = frozenset((*_WHOLE_SLIDES, ".png", ".jpg", ".jpeg", ".bmp"))
 """What is taken from a folder. A file that is named is taken whatever its name."""
 
