@@ -58,7 +58,14 @@ class Client:
 def served(path, *, reader="A", read_only=False, **options):
     """A client of a viewer of a folder or slide."""
     viewed, read_cells = open_viewed(path, **options)
-    server = Server(Desk(viewed, read_cells, reader=reader, read_only=read_only))
+    with serving(Desk(viewed, read_cells, reader=reader, read_only=read_only), None) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def serving(desk, detection):
+    """A client of a viewer of a desk."""
+    server = Server(desk, detection)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until = time.monotonic() + 20

@@ -23,6 +23,12 @@ def view(
     read_only: Annotated[bool, typer.Option("--read-only", help="Take no decisions.")] = False,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 is any free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    detector: Annotated[
+        str, typer.Option("--detector", metavar="NAME|FOLDER", help="For a detection started from the page.")
+    ] = "default",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Its result; SLIDE-found here where none is named.")
+    ] = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="um per px of a slide that does not state it.")] = None,
     host: Annotated[
         str, typer.Option("--host", help="Another than this machine itself needs --token-file.")
@@ -34,18 +40,30 @@ def view(
     """Look at slides, detections and marks in a browser, and decide; ends with Ctrl-C. Nothing leaves this machine."""
     from mitosieve.review.decision import new_reader
     from mitosieve.view.desk import Desk
+    from mitosieve.view.detecting import Detection
     from mitosieve.view.opening import open_viewed
     from mitosieve.view.server import Server, check_host, in_browser, read_token
+    from mitosieve.view.viewed import Kind
 
     check_host(host, token_file)
     token = None if token_file is None else read_token(token_file)
     viewed, read_cells = open_viewed(path, slides=slides, mpp=mpp)
     desk = Desk(viewed, read_cells, reader=new_reader(reader or _login()), read_only=read_only)
-    server = Server(desk, host=host, port=port, token=token)
+    detection = None
+    if viewed.kind is Kind.SLIDES and not read_only:
+        result = out or Path(f"{viewed.slides[0].slide_id if len(viewed.slides) == 1 else viewed.name}-found")
+        detection = Detection(
+            viewed.slides, detector=detector, out=result.resolve(), when_done=lambda: desk.show(*open_viewed(result))
+        )
+    server = Server(desk, detection, host=host, port=port, token=token)
     out_console.print(server.address, markup=False)
     warn("open this address in a browser on this machine; Ctrl-C ends. Research use, not for diagnosis.")
     with contextlib.nullcontext() if no_browser else in_browser(server.address):
-        server.run()
+        try:
+            server.run()
+        finally:
+            if detection is not None:
+                detection.stop()
 
 
 def _login() -> str:

@@ -34,9 +34,14 @@ class Desk:
     def __init__(
         self, viewed: Viewed, read_cells: Callable[[], Cells], *, reader: str, read_only: bool = False
     ) -> None:
-        self.viewed = viewed
         self.reader = reader
-        self.read_only = read_only or viewed.folder is None
+        self._asked_read_only = read_only
+        self.show(viewed, read_cells)
+
+    def show(self, viewed: Viewed, read_cells: Callable[[], Cells]) -> None:
+        """Look at something else from now on: a slide on which somebody has detected meanwhile."""
+        self.viewed = viewed
+        self.read_only = self._asked_read_only or viewed.folder is None
         self.shelf = Shelf(viewed.slides)
         self.log = None if viewed.folder is None else DecisionLog.beside(viewed.folder)
         self._numbers = {slide.slide_id: number for number, slide in enumerate(viewed.slides)}
@@ -131,6 +136,23 @@ class Desk:
         """What stands of this reader, by the id of the cell."""
         return standing(self.decisions(), self.reader)
 
+    def number_of(self, slide_id: str) -> int | None:
+        """The number of a slide by its name; None where it is none of these."""
+        return self._numbers.get(slide_id)
+
+    def row_at(self, slide: int, x: float, y: float, cell_id: str) -> int | None:
+        """The place among its slide's of the cell at a place that has this id; None where there is none."""
+        cells = self.cells
+        assert self._places is not None
+        row = self._places.find(slide, x, y, cell_id)
+        return None if row is None else row - cells.rows_of(slide).start
+
+    @property
+    def mpp_of(self) -> dict[str, tuple[float, float]]:
+        """Um per level-0 px of each slide by its name; of one that says it nowhere, 0.25."""
+        known = ((slide.slide_id, slide.mpp_xy, slide.mpp or 0.25) for slide in self.viewed.slides)
+        return {name: mpp_xy or (mpp, mpp) for name, mpp_xy, mpp in known}
+
     def verdict_of_row(self) -> dict[int, str]:
         """What this reader calls each cell that stands in the table, by its row among all."""
         found: dict[int, str] = {}
@@ -182,10 +204,7 @@ class Desk:
     def _row_of(self, decision: Decision, number: int | None) -> int | None:
         if number is None or decision.detection_id is None or decision.x_px is None or decision.y_px is None:
             return None
-        cells = self.cells
-        assert self._places is not None
-        row = self._places.find(number, decision.x_px, decision.y_px, decision.detection_id)
-        return None if row is None else row - cells.rows_of(number).start
+        return self.row_at(number, decision.x_px, decision.y_px, decision.detection_id)
 
     def _decision(self, item: object) -> Decision:
         """From what a page sends: only what the page may say is taken from it."""

@@ -86,6 +86,7 @@ def _slide(row: Row, folder: Path, path: Path | None) -> ViewedSlide:
         slide_id=values["slide_id"],
         path=path,
         mpp=(known["mpp_x"] + known["mpp_y"]) / 2 if {"mpp_x", "mpp_y"} <= set(known) else None,
+        mpp_xy=(known["mpp_x"], known["mpp_y"]) if {"mpp_x", "mpp_y"} <= set(known) else None,
         size_l0=(round(known["width"]), round(known["height"])) if {"width", "height"} <= set(known) else None,
         tissue_mm2=known.get("tissue_mm2"),
         fault=without_paths(values["error"], folder, *parents),

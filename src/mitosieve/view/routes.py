@@ -2,48 +2,38 @@
 
 import json
 import mimetypes
-from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib import resources
 
 import numpy as np
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mitosieve.errors import InputError, MitosieveError
+from mitosieve.errors import InputError
 from mitosieve.view import wire
 from mitosieve.view.desk import Desk
+from mitosieve.view.detecting import Detection
+from mitosieve.view.endpoint import answered, number_of, share, whole
 from mitosieve.view.gallery import chosen, wanted_of
-from mitosieve.view.pictures import NotReadyError
+from mitosieve.view.review_routes import review_routes
+from mitosieve.view.viewed import Kind
 
 _PICTURE = {"cache-control": "private, max-age=3600"}
 MOST_DETAILS = 200
 """Cells that a page may ask about at once."""
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 
+def application(desk: Desk, detection: Detection | None = None) -> Starlette:
+    """The app that answers for a desk; it trusts whoever asks, which a `Guard` decides.
 
-def application(desk: Desk) -> Starlette:
-    """The app that answers for a desk; it trusts whoever asks, which a `Guard` decides."""
-    return Starlette(routes=[*_pages(), *_slides(desk), *_cells(desk), *_decisions(desk)])
-
-
-def answered(desk: Desk, work: Callable[[Request], Response]) -> Endpoint:
-    """An endpoint that works in a thread, and turns errors into words."""
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            return await run_in_threadpool(work, request)
-        except NotReadyError as waiting:
-            again = {"retry-after": "1"}
-            return JSONResponse({"error": "an overview is being made", "share": waiting.share}, 503, headers=again)
-        except MitosieveError as error:
-            return JSONResponse({"error": wire.message(error, desk.viewed)}, 400)
-
-    return endpoint
+    Args:
+        desk: to answer from.
+        detection: that a page may start; None where there is nothing to detect on.
+    """
+    known = [*_pages(), *_slides(desk), *_cells(desk), *_decisions(desk), *review_routes(desk)]
+    return Starlette(routes=[*known, *_detection(desk, detection)])
 
 
 @cache
@@ -79,16 +69,16 @@ def _slides(desk: Desk) -> list[Route]:
         return JSONResponse(wire.session(desk))
 
     def slide(request: Request) -> Response:
-        return JSONResponse(wire.frame(desk.shelf.pictures(_number(desk, request))))
+        return JSONResponse(wire.frame(desk.shelf.pictures(number_of(desk, request))))
 
     def tile(request: Request) -> Response:
-        number, place = _number(desk, request), tuple(_whole(request, name) for name in ("level", "column", "row"))
+        number, place = number_of(desk, request), tuple(whole(request, name) for name in ("level", "column", "row"))
         pictures = desk.shelf.pictures(number)
         data = desk.shelf.kept((number, *place), lambda: pictures.tile(*place))
         return Response(data, media_type="image/jpeg", headers=_PICTURE)
 
     def crop(request: Request) -> Response:
-        number, query = _number(desk, request), request.query_params
+        number, query = number_of(desk, request), request.query_params
         try:
             center = (float(query["x"]), float(query["y"]))
             um, px = int(query.get("um", 32)), int(query.get("px", 192))
@@ -108,11 +98,11 @@ def _slides(desk: Desk) -> list[Route]:
 
 def _cells(desk: Desk) -> list[Route]:
     def cells(request: Request) -> Response:
-        return Response(wire.arrays(desk, _number(desk, request)), media_type="application/octet-stream")
+        return Response(wire.arrays(desk, number_of(desk, request)), media_type="application/octet-stream")
 
     def count(request: Request) -> Response:
         text = request.query_params.get("threshold")
-        return JSONResponse(wire.count(desk, _number(desk, request), None if text is None else _share(text)))
+        return JSONResponse(wire.count(desk, number_of(desk, request), None if text is None else share(text)))
 
     def order(request: Request) -> Response:
         query = dict(request.query_params)
@@ -164,22 +154,21 @@ def _decisions(desk: Desk) -> list[Route]:
     ]
 
 
-def _number(desk: Desk, request: Request) -> int:
-    return desk.slide_number(request.path_params["slide"])
+def _detection(desk: Desk, detection: Detection | None) -> list[Route]:
+    def running() -> Detection:
+        if detection is None or desk.viewed.kind is not Kind.SLIDES:
+            raise InputError("there is nothing to detect on")
+        return detection
 
+    def start(request: Request) -> Response:
+        del request
+        return JSONResponse(running().start())
 
-def _whole(request: Request, name: str) -> int:
-    text = request.path_params[name]
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise InputError(f"{name} is no number")
-    return int(text)
+    def state(request: Request) -> Response:
+        del request
+        return JSONResponse({"state": "none"} if detection is None else detection.state())
 
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise InputError("a threshold lies between 0 and 1")
-    return value
+    return [
+        Route("/api/detect", answered(desk, start), methods=["POST"]),
+        Route("/api/detect", answered(desk, state), methods=["GET"]),
+    ]

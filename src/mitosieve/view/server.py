@@ -14,6 +14,7 @@ import uvicorn
 
 from mitosieve.errors import InputError
 from mitosieve.view.desk import Desk
+from mitosieve.view.detecting import Detection
 from mitosieve.view.guard import Guard, is_loopback, new_token
 from mitosieve.view.routes import application
 
@@ -23,6 +24,7 @@ class Server:
 
     Args:
         desk: what it answers from.
+        detection: that a page may start; None where there is nothing to detect on.
         host: to bind to.
         port: to bind to; 0 is any free one.
         token: the secret; None makes one.
@@ -31,7 +33,15 @@ class Server:
         InputError: the port is taken, or the host is none of this machine's.
     """
 
-    def __init__(self, desk: Desk, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        detection: Detection | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+    ) -> None:
         self.token = token or new_token()
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -41,7 +51,7 @@ class Server:
             raise InputError(f"cannot listen at {host}, port {port} ({why})", remedy="name another --port") from error
         self.host = host
         self.port = int(self._socket.getsockname()[1])
-        guarded = Guard(application(desk), token=self.token, host=host, port=self.port)
+        guarded = Guard(application(desk, detection), token=self.token, host=host, port=self.port)
         config = uvicorn.Config(guarded, log_level="warning", access_log=False, server_header=False, lifespan="off")
         self._server = uvicorn.Server(config)
 

@@ -41,6 +41,7 @@ class ViewedSlide:
         slide_id: its name.
         path: the image; None where nobody knows where it is.
         mpp: um per px as stated by the job or the cohort; None where the file states it.
+        mpp_xy: of x and y, where a job has measured it.
         size_l0: width, height in level-0 px; None where only the file knows.
         tissue_mm2: of tissue; None where it is not known.
         fault: why it cannot be shown or was not done, without a path; empty where all is well.
@@ -50,6 +51,7 @@ class ViewedSlide:
     slide_id: str
     path: Path | None
     mpp: float | None = None
+    mpp_xy: tuple[float, float] | None = None
     size_l0: tuple[int, int] | None = None
     tissue_mm2: float | None = None
     fault: str = ""

@@ -1,5 +1,325 @@
+// The reviewed count: hotspot fields one after another, automatic and reviewed numbers beside one another.
+
+import { cropAddress, json } from "./api.js";
+import { choice, digits, el, scoreText, whole } from "./dom.js";
+import { INK } from "./overlay.js";
+import { SlideView } from "./viewer.js";
+import { VERDICT_WORD } from "./words.js";
+
+const FIELD_UM = 360; // side of a field at most: on a screen of 900 px a px is 0.4 um
+const NEAR_PX = 1;
+
 export class CountView {
-  constructor() {
-    this.node = document.createElement("div");
+  constructor(store, page) {
+    this.store = store;
+    this.page = page;
+    this.view = new SlideView(store, { label: "Field" });
+    this.at = 0;
+    this.fields = [];
+    this.told = null;
+    const names = store.slides.map((slide) => [slide.number, slide.name]);
+    this.picker = choice("Slide", names, store.slide, (value) => this.open(Number(value)));
+    this.which = choice("Fields of", [["automatic", "the automatic hotspot"], ["reviewed", "the reviewed hotspot"]], "automatic", () => this._divide(true));
+    this.table = el("div", { class: "wide" });
+    this.can = el("p", { class: "can", role: "status" });
+    this.progress = el("p", { class: "soft" });
+    this.cells = el("div", { class: "strip", role: "list", "aria-label": "Cells of this field" });
+    const { readOnly } = store.session;
+    this.done = el("button", { type: "button", class: "main", disabled: readOnly, onclick: () => this.looked() }, "Looked through ", el("kbd", {}, "Enter"));
+    this.addButton = el("button", { type: "button", disabled: readOnly, "aria-pressed": "false", onclick: () => this._setAdding(!this.view.adding) }, "Add a missed figure ", el("kbd", {}, "i"));
+    this.belowButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this._below() }, "Below the threshold here ", el("kbd", {}, "b"));
+    this.panel = el(
+      "aside",
+      { class: "panel", "aria-label": "Count" },
+      this.picker,
+      this.table,
+      this.can,
+      this.which,
+      this.progress,
+      el("div", { class: "row" }, el("button", { type: "button", "aria-label": "Field before", onclick: () => this.field(this.at - 1) }, "◂"), this.done, el("button", { type: "button", "aria-label": "Next field", onclick: () => this.field(this.at + 1) }, "▸")),
+      this.cells,
+      el("div", { class: "row" }, this.addButton, this.belowButton),
+      el("p", { class: "soft" }, "Go through each field: decide its cells (a, r, u; n and p go from one to the next), add what was missed, then Enter. What is not decided counts as the detector called it."),
+    );
+    this.node = el("div", { class: "split" }, el("div", { class: "stage" }, this.view.node), this.panel);
+    this.view.addEventListener("select", () => this._cellsShown());
+    this.view.addEventListener("add", (event) => this._add(event.detail.x, event.detail.y));
+    this.view.addEventListener("pointer", (event) => this.page.pointer(event.detail ? `px ${Math.round(event.detail.x)}, ${Math.round(event.detail.y)}` : ""));
+    store.addEventListener("decisions", () => this._later());
   }
+
+  async show() {
+    await this.open(this.store.slide);
+  }
+
+  async open(number) {
+    this.store.setSlide(number);
+    this.picker.querySelector("select").value = String(number);
+    const again = this.view.slide === number && this.fields.length;
+    this.told = again ? this.told : null;
+    try {
+      await this.view.open(number);
+    } catch {
+      this.table.replaceChildren();
+      return;
+    }
+    await this._count();
+    if (!again) this._divide(true);
+    this.view.node.focus({ preventScroll: true });
+  }
+
+  _later() {
+    if (!this.node.isConnected) return;
+    this._cellsShown();
+    clearTimeout(this._waiting);
+    this._waiting = setTimeout(() => this._count(), 120);
+  }
+
+  async _count() {
+    const number = this.store.slide;
+    if (!this.told) this.can.textContent = "counting…";
+    try {
+      const told = await json(`/api/slides/${number}/reviewed`);
+      if (number !== this.store.slide) return;
+      this.told = told;
+    } catch (error) {
+      this.can.textContent = error.message;
+      return;
+    }
+    this._numbers();
+    this._divide(false);
+  }
+
+  _numbers() {
+    const { automatic, reviewed, in_hotspot, deciding, is_exact, rejected, accepted, added, open } = this.told;
+    const row = (name, one, two, title = "") => el("tr", { title }, el("th", { scope: "row" }, name), el("td", {}, one), el("td", {}, el("b", {}, two)));
+    const score = (part) => (part.score === null ? "–" : String(part.score));
+    this.table.replaceChildren(
+      el(
+        "table",
+        {},
+        el("thead", {}, el("tr", {}, el("th", {}), el("th", {}, "automatic"), el("th", {}, "reviewed"))),
+        el(
+          "tbody",
+          {},
+          row("Figures", whole(automatic.figures), whole(reviewed.figures)),
+          row("per mm²", digits(automatic.per_mm2, 1), digits(reviewed.per_mm2, 1)),
+          row("In its hotspot", whole(automatic.hotspot.figures), whole(reviewed.hotspot.figures)),
+          row("In the automatic one", whole(automatic.hotspot.figures), whole(in_hotspot)),
+          row("Mitotic score", score(automatic), score(reviewed), reviewed.reason),
+        ),
+      ),
+      el("p", { class: "soft" }, `rejected ${rejected} · accepted ${accepted} · added ${added} · open ${whole(open)}`),
+    );
+    const n = deciding.length;
+    this.can.replaceChildren(
+      reviewed.score === null
+        ? `No mitotic score: ${reviewed.reason}.`
+        : n === 0
+          ? "No open decision can change the score any more."
+          : el("span", {}, el("b", {}, whole(n)), ` ${n === 1 ? "decision" : "decisions"} can still change the score${is_exact ? "" : " (at most)"}. `, el("button", { type: "button", onclick: () => this._nextDeciding() }, "show the next ", el("kbd", {}, "d"))),
+    );
+  }
+
+  _nextDeciding() {
+    const open = this.told?.deciding ?? [];
+    if (!open.length) return;
+    const from = open.indexOf(this.view.selected);
+    const what = open[(from + 1) % open.length], place = this.view.placeOf(what);
+    if (!place) return;
+    const field = this.fields.findIndex(({ box: [x0, y0, x1, y1] }) => place[0] >= x0 && place[0] <= x1 && place[1] >= y0 && place[1] <= y1);
+    if (field >= 0) this.field(field);
+    this.view.select(what);
+    this.view.goTo(...place, 160);
+  }
+
+  // Fields that cover the hotspot's box, row by row, every other row backwards; of a circle those that meet it.
+  _divide(restart) {
+    if (!this.told || !this.view.frame) return;
+    const spot = this.told[this.which.querySelector("select").value].hotspot;
+    const outline = spot.outline_l0;
+    this.outline = outline ?? null;
+    const key = JSON.stringify(outline ?? null);
+    if (key !== this._key || restart) {
+      this._key = key;
+      this.fields = outline ? fieldsOf(outline, this.view.frame) : [];
+      this.at = 0;
+      const looked = this._lookedAt();
+      const first = looked.findIndex((done) => !done);
+      if (this.fields.length) this.field(first >= 0 ? first : 0, true);
+    }
+    this._outlines();
+  }
+
+  _lookedAt() {
+    const areas = this.store.looked(this.store.slide);
+    return this.fields.map(({ corners }) => areas.some((d) => d.area && same(d.area, corners)));
+  }
+
+  _outlines() {
+    const looked = this._lookedAt();
+    const field = this.fields[this.at];
+    this.view.outlines = [
+      ...this.fields.flatMap(({ corners }, i) => (looked[i] && i !== this.at ? [{ points: corners, ink: INK.field, wide: 1, fill: "rgba(20, 40, 60, 0.25)" }] : [])),
+      ...(this.outline ? [{ points: this.outline, ink: INK.hotspot }] : []),
+      ...(this.told && this.told.reviewed.hotspot.outline_l0 ? [{ points: this.told.reviewed.hotspot.outline_l0, ink: INK.figure, dash: [8, 5] }] : []),
+      ...(field ? [{ points: field.corners, ink: INK.field, wide: 2 }] : []),
+    ];
+    this.view.redraw();
+    const done = looked.filter(Boolean).length;
+    this.progress.textContent = this.fields.length
+      ? `Field ${this.at + 1} of ${this.fields.length}, ${field.words}${looked[this.at] ? " · looked through" : ""} · ${done} looked through`
+      : "No figure at the threshold, so there is no hotspot to go through.";
+  }
+
+  field(number, immediately = false) {
+    if (!this.fields.length) return;
+    this.at = (number + this.fields.length) % this.fields.length;
+    this.view.fit(this.fields[this.at].box, immediately);
+    const first = this._inField()[0] ?? null;
+    this.view.select(first);
+    this._outlines();
+  }
+
+  // Cells of this field that count or were decided, from left to right in bands.
+  _inField() {
+    const field = this.fields[this.at], { cells } = this.view;
+    if (!field || !cells) return [];
+    const [x0, y0, x1, y1] = field.box, upto = this.view.below ? cells.n : this.store.above(cells);
+    const rows = cells.grid.inside(x0, y0, x1, y1).filter((i) => i < upto || cells.verdict[i]);
+    rows.sort((one, other) => cells.score[other] - cells.score[one] || one - other);
+    const added = cells.added.filter((d) => d.x >= x0 && d.x <= x1 && d.y >= y0 && d.y <= y1).map((d) => d.key);
+    return [...rows, ...added];
+  }
+
+  _cellsShown() {
+    const { cells } = this.view;
+    if (!cells) return;
+    const some = this._inField();
+    const shown = some.slice(0, 60).map((what) => this._thumb(what));
+    this.cells.replaceChildren(...shown, ...(some.length ? [] : [el("p", { class: "soft" }, "No cell in this field.")]), ...(some.length > 60 ? [el("p", { class: "soft" }, `and ${some.length - 60} more`)] : []));
+  }
+
+  _thumb(what) {
+    const { cells } = this.view, added = typeof what !== "number", place = this.view.placeOf(what);
+    const verdict = added ? cells.added.find((d) => d.key === what)?.verdict : ["", "figure", "imposter", "unsure"][cells.verdict[what]];
+    const words = added ? "added" : scoreText(cells.score[what]);
+    this._pictures ??= new Map();
+    const address = cropAddress(this.store.slide, place[0], place[1], 32, 96);
+    return el(
+      "button",
+      { type: "button", class: "thumb", role: "listitem", dataset: { verdict: verdict ?? "" }, "aria-current": this.view.selected === what ? "true" : null, "aria-label": `${words}, ${VERDICT_WORD[verdict] ?? "not decided"}`, onclick: () => this._choose(what) },
+      el("img", { src: address, alt: "", width: "60", height: "60" }),
+      el("span", {}, words),
+      el("span", { class: "state" }, VERDICT_WORD[verdict] ?? "open"),
+    );
+  }
+
+  _choose(what) {
+    this.view.select(what);
+    const place = this.view.placeOf(what), [x0, y0, x1, y1] = this.view.shown;
+    if (place && (place[0] < x0 || place[0] > x1 || place[1] < y0 || place[1] > y1)) this.view.goTo(...place, 0);
+    this.view.node.focus({ preventScroll: true });
+  }
+
+  _step(by) {
+    const some = this._inField();
+    if (!some.length) return;
+    const from = some.indexOf(this.view.selected);
+    this._choose(some[(from + by + some.length) % some.length]);
+  }
+
+  async decide(verdict) {
+    const what = this.view.selected;
+    if (what === null) return this.page.say("choose a cell first: n goes to the next one", true);
+    const about = typeof what === "number" ? { row: what } : { key: what };
+    const [saved] = await this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
+    if (saved) this._nextOpen();
+  }
+
+  _nextOpen() {
+    const { cells } = this.view, some = this._inField(), from = some.indexOf(this.view.selected);
+    const open = [...some.slice(from + 1), ...some.slice(0, from + 1)].find((what) => typeof what === "number" && !cells.verdict[what]);
+    if (open !== undefined) this._choose(open);
+  }
+
+  async looked() {
+    const field = this.fields[this.at];
+    if (!field || this.store.session.readOnly) return;
+    if (!this._lookedAt()[this.at]) await this.store.decide([{ kind: "looked", slide: this.store.slide, area: field.corners, how: "hotspot" }]);
+    const looked = this._lookedAt(), order = [...looked.keys()].map((k) => (this.at + 1 + k) % looked.length);
+    const next = order.find((k) => !looked[k]);
+    if (next === undefined) {
+      this._outlines();
+      this.page.say("all fields of this hotspot are looked through");
+    } else this.field(next);
+  }
+
+  _setAdding(on) {
+    this.view.adding = on && !this.store.session.readOnly;
+    this.addButton.setAttribute("aria-pressed", String(this.view.adding));
+    this.node.firstChild.classList.toggle("adding", this.view.adding);
+    this.view.redraw();
+    if (this.view.adding) this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
+  }
+
+  async _add(x, y) {
+    const [decision] = await this.store.decide([{ kind: "added", slide: this.store.slide, x, y, verdict: "figure", how: "hotspot" }]);
+    if (decision) this.view.select(decision.key);
+  }
+
+  _below() {
+    this.view.below = !this.view.below;
+    this.belowButton.setAttribute("aria-pressed", String(this.view.below));
+    this.view.redraw();
+    this._cellsShown();
+  }
+
+  key(event) {
+    const verdicts = { a: "figure", r: "imposter", u: "unsure" };
+    if (event.key in verdicts) return this.decide(verdicts[event.key]), true;
+    const work = {
+      z: () => this.store.undo(),
+      n: () => this._step(1),
+      p: () => this._step(-1),
+      d: () => this._nextDeciding(),
+      i: () => this._setAdding(!this.view.adding),
+      b: () => this._below(),
+      Escape: () => this._setAdding(false),
+      Enter: () => (this.view.adding ? this._add(...this.view.middle) : this.looked()),
+      Backspace: () => this.field(this.at - 1),
+    }[event.key];
+    if (work) return work(), true;
+    return this.view.key(event);
+  }
+
+  hide() {
+    this._setAdding(false);
+    this.page.pointer("");
+  }
+}
+
+function same(one, other) {
+  return one.length === other.length && one.every(([x, y], i) => Math.abs(x - other[i][0]) < NEAR_PX && Math.abs(y - other[i][1]) < NEAR_PX);
+}
+
+function fieldsOf(outline, frame) {
+  const xs = outline.map(([x]) => x), ys = outline.map(([, y]) => y);
+  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const [mx, my] = frame.mpp_xy;
+  const columns = Math.max(1, Math.ceil(((x1 - x0) * mx) / FIELD_UM)), rows = Math.max(1, Math.ceil(((y1 - y0) * my) / FIELD_UM));
+  const wide = (x1 - x0) / columns, tall = (y1 - y0) / rows;
+  const round = outline.length > 4, radius = (x1 - x0) / 2, middle = [(x0 + x1) / 2, (y0 + y1) / 2];
+  const found = [];
+  for (let row = 0; row < rows; row++) {
+    for (let step = 0; step < columns; step++) {
+      const column = row % 2 ? columns - 1 - step : step;
+      const box = [x0 + column * wide, y0 + row * tall, x0 + (column + 1) * wide, y0 + (row + 1) * tall];
+      const nearest = [Math.min(box[2], Math.max(box[0], middle[0])), Math.min(box[3], Math.max(box[1], middle[1]))];
+      if (round && Math.hypot((nearest[0] - middle[0]) * mx, (nearest[1] - middle[1]) * my) > radius * mx) continue;
+      const corners = [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]].map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
+      found.push({ box, corners, words: `${Math.round(wide * mx)} × ${Math.round(tall * my)} µm` });
+    }
+  }
+  return found;
 }

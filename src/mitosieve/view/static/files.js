@@ -1,5 +1,50 @@
+// What can be taken away.
+
+import { el } from "./dom.js";
+
 export class FilesView {
-  constructor() {
-    this.node = document.createElement("div");
+  constructor(store) {
+    this.store = store;
+    const isResult = store.session.kind === "result";
+    this.all = el("input", { type: "checkbox", onchange: () => this._links() });
+    this.list = el("div", {});
+    this.isResult = isResult;
+    this.node = el(
+      "div",
+      { class: "page" },
+      el(
+        "section",
+        {},
+        el("h2", {}, "Files"),
+        el("p", {}, "What is not decided stands in them as the detector called it. All decisions, with who and when, are in ", el("code", {}, "decisions.jsonl"), " of the folder that was opened; nothing there is ever rewritten."),
+        el("label", { class: "toggle" }, this.all, el("span", {}, "of all readers together, by majority (shows you what others decided)")),
+        this.list,
+      ),
+      el(
+        "section",
+        {},
+        el("h2", {}, "Back into training"),
+        el("p", {}, "Decisions become marks of a new version of a cohort, or a threshold for this laboratory:"),
+        el("pre", {}, "mitosieve import reviews FOLDER COHORT --out NEW\nmitosieve adapt DETECTOR FOLDER --out NEW"),
+      ),
+    );
+    this._links();
+  }
+
+  show() {}
+
+  _links() {
+    const whose = this.all.checked ? "?readers=all" : "";
+    const link = (address, name, words) => el("li", {}, el("a", { href: `${address}${whose}`, download: "" }, name), el("span", { class: "soft" }, ` ${words}`));
+    this.list.replaceChildren(
+      el(
+        "ul",
+        { class: "plain" },
+        link("/api/files/report.html", "Report page", "reviewed beside automatic, with the decided cells"),
+        this.isResult ? link("/api/files/summary.csv", "summary.csv", "a row a slide: reviewed counts, and the automatic ones") : null,
+        link("/api/files/decisions.csv", "decisions.csv", "a row a decided cell"),
+        ...this.store.slides.filter((slide) => !slide.fault).slice(0, 200).map((slide) => link(`/api/slides/${slide.number}/geojson`, `${slide.name}.geojson`, "for QuPath")),
+      ),
+    );
   }
 }

@@ -40,7 +40,7 @@ class Page {
     document.title = `${session.name} · mitosieve`;
     $("title").textContent = session.name;
     $("title").title = session.detector ? `found by ${session.detector}` : session.name;
-    $("who").textContent = session.readOnly ? "read only" : `reader: ${session.reader}`;
+    $("who").textContent = session.kind === "slides" ? "" : session.readOnly ? "read only" : `reader: ${session.reader}`;
     $("note").textContent = session.note;
     for (const [index, [name, word]] of this.names.entries()) {
       $("tabs").append(el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "main", onclick: () => this.go(name) }, word, el("kbd", {}, String(index + 1))));

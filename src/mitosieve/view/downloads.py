@@ -1,0 +1,160 @@
+"""Decisions as files to take away: for QuPath and as tables. What is not decided stands as the detector called it."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mitosieve.annotation import Label
+from mitosieve.count.summary import SUMMARY_COLUMNS
+from mitosieve.errors import InputError, MitosieveError
+from mitosieve.export.geojson import FIGURE_CLASS
+from mitosieve.geometry import QUPATH_SHIFT
+from mitosieve.review.cell import Cell
+from mitosieve.view.desk import Desk
+from mitosieve.view.reviewing import judged_cells, readers_asked, review
+from mitosieve.view.viewed import CALLS, Call, Kind
+
+IMPOSTER_CLASS = {"name": "Imposter", "color": [213, 94, 0]}
+UNSURE_CLASS = {"name": "Unsure", "color": [140, 110, 230]}
+HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 194, 255]}
+DECISION_COLUMNS = ("slide_id", "x_px", "y_px", "verdict", "figure_share", "votes", "score", "added", "last_at", "id")
+
+
+def geojson(desk: Desk, slide: int, words: str) -> str:
+    """A slide's cells and reviewed hotspot as QuPath loads them: decided ones as annotations, others as detections.
+
+    Cells below the threshold are there where somebody decided about them. Positions are level-0 px as QuPath has them.
+    """
+    readers = readers_asked(desk, words)
+    name = desk.viewed.slides[slide].slide_id
+    judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == name]
+    features = [_judged(cell) for cell in judged]
+    features += list(_called(desk, slide, {cell.key for cell in judged}))
+    if desk.viewed.kind is Kind.RESULT:
+        spot = review(desk, slide, readers).count.reviewed.to_json()["hotspot"]
+        if spot.get("outline_l0"):
+            features.append(_hotspot(spot))
+    text = ",\n".join(json.dumps(feature, separators=(",", ":"), allow_nan=False) for feature in features)
+    return f'{{"type":"FeatureCollection","features":[\n{text}\n]}}\n'
+
+
+def _point(x: float, y: float) -> dict[str, Any]:
+    return {"type": "Point", "coordinates": [round(x + QUPATH_SHIFT, 3), round(y + QUPATH_SHIFT, 3)]}
+
+
+def _judged(cell: Cell) -> dict[str, Any]:
+    kind = {Label.MITOTIC_FIGURE: FIGURE_CLASS, Label.IMPOSTER: IMPOSTER_CLASS, None: UNSURE_CLASS}[cell.label]
+    measured = {} if cell.score is None else {"score": cell.score}
+    return {
+        "type": "Feature",
+        "id": cell.key if "-" in cell.key else _as_uuid(cell.key),
+        "geometry": _point(cell.x_px, cell.y_px),
+        "properties": {
+            "objectType": "annotation",
+            "name": "added" if cell.is_added else "reviewed",
+            "classification": kind,
+            "metadata": {reader: str(verdict) for reader, verdict in cell.votes.items()},
+            "measurements": measured,
+        },
+    }
+
+
+def _as_uuid(text: str) -> str:
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _called(desk: Desk, slide: int, judged: set[str]) -> Iterator[dict[str, Any]]:
+    """What was called a figure and nobody decided about."""
+    cells, rows = desk.cells, desk.cells.rows_of(slide)
+    wanted = np.flatnonzero(cells.call[rows] == CALLS.index(Call.FIGURE)) + rows.start
+    for row, name in zip(wanted.tolist(), cells.names(wanted), strict=True):
+        if name not in judged:
+            score = float(cells.score[row])
+            yield {
+                "type": "Feature",
+                "id": name,
+                "geometry": _point(*cells.center_l0[row].tolist()),
+                "properties": {
+                    "objectType": "detection",
+                    "classification": FIGURE_CLASS,
+                    "measurements": {} if np.isnan(score) else {"score": score},
+                },
+            }
+
+
+def _hotspot(spot: dict[str, Any]) -> dict[str, Any]:
+    ring = [[x + QUPATH_SHIFT, y + QUPATH_SHIFT] for x, y in spot["outline_l0"]]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+        "properties": {
+            "objectType": "annotation",
+            "name": f"reviewed hotspot: {spot['figures']} figures in {spot['area_mm2']} mm2",
+            "classification": HOTSPOT_CLASS,
+            "isLocked": True,
+        },
+    }
+
+
+def decisions_csv(desk: Desk, words: str) -> str:
+    """A row a judged cell: what most sure readers call it, their votes, and when the last of them decided."""
+    rows = (
+        {
+            "slide_id": _cell_text(cell.slide_id),
+            "x_px": f"{cell.x_px:.3f}",
+            "y_px": f"{cell.y_px:.3f}",
+            "verdict": "unsure" if cell.label is None else cell.label.value,
+            "figure_share": "" if cell.figure_share is None else f"{cell.figure_share:.4g}",
+            "votes": _cell_text("; ".join(f"{reader}: {verdict}" for reader, verdict in cell.votes.items())),
+            "score": "" if cell.score is None else f"{cell.score:.6f}",
+            "added": "yes" if cell.is_added else "no",
+            "last_at": cell.at,
+            "id": cell.key,
+        }
+        for cell in judged_cells(desk, readers_asked(desk, words))
+    )
+    return _table(DECISION_COLUMNS, rows)
+
+
+def summary_rows(desk: Desk, words: str) -> list[dict[str, str]]:
+    """Of every slide the columns of summary.csv with the reviewed numbers, and beside them the automatic ones."""
+    readers, rows = readers_asked(desk, words), list[dict[str, str]]()
+    for number, slide in enumerate(desk.viewed.slides):
+        try:
+            count = review(desk, number, readers).count
+            rows.append({**count.reviewed.row(), **count.row()})
+        except MitosieveError as error:
+            rows.append({"slide_id": slide.slide_id, "error": slide.fault or error.what})
+    return rows
+
+
+def summary_csv(desk: Desk, words: str) -> str:
+    """The reviewed summary.csv."""
+    _require_result(desk)
+    rows = summary_rows(desk, words)
+    more = [name for row in rows for name in row if name not in SUMMARY_COLUMNS]
+    return _table(
+        (*SUMMARY_COLUMNS, *dict.fromkeys(more)), ({k: _cell_text(v) for k, v in row.items()} for row in rows)
+    )
+
+
+def _require_result(desk: Desk) -> None:
+    if desk.viewed.kind is not Kind.RESULT:
+        raise InputError("only a result of detect has counts")
+
+
+def _cell_text(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[dict[str, str]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

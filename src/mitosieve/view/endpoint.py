@@ -1,0 +1,65 @@
+"""How a request becomes work in a thread, and an error words; and how numbers of an address are read."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from mitosieve.errors import InputError, MitosieveError
+from mitosieve.view.desk import Desk
+from mitosieve.view.pictures import NotReadyError
+from mitosieve.view.wire import message
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def answered(desk: Desk, work: Callable[[Request], Response]) -> Endpoint:
+    """An endpoint that works in a thread, and turns errors into words."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await run_in_threadpool(work, request)
+        except NotReadyError as waiting:
+            again = {"retry-after": "1"}
+            return JSONResponse({"error": "an overview is being made", "share": waiting.share}, 503, headers=again)
+        except MitosieveError as error:
+            return JSONResponse({"error": message(error, desk.viewed)}, 400)
+
+    return endpoint
+
+
+def number_of(desk: Desk, request: Request) -> int:
+    """The number of the slide that an address names.
+
+    Raises:
+        InputError: there is none.
+    """
+    return desk.slide_number(request.path_params["slide"])
+
+
+def whole(request: Request, name: str) -> int:
+    """A whole number of an address.
+
+    Raises:
+        InputError: it is none.
+    """
+    text = request.path_params[name]
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InputError(f"{name} is no number")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A threshold as a page sends it.
+
+    Raises:
+        InputError: it does not lie between 0 and 1.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError("a threshold lies between 0 and 1")
+    return value

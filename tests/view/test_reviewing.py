@@ -1,0 +1,190 @@
+"""Counts after decisions, agreement of readers and files to take away, through the door of a running viewer."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from found import DETECTOR_HASH, a_result, some_detections
+from serving import served
+from shapely.geometry import shape
+
+from mitosieve.detection import detection_ids
+from mitosieve.export.geojson import read_roi
+from mitosieve.review.log import DecisionLog
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def verdict(row, name, *, slide=0, how="gallery"):
+    return {"kind": "verdict", "slide": slide, "row": row, "verdict": name, "how": how}
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return a_result(tmp_path / "found", names=("one",))
+
+
+def figures():
+    """How many of the first slide's cells the detector calls figures; by falling score they come first."""
+    return int(some_detections("one").is_figure.sum())
+
+
+def test_the_reviewed_count_is_the_automatic_one_with_what_was_decided(folder):
+    """Rejected ones less, accepted and added ones more; unsure ones and undone decisions change nothing."""
+    n = figures()
+    with served(folder) as client:
+        before = client.get("/api/slides/0/reviewed")
+        assert before["automatic"]["figures"] == before["reviewed"]["figures"] == n
+        client.decide(*(verdict(row, "imposter") for row in range(3)), verdict(3, "unsure"), verdict(4, "figure"))
+        client.decide(verdict(n, "figure"), {"kind": "added", "slide": 0, "x": 700, "y": 500, "verdict": "figure"})
+        last = client.decide(verdict(5, "imposter"))[1]["decisions"][0]
+        client.decide({"kind": "undo", "id": last["id"]})
+        after = client.get("/api/slides/0/reviewed")
+    assert (after["rejected"], after["accepted"], after["added"]) == (3, 1, 1)
+    assert after["reviewed"]["figures"] == n - 3 + 1 + 1
+    assert after["automatic"] == before["automatic"]
+    assert after["open"] == n - 3 - 1
+
+
+def test_what_can_still_change_the_score_is_named_by_row(tmp_path):
+    """On a slide with tissue enough: deciding ones are rows of open figures, and none is left in the end."""
+    folder = a_result(tmp_path / "large", names=("one",), size=(6000, 5800), n=26, threshold=0.5)
+    with served(folder) as client:
+        told = client.get("/api/slides/0/reviewed")
+        assert told["automatic"]["score"] in (1, 2, 3)
+        assert told["deciding"]
+        assert all(isinstance(row, int) and row < told["automatic"]["figures"] for row in told["deciding"])
+        for _ in range(40):
+            told = client.get("/api/slides/0/reviewed")
+            if not told["deciding"]:
+                break
+            client.decide(verdict(told["deciding"][0], "imposter"))
+        assert told["deciding"] == []
+        assert told["reviewed"]["score"] is not None
+
+
+def test_the_tables_say_what_was_decided(folder):
+    """summary.csv has reviewed and automatic numbers, decisions.csv a row a judged cell."""
+    with served(folder, reader="Ada") as client:
+        client.decide(
+            verdict(0, "imposter"),
+            verdict(1, "figure"),
+            {"kind": "added", "slide": 0, "x": 9.5, "y": 8.25, "verdict": "figure"},
+        )
+        summary = rows_of(client.ask("/api/files/summary.csv")[2].decode())
+        table = rows_of(client.ask("/api/files/decisions.csv")[2].decode())
+    assert int(summary[0]["figures"]) == figures()
+    assert int(summary[0]["automatic_figures"]) == figures()
+    assert (summary[0]["rejected"], summary[0]["accepted"], summary[0]["added"]) == ("1", "0", "1")
+    assert [row["verdict"] for row in table] == ["imposter", "mitotic figure", "mitotic figure"]
+    assert [row["added"] for row in table] == ["no", "no", "yes"]
+    assert table[2]["x_px"] == "9.500"
+    assert {row["votes"] for row in table} == {"Ada: imposter", "Ada: figure"}
+
+
+def test_qupath_gets_what_was_decided(folder):
+    """Points half a px aside, as QuPath has them; classes by decision; ids of the result; the hotspot as an area."""
+    found = some_detections("one")
+    order = np.argsort(-found.score, kind="stable")
+    names = [detection_ids(found, DETECTOR_HASH)[row] for row in order.tolist()]
+    with served(folder) as client:
+        client.decide(verdict(0, "imposter"), verdict(1, "figure"), verdict(2, "unsure"))
+        status, headers, body = client.ask("/api/slides/0/geojson")
+    assert status == 200
+    assert headers["content-disposition"] == 'attachment; filename="one.geojson"'
+    features = json.loads(body)["features"]
+    by_id = {feature.get("id"): feature for feature in features}
+    classes = {name: by_id[name]["properties"]["classification"]["name"] for name in names[: figures()]}
+    assert [classes[name] for name in names[:4]] == ["Imposter", "Mitotic figure", "Unsure", "Mitotic figure"]
+    assert by_id[names[0]]["geometry"]["coordinates"] == pytest.approx(found.center_l0[order[0]] + 0.5, abs=1e-3)
+    assert len(classes) == figures()
+    assert by_id[names[1]]["properties"]["objectType"] == "annotation"
+    areas = [feature for feature in features if feature["geometry"]["type"] == "Polygon"]
+    assert len(areas) == 1
+    assert shape(areas[0]["geometry"]).is_valid
+    (folder / "spot.geojson").write_text(json.dumps(areas[0]))
+    assert read_roi(folder / "spot.geojson").area > 0
+
+
+def test_a_name_is_text_in_every_file_and_answer(tmp_path):
+    """A slide or a reader may be called anything, as `<img onerror>`; nothing becomes HTML, a formula or a header."""
+    folder = a_result(tmp_path / "found", names=(EVIL,))
+    with served(folder, reader="=cmd|' /C calc'!A0") as client:
+        client.decide(verdict(0, "figure"))
+        page = client.ask("/api/files/report.html")[2].decode()
+        table = rows_of(client.ask("/api/files/decisions.csv")[2].decode())
+        disposition = client.ask("/api/slides/0/geojson")[1]["content-disposition"]
+        assert client.get("/api/session")["slides"][0]["name"] == EVIL
+    assert EVIL not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "<script" not in page
+    assert table[0]["votes"].startswith("'=")
+    assert "<" not in disposition
+
+
+def test_the_page_stands_alone(folder):
+    """It holds both counts and the pictures, and fetches nothing."""
+    with served(folder, reader="Ada") as client:
+        client.decide(verdict(0, "imposter"), verdict(1, "figure"))
+        page = client.ask("/api/files/report.html")[2].decode()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "Ada" in page
+    assert "Research use only" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert f"<td>{figures()}</td><td><strong>{figures() - 1}</strong></td>" in page
+
+
+def test_agreement_is_that_of_both_readers_decisions(folder):
+    """Counts, kappa and F1 by hand; disagreements are rows that a page can show, figures against imposters first."""
+    first = ["figure", "figure", "imposter", "imposter", "unsure", "figure"]
+    second = ["figure", "imposter", "imposter", "figure", "figure", "figure"]
+    for reader, words in (("A", first), ("B", second)):
+        with served(folder, reader=reader) as client:
+            client.decide(*(verdict(row, word) for row, word in enumerate(words)))
+    with served(folder, reader="C") as client:
+        told = client.get("/api/agreement?first=A&second=B")
+        readers = client.get("/api/readers")["readers"]
+    assert told["both"] == 6
+    assert [told["counts"]["figure"][word] for word in ("figure", "imposter")] == [2, 1]
+    assert told["counts"]["unsure"]["figure"] == 1
+    assert told["kappa"] == pytest.approx(
+        (3 / 5 - (3 / 5 * 3 / 5 + 2 / 5 * 2 / 5)) / (1 - (3 / 5 * 3 / 5 + 2 / 5 * 2 / 5))
+    )
+    assert told["first_by_second"]["f1"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert [item["row"] for item in told["disagreements"]] == [1, 3, 4]
+    assert [item["reader"] for item in readers] == ["C", "A", "B"]
+    assert [item["decisions"] for item in readers] == [0, 6, 6]
+
+
+def test_a_third_reader_settles(folder):
+    """By majority; of all readers together only where the page asks for it."""
+    for reader, word in (("A", "figure"), ("B", "imposter"), ("C", "imposter")):
+        with served(folder, reader=reader) as client:
+            client.decide(verdict(0, word))
+            own = client.get("/api/slides/0/reviewed")["rejected"]
+            together = rows_of(client.ask("/api/files/summary.csv?readers=all")[2].decode())[0]["rejected"]
+        assert own == (word == "imposter")
+    assert together == "1"
+    assert len(DecisionLog.beside(folder).read()) == 3
+
+
+@pytest.mark.parametrize("query", ["first=A&second=A", "first=A&second=nobody", "", "first=../x&second=A"])
+def test_only_readers_who_decided_are_compared(folder, query):
+    """Others are refused."""
+    with served(folder) as client:
+        client.decide(verdict(0, "figure"))
+        assert client.ask(f"/api/agreement?{query}")[0] == 400
+
+
+@pytest.mark.parametrize("name", ["x.csv", "decisions.jsonl", "..%2fdetect.json", "%2e%2e"])
+def test_other_files_are_not_handed_out(folder, name):
+    """Of the result's folder none."""
+    with served(folder) as client:
+        assert client.ask(f"/api/files/{name}")[0] in (400, 404)
