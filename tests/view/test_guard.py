@@ -8,8 +8,8 @@ from found import a_result
 from serving import served
 
 from mitosieve.errors import InputError
-from mitosieve.view.guard import MOST_BODY_BYTES, Guard, is_loopback, new_token
-from mitosieve.view.server import check_host, read_token
+from mitosieve.view.guard import MOST_BODY_BYTES, Guard
+from mitosieve.view.secret import check_host, is_loopback, new_token, read_token
 
 VERDICT = json.dumps({"decisions": [{"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"}]}).encode()
 ADDRESSES = ("/", "/static/main.js", "/api/session", "/api/slides/0", "/api/slides/0/tiles/8/0/0", "/api/decisions")

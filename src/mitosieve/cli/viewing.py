@@ -42,15 +42,15 @@ def view(
     from mitosieve.view.desk import Desk
     from mitosieve.view.detecting import Detection
     from mitosieve.view.opening import open_viewed
-    from mitosieve.view.server import Server, check_host, in_browser, read_token
-    from mitosieve.view.viewed import Kind
+    from mitosieve.view.secret import check_host, read_token
+    from mitosieve.view.server import Server, in_browser
 
     check_host(host, token_file)
     token = None if token_file is None else read_token(token_file)
     viewed, read_cells = open_viewed(path, slides=slides, mpp=mpp)
     desk = Desk(viewed, read_cells, reader=new_reader(reader or _login()), read_only=read_only)
     detection = None
-    if viewed.kind is Kind.SLIDES and not read_only:
+    if viewed.folder is None and not read_only:
         result = out or Path(f"{viewed.slides[0].slide_id if len(viewed.slides) == 1 else viewed.name}-found")
         detection = Detection(
             viewed.slides, detector=detector, out=result.resolve(), when_done=lambda: desk.show(*open_viewed(result))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mitosieve.detection import Detections
 from mitosieve.errors import InputError, MitosieveError
@@ -101,16 +102,24 @@ class Desk:
             raise InputError("there is no such cell")
         return rows.start + int(str(value))
 
+    @property
+    def has_counts(self) -> bool:
+        """Whether it is a result of detect, of which counts are made."""
+        return self.viewed.kind is Kind.RESULT
+
+    def called_figures(self, slide: int) -> NDArray[np.bool_]:
+        """Which cells of a slide, by their place there, were called figures before anybody looked."""
+        return self.cells.call[self.cells.rows_of(slide)] == CALLS.index(Call.FIGURE)
+
     def detections(self, slide: int, threshold: float | None = None) -> Detections:
         """The detections of a slide; by default at the threshold of the result."""
         cells, rows = self.cells, self.cells.rows_of(slide)
         score = np.nan_to_num(cells.score[rows], nan=0.0)
-        is_figure = cells.call[rows] == CALLS.index(Call.FIGURE)
         return Detections(
             slide_id=np.full(rows.stop - rows.start, self.viewed.slides[slide].slide_id),
             center_l0=cells.center_l0[rows],
             score=score,
-            is_figure=is_figure if threshold is None else score >= threshold,
+            is_figure=self.called_figures(slide) if threshold is None else score >= threshold,
             stage_names=cells.stage_names,
             stage_score=cells.stage_score[rows],
         )

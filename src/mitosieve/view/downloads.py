@@ -16,7 +16,6 @@ from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
 from mitosieve.view.desk import Desk
 from mitosieve.view.reviewing import judged_cells, readers_asked, review
-from mitosieve.view.viewed import CALLS, Call, Kind
 
 IMPOSTER_CLASS = {"name": "Imposter", "color": [213, 94, 0]}
 UNSURE_CLASS = {"name": "Unsure", "color": [140, 110, 230]}
@@ -34,7 +33,7 @@ def geojson(desk: Desk, slide: int, words: str) -> str:
     judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == name]
     features = [_judged(cell) for cell in judged]
     features += list(_called(desk, slide, {cell.key for cell in judged}))
-    if desk.viewed.kind is Kind.RESULT:
+    if desk.has_counts:
         spot = review(desk, slide, readers).count.reviewed.to_json()["hotspot"]
         if spot.get("outline_l0"):
             features.append(_hotspot(spot))
@@ -70,7 +69,7 @@ def _as_uuid(text: str) -> str:
 def _called(desk: Desk, slide: int, judged: set[str]) -> Iterator[dict[str, Any]]:
     """What was called a figure and nobody decided about."""
     cells, rows = desk.cells, desk.cells.rows_of(slide)
-    wanted = np.flatnonzero(cells.call[rows] == CALLS.index(Call.FIGURE)) + rows.start
+    wanted = np.flatnonzero(desk.called_figures(slide)) + rows.start
     for row, name in zip(wanted.tolist(), cells.names(wanted), strict=True):
         if name not in judged:
             score = float(cells.score[row])
@@ -143,7 +142,7 @@ def summary_csv(desk: Desk, words: str) -> str:
 
 
 def _require_result(desk: Desk) -> None:
-    if desk.viewed.kind is not Kind.RESULT:
+    if not desk.has_counts:
         raise InputError("only a result of detect has counts")
 
 

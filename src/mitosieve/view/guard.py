@@ -8,12 +8,14 @@ site's, and where it comes from a page come from one of this server. Knows nothi
 import hmac
 import ipaddress
 import json
-import secrets
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from mitosieve.view.policy import HEADERS
+from mitosieve.view.secret import is_loopback
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,36 +28,6 @@ _READING = frozenset(("GET", "HEAD"))
 
 MOST_BODY_BYTES = 2**18
 """Of what a page may send: a decision has less than 50 kB."""
-
-OPENSEADRAGON_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"
-"""The one style element that OpenSeadragon 6.1.1 adds; a browser that finds another says so in its console."""
-
-HEADERS: dict[str, str] = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; img-src 'self' data: blob:; "
-    f"style-src 'self' {OPENSEADRAGON_STYLE}; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-}
-
-
-def new_token() -> str:
-    """256 random bits as text that an address can hold."""
-    return secrets.token_urlsafe(32)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that binds to this host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True)

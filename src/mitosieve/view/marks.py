@@ -14,8 +14,7 @@ from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json
-from mitosieve.view.results import Find
-from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed, ViewedSlide
+from mitosieve.view.viewed import CALLS, Call, Cells, Find, Kind, Viewed, ViewedSlide
 
 _CALL_OF = {Label.MITOTIC_FIGURE.value: Call.FIGURE, Label.IMPOSTER.value: Call.IMPOSTER, NO_MARK: Call.BACKGROUND}
 

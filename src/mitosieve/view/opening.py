@@ -9,8 +9,8 @@ from mitosieve.run import layout
 from mitosieve.run.folder import kind_of
 from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
 from mitosieve.view.marks import read_audit, read_cohort
-from mitosieve.view.results import Find, read_cells, read_result
-from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
+from mitosieve.view.results import read_cells, read_result
+from mitosieve.view.viewed import Cells, Find, Kind, Viewed, ViewedSlide
 
 
 def open_viewed(

@@ -13,7 +13,6 @@ from mitosieve.review.cell import Cell
 from mitosieve.view.desk import Desk
 from mitosieve.view.downloads import summary_rows
 from mitosieve.view.reviewing import judged_cells, readers_asked
-from mitosieve.view.viewed import Kind
 
 MOST_PICTURES = 60
 """Of each kind, at some 8 kB each."""
@@ -49,7 +48,7 @@ def reviewed_page(desk: Desk, words: str) -> str:
             detector=desk.viewed.detector,
             threshold=desk.viewed.threshold,
             readers=names,
-            rows=summary_rows(desk, words) if desk.viewed.kind is Kind.RESULT else [],
+            rows=summary_rows(desk, words) if desk.has_counts else [],
             groups=[(title, len(cells), [_shown(desk, c) for c in cells[:MOST_PICTURES]]) for title, cells in groups],
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             note=DISCLAIMER,

@@ -17,12 +17,9 @@ from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json
-from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed, ViewedSlide, without_paths
+from mitosieve.view.viewed import CALLS, Call, Cells, Find, Kind, Viewed, ViewedSlide, without_paths
 
 _COLUMNS = ("mpp_x", "mpp_y", "width", "height", "tissue_mm2", "warning", "error")
-
-Find = Callable[[str, Path | None], Path | None]
-"""Where the image of a slide is now: by its name, and where the job found it."""
 
 
 def read_result(folder: Path, find: Find) -> Viewed:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitosieve.count.summary import SlideSummary
-from mitosieve.detection import Detections
 from mitosieve.errors import InputError
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.view.desk import Desk
-from mitosieve.view.viewed import CALLS, Call
 
 if TYPE_CHECKING:
     from mitosieve.review.counted import ReviewedCount
@@ -28,12 +26,10 @@ class Reviewed:
 
     Attributes:
         count: automatic and reviewed.
-        found: the detections that matter: called figures, and what was decided.
-        rows: of each its place among the slide's.
+        rows: of each detection that matters its place among the slide's, by its id.
     """
 
     count: "ReviewedCount"
-    found: Detections
     rows: dict[str, int]
 
 
@@ -60,9 +56,8 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None) -> Reviewed:
     viewed, stated = desk.viewed, desk.viewed.slides[slide]
     if stated.size_l0 is None or stated.mpp is None:
         raise InputError("this slide was not counted")
-    cells, rows = desk.cells, desk.cells.rows_of(slide)
     judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == stated.slide_id]
-    wanted = cells.call[rows] == CALLS.index(Call.FIGURE)
+    wanted = desk.called_figures(slide).copy()
     for cell in judged:
         row = desk.row_at(slide, cell.x_px, cell.y_px, cell.key)
         if row is not None:
@@ -90,7 +85,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None) -> Reviewed:
     )
     count = reviewed_count(result, stated.slide_id, judged)
     place = {str(name): int(row) for name, row in zip(result.ids.tolist(), chosen.tolist(), strict=True)}
-    return Reviewed(count=count, found=result.detections, rows=place)
+    return Reviewed(count=count, rows=place)
 
 
 def reviewed(desk: Desk, slide: int, words: str) -> dict[str, Any]:

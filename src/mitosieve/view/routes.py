@@ -18,7 +18,6 @@ from mitosieve.view.detecting import Detection
 from mitosieve.view.endpoint import answered, number_of, share, whole
 from mitosieve.view.gallery import chosen, wanted_of
 from mitosieve.view.review_routes import review_routes
-from mitosieve.view.viewed import Kind
 
 _PICTURE = {"cache-control": "private, max-age=3600"}
 MOST_DETAILS = 200
@@ -156,7 +155,7 @@ def _decisions(desk: Desk) -> list[Route]:
 
 def _detection(desk: Desk, detection: Detection | None) -> list[Route]:
     def running() -> Detection:
-        if detection is None or desk.viewed.kind is not Kind.SLIDES:
+        if detection is None:
             raise InputError("there is nothing to detect on")
         return detection
 

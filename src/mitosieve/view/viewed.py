@@ -32,6 +32,9 @@ class Call(StrEnum):
 
 CALLS = tuple(Call)
 
+Find = Callable[[str, Path | None], Path | None]
+"""Where the image of a slide is now: by its name, and where the job found it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViewedSlide:
