@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mitosieve.cohort.cohort import SLIDES_FILE
 from mitosieve.errors import InputError
 from mitosieve.run import layout
 from mitosieve.run.folder import kind_of
 from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
-from mitosieve.view.marks import read_audit, read_cohort
 from mitosieve.view.results import read_cells, read_result
 from mitosieve.view.viewed import Cells, Find, Kind, Viewed, ViewedSlide
 
@@ -33,6 +31,9 @@ def open_viewed(
     if (path / layout.DETECTIONS).is_file():
         result = read_result(path, find)
         return _with_slides(result, path, slides), lambda: read_cells(result)
+    from mitosieve.cohort.cohort import SLIDES_FILE  # half a second that the first tile of a result need not wait for
+    from mitosieve.view.marks import read_audit, read_cohort
+
     if (path / layout.AUDIT).is_file():
         viewed, cells = read_audit(path, find)
         return _with_slides(viewed, path, slides), lambda: cells

@@ -106,15 +106,21 @@ def read_cells(viewed: Viewed) -> Cells:
         FormatError: the table is broken.
     """
     assert viewed.folder is not None
-    found = read_detections(viewed.folder / layout.DETECTIONS)
-    return cells_of(found, [slide.slide_id for slide in viewed.slides], viewed.detector_hash)
+    from mitosieve.view.quick import read_quickly  # loads what the first tile does not need
+
+    path = viewed.folder / layout.DETECTIONS
+    slide_ids = [slide.slide_id for slide in viewed.slides]
+    found = read_quickly(path)
+    return cells_of(read_detections(path) if found is None else found, slide_ids, viewed.detector_hash)
 
 
 def cells_of(found: Detections, slide_ids: list[str], detector_hash: str) -> Cells:
     """Detections by slide in the order of `slide_ids`, by falling score, equal ones by their row."""
     numbers = {name: number for number, name in enumerate(slide_ids)}
-    names, place = np.unique(found.slide_id, return_inverse=True)
-    slide = np.array([numbers.get(name, -1) for name in names.tolist()], dtype=np.int32)[place.reshape(-1)]
+    known = list(dict.fromkeys(found.slide_id.tolist()))
+    place = {name: number for number, name in enumerate(known)}
+    code = np.array([place[name] for name in found.slide_id.tolist()], dtype=np.int32)
+    slide = np.array([numbers.get(name, -1) for name in known], dtype=np.int32)[code]
     order = np.lexsort((-found.score, slide))
     order = order[slide[order] >= 0]
     kept = found[order]

@@ -145,7 +145,15 @@ def _decisions(desk: Desk) -> list[Route]:
         asked = content.get("decisions") if isinstance(content, dict) else None
         if not isinstance(asked, list):
             return JSONResponse({"error": "send an object with a list of decisions"}, 400)
-        return await answered(desk, lambda _: JSONResponse({"decisions": desk.decide(asked)}))(request)
+        since = content.get("since", 0)
+
+        def work(request: Request) -> Response:
+            del request
+            made = desk.decide(asked)
+            news, offset = desk.own_since(since if isinstance(since, int) and since >= 0 else 0)
+            return JSONResponse({"decisions": made, "news": news, "offset": offset})
+
+        return await answered(desk, work)(request)
 
     return [
         Route("/api/decisions", answered(desk, read), methods=["GET"]),

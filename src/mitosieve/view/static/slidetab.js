@@ -277,7 +277,7 @@ export class SlideTab {
       this.second = new SlideView(this.store, { label: "Second slide" });
       const names = this.store.slides.map((slide) => [slide.number, slide.name]);
       const other = this.store.slides.length > 1 ? (this.store.slide + 1) % this.store.slides.length : this.store.slide;
-      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this.second.open(Number(value)).catch(() => {})), toggle("Move together", true, (value) => (this.linked = value)));
+      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this.second.open(Number(value)).catch(() => {}).then(() => this._lock())), toggle("Move together", true, (value) => (this.linked = value)));
       this._other = other;
     }
     this.stage.append(this.second.node);
@@ -289,6 +289,7 @@ export class SlideTab {
   // From here on both move by the same um.
   _lock() {
     if (!this.second?.frame || !this.view.frame) return;
+    this.second.osd.viewport.zoomBy(this.view.pxPerUm() / this.second.pxPerUm(), undefined, true);
     this._last = this._where();
   }
 

@@ -151,7 +151,7 @@ export class Store extends EventTarget {
 
   async refresh() {
     const { decisions, offset } = await api.json(`/api/decisions?since=${this._offset}`);
-    this._offset = offset;
+    this._offset = Math.max(this._offset, offset);
     this._take(decisions);
   }
 
@@ -179,8 +179,9 @@ export class Store extends EventTarget {
     }
     const next = this._busy.then(async () => {
       try {
-        const { decisions } = await api.send("/api/decisions", { decisions: list });
-        this._take(decisions);
+        const { decisions, news, offset } = await api.send("/api/decisions", { decisions: list, since: this._offset });
+        this._offset = Math.max(this._offset, offset);
+        this._take(news); // in the order of the file, with what another tab decided between
         this.tell("saved", { decisions });
         return decisions;
       } catch (error) {

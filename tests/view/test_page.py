@@ -1,0 +1,454 @@
+"""The page in a real browser (Debian's Chromium, by Playwright), against a running viewer; skipped where none is."""
+
+import json
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from found import MPP, a_result, some_detections
+from serving import served
+
+from build import a_cohort
+from mitosieve import Cohort
+from mitosieve.count.hotspot import find_hotspot, mm_from_l0
+from mitosieve.review.log import DecisionLog, standing
+from tiny import mitosieve, start
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
+]
+EVIL = "<img src=x onerror=alert(1)>"
+VIEW = "mitosieve.page.current.view"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page with all that went wrong in it."""
+
+    def __init__(self, browser, address, *, width=1280, height=800, scheme="light"):
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.faults, self.hosts = [], set()
+        self.page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
+        self.page.on("request", lambda request: self.hosts.add(re.sub(r"^(\w+://[^/]*).*", r"\1", request.url)))
+        self.page.goto(address)
+
+    def __getattr__(self, name):
+        return getattr(self.page, name)
+
+    def until(self, expression, seconds=20):
+        """Ask again until it is true: the page's policy forbids what Playwright would put into it."""
+        end = time.monotonic() + seconds
+        while True:
+            value = self.page.evaluate(expression)
+            if value:
+                return value
+            assert time.monotonic() < end, (expression, self.faults)
+            time.sleep(0.03)
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def opened(self):
+        """The slide view with its cells and a tile."""
+        self.until(f"globalThis.mitosieve?.page.current?.view?.cells && {VIEW}.firstTile > 0")
+        return self
+
+    def gallery(self):
+        self.press("2")
+        self.until(
+            "document.querySelector('.card img') && "
+            "[...document.querySelectorAll('.card img')].every(i => i.complete && i.naturalWidth)"
+        )
+        return self
+
+    def decided(self, n):
+        """Wait until so many decisions are on the disk."""
+        self.until(f"mitosieve.store.decisions.length >= {n}")
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens pages, and checks at the end that nothing went wrong in any."""
+    pages = []
+
+    def opening(client, **options):
+        pages.append(Page(chromium, client.server.address, **options))
+        return pages[-1]
+
+    yield opening
+    for page in pages:
+        assert page.faults == []
+        page.context.close()
+
+
+def ended(process, how=signal.SIGTERM):
+    """Send a signal, wait, and let go of its pipes."""
+    process.send_signal(how)
+    process.communicate(timeout=20)
+
+
+def address_of(process):
+    return process.stdout.readline().strip()
+
+
+def test_from_the_slide_to_marks_with_a_death_between(tmp_path, chromium):
+    """Open, zoom, judge 30 cells by keys, undo, add one, kill -9, open again: all is there; then a cohort has it."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    process = start("view", folder, "--no-browser", "--reader", "Ada")
+    page = Page(chromium, address_of(process)).opened()
+    before = page.evaluate(f"{VIEW}.pxPerUm()")
+    page.press("+", "+")
+    page.until(f"{VIEW}.pxPerUm() > 2 * {before}")
+    page.gallery()
+    for number in range(30):
+        page.press("aru"[number % 3])
+    page.decided(30)
+    page.press("z")
+    page.decided(31)
+    page.press("1", "i")
+    page.until(f"{VIEW}.adding")
+    page.press("Enter")
+    page.decided(32)
+    ended(process, signal.SIGKILL)
+    page.context.close()
+
+    decisions = DecisionLog.beside(folder).read()
+    stands = standing(decisions, "Ada")
+    assert [sum(d.kind == kind for d in decisions) for kind in ("verdict", "undo", "added")] == [30, 1, 1]
+    assert len(stands) == 30
+    again = start("view", folder, "--no-browser", "--reader", "Ada")
+    page = Page(chromium, address_of(again)).opened()
+    page.decided(32)
+    counts = page.evaluate("mitosieve.store.counts")
+    assert counts == {"figure": 11, "imposter": 10, "unsure": 9, "added": 1}
+    page.context.close()
+    ended(again)
+
+    told = mitosieve("import", "reviews", folder, tmp_path / "none", "--out", tmp_path / "cohort")
+    assert told.code == 0, told.err
+    marks = Cohort.load(tmp_path / "cohort").annotations
+    assert (marks.label == "mitotic figure").sum() == 11
+    assert (marks.label == "imposter").sum() == 10
+
+
+def test_the_page_asks_nobody_else(tmp_path, opened):
+    """Every request goes to this server; every view is opened."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        for key in "2345":
+            page.press(key)
+            page.wait_for_timeout(300)
+        assert page.hosts == {f"http://127.0.0.1:{client.server.port}"}
+        assert "token" not in page.url
+
+
+@pytest.mark.parametrize("key", ["1", "2", "3", "4", "5"])
+def test_names_are_text(tmp_path, opened, key):
+    """A slide and a reader may be called as HTML; no picture is loaded and no script runs."""
+    with served(a_result(tmp_path / "found", names=(EVIL,)), reader=EVIL) as client:
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"})
+        page = opened(client).opened()
+        page.press(key)
+        page.wait_for_timeout(600)
+        assert EVIL in page.inner_text("body") or EVIL in page.evaluate("document.body.textContent")
+        assert page.evaluate(
+            "[...document.images].every(i => !i.getAttribute('src') || i.src.startsWith(location.origin))"
+        )
+        assert page.evaluate("document.querySelectorAll('[onerror]').length") == 0
+
+
+@pytest.mark.parametrize("turn", [0, 30, 105])
+def test_rings_lie_on_their_cells(tmp_path, opened, turn):
+    """At any zoom and turn: where the map puts a cell, a click chooses it, and the tiles show its place there."""
+    found = some_detections("one")
+    order = np.argsort(-found.score, kind="stable")
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        page.evaluate(f"{VIEW}.turn({turn})")
+        page.wait_for_timeout(700)
+        for row in (0, 5, 11):
+            x, y = found.center_l0[order[row]].tolist()
+            page.evaluate(f"{VIEW}.goTo({x}, {y}, 120, true)")
+            page.wait_for_timeout(300)
+            ours = page.evaluate(
+                f"(([a, b, c, d, e, f]) => [a * {x} + c * {y} + e, b * {x} + d * {y} + f])({VIEW}.map())"
+            )
+            theirs = page.evaluate(
+                f"(({{x, y}}) => [x, y])({VIEW}.osd.viewport.imageToViewerElementCoordinates("
+                f"new OpenSeadragon.Point({x} + 0.5, {y} + 0.5)))"
+            )
+            assert ours == pytest.approx(theirs, abs=1)
+            box = page.evaluate(f"(b => [b.left, b.top, b.width, b.height])({VIEW}.node.getBoundingClientRect())")
+            assert ours == pytest.approx([box[2] / 2, box[3] / 2], abs=1.5)
+            page.mouse.click(box[0] + ours[0] + 4, box[1] + ours[1] - 3)
+            page.until(f"{VIEW}.selected === {row}")
+
+
+def test_the_scale_bar_is_as_long_as_it_says(tmp_path, opened):
+    """In px of the screen, at some zooms."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        for _ in range(4):
+            page.press("+")
+            page.wait_for_timeout(500)
+            words = page.inner_text(".scalebar")
+            um = float(words.split()[0]) * (1000 if "mm" in words else 1)
+            wide = page.evaluate("document.querySelector('.scalebar').getBoundingClientRect().width")
+            scale = page.evaluate(f"{VIEW}.osd.viewport.viewportToImageZoom({VIEW}.osd.viewport.getZoom(true))") / MPP
+            assert wide == pytest.approx(um * scale, rel=0.02)
+
+
+def test_the_pointer_tells_um(tmp_path, opened):
+    """Of the place below it: the slide's middle lies half its um from its corner."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        page.wait_for_timeout(600)
+        box = page.locator(".slideview").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        words = page.inner_text("#pointer")
+        x, y = (float(number) for number in re.findall(r"([\d.]+) µm", words))
+        assert (x, y) == (pytest.approx(1500 * MPP / 2, abs=2), pytest.approx(1100 * MPP / 2, abs=2))
+
+
+def test_counts_follow_the_threshold_at_once(tmp_path, opened):
+    """Figures, density and hotspot are those of the scores at or above it; going back gives the table's."""
+    found = some_detections("one")
+    area = 1500 * 1100 * MPP**2 / 1e6
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        for threshold in (0.9, 0.2, 0.5):
+            kept = found.at_threshold(threshold).figures
+            page.fill("[aria-label='Threshold as a number']", str(threshold))
+            page.press("Tab")
+            page.until(f"document.querySelector('[data-figures]').textContent === '{len(kept)}'")
+            spot = find_hotspot(mm_from_l0(kept.center_l0, (MPP, MPP)), size_mm=(1500 * MPP / 1000, 1100 * MPP / 1000))
+            page.until(f"document.querySelectorAll('.facts dd b')[2]?.textContent === '{spot.count}'")
+            assert float(page.inner_text(".facts dd:nth-of-type(2) b")) == pytest.approx(len(kept) / area, rel=1e-3)
+
+
+def test_heat_map_and_what_is_below_the_threshold_come_and_go(tmp_path, opened):
+    """By their keys; below the threshold every cell of the table is there to be chosen."""
+    low = int(np.argmin(some_detections("one").score))
+    x, y = some_detections("one").center_l0[low].tolist()
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        plain = page.evaluate(f"{VIEW}.canvas.toDataURL()")
+        page.press("h")
+        page.until(f"{VIEW}.heatOn && {VIEW}._heat && {VIEW}.canvas.toDataURL() !== {json.dumps(plain)}")
+        page.press("h")
+        page.until(f"!{VIEW}.heatOn && {VIEW}.canvas.toDataURL() === {json.dumps(plain)}")
+        page.evaluate(f"{VIEW}.goTo({x}, {y}, 100, true)")
+        assert page.evaluate(f"{VIEW}.pick({x}, {y}, 5)") is None
+        page.press("b")
+        page.until(f"{VIEW}.below")
+        assert page.evaluate(f"{VIEW}.pick({x}, {y}, 5)") == 59
+
+
+def test_a_row_of_the_gallery_is_accepted_as_one(tmp_path, opened):
+    """All of it that is undecided; undo takes back one by one."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        columns = page.evaluate("mitosieve.page.current.columns")
+        page.press("ArrowRight", "r")
+        page.decided(1)
+        page.press("ArrowLeft", "A")
+        page.decided(columns)
+        decisions = DecisionLog.beside(folder).read()
+        assert [d.verdict for d in decisions] == ["imposter"] + ["figure"] * (columns - 1)
+        assert page.evaluate("mitosieve.page.current.at") == columns
+        page.press("z")
+        page.decided(columns + 1)
+        assert len(standing(DecisionLog.beside(folder).read(), "A")) == columns - 1
+
+
+def test_a_crop_and_its_place_are_one_key_apart(tmp_path, opened):
+    """Enter shows the chosen cell on its slide, in the middle and chosen; also of another slide."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        page.select_option("select >> nth=1", "1")
+        page.wait_for_timeout(500)
+        page.locator(".cards").focus()
+        page.press("ArrowRight")
+        cell = page.evaluate("mitosieve.page.current.cell")
+        page.press("Enter")
+        page.opened()
+        page.until(f"{VIEW}.slide === 1 && {VIEW}.selected === {cell['row']}")
+        page.wait_for_timeout(900)
+        assert page.evaluate(f"{VIEW}.middle") == pytest.approx([cell["x"], cell["y"]], abs=4)
+
+
+def test_two_tabs_show_each_others_decisions(tmp_path, opened):
+    """Of one reader; nothing is lost."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        one, other = opened(client).opened().gallery(), opened(client).opened().gallery()
+        one.press("a", "a", "a")
+        other.press("r", "r", "r", "r", "r")
+        one.decided(8)
+        other.decided(8)
+        assert one.evaluate("mitosieve.store.counts") == other.evaluate("mitosieve.store.counts")
+    assert len(DecisionLog.beside(folder).read()) == 8
+
+
+def test_a_second_reader_is_blind_until_they_compare(tmp_path, opened):
+    """No verdict of the other is on the page before; afterwards the table, and the cells to settle."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder, reader="A") as client:
+        client.decide(*({"kind": "verdict", "slide": 0, "row": row, "verdict": "figure"} for row in range(6)))
+    with served(folder, reader="B") as client:
+        page = opened(client).opened().gallery()
+        assert page.evaluate("[...document.querySelectorAll('.card')].every(c => !c.dataset.verdict)")
+        client.decide(
+            *(
+                {"kind": "verdict", "slide": 0, "row": row, "verdict": "imposter" if row < 2 else "figure"}
+                for row in range(6)
+            )
+        )
+        page.decided(6)
+        page.press("4")
+        page.click("text=Show their agreement")
+        page.until("document.querySelectorAll('.cards.loose .card').length === 2")
+        assert "Disagreements: 2" in page.inner_text("main")
+        page.click(".cards.loose .card:first-child .verdict.figure")
+        page.decided(7)
+    assert {d.verdict for d in DecisionLog.beside(folder).read()[-1:]} == {"figure"}
+
+
+def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):
+    """Enter marks a field as looked through, on the disk as its area; all of them cover the hotspot."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0")
+        fields = page.evaluate("mitosieve.page.current.fields.length")
+        page.press("r")
+        page.decided(1)
+        page.until("mitosieve.page.current.told.rejected === 1")
+        assert page.inner_text(".panel tbody tr:first-child td:last-child") == str(
+            int(some_detections("one").is_figure.sum()) - 1
+        )
+        for number in range(fields):
+            page.press("Enter")
+            page.decided(2 + number)
+        assert "all fields" in page.inner_text("#status")
+    looked = [d for d in DecisionLog.beside(folder).read() if d.kind == "looked"]
+    corners = np.array([d.area for d in looked])
+    assert len(looked) == fields
+    assert corners.reshape(-1, 2).min(axis=0).tolist() == pytest.approx([-0.5, -0.5], abs=0.1)
+    assert corners.reshape(-1, 2).max(axis=0).tolist() == pytest.approx([1499.5, 1099.5], abs=0.1)
+
+
+def test_two_slides_move_together(tmp_path, opened):
+    """Side by side, by the same um; each shows its own slide."""
+    with served(a_result(tmp_path / "found")) as client:
+        page = opened(client).opened()
+        page.press("t")
+        page.until("mitosieve.page.current.second?.cells")
+        page.wait_for_timeout(500)
+        before = page.evaluate("mitosieve.page.current.second.middle")
+        page.press("+", "ArrowRight", "ArrowRight")
+        page.wait_for_timeout(1200)
+        after = page.evaluate("mitosieve.page.current.second.middle")
+        assert after[0] > before[0] + 20
+        scales = page.evaluate("[mitosieve.page.current.view.pxPerUm(), mitosieve.page.current.second.pxPerUm()]")
+        assert scales[0] == pytest.approx(scales[1], rel=0.05)
+        assert page.evaluate("mitosieve.page.current.second.slide") == 1
+
+
+def test_marks_of_a_cohort_are_browsed_and_corrected(tmp_path, opened):
+    """Without scores or thresholds; decisions say that they are about a cohort."""
+    a_cohort(tmp_path / "cohort", cases=2)
+    with served(tmp_path / "cohort") as client:
+        page = opened(client).opened()
+        assert page.locator("#threshold").count() == 0
+        page.gallery()
+        page.press("r", "a")
+        page.decided(2)
+    assert {d.how for d in DecisionLog.beside(tmp_path / "cohort").read()} == {"cohort"}
+
+
+CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_everything_is_legible(tmp_path, opened, scheme, width):
+    """In every view: contrast of 4.5 or more (WCAG AA), and nothing wider than the screen."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder, reader="A") as client:
+        client.decide(
+            *(
+                {"kind": "verdict", "slide": 0, "row": row, "verdict": ("figure", "imposter", "unsure")[row]}
+                for row in range(3)
+            )
+        )
+        page = opened(client, width=width, height=800, scheme=scheme).opened()
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (min(int(v) for v in re.findall(r"\d+", ground)) < 60) == (scheme == "dark")
+        for key in "12345":
+            page.press(key)
+            page.wait_for_timeout(700)
+            if key == "1":
+                page.press("n")
+                page.wait_for_timeout(300)
+            assert page.evaluate(CONTRAST) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(
+                "[...document.querySelectorAll('button')].every(b => b.textContent.trim() || b.ariaLabel)"
+            )
+        page.press("?")
+        page.wait_for_timeout(200)
+        assert page.evaluate(CONTRAST) == []
+
+
+def test_the_keyboard_alone_suffices(tmp_path, opened):
+    """Every control is reached by Tab and shows where the focus is; words of a field are no commands."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened()
+        reached, visible = set(), True
+        for _ in range(60):
+            page.press("Tab")
+            told = page.evaluate(
+                "(a => [a.id || a.ariaLabel || a.textContent.trim().slice(0, 20), "
+                "getComputedStyle(a).outlineStyle !== 'none' || a === document.body])(document.activeElement)"
+            )
+            reached.add(told[0])
+            visible &= told[1]
+        assert visible
+        assert {"tab-slide", "theme", "help-open", "slide-picker", "threshold", "Zoom in (+)"} <= reached
+        page.gallery()
+        page.locator("input[type=number]").first.focus()
+        page.press("a", "r", "z")
+        page.wait_for_timeout(300)
+        assert page.evaluate("mitosieve.store.decisions.length") == 0
+
+
+def test_a_server_that_is_gone_is_told(tmp_path, chromium):
+    """The page stays, and says that nothing is saved."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = Page(chromium, client.server.address).opened().gallery()
+    page.press("a")
+    page.until("document.getElementById('status').textContent.includes('not saved')")
+    page.context.close()
