@@ -2,12 +2,16 @@
 
 import json
 import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from found import a_result
 from serving import served
 
 from mitosieve.errors import InputError
+from mitosieve.view.browser import in_browser
 from mitosieve.view.guard import MOST_BODY_BYTES, Guard
 from mitosieve.view.secret import check_host, is_loopback, new_token, read_token
 
@@ -149,6 +153,22 @@ def test_other_machines_are_let_in_only_with_a_secret_that_was_chosen(tmp_path):
     for host in ("127.0.0.1", "localhost", "::1", "127.0.0.2"):
         assert is_loopback(host)
         check_host(host, None)
+
+
+def test_the_secret_is_not_on_a_command_line(monkeypatch):
+    """A browser is sent by a page that only this user can read, and that is gone afterwards."""
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address))
+    with in_browser("http://127.0.0.1:1/?token=secret&x"):
+        until = time.monotonic() + 10
+        while not opened and time.monotonic() < until:
+            time.sleep(0.01)
+        page = Path(urlsplit(opened[0]).path)
+        assert "secret" not in opened[0]
+        assert page.stat().st_mode & 0o077 == 0
+        assert page.parent.stat().st_mode & 0o077 == 0
+        assert "http://127.0.0.1:1/?token=secret&amp;x" in page.read_text()
+    assert not page.exists()
 
 
 def test_a_secret_of_a_file_must_be_one(tmp_path):

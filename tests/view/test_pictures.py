@@ -12,7 +12,8 @@ from mitosieve.errors import InputError
 from mitosieve.geometry import Region
 from mitosieve.slide.slide import open_slide
 from mitosieve.view import pictures as module
-from mitosieve.view.pictures import CROP_PX, CROP_UM, TILE_PX, NotReadyError, Pictures, encode
+from mitosieve.view.overview import NotReadyError
+from mitosieve.view.pictures import CROP_PX, CROP_UM, TILE_PX, Pictures, encode
 
 
 def decoded(data):

@@ -39,11 +39,12 @@ def view(
 ) -> None:
     """Look at slides, detections and marks in a browser, and decide; ends with Ctrl-C. Nothing leaves this machine."""
     from mitosieve.review.decision import new_reader
+    from mitosieve.view.browser import in_browser
     from mitosieve.view.desk import Desk
     from mitosieve.view.detecting import Detection
     from mitosieve.view.opening import open_viewed
     from mitosieve.view.secret import check_host, read_token
-    from mitosieve.view.server import Server, in_browser
+    from mitosieve.view.server import Server
 
     check_host(host, token_file)
     token = None if token_file is None else read_token(token_file)

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from mitosieve.errors import InputError, MitosieveError
 from mitosieve.view.desk import Desk
-from mitosieve.view.pictures import NotReadyError
+from mitosieve.view.overview import NotReadyError
 from mitosieve.view.wire import message
 
 Endpoint = Callable[[Request], Awaitable[Response]]

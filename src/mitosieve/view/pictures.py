@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mitosieve.errors import InputError
 from mitosieve.geometry import Region, lattice, rescale_points
 from mitosieve.slide.slide import Slide
+from mitosieve.view.overview import Overview
 
 TILE_PX = 256
 MOST_SOURCE_PX = 2**24
@@ -24,16 +25,6 @@ CROP_PX = (96, 128, 192, 256, 384)
 JPEG_QUALITY = 88
 _OUTSIDE = 236
 """Grey of what lies outside the slide."""
-
-_BAND_PX = 64
-
-
-class NotReadyError(Exception):
-    """The overview of a slide without coarse levels is still being made; says how much of it is done, 0 to 1."""
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-        super().__init__(share)
 
 
 class Pictures:
@@ -50,11 +41,7 @@ class Pictures:
         self.size = (max(1, whole.w), max(1, whole.h))
         self.deepest = math.ceil(math.log2(max(self.size))) if max(self.size) > 1 else 0
         self._one = threading.Lock()
-        self._overview_lock = threading.Lock()
-        self._overview: NDArray[np.uint8] | None = None
-        self._share = 0.0
-        self._maker: threading.Thread | None = None
-        self._fault: Exception | None = None
+        self._overview: Overview | None = None
 
     @property
     def first(self) -> int:
@@ -144,42 +131,19 @@ class Pictures:
         with self._one:
             return self.slide.read_l0(block) if as_stored else self.slide.read_block(block, mpp)
 
-    def _overview_level(self) -> int:
-        """The finest level that is too costly: coarser ones are made of it."""
-        return max(level for level in range(self.first, self.deepest + 1) if self.is_costly(level))
-
     def _from_overview(self, level: int, wanted: Region) -> NDArray[np.uint8]:
-        with self._overview_lock:
-            if self._fault is not None:
-                raise self._fault
-            if self._maker is None:
-                self._maker = threading.Thread(target=self._make_overview, daemon=True)
-                self._maker.start()
-        if self._overview is None:
-            raise NotReadyError(self._share)
-        step = 2 ** (self._overview_level() - level)
-        top, left = wanted.y * step, wanted.x * step
-        part = self._overview[top : top + wanted.h * step, left : left + wanted.w * step]
-        if step == 1:
-            return part
-        missing = (wanted.h * step - part.shape[0], wanted.w * step - part.shape[1])
-        part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        return np.asarray(cv2.resize(part, (wanted.w, wanted.h), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        """From the finest level that is too costly, which is made once."""
+        made_at = max(number for number in range(self.first, self.deepest + 1) if self.is_costly(number))
+        with self._one:
+            if self._overview is None:
+                width, height = self.size_of(made_at)
 
-    def _make_overview(self) -> None:
-        """Band by band, so that the file is decoded once and others may read between the bands."""
-        level = self._overview_level()
-        width, height = self.size_of(level)
-        answer = np.full((height, width, 3), _OUTSIDE, dtype=np.uint8)
-        try:
-            for top in range(0, height, _BAND_PX):
-                band = Region(x=0, y=top, w=width, h=min(_BAND_PX, height - top))
-                answer[top : top + band.h] = self._block(band, level)
-                self._share = (top + band.h) / height
-        except Exception as error:  # noqa: BLE001 - told to whoever asks for a tile of it
-            self._fault = error
-            return
-        self._overview = answer
+                def band(top: int, tall: int) -> NDArray[np.uint8]:
+                    return self._block(Region(x=0, y=top, w=width, h=tall), made_at)
+
+                self._overview = Overview((width, height), band)
+        step = 2 ** (made_at - level)
+        return self._overview.part((wanted.x, wanted.y), (wanted.w, wanted.h), step)
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:

@@ -1,9 +1,6 @@
 """Which address answers what. Everything is asked for by numbers of slides and rows, nothing by a path."""
 
 import json
-import mimetypes
-from functools import cache
-from importlib import resources
 
 import numpy as np
 from starlette.applications import Starlette
@@ -18,6 +15,7 @@ from mitosieve.view.detecting import Detection
 from mitosieve.view.endpoint import answered, number_of, share, whole
 from mitosieve.view.gallery import chosen, wanted_of
 from mitosieve.view.review_routes import review_routes
+from mitosieve.view.static_files import static_files
 
 _PICTURE = {"cache-control": "private, max-age=3600"}
 MOST_DETAILS = 200
@@ -33,19 +31,6 @@ def application(desk: Desk, detection: Detection | None = None) -> Starlette:
     """
     known = [*_pages(), *_slides(desk), *_cells(desk), *_decisions(desk), *review_routes(desk)]
     return Starlette(routes=[*known, *_detection(desk, detection)])
-
-
-@cache
-def static_files() -> dict[str, tuple[bytes, str]]:
-    """Name -> content and type of every file of the page; nothing else is served by name."""
-    found: dict[str, tuple[bytes, str]] = {}
-    root = resources.files("mitosieve.view") / "static"
-    for folder, prefix in ((root, ""), (root / "vendor", "vendor/")):
-        for item in folder.iterdir():
-            if item.is_file():
-                kind = "text/javascript" if item.name.endswith(".js") else mimetypes.guess_type(item.name)[0]
-                found[prefix + item.name] = item.read_bytes(), kind or "text/plain"
-    return found
 
 
 def _pages() -> list[Route]:

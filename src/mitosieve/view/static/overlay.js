@@ -96,7 +96,7 @@ export function heatPicture(cells, upto, frame) {
   for (let i = 0; i < held.length; i++) {
     const t = most ? held[i] / most : 0;
     const [r, g, b] = colour(t);
-    image.data.set([r, g, b, t < 0.04 ? 0 : Math.round(60 + 130 * t)], 4 * i);
+    image.data.set([r, g, b, t < 0.04 ? 0 : Math.round(40 + 90 * t)], 4 * i);
   }
   context.putImageData(image, 0, 0);
   return { canvas, step, most: most / ((step * step) / 1e6) };
