@@ -64,7 +64,13 @@ class ReviewedCount:
         }
 
 
-def reviewed_count(result: FoundResult, slide_id: str, cells: Iterable[Cell]) -> ReviewedCount:
+MOST_SEARCHED = 2000
+"""Open cells among which deciding ones are searched for; where more are open, all count as deciding."""
+
+
+def reviewed_count(
+    result: FoundResult, slide_id: str, cells: Iterable[Cell], *, most_searched: int = MOST_SEARCHED
+) -> ReviewedCount:
     """Count a slide again with what readers decided.
 
     A figure is what most sure readers call one. A cell in a tie, or of which all are unsure, is as the detector called
@@ -74,6 +80,7 @@ def reviewed_count(result: FoundResult, slide_id: str, cells: Iterable[Cell]) ->
         result: of detect.
         slide_id: a slide that was done.
         cells: of `cells_of`, of any slides.
+        most_searched: where more are open, all of them count as deciding, and that is not exact; 0 is at once.
     """
     rows = np.flatnonzero(result.detections.slide_id == slide_id)
     found = result.detections[rows]
@@ -95,7 +102,9 @@ def reviewed_count(result: FoundResult, slide_id: str, cells: Iterable[Cell]) ->
     opened = np.concatenate([is_open, ~sure])
     keys = np.array([*(str(result.ids[row]) for row in rows.tolist()), *(cell.key for cell in added)], dtype=object)
     reviewed = summarize(findings, area_mm2=result.counts.area_mm2, shape=result.counts.shape)
-    chosen, is_exact = _deciding(findings, opened, result.counts.area_mm2, result.counts.shape)
+    chosen, is_exact = np.ones(int(opened.sum()), dtype=np.bool_), False
+    if opened.sum() <= most_searched:
+        chosen, is_exact = _deciding(findings, opened, result.counts.area_mm2, result.counts.shape)
     judged = np.isin(keys[: len(rows)].astype(np.str_), [cell.key for cell in own if cell.votes])
     return ReviewedCount(
         automatic=automatic,

@@ -25,7 +25,8 @@ def review_routes(desk: Desk) -> list[Route]:
     """Those of a desk."""
 
     def count(request: Request) -> Response:
-        return JSONResponse(reviewed(desk, number_of(desk, request), _whose(request)))
+        at_once = request.query_params.get("at_once") == "yes"
+        return JSONResponse(reviewed(desk, number_of(desk, request), _whose(request), at_once=at_once))
 
     def readers(request: Request) -> Response:
         del request

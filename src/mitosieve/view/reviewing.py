@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MOST_DISAGREEMENTS = 500
 
+MOST_REVIEWED = 20_000
+"""Figures of one slide: above it a count by hand makes no sense, and would take minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reviewed:
@@ -43,13 +46,19 @@ def judged_cells(desk: Desk, readers: tuple[str, ...] | None) -> list[Cell]:
     return cells_of(desk.decisions(), desk.mpp_of, readers=readers)
 
 
-def review(desk: Desk, slide: int, readers: tuple[str, ...] | None) -> Reviewed:
+def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: bool = False) -> Reviewed:
     """Count a slide again with what readers decided.
 
+    Args:
+        desk: with the decisions.
+        slide: its number.
+        readers: whose decisions; None is all.
+        at_once: without searching which open decisions can change the score: then all of them count as such.
+
     Raises:
-        MitosieveError: the slide was not done, or its size is not known.
+        MitosieveError: the slide was not done, its size is not known, or it has more figures than anybody reviews.
     """
-    from mitosieve.review.counted import reviewed_count
+    from mitosieve.review.counted import MOST_SEARCHED, reviewed_count
     from mitosieve.review.result import FoundResult, FoundSlide
     from mitosieve.scan.task import CountConfig
 
@@ -63,6 +72,11 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None) -> Reviewed:
         if row is not None:
             wanted[row] = True
     chosen = np.flatnonzero(wanted)
+    if len(chosen) > MOST_REVIEWED:
+        raise InputError(
+            f"{len(chosen)} cells are called figures or decided: more than anybody reviews",
+            remedy="detect again with a higher --threshold",
+        )
     assert viewed.folder is not None
     result = FoundResult(
         folder=viewed.folder,
@@ -83,14 +97,14 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None) -> Reviewed:
         counts=CountConfig(area_mm2=viewed.area_mm2, shape=viewed.shape),
         decisions=(),
     )
-    count = reviewed_count(result, stated.slide_id, judged)
+    count = reviewed_count(result, stated.slide_id, judged, most_searched=0 if at_once else MOST_SEARCHED)
     place = {str(name): int(row) for name, row in zip(result.ids.tolist(), chosen.tolist(), strict=True)}
     return Reviewed(count=count, rows=place)
 
 
-def reviewed(desk: Desk, slide: int, words: str) -> dict[str, Any]:
+def reviewed(desk: Desk, slide: int, words: str, *, at_once: bool = False) -> dict[str, Any]:
     """Automatic and reviewed count of a slide beside one another, and which decisions can still change the score."""
-    made = review(desk, slide, readers_asked(desk, words))
+    made = review(desk, slide, readers_asked(desk, words), at_once=at_once)
     count = made.count
     return {
         "automatic": _summary(count.automatic),
@@ -103,6 +117,7 @@ def reviewed(desk: Desk, slide: int, words: str) -> dict[str, Any]:
         "open": len(count.open),
         "deciding": [made.rows.get(name, name) for name in count.deciding],
         "is_exact": count.is_exact,
+        "is_searched": not at_once,
     }
 
 

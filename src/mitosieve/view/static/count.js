@@ -63,8 +63,12 @@ export class CountView {
       this.table.replaceChildren();
       return;
     }
-    await this._count();
-    if (!again) this._divide(true);
+    const counted = this._count();
+    if (!again) {
+      while (!this.told && this.can.textContent === "counting…") await new Promise((done) => setTimeout(done, 50));
+      this._divide(true);
+    }
+    counted.catch(() => {});
     this.view.node.focus({ preventScroll: true });
   }
 
@@ -78,16 +82,20 @@ export class CountView {
   async _count() {
     const number = this.store.slide;
     if (!this.told) this.can.textContent = "counting…";
-    try {
-      const told = await json(`/api/slides/${number}/reviewed`);
-      if (number !== this.store.slide) return;
-      this.told = told;
-    } catch (error) {
-      this.can.textContent = error.message;
-      return;
+    const turn = (this._turn = (this._turn ?? 0) + 1);
+    // the numbers at once; which decisions can change the score takes longer where many are open
+    for (const how of ["?at_once=yes", ""]) {
+      try {
+        const told = await json(`/api/slides/${number}/reviewed${how}`);
+        if (number !== this.store.slide || turn !== this._turn) return;
+        this.told = told;
+      } catch (error) {
+        this.can.textContent = error.message;
+        return;
+      }
+      this._numbers();
+      this._divide(false);
     }
-    this._numbers();
-    this._divide(false);
   }
 
   _numbers() {
@@ -112,6 +120,10 @@ export class CountView {
       el("p", { class: "soft" }, `rejected ${rejected} · accepted ${accepted} · added ${added} · open ${whole(open)}`),
     );
     const n = deciding.length;
+    if (!this.told.is_searched && reviewed.score !== null && n) {
+      this.can.textContent = "Which decisions can still change the score? Being computed…";
+      return;
+    }
     this.can.replaceChildren(
       reviewed.score === null
         ? `No mitotic score: ${reviewed.reason}.`
