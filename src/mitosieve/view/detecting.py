@@ -45,7 +45,7 @@ def detect(asked: Asked, tell: Connection) -> None:
                 formats=("geojson",),
                 resume=True,
                 workers=min(2, max(0, (os.cpu_count() or 1) - 1)),
-                progress=lambda what, done, total: tell.send((what, done, total)),
+                progress=lambda what, done, total, **_: tell.send((what, done, total)),
             )
         )
         failed = "; ".join(f"{name}: {why}" for name, why in done.failed.items())
