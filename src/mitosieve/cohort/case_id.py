@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from mitosieve.cohort.image_name import without_ending
 from mitosieve.cohort.marked import Caution, MarkedImage
@@ -25,19 +26,27 @@ def case_of(file_name: str) -> str:
     return name.split("_")[0] or name
 
 
+def guessed(images: Sequence[MarkedImage]) -> tuple[MarkedImage, ...]:
+    """Images with their cases: of those that nobody names, what their names say."""
+    return tuple(
+        image if image.case_id else replace(image, case_id=case_of(image.file_name), case_guessed=True)
+        for image in images
+    )
+
+
 def told_guesses(images: Sequence[MarkedImage]) -> list[Caution]:
     """What is said of cases that come from images' names: a patient under two names may be on both sides of a split."""
-    guessed = [image for image in images if image.case_guessed]
-    if not guessed:
+    nameless = [image for image in images if image.case_guessed]
+    if not nameless:
         return []
     rule = (
         "an image's name up to its first '_' (of a TCGA barcode the first three fields) was taken for the case, as "
-        f"{guessed[0].case_id} for {guessed[0].file_name}: check case_id in slides.csv, one for each patient"
+        f"{nameless[0].case_id} for {nameless[0].file_name}: check case_id in slides.csv, one for each patient"
     )
-    if len(guessed) == len(images):
+    if len(nameless) == len(images):
         return [Caution(text=f"no case is named: {rule}")]
-    some_of = f"the case is named for {len(images) - len(guessed)} images and not for {len(guessed)}"
-    return [Caution(text=f"{some_of}, such as {some(image.file_name for image in guessed)}: for those {rule}")]
+    some_of = f"the case is named for {len(images) - len(nameless)} images and not for {len(nameless)}"
+    return [Caution(text=f"{some_of}, such as {some(image.file_name for image in nameless)}: for those {rule}")]
 
 
 _ZEROS = re.compile(r"0*(\d+)")

@@ -11,7 +11,6 @@ from pathlib import Path
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.coco_layout import Annotation, ImageRecord, Key, read_content
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
@@ -171,8 +170,7 @@ def _image(record: ImageRecord, marks: tuple[Mark, ...], *, lost: int) -> Marked
     return MarkedImage(
         slide_id=slide_name(record.file_name),
         file_name=record.file_name,
-        case_id=record.text("case_id") or case_of(record.file_name),
-        case_guessed=not record.text("case_id"),
+        case_id=record.text("case_id"),
         domain=record.text("domain", "tumor_type") or UNKNOWN_DOMAIN,
         marks=marks,
         lost=lost,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mitosieve.cohort import atypia14, coco, midog, points, slide_runner, tupac, voc
+from mitosieve.cohort import asap, atypia14, coco, image_scope, midog, points, qupath, slide_runner, tupac, voc, yolo
 from mitosieve.cohort.images import read as read_images
 from mitosieve.cohort.marked import Reader
 
@@ -14,6 +14,10 @@ FORMATS: Mapping[str, Reader] = {
     "points": points.read,
     "coco": coco.read,
     "slide_runner": slide_runner.read,
+    "qupath": qupath.read,
+    "yolo": yolo.read,
+    "asap": asap.read,
+    "image_scope": image_scope.read,
     "images": read_images,
 }
 """Every format by the name used on the command line. To add one, write a `Reader` and name it here."""

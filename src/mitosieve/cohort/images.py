@@ -9,7 +9,6 @@ them; nothing is scored on them.
 from collections import Counter
 from pathlib import Path
 
-from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder, relative_names, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, MarkedImage, Reading
 from mitosieve.cohort.table import Row, finite, read_table
@@ -94,8 +93,7 @@ def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> Ma
     return MarkedImage(
         slide_id=slide_name(name),
         file_name=name,
-        case_id=said["case"] or case_of(name),
-        case_guessed=not said["case"],
+        case_id=said["case"],
         domain=said["domain"] or UNKNOWN_DOMAIN,
         marks=(),
         labelled=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitosieve.annotation import Annotations
-from mitosieve.cohort.case_id import told_guesses
+from mitosieve.cohort.case_id import guessed, told_guesses
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
@@ -17,6 +17,7 @@ from mitosieve.cohort.mark_check import Measured, merged_marks, near_marks
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, MarkedImage, Reading
 from mitosieve.cohort.merged import doubtful_patients, refuse_clashes, shared_cases, told_shared
 from mitosieve.cohort.placing import place, settle, stored_path
+from mitosieve.cohort.recognise import better
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.cohort.vocabulary import Rulings
 from mitosieve.errors import FormatError, InputError, did_you_mean, some
@@ -124,7 +125,13 @@ def read_labels(name: str, source: Path, images: ImageFolder | None, *, rulings:
         FormatError: as `import_cohort`.
         InputError: a ruling on a class that is not there.
     """
-    return judged(FORMATS[name](source, images), rulings or {}, source=source)
+    try:
+        reading = FORMATS[name](source, images)
+    except FormatError as error:
+        told = better(error, name, source)
+        raise told from (error if told is not error else error.__cause__)
+    reading = replace(reading, images=guessed(reading.images))
+    return judged(reading, rulings or {}, source=source)
 
 
 def _without_presumed(reading: Reading, absent: str | None, name: str) -> Reading:

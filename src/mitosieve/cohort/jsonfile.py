@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mitosieve.cohort.table import read_text
+from mitosieve.cohort.table import quoted, read_text
 from mitosieve.errors import FormatError
 
 
@@ -16,16 +16,47 @@ def read_any(source: Path, *, remedy: str) -> Any:  # noqa: ANN401 - whatever JS
         remedy: what the format looks like.
 
     Raises:
-        FormatError: not readable, or not JSON.
+        FormatError: not readable, or as `loads`.
+    """
+    return loads(read_text(source), where=source, remedy=remedy)
+
+
+def loads(text: str, *, where: Path, remedy: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """What JSON text holds.
+
+    Args:
+        text: the text.
+        where: the file it is from, for messages.
+        remedy: what the format looks like.
+
+    Raises:
+        FormatError: it is not JSON, has a number of more digits than can be one, is nested too deeply, or an object
+            names a key twice: which of the two is meant nobody knows.
     """
     try:
-        return json.loads(read_text(source))
+        return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
+        raise FormatError(f"is not JSON ({error.msg})", where=f"{where}, line {error.lineno}", remedy=remedy) from error
+    except _TwiceError as error:
         raise FormatError(
-            f"is not JSON ({error.msg})", where=f"{source}, line {error.lineno}", remedy=remedy
+            f"names the key {quoted(str(error))} twice in one object", where=where, remedy=remedy
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise FormatError("holds a number of too many digits", where=where, remedy=remedy) from error
     except RecursionError as error:
-        raise FormatError("is not JSON that can be read (nested too deeply)", where=source, remedy=remedy) from error
+        raise FormatError("is not JSON that can be read (nested too deeply)", where=where, remedy=remedy) from error
+
+
+class _TwiceError(Exception):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        raise _TwiceError(next(key for key, _ in pairs if key in seen or seen.add(key)))
+    return made
 
 
 def read_object(source: Path, *, what: str, remedy: str) -> dict[str, Any]:

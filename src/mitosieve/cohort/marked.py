@@ -16,6 +16,9 @@ from mitosieve.errors import FormatError
 
 UNKNOWN_DOMAIN = "unknown"
 
+UNCLASSIFIED = "unclassified"
+"""What a mark is called that its format gives no class."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
@@ -54,7 +57,7 @@ class MarkedImage:
     Attributes:
         slide_id: its name in the cohort.
         file_name: its path below the folder of images, with `/`.
-        case_id: the patient.
+        case_id: the patient; empty where nobody names it (then `case_id.guessed` takes it from the file's name).
         case_guessed: whether the case comes from the image's name, because nobody names it.
         domain: what scores are reported by.
         marks: in file order.

@@ -55,7 +55,7 @@ def _mark(item: Annotation, names: dict[Key, str], source: str) -> Mark:
         raise FormatError(
             f"bbox {quoted(item.more['bbox'])} ends before it begins; it looks like [x, y, width, height]",
             where=item.where,
-            remedy="write each bbox as two corners: [x1, y1, x2, y2]",
+            remedy="if it is COCO: mitosieve import coco; else write each bbox as two corners: [x1, y1, x2, y2]",
         )
     votes = item.more.get("labels") or []
     ids = [key_of(vote) for vote in votes] if isinstance(votes, list) else [None]

@@ -14,7 +14,6 @@ from pathlib import Path
 import shapely
 
 from mitosieve.cohort.area import check_roi
-from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import Row, finite, read_table
@@ -64,8 +63,7 @@ def _image(name: str, rows: list[Row]) -> MarkedImage:
     return MarkedImage(
         slide_id=slide_name(relative_names([_agreed(rows, "slide_id") or name], where=rows[0].where)[0]),
         file_name=name,
-        case_id=_agreed(rows, "case") or case_of(name),
-        case_guessed=not _agreed(rows, "case"),
+        case_id=_agreed(rows, "case"),
         domain=_agreed(rows, "domain") or UNKNOWN_DOMAIN,
         marks=tuple(_mark(row) for row in rows if any(row.values[column] for column in _REQUIRED)),
         mpp=finite(mpp, "mpp", where=rows[0].where) if mpp else None,

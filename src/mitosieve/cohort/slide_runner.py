@@ -16,10 +16,9 @@ import shapely
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
-from mitosieve.cohort.table import finite, quoted
+from mitosieve.cohort.table import finite, pixels, quoted
 from mitosieve.errors import FormatError, some
 
 _NEEDED = {
@@ -191,8 +190,7 @@ def _image(row: dict[str, Any], file_name: str, marks: tuple[Mark, ...], source:
     return MarkedImage(
         slide_id=slide_name(file_name),
         file_name=file_name,
-        case_id=directory.rsplit("/", 1)[-1] or case_of(file_name),
-        case_guessed=True,
+        case_id=directory.rsplit("/", 1)[-1],
         domain=UNKNOWN_DOMAIN,
         marks=marks,
         size_l0=_size(row, f"{source}, slide {quoted(row['uid'])}"),
@@ -203,8 +201,8 @@ def _size(row: dict[str, Any], where: str) -> tuple[int, int] | None:
     """Width and height; None where SlideRunner has not opened the slide yet and left them empty."""
     if not row.get("width") or not row.get("height"):
         return None
-    width, height = (finite(row[name], name, where=where) for name in ("width", "height"))
-    return (int(width), int(height)) if width >= 1 and height >= 1 else None
+    width, height = (pixels(row[name], name, where=where) for name in ("width", "height"))
+    return width, height
 
 
 def _cautions(left_out: dict[str, int]) -> Iterator[Caution]:

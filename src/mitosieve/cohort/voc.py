@@ -4,11 +4,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-from mitosieve.cohort.case_id import case_of
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart, without_ending
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
-from mitosieve.cohort.table import finite
-from mitosieve.cohort.vocabulary import UNCLASSIFIED
+from mitosieve.cohort.marked import UNCLASSIFIED, UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
+from mitosieve.cohort.table import finite, pixels
+from mitosieve.cohort.xmlfile import read_root, xml_files
 from mitosieve.errors import FormatError, some
 
 _REMEDY = (
@@ -29,10 +28,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     Raises:
         FormatError: no XML there, XML that cannot be parsed, an unknown object name, or a box that is none.
     """
-    paths = [source] if source.is_file() else xml_files(source)
+    paths = xml_files(source)
     if not paths:
         raise FormatError("holds no XML file", where=source, remedy="name the folder of Pascal VOC files")
-    roots = [_root(path) for path in paths]
+    roots = [read_root(path, root="annotation", remedy=_REMEDY) for path in paths]
     folder = source if source.is_dir() else source.parent
     names = [_file_name(root, path) for root, path in zip(roots, paths, strict=True)]
     folders = [path.parent.relative_to(folder).as_posix() for path in paths]
@@ -43,21 +42,6 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     if difficult:
         cautions.append(Caution(text=f"{difficult} objects are called difficult and were left out"))
     return Reading(images=made, cautions=tuple(cautions))
-
-
-def xml_files(folder: Path) -> list[Path]:
-    """XML files of a folder and of those below, hidden ones aside, by name."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".xml" and p.is_file() and p.name[0] != ".")
-
-
-def _root(path: Path) -> ET.Element:
-    try:
-        root = ET.parse(path).getroot()
-    except (ET.ParseError, UnicodeDecodeError, OSError) as error:
-        raise FormatError(f"is not XML ({error})", where=path, remedy=_REMEDY) from error
-    if root.tag != "annotation":
-        raise FormatError(f"is <{root.tag}>, not <annotation>", where=path, remedy=_REMEDY)
-    return root
 
 
 def _file_name(root: ET.Element, path: Path) -> str:
@@ -85,8 +69,7 @@ def _image(root: ET.Element, path: Path, file_name: str) -> MarkedImage:
     return MarkedImage(
         slide_id=slide_name(file_name),
         file_name=file_name,
-        case_id=case_of(file_name),
-        case_guessed=True,
+        case_id="",
         domain=UNKNOWN_DOMAIN,
         marks=tuple(_mark(item, f"{path}, object {number}", path.name) for number, item in easy),
         lost=len(objects) - len(easy),
@@ -112,5 +95,8 @@ def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:
     """Width and height where stated; writers of VOC put 0 where they do not know."""
     if root.find("size") is None:
         return None
-    width, height = (finite(root.findtext(f"size/{name}"), name, where=path) for name in ("width", "height"))
-    return (int(width), int(height)) if width >= 1 and height >= 1 else None
+    stated = [(name, root.findtext(f"size/{name}")) for name in ("width", "height")]
+    if not all(finite(value, name, where=path) for name, value in stated):
+        return None
+    width, height = (pixels(value, name, where=path) for name, value in stated)
+    return width, height

@@ -30,9 +30,6 @@ class Meaning(StrEnum):
 Rulings = Mapping[str, Meaning]
 """What a user says of classes, by their name; it wins over all that is known."""
 
-UNCLASSIFIED = "unclassified"
-"""What a mark is called that its format gives no class."""
-
 _SEPARATORS = re.compile(r"[\s_.\u2010-\u2015-]+")
 
 

@@ -1,0 +1,130 @@
+"""Laws of YOLO's text files, read as labels."""
+
+import shutil
+
+import pytest
+
+from build import an_image
+from layouts import text
+from mitosieve.annotation import Label
+from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.importing import import_cohort, read_labels
+from mitosieve.cohort.vocabulary import Meaning
+from mitosieve.errors import FormatError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """labels/ and images/ beside each other; images are 400 x 300 px."""
+    for i, name in enumerate(("p1_a", "p2_b", "p3_c")):
+        an_image(tmp_path / f"images/{name}.png", seed=i)
+    text(tmp_path / "labels/p1_a.txt", "0 0.5 0.5 0.1 0.1\n\n1 0.25 0.75 0.1 0.1\n")
+    text(tmp_path / "labels/p2_b.txt", "")
+    text(tmp_path / "classes.txt", "mitosis\nhard negative\n\n")
+    return tmp_path
+
+
+def test_centres_are_shares_of_the_image_and_an_empty_file_was_searched(folder, tmp_path):
+    """x times width, y times height; an image without a file is left out and told."""
+    report = import_cohort("yolo", folder / "labels", tmp_path / "c", images=folder / "images", mpp=0.25)
+    marks = report.cohort.annotations
+    assert marks.center_l0.tolist() == [[200, 150], [100, 225]]
+    assert marks.label.tolist() == [Label.MITOTIC_FIGURE, Label.IMPOSTER]
+    assert [(e.slide_id, e.labelled) for e in report.cohort.slides] == [("p1_a", True), ("p2_b", True)]
+    assert any("p3_c.png" in warning and "left out" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("source", ["labels", ".", "labels/p1_a.txt"])
+def test_images_are_found_beside_the_labels(folder, source):
+    """The folder of labels, that of both, or one file; --images is not needed."""
+    reading = read_labels("yolo", folder / source, None)
+    assert [(m.x, m.y) for m in reading.images[0].marks] == [(200, 150), (100, 225)]
+    assert reading.images[0].path == folder / "images/p1_a.png"
+
+
+def test_parts_of_a_set_keep_their_folders(tmp_path):
+    """labels/train/a.txt is of images/train/a.png, not of images/val/a.png."""
+    for part in ("train", "val"):
+        an_image(tmp_path / f"images/{part}/a.png", seed=len(part))
+        text(tmp_path / f"labels/{part}/a.txt", "0 0.5 0.5 0.1 0.1\n")
+    text(tmp_path / "data.yaml", "path: .\nnames:\n  0: mitosis\n")
+    reading = read_labels("yolo", tmp_path, None)
+    assert [image.path for image in reading.images] == [tmp_path / f"images/{part}/a.png" for part in ("train", "val")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("classes.txt", "mitosis\nimposter\n"),
+        ("labels/classes.txt", "mitosis\nimposter\n"),
+        ("obj.names", "mitosis\nimposter\n"),
+        ("data.yaml", "train: x\nnames: ['mitosis', \"imposter\"]  # two\nnc: 2\n"),
+        ("data.yaml", "names:\n- mitosis\n- imposter\n"),
+        ("data.yaml", "names:\n  0: mitosis\n  1: imposter\ntrain: x\n"),
+        ("set.yml", "names: {1: imposter, 0: mitosis}\n"),
+        ("data.yaml", "names: [mitosis,\n  imposter]\n"),
+    ],
+)
+def test_names_of_classes_are_found_in_many_files(folder, name, content):
+    """One a line, a list, or by number."""
+    (folder / "classes.txt").unlink()
+    text(folder / name, content)
+    labels = [m.label for m in read_labels("yolo", folder / "labels", None).images[0].marks]
+    assert labels == [Label.MITOTIC_FIGURE, Label.IMPOSTER]
+
+
+def test_classes_without_names_mean_nothing_until_they_are_ruled(folder):
+    """Class 0 may be anything."""
+    (folder / "classes.txt").unlink()
+    with pytest.raises(FormatError, match=r"'0' \(1 marks\), '1' \(1 marks\) is not known"):
+        read_labels("yolo", folder / "labels", None)
+    ruled = read_labels("yolo", folder / "labels", None, rulings={"0": Meaning.FIGURE, "1": Meaning.OTHER})
+    assert [m.label for m in ruled.images[0].marks] == [Label.MITOTIC_FIGURE]
+
+
+def test_a_polygon_lies_at_its_centroid_and_an_empty_box_is_none(folder):
+    """Segmentations have more numbers than boxes."""
+    text(folder / "labels/p1_a.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n0 0.9 0.9 0 0.1\n")
+    reading = read_labels("yolo", folder / "labels", None)
+    assert [(m.x, m.y) for m in reading.images[0].marks] == [pytest.approx((60, 45))]
+    assert any("1 boxes without area" in caution.text for caution in reading.cautions)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.5 0.5 0.1 0.1 0.93", "the last is a confidence"),
+        ("0 0.5 0.5 0.1", "has 4 values"),
+        ("mitosis 0.5 0.5 0.1 0.1", "class is .*not its number"),
+        ("0 200 150 40 30", "is in px"),
+        ("0 nan 0.5 0.1 0.1", "x or y is 'nan'"),
+        ("-1 0.5 0.5 0.1 0.1", "class is"),
+        ("0,0.5,0.5,0.1,0.1", "has 1 values"),
+    ],
+)
+def test_a_bad_line_is_refused_by_file_and_line(folder, line, message):
+    """One message with file, line and remedy."""
+    text(folder / "labels/p1_a.txt", f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(FormatError, match=message) as caught:
+        read_labels("yolo", folder / "labels", None)
+    assert "p1_a.txt, line 2" in str(caught.value)
+    assert "remedy:" in str(caught.value)
+
+
+def test_labels_without_their_images_are_refused(folder):
+    """A share of an unknown size is no place."""
+    (folder / "images/p2_b.png").unlink()
+    with pytest.raises(FormatError, match=r"holds no image of 1 files: p2_b.txt.*\n.*--images"):
+        read_labels("yolo", folder / "labels", None)
+    shutil.rmtree(folder / "images")
+    with pytest.raises(FormatError, match="holds no image of 2 files"):
+        read_labels("yolo", folder / "labels", None)
+
+
+@pytest.mark.data
+def test_an_input_from_the_wild(cases_folder, tmp_path):
+    """A file without names of classes: ruled, its box is a figure in the middle of the image."""
+    source = cases_folder / "labels/26-formats-without-importer/labels"
+    an_image(tmp_path / "p1_a.png")
+    reading = read_labels("yolo", source, ImageFolder(tmp_path), rulings={"0": Meaning.FIGURE})
+    assert [(m.x, m.y) for m in reading.images[0].marks] == [(200, 150)]
