@@ -1,11 +1,12 @@
 # make demo   set up, train and score on a synthetic cohort, print the path of the report
 # make test   set up, run the whole test suite
+# make fuzz   mutated files, 1,000 of each kind; make test has a seeded part of them
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 
-.PHONY: env demo test check format clean
+.PHONY: env demo test fuzz check format clean
 
 env: $(STAMP)
 
@@ -19,6 +20,9 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest
+
+fuzz: env
+	MITOSIEVE_FUZZ=1000 $(BIN)/python -m pytest -k fuzz
 
 check: env
 	$(BIN)/ruff format --check .

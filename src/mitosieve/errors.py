@@ -35,6 +35,10 @@ def some(names: Iterable[str], separator: str = ", ", most: int = 5) -> str:
     return separator.join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
+LONGEST_LINE = 2000
+"""Letters of a message's line; none that we write ourselves comes near."""
+
+
 class MitosieveError(Exception):
     """What went wrong, where, and how to mend it, as one message of at most three lines.
 
@@ -58,7 +62,16 @@ class MitosieveError(Exception):
         lines = [self.what if self.where is None else f"{self.where}: {self.what}"]
         if self.remedy is not None:
             lines.append(f"remedy: {self.remedy}")
-        return "\n".join(lines)
+        return "\n".join(map(_shown, lines))
+
+
+def _shown(text: str) -> str:
+    """Text that any terminal takes: what cannot be printed, such as a zero byte of a damaged file, is written out, and
+    of a line of thousands of letters (a damaged name) the middle is left out.
+    """
+    if len(text) > LONGEST_LINE:
+        text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 4 :]}"
+    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
 
 
 def _again(kind: type[MitosieveError], what: str, where: str | None, remedy: str | None) -> MitosieveError:

@@ -69,7 +69,17 @@ def test_images_of_one_name_in_two_folders_stay_apart(tmp_path):
         (b"", "is empty"),
         (b"image,x,y,label\n", "holds no row"),
         (b"image,x,y\na,1,2\n", "lacks the column label"),
-        (b"image;x;y;label\na;1;2;mf\n", "lacks the column x, y, label"),
+        (
+            b"image;x;y;label\na;1;2;mf\n",
+            "lacks the column x, y, label; header found: image;x;y;label; it looks semicolon-",
+        ),
+        (b"image\tx\ty\tlabel\na\t1\t2\tmf\n", "it looks tab-separated"),
+        (b"Image,X,Y,Label\na,1,2,mf\n", "header found: Image,X,Y,Label; it looks in another case"),
+        (b"1,2,3,4\n", "it looks like a table without a header"),
+        ("image,x,y,label\na,1,2,mf\n".encode("utf-16"), "is not UTF-8 text; it looks UTF-16"),
+        ("image,x,y,label\na,1,2,mf\n".encode("utf-16-le"), "is not text; it looks UTF-16"),
+        (b"image,x,y,label\na.png,1_00,2,mf\n", "line 2: x is '1_00', not a finite number"),
+        (b"image,x,y,label,,\na.png,1,2,mf,,7\n", "line 2: has 6 values where the header has 4"),
         (b"x,y,label\n1,2,mf\n", "line 2: names no image"),
         (b"image,x,y,label\na.png,1,2,mf\na.png,1,2\n", "line 3: has 3 values where the header has 4"),
         (b"image,x,y,label\na.png,1,2,mf,9\n", "line 2: has 5 values where the header has 4"),
@@ -93,6 +103,12 @@ def test_a_bad_file_is_refused_by_file_and_line(tmp_path, content, message):
         read_labels("points", path, None)
     assert str(path) in str(caught.value)
     assert "remedy:" in str(caught.value)
+
+
+def test_empty_columns_behind_the_last_are_ignored(tmp_path):
+    """Spreadsheets write them, in the header, in rows, or in both."""
+    (image,) = of(tmp_path, "image,x,y,label,,\na.png,1,2,mitosis,,\na.png,3,4,mitosis\n").images
+    assert [mark.x for mark in image.marks] == [1, 3]
 
 
 def test_a_byte_order_mark_windows_lines_and_blank_lines_do_no_harm(tmp_path):

@@ -11,6 +11,9 @@ the quantile below; the darkest line at the edge of any other of them reaches 14
 QUANTILE = 0.95
 """Share of a line's pixels that must be black."""
 
+MAX_L0_PX = 1e8
+"""Farther out no slide has a pixel."""
+
 JPEG_BLOCK_PX = 8
 """Side of the blocks that JPEG codes: one that is partly black rings in the rest of it."""
 
@@ -19,11 +22,14 @@ def check_roi(wkt: str) -> None:
     """Refuse an area that nothing can lie in.
 
     Raises:
-        ValueError, ShapelyError: it is not WKT, has no area, or crosses itself.
+        ValueError, ShapelyError: it is not WKT, has no area, crosses itself, or lies where no slide is.
     """
-    roi = shapely.from_wkt(wkt)
-    if roi.is_empty or not roi.is_valid or roi.area <= 0:
-        raise ValueError("roi is empty, has no area, or crosses itself")
+    with np.errstate(all="ignore"):  # numbers that are too large are named below
+        roi = shapely.from_wkt(wkt)
+        if roi.is_empty or not roi.is_valid or not roi.area > 0:
+            raise ValueError("roi is empty, has no area, or crosses itself")
+        if not max(map(abs, roi.bounds)) <= MAX_L0_PX:
+            raise ValueError(f"roi reaches farther than {MAX_L0_PX:g} px")
 
 
 def padding_px(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int]:

@@ -3,7 +3,6 @@
 Knows cases and nothing finer: a slide can never be on two sides.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,12 @@ import numpy as np
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.jsonfile import loads
 from mitosieve.cohort.table import read_table, read_text
-from mitosieve.errors import SplitError, some
+from mitosieve.errors import FormatError, SplitError, some
 from mitosieve.run.folder import write_json
 
+_REMEDY = 'expected {"folds": {NAME: {"train": [cases], "validation": [...], "test": [...]}}}'
 PARTS = ("train", "validation", "test")
 _LEFT_OUT = "left out"
 """What files call cases that a fold does not touch; a fold that touches all does not mention it."""
@@ -65,18 +66,18 @@ class Split:
         if not path.exists():
             raise SplitError("there is no such split file", where=path, remedy="make one with: mitosieve split")
         try:
-            content = json.loads(read_text(path, error=SplitError))
+            content = loads(read_text(path, error=SplitError), where=path, remedy=_REMEDY)
             folds = {
                 str(name): Fold(
                     **{part: _names(parts[part]) for part in PARTS}, left_out=_names(parts.get(_LEFT_OUT, []))
                 )
                 for name, parts in content["folds"].items()
             }
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except FormatError as error:
+            raise SplitError(f"is not a split file ({error.what})", where=error.where, remedy=_REMEDY) from error
+        except (KeyError, TypeError, AttributeError) as error:
             raise SplitError(
-                f"is not a split file ({type(error).__name__}: {error})",
-                where=path,
-                remedy='expected {"folds": {NAME: {"train": [cases], "validation": [...], "test": [...]}}}',
+                f"is not a split file ({type(error).__name__}: {error})", where=path, remedy=_REMEDY
             ) from error
         split = cls(folds=folds)
         split._check_disjoint(path)

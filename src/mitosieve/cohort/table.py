@@ -40,15 +40,30 @@ def read_text(path: Path, *, error: type[InputError] = FormatError) -> str:
     Raises:
         InputError: of the given kind; the file is missing, is a folder, cannot be read, or is not UTF-8.
     """
+    content = b""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except FileNotFoundError as cause:
         raise error("is missing", where=path, remedy="check the path, or restore the file") from cause
     except UnicodeDecodeError as cause:
-        line = path.read_bytes()[: cause.start].count(b"\n") + 1
-        raise error("is not UTF-8 text", where=f"{path}, line {line}", remedy="save the file as UTF-8") from cause
-    except OSError as cause:
-        raise error(f"cannot be read ({cause.strerror})", where=path, remedy="name a readable text file") from cause
+        line = content[: cause.start].count(b"\n") + 1
+        what = "is not UTF-8 text" + ("; it looks UTF-16" if _looks_utf16(content) else "")
+        raise error(what, where=f"{path}, line {line}", remedy="save the file as UTF-8") from cause
+    except (OSError, ValueError) as cause:
+        why = getattr(cause, "strerror", None) or cause
+        raise error(f"cannot be read ({why})", where=path, remedy="name a readable text file") from cause
+    if "\0" in text:
+        what = "is not text" + ("; it looks UTF-16" if _looks_utf16(content) else ": it holds a zero byte")
+        raise error(what, where=path, remedy="save the file as UTF-8 text")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _looks_utf16(content: bytes) -> bool:
+    """By its mark, or by zeros at every other byte, as Latin letters have them there."""
+    head = content[:200]
+    zeros = max(head[::2].count(0), head[1::2].count(0))
+    return content[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(head) > 3 and zeros > len(head) // 3)
 
 
 def read_table(
@@ -65,13 +80,19 @@ def read_table(
     if not lines:
         raise error("is empty", where=path, remedy=remedy)
     header = [name.strip() for name in lines[0][1]]
+    while header and not header[-1]:
+        header.pop()  # spreadsheets write empty columns behind the last
     missing = [name for name in required if name not in header]
     if missing:
-        raise error(f"lacks the column {', '.join(missing)}", where=path, remedy=remedy)
+        raise error(
+            f"lacks the column {', '.join(missing)}; {header_found(header, required)}", where=path, remedy=remedy
+        )
     if len(set(header)) < len(header):
         raise error("names a column twice", where=f"{path}, line 1", remedy=remedy)
     rows: list[Row] = []
     for line, values in lines[1:]:
+        while len(values) > len(header) and not values[-1].strip():
+            values.pop()
         if len(values) != len(header):
             raise error(
                 f"has {len(values)} values where the header has {len(header)}",
@@ -81,6 +102,17 @@ def read_table(
         named = dict.fromkeys(optional, "") | {n: v.strip() for n, v in zip(header, values, strict=True)}
         rows.append(Row(path=path, line=line, values=named))
     return rows
+
+
+def header_found(header: list[str], required: tuple[str, ...]) -> str:
+    """What a header that lacks a column has, and why that may be."""
+    names = ",".join(header)
+    looks = [f"{kind}-separated" for sign, kind in (("\t", "tab"), (";", "semicolon"), ("|", "bar")) if sign in names]
+    if not looks and {name.lower() for name in required} <= {name.lower() for name in header}:
+        looks = ["in another case"]
+    numbers = not looks and header and all(math.isfinite(number_of(name)) for name in header)
+    why = f"; it looks {looks[0]}" if looks else "; it looks like a table without a header" if numbers else ""
+    return f"header found: {names if len(names) <= MAX_SHOWN else names[:MAX_SHOWN] + '...'}{why}"
 
 
 def read_numbers(path: Path, *, names: tuple[str, ...], extra: int = 0) -> list[tuple[int, tuple[float, ...]]]:

@@ -18,6 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.cohort.table import header_found
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError
 from mitosieve.export.rows import chunks, fill
@@ -119,9 +120,13 @@ class _Layout:
     @classmethod
     def of(cls, header: Sequence[str], path: Path) -> "_Layout":
         names = [name.strip() for name in header]
+        while names and not names[-1]:
+            names.pop()  # spreadsheets write empty columns behind the last
         missing = [name for name in DETECTION_COLUMNS if name not in names]
         if missing:
-            raise FormatError(f"lacks the column {', '.join(missing)}", where=path, remedy=_REMEDY)
+            raise FormatError(
+                f"lacks the column {', '.join(missing)}; {header_found(names, DETECTION_COLUMNS)}", where=path, remedy=_REMEDY
+            )
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise FormatError(f"has the column {', '.join(twice)} more than once", where=path, remedy=_REMEDY)
@@ -136,6 +141,8 @@ def _parts(reader: Iterator[list[str]], layout: _Layout, path: Path) -> Iterator
     numbered = ((number, row) for number, row in enumerate(reader, start=2) if row)
     while chunk := list(islice(numbered, _CHUNK)):
         for number, row in chunk:
+            while len(row) > layout.width and not row[-1].strip():
+                row.pop()
             if len(row) != layout.width:
                 raise FormatError(
                     f"has {len(row)} fields, the header has {layout.width}",
@@ -182,10 +189,17 @@ def _share_or_nan(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.isnan(values) | ((values >= 0) & (values <= 1))
 
 
-_POSITION = _Rule(float, np.isfinite, "a finite number of level-0 px")
-_SCORE = _Rule(float, lambda values: (values >= 0) & (values <= 1), "a number between 0 and 1")
+def _number(text: str) -> float:
+    """A number; `1_00`, which Python takes for one, is none."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+_POSITION = _Rule(_number, np.isfinite, "a finite number of level-0 px")
+_SCORE = _Rule(_number, lambda values: (values >= 0) & (values <= 1), "a number between 0 and 1")
 _STAGE_SCORE = _Rule(
-    lambda text: float(text) if text else math.nan, _share_or_nan, "a number between 0 and 1, or nothing"
+    lambda text: _number(text) if text else math.nan, _share_or_nan, "a number between 0 and 1, or nothing"
 )
 _YES_NO = _Rule(lambda text: ("no", "yes").index(text.strip().lower()), np.isfinite, "yes or no")
 
@@ -199,5 +213,6 @@ def _numbers(texts: Sequence[str], rule: _Rule, where: Callable[[int], str], nam
     failing = np.flatnonzero(~rule.passes(values))
     bad = int(failing[0]) if len(failing) else len(read)
     if bad < len(texts):
-        raise FormatError(f"{name} is '{texts[bad]}'", where=where(bad), remedy=f"write {rule.wanted}")
+        shown = texts[bad][:80]
+        raise FormatError(f"{name} is '{shown}'", where=where(bad), remedy=f"write {rule.wanted}")
     return values

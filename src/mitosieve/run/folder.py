@@ -94,7 +94,7 @@ def read_json(path: Path, default: Any, *, remedy: str = "make the file again") 
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return default
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, no JSON, thousands of digits
         raise FormatError(f"is not JSON ({error})", where=path, remedy=remedy) from error
     if not isinstance(content, type(default)):
         raise FormatError(f"holds no {type(default).__name__}", where=path, remedy=remedy)
