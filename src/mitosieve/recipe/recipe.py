@@ -26,6 +26,7 @@ from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper
 from mitosieve.train.start import Start
+from mitosieve.train.known_images import check_images
 
 ALL = "all"
 """Name of the fold that has every case in train."""
@@ -207,7 +208,7 @@ def train_fold(
     Raises:
         SplitError: the split does not fit the cohort, there is no such fold, or it has no validation case and the
             recipe chooses something there.
-        RunFolderError: the folder holds another run, or is in use.
+        RunFolderError: the folder holds another run, or one of images that have changed since, or is in use.
         RecipeError: the recipe cannot go on from the start.
         SlideError: an image cannot be read.
     """
@@ -219,6 +220,7 @@ def train_fold(
     fold = what.split.fold(what.fold)
     run = RunFolder.create(what.out, what.provenance(), kind=layout.Kind.TRAIN, resume=resume)
     with run.lock(), job_log(run.path, progress) as log:
+        check_images(run, what.cohort, (*fold.train, *fold.validation))
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
         write_json(run / layout.MACHINE, machine(compute))

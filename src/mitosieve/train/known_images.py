@@ -1,0 +1,84 @@
+"""Which images a training learns from: size and content of each, kept in the run, so that a resume knows them again.
+
+The cohort's hash says which slides and marks there are, and nothing of pixels: a scan that was exported anew between
+two tries would be half of a training, with the stain of the other half.
+"""
+
+import hashlib
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.errors import RunFolderError, SlideError, some
+from mitosieve.run import layout
+from mitosieve.run.folder import RunFolder, hash_file, read_json, write_json
+
+
+def check_images(run: RunFolder, cohort: Cohort, cases: tuple[str, ...]) -> None:
+    """Keep what the images of a training are, or refuse those that are others than when it was started.
+
+    An image that is absent is left to whoever opens it; in a run that has rendered it, nobody does. A run that does not
+    say what its images were, because an older version made it, renders them again: its stain target and its frames may
+    be of others.
+
+    Args:
+        run: held by this process.
+        cohort: of the training.
+        cases: of its train and validation parts.
+
+    Raises:
+        RunFolderError: an image has another size or other bytes.
+        SlideError: an image cannot be read.
+        StorageError: the run cannot be written.
+    """
+    path = run / layout.IMAGES
+    known: dict[str, Any] = read_json(path, {})
+    if not known:
+        shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
+    found = {entry.slide_id: _facts(cohort.path_of(entry.slide_id)) for entry in cohort.of_cases(cases).slides}
+    here = {name: facts for name, facts in found.items() if facts is not None}
+    changed = [name for name, facts in here.items() if known.get(name, facts) != facts]
+    if changed:
+        raise RunFolderError(
+            f"was started with other images of {len(changed)} slides: {some(changed)}; resuming would mix two runs",
+            where=run.path,
+            remedy=f"put the images back (sizes and hashes are in {layout.IMAGES}), or choose another --out",
+        )
+    if {**known, **here} != known:
+        write_json(path, {**known, **here})
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    """Bytes and sha256 of an image, of all its files where it has several; None where it is absent."""
+    try:
+        files = _files(path)
+        if not files:
+            return None
+        stats = [(file, file.stat()) for file in files]
+        hashes = [_hash(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+    except OSError as error:
+        raise SlideError(f"cannot be read ({error.strerror})", where=path, remedy="restore it") from error
+    size = sum(stat.st_size for _, stat in stats)
+    if len(hashes) == 1:
+        return {"bytes": size, "sha256": hashes[0]}
+    named = "".join(f"{file.name} {digest}\n" for file, digest in zip(files, hashes, strict=True))
+    return {"bytes": size, "sha256": hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()}
+
+
+def _files(path: Path) -> list[Path]:
+    """Files that hold an image: itself and those of a folder of its name (MRXS), or all of a folder (DICOM)."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    if not path.is_file():
+        return []
+    beside = path.with_suffix("")
+    return [path, *(sorted(file for file in beside.iterdir() if file.is_file()) if beside.is_dir() else ())]
+
+
+@lru_cache(maxsize=100_000)
+def _hash(path: Path, size: int, mtime_ns: int) -> str:
+    """Of a file as it is now; once a process, where folds share their images."""
+    del size, mtime_ns  # they tell a changed file from the one that was hashed before
+    return hash_file(path)

@@ -1,0 +1,81 @@
+"""Laws of the images of a training: a resume goes on with the same ones, or not at all."""
+
+import json
+import shutil
+
+import pytest
+
+from build import a_cohort
+from mitosieve.errors import RunFolderError
+from mitosieve.run.folder import RunFolder, hash_file
+from mitosieve.run.layout import FRAMES, IMAGES
+from mitosieve.train.known_images import check_images
+from tiny import a_run, files_of, mitosieve, training
+
+
+def test_every_image_of_the_training_is_kept_with_size_and_hash(tmp_path):
+    """Of the named cases alone: those of the test part are not touched."""
+    cohort = a_cohort(tmp_path / "c", cases=3, slides_per_case=2)
+    check_images(RunFolder(tmp_path), cohort, ("c0", "c2"))
+    known = json.loads((tmp_path / IMAGES).read_text())
+    assert sorted(known) == ["c0_s0", "c0_s1", "c2_s0", "c2_s1"]
+    path = cohort.path_of("c2_s1")
+    assert known["c2_s1"] == {"bytes": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def test_a_changed_image_is_refused_and_an_absent_one_is_not(tmp_path):
+    """Also where its size stays; what the run knows stays as it is."""
+    cohort = a_cohort(tmp_path / "c", cases=2)
+    run = RunFolder(tmp_path)
+    check_images(run, cohort, cohort.cases)
+    before = (tmp_path / IMAGES).read_bytes()
+    path = cohort.path_of("c1_s0")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(RunFolderError, match=r"other images of 1 slides: c1_s0.*\nremedy: put the images back"):
+        check_images(run, cohort, cohort.cases)
+    path.unlink()
+    check_images(run, cohort, cohort.cases)
+    path.write_bytes(content)
+    check_images(run, cohort, cohort.cases)
+    assert (tmp_path / IMAGES).read_bytes() == before
+
+
+def test_an_image_of_many_files_is_all_of_them(tmp_path):
+    """MRXS has a folder beside it: a change there is a change of the image."""
+    cohort = a_cohort(tmp_path / "c", cases=1)
+    beside = cohort.path_of("c0_s0").with_suffix("")
+    beside.mkdir()
+    (beside / "Data0001.dat").write_bytes(b"pixels")
+    check_images(RunFolder(tmp_path), cohort, cohort.cases)
+    (beside / "Data0001.dat").write_bytes(b"others")
+    with pytest.raises(RunFolderError, match="c0_s0"):
+        check_images(RunFolder(tmp_path), cohort, cohort.cases)
+
+
+def test_frames_and_stain_of_unknown_images_are_not_kept(tmp_path):
+    """A run that does not say what its images were renders them again."""
+    cohort = a_cohort(tmp_path / "c", cases=1)
+    (tmp_path / FRAMES).mkdir()
+    (tmp_path / FRAMES / "target.json").write_text("null")
+    check_images(RunFolder(tmp_path), cohort, cohort.cases)
+    assert not (tmp_path / FRAMES).exists()
+    (tmp_path / FRAMES).mkdir()
+    check_images(RunFolder(tmp_path), cohort, cohort.cases)
+    assert (tmp_path / FRAMES).exists()
+
+
+def test_a_training_is_not_resumed_with_another_image(tmp_path):
+    """On the command line: one message, exit 2, the run as it was."""
+    run = tmp_path / "run"
+    shutil.copytree(a_run(), run)
+    words = training(run, "cascade.parts_too=true")
+    known = json.loads((run / IMAGES).read_text())
+    name = sorted(known)[0]
+    known[name]["sha256"] = "0" * 64
+    (run / IMAGES).write_text(json.dumps(known))
+    before = files_of(run)
+    told = mitosieve(*words, "--resume")
+    assert told.code == 2
+    assert f"was started with other images of 1 slides: {name}" in told.err
+    assert files_of(run) == before
