@@ -32,13 +32,19 @@ def test_a_page_is_one_file_that_fetches_nothing(shared, tmp_path):
     assert not re.search(r"https?://|url\(|@import", page.html)
 
 
+def ends(interval):
+    """An interval as the page has it; one whose resamples are all equal is none."""
+    low, high = interval
+    return f"none: all resamples give {low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+
+
 def test_the_page_tells_the_numbers_of_the_files(shared):
     """Score with interval, mining round, curves, wall time, recipe, versions, and the banner."""
     run, page = shared.run, shared.page
     pooled = json.loads((run / "test" / "metrics.json").read_text())["pooled"]
-    low, high = pooled["f1_interval"]
     for words in (
-        f"F1 {pooled['f1']:.3f} (95 % interval {low:.3f} to {high:.3f})",
+        f"F1 {pooled['f1']:.3f} (95 % interval {ends(pooled['f1_interval'])})",
+        f"Wilson {ends(pooled['recall_wilson'])}",
         "Research use only, not for diagnosis",
         "test part, fold A, 3 cases, 3 slides, 6 figures",
         "3 of the false alarms (100 %) lie on a cell",
@@ -131,7 +137,7 @@ def test_a_cross_validation_shows_the_pooled_score_and_a_row_per_fold(tmp_path):
     assert "Training: B" in page.text
     for fold in folds:
         row = json.loads((top / fold / "test" / "metrics.json").read_text())["pooled"]
-        assert f"{fold} {row['f1']:.3f} {row['f1_interval'][0]:.3f} to" in page.text
+        assert f"{fold} {row['f1']:.3f} {ends(row['f1_interval'])}" in page.text
     assert len(page.pictures()) == 12
 
 

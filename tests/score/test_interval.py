@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.score.interval import interval_of, resample
-from mitosieve.score.table import SlideScore, intervals_of
+from mitosieve.score.interval import interval_of, resample, wilson
+from mitosieve.score.table import SlideScore, counts_of, interval_notes, intervals_of
 
 
 def generator(seed=0):
@@ -103,3 +103,47 @@ def test_a_slide_row_survives_json():
     row = SlideScore(slide_id="s", case_id="c", domain="d", area_mm2=float("nan"), tp=1, fp=2, fn=3)
     assert row.to_json()["area_mm2"] is None
     assert SlideScore.from_json(row.to_json()).to_json() == row.to_json()
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_wilson_solves_its_own_equation(found, of):
+    """Its ends are the shares p at which the observed share is 1.96 standard errors of p away; never a point."""
+    found = min(found, of)
+    ends = wilson(found, of)
+    assert 0 <= ends.low <= found / of <= ends.high <= 1
+    assert ends.high - ends.low > 0.01
+    for p in (ends.low, ends.high):
+        if 0 < p < 1:
+            assert abs(found / of - p) / np.sqrt(p * (1 - p) / of) == pytest.approx(1.959964, abs=1e-5)
+
+
+def test_wilson_of_nothing_is_not_defined():
+    """And all of ten is from 0.722 on, as tables have it."""
+    assert np.isnan(wilson(0, 0).low)
+    assert (wilson(10, 10).low, wilson(10, 10).high) == (pytest.approx(0.7225, abs=1e-4), 1)
+
+
+def slides(counts):
+    return [
+        SlideScore(slide_id=f"s{i}", case_id=f"c{i}", domain="d", area_mm2=1.0, tp=tp, fp=fp, fn=fn)
+        for i, (tp, fp, fn) in enumerate(counts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([(1, 0, 0)] * 11 + [(0, 0, 0)], ["the same precision, recall, f1", "all of 11 figures were found"]),
+        ([(0, 0, 1)] * 11, ["the same recall, f1", "none of 11 figures was found"]),
+        ([(0, 1, 1)] * 11, ["the same precision, recall, f1", "none of 11 figures was found"]),
+        ([(3, 1, 1), (1, 2, 3), (2, 0, 1), (0, 3, 0), (0, 1, 0)], ["only 3 slides with marked figures"]),
+        ([(3, 1, 1), (1, 2, 3), (2, 0, 1), (1, 3, 2), (4, 1, 1)], []),
+    ],
+)
+def test_an_interval_that_resampling_cannot_give_is_said_to_be_so(counts, said):
+    """Perfect, empty and wrong detections, and few slides with figures."""
+    scored = slides(counts)
+    drawn = resample(counts_of(scored), [row.case_id for row in scored], generator(), resamples=500)
+    notes = interval_notes(scored, drawn)
+    assert len(notes) == len(said)
+    assert all(words in note for words, note in zip(said, notes, strict=True))

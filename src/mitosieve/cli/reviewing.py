@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mitosieve.cli.app import app
-from mitosieve.cli.terminal import in_digits, print_table, say, warn
+from mitosieve.cli.terminal import print_table, say, warn
 from mitosieve.errors import InputError
+from mitosieve.score.printed import in_digits
 
 if TYPE_CHECKING:
     from mitosieve.review.adapt import Estimate

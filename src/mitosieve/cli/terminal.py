@@ -173,14 +173,15 @@ def print_scores(metrics: dict[str, Any]) -> None:
     """The content of metrics.json as a table, pooled and by domain; its notes to the error stream."""
     rows = [("pooled", metrics["pooled"]), *((row["domain"], row) for row in metrics["per_domain"])]
     print_table(
-        [
-            (name, row["tp"], row["fp"], row["fn"], *(in_digits(row[k], row.get(f"{k}_interval")) for k in MEASURES))
-            for name, row in rows
-        ],
+        [(name, row["tp"], row["fp"], row["fn"], *(_measure(row, k) for k in MEASURES)) for name, row in rows],
         ("part", "found", "false", "missed", *MEASURES),
     )
     for note in metrics["notes"]:
         warn(f"note: {note}")
+
+
+def _measure(row: dict[str, Any], name: str) -> str:
+    return in_digits(row[name], row.get(f"{name}_interval"), row.get(f"{name}_wilson"))
 
 
 def print_counts(rows: Sequence[dict[str, str]]) -> None:

@@ -125,7 +125,9 @@ class _Layout:
         missing = [name for name in DETECTION_COLUMNS if name not in names]
         if missing:
             raise FormatError(
-                f"lacks the column {', '.join(missing)}; {header_found(names, DETECTION_COLUMNS)}", where=path, remedy=_REMEDY
+                f"lacks the column {', '.join(missing)}; {header_found(names, DETECTION_COLUMNS)}",
+                where=path,
+                remedy=_REMEDY,
             )
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

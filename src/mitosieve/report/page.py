@@ -195,6 +195,8 @@ def interval(ends: Sequence[float | None] | None) -> str:
     """Both ends of an interval of shares; a dash where it is not defined."""
     if ends is None or None in ends:
         return _UNKNOWN
+    if ends[0] == ends[1]:
+        return f"none: all resamples give {share(ends[0])}"
     return f"{share(ends[0])} to {share(ends[1])}"
 
 

@@ -25,7 +25,16 @@ from mitosieve.score.match import RADIUS_UM, count_lenient, match_greedy, match_
 from mitosieve.score.metrics import Score, number, plural
 from mitosieve.score.outcome import Outcome, Outcomes, outcomes
 from mitosieve.score.sweep import Sweep, Threshold, average_precision, best_threshold, sweep, thin
-from mitosieve.score.table import SlideScore, counts_of, intervals_of, pool, summary, summary_by
+from mitosieve.score.table import (
+    SlideScore,
+    counts_of,
+    interval_notes,
+    intervals_of,
+    pool,
+    summary,
+    summary_by,
+    wilson_of,
+)
 
 RULE = "official greedy one-to-one matching, pooled over slides"
 
@@ -137,7 +146,7 @@ class Evaluation:
         Keys:
             format, radius_um, rule.
             pooled: cases, slides, figures, area_mm2, tp, fp, fn, precision, recall, f1, false_alarms_per_mm2, and
-                precision_interval, recall_interval, f1_interval as [low, high].
+                precision_interval, recall_interval, f1_interval, precision_wilson, recall_wilson as [low, high].
             optimal, lenient: tp, fp, fn, precision, recall, f1 under those rules.
             ap; ap_boxes (MIDOG 2025); froc: fp_per_image[], recall[], area, max_area.
             pr_curve: threshold[], precision[], recall[], f1[], by falling threshold, at most 500 rows.
@@ -151,11 +160,12 @@ class Evaluation:
             notes[].
         """
         intervals = {f"{name}_interval": interval.to_json() for name, interval in self.intervals.items()}
+        wilsons = {f"{name}_wilson": interval.to_json() for name, interval in wilson_of(self.pooled).items()}
         return {
             "format": METRICS_FORMAT,
             "radius_um": self.config.radius_um,
             "rule": RULE,
-            "pooled": {**summary(self.slides), **intervals},
+            "pooled": {**summary(self.slides), **intervals, **wilsons},
             "optimal": self.optimal.to_json(),
             "lenient": self.lenient.to_json(),
             "ap": number(self.ap),
@@ -250,7 +260,7 @@ def evaluate(
         froc=froc(curve, num_images=len(slides)),
         outcomes=outcomes(counted, pairs, chosen, radius_um=config.radius_um),
         folds={} if folds is None else dict(folds),
-        notes=(*counted.notes, *_notes(counted, bootstrap)),
+        notes=(*counted.notes, *_notes(counted, bootstrap), *interval_notes(slides, bootstrap)),
     )
 
 

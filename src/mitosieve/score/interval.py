@@ -4,6 +4,7 @@ Takes a table with a row per slide; several methods side by side in its columns 
 makes a comparison paired. Knows nothing of detections.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ MIN_CASES = 10
 """Below this many cases, slides within cases are drawn instead of cases: our choice."""
 
 COVERAGE = 0.95
+_Z = 1.959963984540054
+"""Quantile of the normal distribution at 1 - (1 - COVERAGE) / 2."""
 _CHUNK = 1000
 
 
@@ -28,6 +31,11 @@ class Interval:
 
     low: float
     high: float
+
+    @property
+    def is_point(self) -> bool:
+        """Whether both ends are one: all resamples were equal, and say nothing of how far the value may be off."""
+        return self.low == self.high
 
     def to_json(self) -> list[float | None]:
         return [number(self.low), number(self.high)]
@@ -153,3 +161,21 @@ def interval_of(values: NDArray[np.float64]) -> Interval:
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))
+
+
+def wilson(found: int, of: int) -> Interval:
+    """The score interval of a share, which needs no resampling and is never a point.
+
+    It takes what is counted as independent of one another, which cells of one slide are not: it is too narrow where
+    slides differ, and honest where all or none were found. Source: Wilson 1927, JASA 22 (158), 209-212.
+
+    Args:
+        found: how many.
+        of: out of how many; of none no interval is defined (NaN).
+    """
+    if of == 0:
+        return Interval(low=float("nan"), high=float("nan"))
+    z2 = _Z**2
+    middle = (found + z2 / 2) / (of + z2)
+    half = _Z / (of + z2) * math.sqrt(found * (of - found) / of + z2 / 4)
+    return Interval(low=middle - half if found else 0.0, high=middle + half if found < of else 1.0)

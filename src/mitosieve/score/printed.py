@@ -62,13 +62,20 @@ def write_comparison_tables(out: Path, content: dict[str, Any]) -> None:
     write_atomic(out.with_suffix(".tex"), latex(["detector", *COUNTS, *MEASURES], shown, note))
 
 
-def in_digits(value: float | None, interval: Sequence[float | None] | None = None) -> str:
-    """A share to three digits, with its 95 % interval where there is one."""
+def in_digits(
+    value: float | None,
+    interval: Sequence[float | None] | None = None,
+    wilson: Sequence[float | None] | None = None,
+) -> str:
+    """A share to three digits, with its 95 % interval where there is one, and Wilson's where that is given."""
     if value is None:
         return "-"
+    beside = "" if wilson is None or None in wilson else f", Wilson [{wilson[0]:.3f}, {wilson[1]:.3f}]"
     if interval is None or None in interval:
-        return f"{value:.3f}"
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+        return f"{value:.3f}{beside}"
+    if interval[0] == interval[1]:
+        return f"{value:.3f} [all resamples equal]{beside}"
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]{beside}"
 
 
 def latex(columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> str:

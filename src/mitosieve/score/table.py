@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.score.interval import Interval, Resampled, interval_of
-from mitosieve.score.metrics import Score, f1_of, number, precision_of, recall_of
+from mitosieve.score.interval import Interval, Resampled, interval_of, wilson
+from mitosieve.score.metrics import Score, f1_of, number, plural, precision_of, recall_of
 
 MEASURES = ("precision", "recall", "f1")
 
@@ -70,6 +70,45 @@ def figures_of(sums: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
 def intervals_of(drawn: Resampled) -> dict[str, Interval]:
     """Intervals of precision, recall and F1 from resampled tp, fp, fn."""
     return {name: interval_of(values) for name, values in figures_of(drawn.sums).items()}
+
+
+MIN_MARKED_SLIDES = 5
+"""From so many slides with figures on, resamples of them differ enough to be read as an interval: our choice."""
+
+
+def wilson_of(score: Score) -> dict[str, Interval]:
+    """Wilson intervals of precision and recall, cells taken as independent."""
+    return {
+        "precision": wilson(score.tp, score.tp + score.fp),
+        "recall": wilson(score.tp, score.tp + score.fn),
+    }
+
+
+def interval_notes(slides: Sequence[SlideScore], drawn: Resampled) -> list[str]:
+    """What a reader must know of intervals that resampling cannot give.
+
+    Args:
+        slides: that are scored.
+        drawn: their resamples.
+    """
+    notes: list[str] = []
+    points = [name for name, one in intervals_of(drawn).items() if one.is_point]
+    if points:
+        notes.append(
+            f"all resamples have the same {', '.join(points)}: resampling can give no interval there, for what "
+            "it draws from does not differ; the Wilson intervals of precision and recall stand beside"
+        )
+    marked, score = sum(row.tp + row.fn > 0 for row in slides), pool(slides)
+    if 0 < marked < MIN_MARKED_SLIDES:
+        notes.append(f"only {plural(marked, 'slide')} with marked figures: resampled intervals are not to be relied on")
+    figures = score.tp + score.fn
+    if figures and not (score.tp and score.fn):
+        what = "all" if score.tp else "none"
+        notes.append(
+            f"{what} of {plural(figures, 'figure')} {'were' if score.tp else 'was'} found: no resample can show "
+            "otherwise, and the interval of recall is Wilson's"
+        )
+    return notes
 
 
 def false_alarms_per_mm2(slides: Sequence[SlideScore]) -> float:

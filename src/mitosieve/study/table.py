@@ -97,6 +97,8 @@ def in_words(value: Value, digits: int = 3, *, sign: bool = False) -> str:
     low, high = value.interval.low, value.interval.high
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{value.mean:{form}}"
+    if value.interval.is_point:
+        return f"{value.mean:{form}} [all resamples equal]"
     return f"{value.mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
