@@ -1,6 +1,6 @@
 # make demo   set up, train and score on a synthetic cohort, print the path of the report
 # make test   set up, run the whole test suite
-# make fuzz   mutated files, 1,000 of each kind; make test has a seeded part of them
+# make fuzz   mutated files of every format that is read, 1,000 of each kind; make test has a seeded part of them
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,7 @@ test: env
 
 fuzz: env
 	MITOSIEVE_FUZZ=1000 $(BIN)/python -m pytest -k fuzz
+	PYTHONPATH=tests:tests/slide $(BIN)/python tests/fuzz/fuzz.py all 1000
 
 check: env
 	$(BIN)/ruff format --check .

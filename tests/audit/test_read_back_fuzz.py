@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from test_corrections import an_audit
 
 from build import a_cohort
-from fuzz import fuzzing, mutate
 from mitosieve.audit.corrections import import_corrections
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
@@ -20,6 +19,7 @@ from mitosieve.errors import MitosieveError
 from mitosieve.export.geojson import read_roi
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.score.evaluation import EvaluateConfig, evaluate
+from mutated import fuzzing, mutate
 
 LONGEST_S = 20
 

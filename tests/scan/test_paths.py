@@ -2,20 +2,17 @@
 
 import os
 import shutil
-import sys
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+from build_files import a_picture
+from build_slides import a_dicom_level, a_dicom_slide
 
 from mitosieve.errors import InputError
 from mitosieve.scan.items import items_of_images
 from mitosieve.scan.paths import paths_of
-
-sys.path.append(str(Path(__file__).parents[1] / "slide"))
-from build_files import a_picture
-from build_slides import a_dicom_level, a_dicom_slide
 
 
 @cache

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from build_files import a_picture, a_png_header
+from build_files import a_picture, a_png_header, with_pillow
 
 from mitosieve.errors import ResolutionError, SlideError
 from mitosieve.geometry import Region
@@ -172,3 +172,35 @@ def test_a_large_flat_slide_needs_little_memory(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.tif"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_headers_that_their_bytes_cannot_fill(tmp_path):
+    """Pictures that state 400 million px in a few thousand bytes: refused before memory is taken for them."""
+    (tmp_path / "a.png").write_bytes(a_png_header(20_000, 20_000))
+    content = bytearray(with_pillow(a_picture(), "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = (20_000).to_bytes(2, "big") * 2
+    (tmp_path / "a.jpg").write_bytes(content)
+    for name in ("a.png", "a.jpg"):
+        with pytest.raises(SlideError, match="more pixels than its bytes can hold"):
+            facts(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["ImageWidth", "ImageLength"])
+def test_a_tiff_that_is_said_to_be_larger(tmp_path, name):
+    """A size for which tiles are missing is damage, not glass."""
+    a_tiff(tmp_path / "a.tif", compression="deflate")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags[name].overwrite(60_000)
+    with pytest.raises(SlideError, match="fewer tiles"):
+        facts(tmp_path / "a.tif")
+
+
+def test_a_tiff_whose_tiles_are_said_to_be_vast(tmp_path):
+    """It is refused as damaged, and takes no memory."""
+    a_tiff(tmp_path / "a.tif", compression="deflate")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags["TileWidth"].overwrite(20_000)
+        file.pages[0].tags["TileLength"].overwrite(20_000)
+    with pytest.raises(SlideError, match="more pixels than its bytes can hold"):
+        open_slide(tmp_path / "a.tif", mpp=0.25).read()

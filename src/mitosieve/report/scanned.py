@@ -186,7 +186,7 @@ def view_scan(source: ScanSource, most: int) -> ScanView:
     for slide in hottest[:most]:
         try:
             views.append(_view(slide))
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             faults.append(f"{slide.slide_id}: the heat map is no picture that can be read ({type(error).__name__})")
     return ScanView(source=source, heatmaps=tuple(views), num_heatmaps=len(there), faults=tuple(faults))
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,20 @@ from typing import Any
 import numpy as np
 
 from mitosieve.detection import Detections
+from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.run import layout
-from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.run.folder import read_json, reading, write_atomic, write_json
 from mitosieve.run.storage import storage_error
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.cascade import Scored
 from mitosieve.slide.header import is_dicom
 from mitosieve.slide.preview import is_mirax
 from mitosieve.slide.slide import Slide
+
+_BROKEN = "delete it, and run again with --resume: the slide is done again"
+_FACTS = {"mpp_xy": list, "size_l0": list, "tissue_mm2": (int, float), "proposer": str, "threshold": (int, float)}
+"""What counting needs of a part, and as what."""
 
 
 def part_of(task: SlideTask, slide: Slide) -> Path:
@@ -45,10 +49,16 @@ def read_part(part: Path) -> tuple[Detections, dict[str, Any]] | None:
     """What a part holds: detections and facts; None where the slide is not done.
 
     Raises:
-        FormatError: its detections are broken.
+        FormatError: its detections or facts are broken.
     """
-    facts = part.with_suffix(".json")
-    return (read_detections(part), json.loads(facts.read_text())) if part.exists() and facts.exists() else None
+    path = part.with_suffix(".json")
+    if not part.exists() or not path.exists():
+        return None
+    facts: dict[str, Any] = read_json(path, {}, remedy=_BROKEN)
+    missing = [name for name, kind in _FACTS.items() if not isinstance(facts.get(name), kind)]
+    if missing:
+        raise FormatError(f"lacks {', '.join(missing)}", where=path, remedy=_BROKEN)
+    return read_detections(part), facts
 
 
 def write_whole(part: Path, found: Detections) -> Detections:
@@ -84,8 +94,11 @@ def read_bands(part: Path, bands: int) -> dict[int, Scored]:
 
 
 def _read_band(path: Path) -> Scored:
-    with np.load(path, allow_pickle=False) as content:
-        return Scored(center_px=content["center_px"], score=content["score"], counts=content["counts"])
+    with reading(path), np.load(path, allow_pickle=False) as content:
+        band = Scored(center_px=content["center_px"], score=content["score"], counts=content["counts"])
+        if band.center_px.shape != (len(band.score), 2) or band.score.ndim != 2 or band.counts.ndim != 1:
+            raise ValueError("its arrays do not belong together")
+        return band
 
 
 def _band(part: Path, number: int) -> Path:

@@ -17,7 +17,7 @@ def jpeg_quality(path: Path) -> int | None:
     try:
         with Image.open(path) as image:
             tables = getattr(image, "quantization", None) if image.format == "JPEG" else None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     if not tables:
         return None

@@ -18,6 +18,12 @@ MAX_PLAIN_PX = 2**29
 MAX_PLAIN_SIDE = 65_500
 """Longest side of a plain image in px, the limit of libjpeg."""
 
+DEFLATE_MOST = 1032
+"""Bytes that a byte of deflate can become, at most (RFC 1951: 258 bytes in two bits)."""
+
+JPEG_MOST_PX = 2048
+"""Pixels that a byte of JPEG can hold, generously: a block of 8 x 8 px takes a bit at least."""
+
 DICOM_MARK, DICOM_HEAD = b"DICM", 132
 """The four bytes that end the first 132 of a DICOM file."""
 
@@ -46,6 +52,24 @@ def truncated(path: Path) -> SlideError:
 def not_rgb(what: str, path: Path, remedy: str = _TO_RGB) -> SlideError:
     """The refusal of pixels that are not 8-bit RGB."""
     return SlideError(what, where=path, remedy=remedy)
+
+
+def check_held(path: Path, wanted: int, most: float, size: int | None = None) -> None:
+    """Refuse a header that states more than its bytes can hold, before memory is taken for it.
+
+    Args:
+        path: the file.
+        wanted: what is stated, in any unit.
+        most: of it that a byte can hold.
+        size: bytes; None is the file's.
+
+    Raises:
+        SlideError: it states more.
+    """
+    if wanted > most * (path.stat().st_size if size is None else size) + 2**20:
+        raise SlideError(
+            "is damaged: its header states more pixels than its bytes can hold", where=path, remedy=_TRUNCATED
+        )
 
 
 def _checked(
@@ -111,6 +135,7 @@ def png_facts(path: Path) -> SlideFacts:
         raise not_rgb("holds 16 bits a channel", path)
     if color in (0, 4):
         raise not_rgb(_GREY, path, "export it in colour (8-bit RGB)")
+    check_held(path, h * -(-w * depth * {2: 3, 6: 4}.get(color, 1) // 8), DEFLATE_MOST)
     name = {2: "PNG", 3: "PNG, palette", 6: "PNG, RGBA"}.get(color)
     if name is None:
         raise SlideError(f"has the unknown PNG colour type {color}", where=path, remedy=_TO_RGB)
@@ -168,7 +193,9 @@ def jpeg_facts(path: Path) -> SlideFacts:
         raise not_rgb(_GREY, path, "export it in colour (8-bit RGB)")
     if channels != 3:
         raise not_rgb(f"has {channels} channels (CMYK)", path)
-    return _checked(path, "JPEG", (w, h), density, "JPEG density")
+    facts = _checked(path, "JPEG", (w, h), density, "JPEG density")
+    check_held(path, w * h, JPEG_MOST_PX)
+    return facts
 
 
 def bmp_facts(path: Path) -> SlideFacts:

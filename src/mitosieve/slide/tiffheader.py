@@ -110,6 +110,8 @@ def tiff_levels(file: tifffile.TiffFile, path: Path) -> TiffLevels:
     page = image.page
     _check_colors(page, path)
     length = path.stat().st_size
+    if _lacks_pieces(page):
+        raise SlideError("is damaged: it has fewer tiles or strips than its size needs", where=path, remedy=_TO_TIFF)
     if _ends_early(page, length):
         raise truncated(path)
     if math.prod(piece_of(page)) > MAX_PLAIN_PX:
@@ -141,6 +143,16 @@ def piece_of(page: Any) -> tuple[int, int]:  # noqa: ANN401 - as above
     return min(int(page.rowsperstrip), int(page.imagelength)), int(page.imagewidth)
 
 
+def _lacks_pieces(page: Any) -> bool:  # noqa: ANN401 - as above
+    """Whether a page has fewer tiles or strips than its size needs."""
+    tall, wide = piece_of(page)
+    if min(tall, wide) < 1:
+        return True
+    planes = int(page.samplesperpixel) if int(page.planarconfig) == 2 else 1
+    needed = math.ceil(page.imagelength / tall) * math.ceil(page.imagewidth / wide) * planes
+    return min(len(page.dataoffsets), len(page.databytecounts)) < needed and not page.is_contiguous
+
+
 def _ends_early(page: Any, length: int) -> bool:  # noqa: ANN401 - as above
     """Whether a piece of the page lies beyond the file's end."""
     return any(start + count > length for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -152,6 +164,8 @@ def _fault(page: Any, base: Any, length: int) -> str | None:  # noqa: ANN401 - a
         return "is not as much smaller in x as in y"
     if not is_rgb(page) or page.samplesperpixel != base.samplesperpixel:
         return "has other colours than level 0"
+    if _lacks_pieces(page):
+        return "has fewer tiles or strips than its size needs"
     if math.prod(piece_of(page)) > MAX_PLAIN_PX:
         return "is stored in pieces too large to decode"
     if _ends_early(page, length):

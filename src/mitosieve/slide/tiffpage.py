@@ -20,6 +20,10 @@ _END_OF_IMAGE = b"\xff\xd9"
 """Ends a JPEG and a JPEG 2000 codestream; in their compressed data it cannot occur."""
 
 
+_LARGE_PX, _MOST_PX = 2**24, 4096
+"""A piece of more pixels than the first is believed where none of its bytes holds more than the second."""
+
+
 class PageReader:
     """One page of the file: where its pieces are and how they are decoded.
 
@@ -112,6 +116,8 @@ class PageReader:
         """(tall, wide, samples) of a stored piece; the last strip may be less tall."""
         decoded = None
         if self._counts[index]:
+            if self.tall * self.wide > max(_LARGE_PX, _MOST_PX * self._counts[index]):
+                raise ValueError("it states more pixels than its bytes can hold")
             data = self._bytes(self._starts[index], self._counts[index])
             if self._marked_end and data.rfind(_END_OF_IMAGE) < 0:
                 raise ValueError("it is zero-filled" if not any(data) else "it ends too early")

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_recognise import sources
 
-from fuzz import fuzzing, mutate
 from layouts import text
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.split import Split
 from mitosieve.errors import FormatError, MitosieveError
+from mutated import fuzzing, mutate
 
 LONGEST_S = 20
 
