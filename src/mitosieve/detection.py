@@ -4,13 +4,19 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.upstairs import notebook
 
-@dataclass(frozen=True, kw_only=True)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Detections:
     """Found cells as aligned columns.
 
@@ -109,6 +115,35 @@ class Detections:
     def figures(self) -> "Detections":
         """The rows that reached the operating threshold."""
         return self[self.is_figure]
+
+    def __repr__(self) -> str:
+        slides = len(set(self.slide_id.tolist()))
+        below = len(self) - int(self.is_figure.sum())
+        return f"Detections({len(self) - below} figures and {below} candidates on {slides} slides)"
+
+    def _repr_html_(self) -> str:
+        return notebook("tables").html_of_detections(self)
+
+    @classmethod
+    def load(cls, path: "str | Path") -> "Detections":
+        """Those of a folder of `mitosieve detect`, or of a CSV.
+
+        Raises:
+            FormatError: there is none, or it is broken.
+        """
+        return notebook("tables").load_detections(path)
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - pandas is not imported here
+        """A pandas DataFrame with the columns of detections.csv."""
+        return notebook("tables").frame_of(self)
+
+    def to_geojson(self, path: "str | Path | None" = None) -> dict[str, Any]:
+        """As QuPath reads them: of one slide; written to `path` where it is given (`notebook.tables.geojson_of`)."""
+        return notebook("tables").geojson_of(self, path)
+
+    def show(self, slide: Any, **choices: Any) -> Any:  # noqa: ANN401 - a path or Slide; a matplotlib Figure
+        """Pictures of those of one slide, strongest first (`notebook.pictures.show_detections`)."""
+        return notebook("pictures").show_detections(self, slide, **choices)
 
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/detection")

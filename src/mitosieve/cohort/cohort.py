@@ -6,23 +6,23 @@ Owns `slides.csv` and `annotations.csv`. Opens slides, but knows nothing of patc
 import contextlib
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
 from mitosieve.cohort.area import check_roi
+from mitosieve.cohort.entries import SlideEntry, Slides
 from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import CohortError, SlideError
-from mitosieve.geometry import mm2_from_px2
 from mitosieve.run.folder import write_atomic
 from mitosieve.run.storage import storage_error
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide, open_slide
+from mitosieve.upstairs import notebook
 
 SLIDES_FILE = "slides.csv"
 ANNOTATIONS_FILE = "annotations.csv"
@@ -40,49 +40,6 @@ _MARK_TEXTS = (*_MARK_CORRECTED[1:], *_MARK_REVIEWED)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SlideEntry:
-    """One row of slides.csv.
-
-    Attributes:
-        slide_id: unique in the cohort.
-        path: the image, relative to the cohort folder or absolute; may be absent from disk.
-        case_id: the patient; splits are by case.
-        domain: tumour x species x scanner x lab as one name; scores are reported by it.
-        mpp: level-0 um per px.
-        labelled: whether every figure inside the ROI was marked. False means nothing is known, not "no figures".
-        width_l0, height_l0: size in level-0 px; 0 where not known (the image was never seen).
-        roi_wkt: the area marked exhaustively, as WKT in level-0 px; empty means the whole slide.
-        source: the data set that the slide came from; empty where nobody said. Batches can be balanced by it.
-    """
-
-    slide_id: str
-    path: str
-    case_id: str
-    domain: str
-    mpp: float
-    labelled: bool = True
-    width_l0: int = 0
-    height_l0: int = 0
-    roi_wkt: str = ""
-    source: str = ""
-
-    @property
-    def roi(self) -> BaseGeometry | None:
-        """The exhaustively marked area in level-0 px, or None for the whole slide."""
-        return shapely.from_wkt(self.roi_wkt) if self.roi_wkt else None
-
-    @property
-    def area_mm2(self) -> float:
-        """Exhaustively marked area in mm2; NaN where neither ROI nor size is known."""
-        roi = self.roi
-        if roi is not None:
-            return mm2_from_px2(float(roi.area), self.mpp)
-        if self.width_l0 and self.height_l0:
-            return mm2_from_px2(self.width_l0 * self.height_l0, self.mpp)
-        return math.nan
-
-
 class Cohort:
     """Slides and annotations; immutable, changed by making a new one and saving it.
 
@@ -97,7 +54,7 @@ class Cohort:
 
     def __init__(self, folder: Path, slides: tuple[SlideEntry, ...], annotations: Annotations) -> None:
         self.folder = folder
-        self.slides = slides
+        self.slides = Slides(slides)
         self.annotations = annotations
         self._by_id = {entry.slide_id: entry for entry in slides}
         if len(self._by_id) < len(slides):
@@ -218,6 +175,26 @@ class Cohort:
         if any(entry.source for entry in self.slides):
             slides[_SLIDE_SOURCE] = [entry.source for entry in self.slides]
         return slides.to_csv(index=False, lineterminator="\n")
+
+    def __len__(self) -> int:
+        return len(self.slides)
+
+    def __bool__(self) -> bool:
+        return True  # a cohort without slides is a cohort
+
+    def __iter__(self) -> Iterator[SlideEntry]:
+        return iter(self.slides)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts().items())
+        return f"Cohort({self.folder}: {counts})"
+
+    def _repr_html_(self) -> str:
+        return notebook("tables").html_of_cohort(self)
+
+    def show(self, **choices: Any) -> Any:  # noqa: ANN401 - a matplotlib Figure
+        """Small pictures of the slides with their marks (`notebook.pictures.show_cohort`)."""
+        return notebook("pictures").show_cohort(self, **choices)
 
     @property
     def cases(self) -> tuple[str, ...]:

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.detection import Detections
 from mitosieve.errors import SplitError
 from mitosieve.score.agreement import Agreement, agree
 from mitosieve.score.boxes import box_average_precision
-from mitosieve.score.counted import Counted, count_in
+from mitosieve.score.counted import Counted, Detections, count_in
 from mitosieve.score.froc import Froc, froc
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, resample
 from mitosieve.score.judged import METRICS_FORMAT
@@ -35,6 +34,7 @@ from mitosieve.score.table import (
     summary_by,
     wilson_of,
 )
+from mitosieve.upstairs import notebook
 
 RULE = "official greedy one-to-one matching, pooled over slides"
 
@@ -67,7 +67,7 @@ class EvaluateConfig:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """All figures of one set of detections. Counts are at the operating point (`Detections.is_figure`).
 
@@ -96,6 +96,20 @@ class Evaluation:
     outcomes: Outcomes
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        score, (low, high) = self.pooled, (self.interval.low, self.interval.high)
+        return (
+            f"Evaluation(F1 {self.f1:.3f} [{low:.3f}, {high:.3f}], {score.tp} found, {score.fp} false, "
+            f"{score.fn} missed on {len(self.slides)} slides)"
+        )
+
+    def _repr_html_(self) -> str:
+        return notebook("tables").html_of_evaluation(self)
+
+    def plot(self) -> Any:  # noqa: ANN401 - a matplotlib Figure
+        """Precision against recall, with the operating point (`notebook.pictures.plot_evaluation`)."""
+        return notebook("pictures").plot_evaluation(self)
 
     @property
     def pooled(self) -> Score:

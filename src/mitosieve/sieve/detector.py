@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ from mitosieve.run.folder import hash_file, write_atomic
 from mitosieve.sieve.config import BALANCED, DetectorConfig, GraphKind, Stage
 from mitosieve.sieve.reference import Reference
 from mitosieve.slide.stain import StainProfile
+from mitosieve.upstairs import notebook
+
+if TYPE_CHECKING:
+    from mitosieve.detection import Detections
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +34,7 @@ else:
     Network = Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Detector:
     """A loaded detector.
 
@@ -74,6 +79,20 @@ class Detector:
             reference=_load_reference(config, folder / layout.REFERENCE),
             digest=hash_file(folder / layout.DETECTOR_CONFIG),
         )
+
+    def detect(self, slides: Any, **choices: Any) -> "Detections":  # noqa: ANN401 - see `notebook.detecting.Slides`
+        """On a slide's path, several, an opened slide or a cohort; `mpp=`, `compute=`, `progress=` (`detect_on`)."""
+        return notebook("detecting").detect_on(self, slides, **choices)
+
+    def __repr__(self) -> str:
+        stages = " > ".join(
+            f"{stage.name} ({stage.network.kind}{f' x {len(networks)}' if len(networks) > 1 else ''})"
+            for stage, networks in zip(self.config.stages, self.networks, strict=True)
+        )
+        return f"Detector({stages}, threshold {self.config.threshold:.3f})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.describe())}</pre>"
 
     def save(self, folder: Path, *, half: bool = False) -> Path:
         """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole.

@@ -1,0 +1,52 @@
+"""`Detector.detect` on what a person has at hand: a path, several, an opened slide, a cohort."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.detection import Detections
+from mitosieve.network.compute import Compute
+from mitosieve.notebook.bar import watching
+from mitosieve.run.progress import SLIDES, Progress
+from mitosieve.sieve.cascade import detect, detect_slide
+from mitosieve.sieve.detector import Detector
+from mitosieve.slide.slide import Slide, open_slide
+
+Slides = str | Path | Slide | Cohort | Iterable[str | Path]
+
+
+def detect_on(
+    detector: Detector,
+    slides: Slides,
+    *,
+    mpp: float | None = None,
+    compute: Compute | None = None,
+    progress: Progress | None = None,
+) -> Detections:
+    """Detections of all slides named, in their order.
+
+    Args:
+        detector: any.
+        slides: a path, several, an opened slide, or a cohort, whose ROIs are kept.
+        mpp: um per px of level 0 of paths; None takes what the files state.
+        compute: machine; None chooses.
+        progress: told how far it is; None draws a bar in a notebook.
+
+    Raises:
+        SlideError: a slide cannot be read.
+        ResolutionError: a file states no usable resolution, and neither does `mpp`.
+    """
+    compute = Compute.choose() if compute is None else compute
+    with watching(progress) as tell:
+        if isinstance(slides, Cohort):
+            return detect(detector, slides, compute=compute, progress=tell)
+        if isinstance(slides, Slide):
+            return detect_slide(detector, slides, compute=compute, progress=tell)
+        paths = [slides] if isinstance(slides, str | Path) else list(slides)
+        found = [Detections.empty(detector.stage_names)]
+        for number, path in enumerate(paths, start=1):
+            with open_slide(path, mpp=mpp) as slide:
+                found.append(detect_slide(detector, slide, compute=compute, progress=tell))
+            if tell is not None:
+                tell(SLIDES, number, len(paths), figures=sum(len(part.figures) for part in found))
+        return Detections.concatenate(found)

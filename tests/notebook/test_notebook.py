@@ -1,0 +1,118 @@
+"""A notebook's day: a path in, detections out, seen as table, pictures and GeoJSON; cohort and evaluation alike."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mitosieve import Cohort, Detections, Detector, Split, evaluate
+from mitosieve.errors import InputError
+from mitosieve.export.table import read_detections
+from mitosieve.notebook.bar import watching
+from mitosieve.slide.slide import open_slide
+from tiny import a_cohort, a_run, a_scan, a_split, images
+
+
+@pytest.fixture(scope="module")
+def found():
+    return Detector.load(a_run()).detect([images()[0], str(images()[1])], mpp=0.25)
+
+
+def test_detect_takes_paths_slides_and_cohorts(found):
+    """A path, its text, an opened slide and a cohort give the same rows."""
+    detector, cohort = Detector.load(a_run()), Cohort.load(a_cohort())
+    first = images()[0].stem
+    with open_slide(images()[0], mpp=0.25) as slide:
+        opened = detector.detect(slide)
+    for one in (opened, detector.detect(str(images()[0]), mpp=0.25), detector.detect(cohort).of_slide(first)):
+        assert one.center_l0.tolist() == found.of_slide(first).center_l0.tolist()
+        assert one.score.tolist() == found.of_slide(first).score.tolist()
+
+
+def test_tables_and_files_of_detections(found, tmp_path):
+    """load reads a folder or a CSV; to_frame has its columns; to_geojson a point a row, on one slide."""
+    loaded = Detections.load(a_scan())
+    assert len(loaded) == len(Detections.load(a_scan() / "detections.csv"))
+    frame = loaded.to_frame()
+    assert list(frame.columns) == list(pd.read_csv(a_scan() / "detections.csv").columns)
+    assert frame.score.tolist() == read_detections(a_scan() / "detections.csv").score.tolist()
+    one = found.of_slide(images()[0].stem)
+    content = one.to_geojson(tmp_path / "one.geojson")
+    assert len(content["features"]) == len(one) > 0
+    assert (tmp_path / "one.geojson").exists()
+    assert one.to_geojson() == content
+
+
+def test_pictures_show_the_strongest_of_one_slide(found):
+    """At most `most` pictures, strongest first, titled by score; another slide's detections are refused."""
+    name = images()[0].stem
+    figure = found.show(images()[0], mpp=0.25, most=3)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_images()]
+    scores = sorted(found.of_slide(name).score.tolist(), reverse=True)[:3]
+    assert titles == [f"{score:.2f}" for score in scores]
+    with pytest.raises(InputError, match="not of"):
+        found.show(images()[3], mpp=0.25)
+    assert Detections.empty().show(images()[0], mpp=0.25).axes[0].get_images() == []
+
+
+def test_a_cohort_is_counted_walked_and_seen():
+    """len, iteration, entries by number, columns by name, what a table can do; pictures with marks; short reprs."""
+    cohort = Cohort.load(a_cohort())
+    assert len(cohort) == len(list(cohort)) == 4
+    assert cohort.slides[0] == next(iter(cohort))
+    assert cohort.slides["mpp"].tolist() == [entry.mpp for entry in cohort]
+    assert cohort.slides.groupby("case_id").size().sum() == 4
+    assert cohort.slides.frame.area_mm2.tolist() == [entry.area_mm2 for entry in cohort]
+    assert len(cohort.show(most=2).axes) == 2
+    assert "4 slides" in repr(cohort)
+    html = cohort._repr_html_()
+    assert str(cohort.counts()["figures"]) in html
+    assert "<table" in html
+    assert Cohort(cohort.folder, (), cohort.annotations[:0])
+
+
+def test_an_evaluation_is_plotted_and_told():
+    """The operating point lies where precision and recall say; repr and HTML have F1 and counts."""
+    cohort, cases = Cohort.load(a_cohort()), Split.load(a_split()).fold("A").test
+    result = evaluate(Detections.load(a_scan()), cohort, cases=cases)
+    axes = result.plot().axes[0]
+    point = axes.get_lines()[1]
+    assert np.allclose([point.get_xdata()[0], point.get_ydata()[0]], [result.recall, result.precision], equal_nan=True)
+    assert f"F1 {result.f1:.3f}" in repr(result)
+    assert "pooled" in result._repr_html_()
+
+
+def test_reprs_are_short(found):
+    """One line without arrays or weights; a cell's HTML counts by slide."""
+    for thing in (found, Detector.load(a_run()), Cohort.load(a_cohort())):
+        assert len(repr(thing)) < 250
+        assert "\n" not in repr(thing)
+        assert thing._repr_html_().startswith("<")
+    assert f"{len(found.figures)} figures" in repr(found)
+
+
+def test_a_bar_is_drawn_in_a_notebook_alone(monkeypatch, capsys):
+    """With a kernel: one line of words; without: silence; what was asked for is told in either case."""
+    with watching(None) as tell:
+        assert tell is None
+    heard = []
+    with watching(lambda *told, **facts: heard.append(told)) as tell:
+        tell("slides", 1, 2)
+    assert heard == [("slides", 1, 2)]
+
+    class Kernel:
+        kernel = True
+
+    monkeypatch.setitem(sys.modules, "IPython", type("IPython", (), {"get_ipython": staticmethod(Kernel)}))
+    with watching(None) as tell:
+        tell("slides", 1, 2, figures=3)
+    assert "slide 2 of 2, 3 figures so far" in capsys.readouterr().err
+
+
+def test_the_methods_cost_nothing_before_they_are_called():
+    """Detections and cohorts are imported without matplotlib and tqdm."""
+    code = "import sys\nfrom mitosieve import Cohort, Detections\nprint({'matplotlib', 'tqdm'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
