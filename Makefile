@@ -1,12 +1,13 @@
 # make demo   set up, train and score on a synthetic cohort, print the path of the report
 # make test   set up, run the whole test suite
 # make fuzz   mutated files of every format that is read, 1,000 of each kind; make test has a seeded part of them
+# make docs   set up, build the documents as a site in site/
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 
-.PHONY: env demo test fuzz check format clean
+.PHONY: env demo test fuzz docs check format clean
 
 env: $(STAMP)
 
@@ -25,6 +26,10 @@ fuzz: env
 	MITOSIEVE_FUZZ=1000 $(BIN)/python -m pytest -k fuzz
 	PYTHONPATH=tests:tests/slide $(BIN)/python tests/fuzz/fuzz.py all 1000
 
+docs: env
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=src $(BIN)/mkdocs build --strict --quiet
+	@echo "$(CURDIR)/site/index.html"
+
 check: env
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -36,4 +41,4 @@ format: env
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

@@ -1,6 +1,5 @@
 """The names that the README shows."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,17 +28,6 @@ def test_importing_the_package_costs_nothing():
     code = "import sys, mitosieve; print({'torch', 'numpy', 'cv2', 'pandas'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"
-
-
-def test_the_lines_that_the_readme_shows(tmp_path, monkeypatch, capsys):
-    """The README's Python runs as it stands, on a cohort, split and run of those names, and prints an F1."""
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert code is not None
-    for name, target in (("cohort", a_cohort()), ("split.json", a_split()), ("run", a_run())):
-        (tmp_path / name).symlink_to(target)
-    monkeypatch.chdir(tmp_path)
-    exec(code[1], {})
-    assert 0 <= float(capsys.readouterr().out) <= 1
 
 
 def test_five_lines():

@@ -1,0 +1,139 @@
+"""Documents are true: links lead somewhere, commands exist as they are written, Python runs, the site builds."""
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer import BadParameter
+
+from mitosieve.cli import app
+from mitosieve.cli.usage import EXAMPLES
+from mitosieve.recipe.text import recipe_names
+from tiny import a_cohort, a_run, a_scan, a_split
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
+CLICK = typer.main.get_command(app)
+REFUSED = BadParameter.__bases__[0]
+
+
+def blocks(text, language):
+    """Contents of the fenced blocks of a language; "" are those of none."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def anchors(text):
+    """What GitHub and mkdocs call the headings."""
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_links_lead_somewhere(path):
+    """A relative link names a file of the repository, and an anchor a heading of it."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        place = (path.parent / file).resolve() if file else path
+        assert place.exists(), target
+        if anchor and place.suffix == ".md":
+            assert anchor in anchors(place.read_text(encoding="utf-8")), target
+
+
+def commands(path):
+    """Lines of plain blocks that call mitosieve, without their comments; continued lines are joined."""
+    text = "\n".join(blocks(path.read_text(encoding="utf-8"), "(?:sh|bash)?"))
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("mitosieve ") and "..." not in line]
+
+
+def refuse_nothing(words):
+    """Parse a command as click does, options and all, and do nothing."""
+    name, *rest = words
+    command = CLICK.get_command(None, name)
+    assert command is not None, f"there is no command {name}"
+    context = command.make_context(name, rest, resilient_parsing=True)
+    assert not context.args, f"too many words: {context.args}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_commands_are_written_as_they_are(path):
+    """Each command of a block exists, with these options and so many arguments; a recipe that it names exists."""
+    for line in commands(path):
+        words = shlex.split(re.split(r"\s[>|#&]\s|\s\d?>\s|\s#", line)[0])[1:]
+        if words[0].startswith("-"):
+            continue
+        try:
+            refuse_nothing(words)
+        except REFUSED as error:
+            pytest.fail(f"{line}: {error.format_message()}")
+        if words[0] in ("train", "crossval") and not words[1].isupper() and not words[1].endswith(".toml"):
+            assert words[1] in (*recipe_names(), "default"), line
+
+
+def test_the_examples_of_help_are_commands():
+    """What a refusal recommends is accepted."""
+    for name, line in EXAMPLES.items():
+        words = shlex.split(line.split(" > ")[0])
+        assert words[:2] == ["mitosieve", name]
+        refuse_nothing(words[1:])
+    shown = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert set(EXAMPLES) <= shown
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "python")], ids=lambda p: p.name)
+def test_python_runs(path, tmp_path, monkeypatch):
+    """Blocks of a page run one after another, on a cohort, split, run and result of these names."""
+    for name, target in (("cohort", a_cohort()), ("split.json", a_split()), ("run", a_run()), ("found", a_scan())):
+        (tmp_path / name).symlink_to(target)
+    monkeypatch.chdir(tmp_path)
+    shared = {}
+    for code in blocks(path.read_text(encoding="utf-8"), "python"):
+        exec(code, shared)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "toml")], ids=lambda p: p.name)
+def test_toml_is_toml(path):
+    """Every TOML block can be read."""
+    for text in blocks(path.read_text(encoding="utf-8"), "toml"):
+        tomllib.loads(text)
+
+
+def test_the_readme_is_short_and_leads_to_the_rest():
+    """Under a hundred lines, with a link to every tutorial and guide of the site."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100
+    for page in (ROOT / "docs" / "tutorials").glob("*.md"):
+        assert f"docs/tutorials/{page.name}" in text
+    for name in ("formats", "data-sets", "recipes", "limits", "results", "whole-slides", "architecture", "glossary"):
+        assert f"docs/{name}.md" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
+def test_the_site_builds_without_a_warning(tmp_path):
+    """mkdocs builds every page, the API from docstrings among them; nothing is asked of a network when it is read."""
+    command = "from mkdocs.__main__ import cli; cli()"
+    told = subprocess.run(
+        [sys.executable, "-c", command, "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert told.returncode == 0, told.stderr
+    page = (tmp_path / "site" / "api" / "detection.html").read_text(encoding="utf-8")
+    assert "Read a detector that comes with the package" in page
+    fetched = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(https?://[^\"]+)\"", page)
+    assert not fetched
