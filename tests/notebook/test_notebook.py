@@ -38,6 +38,10 @@ def test_tables_and_files_of_detections(found, tmp_path):
     frame = loaded.to_frame()
     assert list(frame.columns) == list(pd.read_csv(a_scan() / "detections.csv").columns)
     assert frame.score.tolist() == read_detections(a_scan() / "detections.csv").score.tolist()
+    frame.to_csv(tmp_path / "again.csv", index=False)
+    again = Detections.load(tmp_path / "again.csv")
+    assert again.is_figure.tolist() == loaded.is_figure.tolist()
+    assert np.array_equal(again.stage_score, loaded.stage_score, equal_nan=True)
     one = found.of_slide(images()[0].stem)
     content = one.to_geojson(tmp_path / "one.geojson")
     assert len(content["features"]) == len(one) > 0

@@ -203,7 +203,9 @@ _SCORE = _Rule(_number, lambda values: (values >= 0) & (values <= 1), "a number 
 _STAGE_SCORE = _Rule(
     lambda text: _number(text) if text else math.nan, _share_or_nan, "a number between 0 and 1, or nothing"
 )
-_YES_NO = _Rule(lambda text: ("no", "yes").index(text.strip().lower()), np.isfinite, "yes or no")
+_WORDS = {"yes": 1.0, "true": 1.0, "1": 1.0, "no": 0.0, "false": 0.0, "0": 0.0}
+_YES_NO = _Rule(lambda text: _WORDS.get(text.strip().lower(), math.nan), np.isfinite, "yes or no")
+"""Ours are yes and no; tables of pandas and R say true and false."""
 
 
 def _numbers(texts: Sequence[str], rule: _Rule, where: Callable[[int], str], name: str) -> NDArray[np.float64]:
