@@ -12,6 +12,7 @@ from mitosieve.errors import ResolutionError, SlideError
 from mitosieve.geometry import Region
 from mitosieve.slide import tiffpage
 from mitosieve.slide.slide import facts, open_slide
+from mitosieve.slide.tiffheader import reading
 
 RGB = {"photometric": "rgb"}
 LAYOUTS = {
@@ -283,3 +284,16 @@ def test_real_slides_are_read_as_tifffile_does(data_folder, name):
     expected = tifffile.imread(data_folder / "wsi" / name, series=0, level=0)[500:1300, 700:1700]
     with open_slide(data_folder / "wsi" / name, mpp=0.5) as slide:
         assert np.array_equal(slide.read(Region(x=700, y=500, w=1000, h=800)), expected)
+
+
+def test_a_librarys_object_is_no_word_of_ours(tmp_path):
+    """What tifffile calls its pages and files does not stand in a message; what it says of them does."""
+    for said, left in (
+        ("<tifffile.TiffPage 0 @8> corrupted tag list", "(corrupted tag list)"),
+        ("<tifffile.TiffFile 'a.tif'>", "(ValueError)"),
+        ("a < b and c > d", "(a < b and c > d)"),
+    ):
+        with pytest.raises(SlideError) as told, reading(tmp_path / "a.tif"):
+            raise ValueError(said)
+        assert left in str(told.value)
+        assert "tifffile" not in str(told.value)

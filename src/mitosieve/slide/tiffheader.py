@@ -44,13 +44,18 @@ _BROKEN = (
 """What tifffile and the codecs raise on damaged files; all mean that this slide cannot be read."""
 
 
+_OBJECT = re.compile(r"<[\w.]+\.\w+ [^<>]*>:?\s*")
+"""How a library calls its own object in a message, as <tifffile.TiffPage 0 @8>; a reader knows none of these."""
+
+
 @contextlib.contextmanager
 def reading(path: Path, *, where_in: Callable[[], str] | None = None) -> Generator[None]:
     """Turn a library's complaint about a damaged file into ours, which names the part `where_in` says."""
     try:
         yield
     except _BROKEN as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        plain = _OBJECT.sub("", str(error)).strip()
+        said = (plain.splitlines() or [type(error).__name__])[0][:160]
         part = f"has a damaged part, {where_in()}" if where_in else "is a TIFF that cannot be read"
         raise SlideError(f"{part} ({said})", where=path, remedy=f"copy it again, or {_TO_TIFF}") from error
 
