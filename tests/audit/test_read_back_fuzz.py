@@ -16,7 +16,7 @@ from mitosieve.audit.corrections import import_corrections
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import MitosieveError
-from mitosieve.export.geojson import read_roi
+from mitosieve.export.roi import read_roi
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.score.evaluation import EvaluateConfig, evaluate
 from mutated import fuzzing, mutate

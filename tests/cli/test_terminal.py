@@ -3,10 +3,11 @@
 import pytest
 
 from mitosieve.cli.terminal import print_counts
+from mitosieve.count.summary import SUMMARY_COLUMNS
 
 
 def a_row(name, *, tissue, figures):
-    return {"slide_id": name, "tissue_mm2": tissue, "figures": figures}
+    return dict.fromkeys(SUMMARY_COLUMNS, "") | {"slide_id": name, "tissue_mm2": tissue, "figures": figures}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_tables_and_files_of_detections(found, tmp_path):
     loaded = Detections.load(a_scan())
     assert len(loaded) == len(Detections.load(a_scan() / "detections.csv"))
     frame = loaded.to_frame()
-    assert list(frame.columns) == list(pd.read_csv(a_scan() / "detections.csv").columns)
+    assert [*frame.columns, "detection_id"] == list(pd.read_csv(a_scan() / "detections.csv").columns)
     assert frame.score.tolist() == read_detections(a_scan() / "detections.csv").score.tolist()
     frame.to_csv(tmp_path / "again.csv", index=False)
     again = Detections.load(tmp_path / "again.csv")

@@ -23,7 +23,8 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.scan.container import IMAGES, RESULT, SOCKET, find_image, run_container
 from mitosieve.sieve.cascade import detect_slide
 from mitosieve.sieve.config import DetectorConfig, Stage
-from mitosieve.sieve.detector import Detector, GridProposer
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.slide.slide import open_slide
 
 CPU = Compute(device="cpu", precision="32-true")

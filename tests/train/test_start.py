@@ -41,7 +41,7 @@ def a_swift_run():
 
 
 def weights(detector):
-    return [network[0].state_dict() for network in detector.networks]
+    return [network[0].state_dict() for network in detector.modules]
 
 
 def test_a_training_begins_with_the_weights_of_its_start(tmp_path):

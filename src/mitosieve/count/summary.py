@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.cohort.table import Row, read_table
-from mitosieve.count.hotspot import AREA_MM2, Hotspot, find_hotspot, mm_from_l0, slide_mm
+from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspot, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, mitotic_score
-from mitosieve.count.shape import Shape
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
 from mitosieve.familiarity import Familiarity

@@ -8,13 +8,10 @@ from pydantic import BaseModel
 
 from mitosieve.method.cascade.chsnet import ChsNetRecipe, run_chsnet
 from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
+from mitosieve.method.dasc.method import DascRecipe, run_dasc
 from mitosieve.method.dasc.method import provenance as dasc_provenance
-from mitosieve.method.dasc.method import run_dasc
-from mitosieve.method.dasc.recipe import DascRecipe
-from mitosieve.method.finegrained.method import run_finegrained
-from mitosieve.method.finegrained.recipe import FineGrainedRecipe
-from mitosieve.method.sieve.method import run_sieve
-from mitosieve.method.sieve.recipe import SieveRecipe
+from mitosieve.method.finegrained.method import FineGrainedRecipe, run_finegrained
+from mitosieve.method.sieve.method import SieveRecipe, run_sieve
 from mitosieve.run import layout
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job

@@ -24,9 +24,8 @@ from mitosieve.run.folder import RunFolder, kind_of, write_atomic, write_json
 from mitosieve.run.log import job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
-from mitosieve.train.job import Job, Mapper
+from mitosieve.train.job import Job, Mapper, Start
 from mitosieve.train.known_images import check_images
-from mitosieve.train.start import Start
 
 ALL = "all"
 """Name of the fold that has every case in train."""

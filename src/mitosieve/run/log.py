@@ -58,7 +58,7 @@ class JobLog:
         """
         stamp = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.writelines(f"{stamp}  {part}\n" for part in text.splitlines())
         except OSError as error:
             raise storage_error(error, self._path) from error

@@ -21,8 +21,7 @@ from mitosieve.scan.one import check_opens, do_slide, do_slide_alone, load_detec
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.scan.tables import called, write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
-from mitosieve.sieve.config import BALANCED
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import BALANCED, Detector
 
 Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
 """Does a function for many tasks somewhere, and gives the results in the tasks' order: a cluster."""

@@ -16,9 +16,8 @@ from mitosieve.scan.part import finish_part, part_of, read_bands, read_part, wri
 from mitosieve.scan.task import SlideResult, SlideTask
 from mitosieve.sieve.cascade import Scored, columns_of, finish
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.reader_process import Opened
 from mitosieve.sieve.resolution import open_for
-from mitosieve.sieve.workers import Readers, Sieving
+from mitosieve.sieve.workers import Opened, Readers, Sieving
 from mitosieve.slide.slide import Slide
 
 LARGE_PX = 2**26

@@ -11,8 +11,7 @@ from scipy.special import expit, logit
 from mitosieve.geometry import Region
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.config import DetectorConfig, Stage
-from mitosieve.sieve.detector import Detector, Network
+from mitosieve.sieve.detector import Detector, DetectorConfig, Network, Stage
 from mitosieve.sieve.tile_reader import CHUNK, Cut, Request
 
 

@@ -23,11 +23,9 @@ from mitosieve.run.clock import Clock
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.activation_peak import located
 from mitosieve.sieve.budget import gates_within
-from mitosieve.sieve.config import DetectorConfig
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.sieve.plan import Survey
-from mitosieve.sieve.score_counts import no_scores
-from mitosieve.sieve.stages import gates_of, plan_of, seen_by, width_of
+from mitosieve.sieve.stages import gates_of, no_scores, plan_of, seen_by, width_of
 from mitosieve.sieve.tile_reader import Answer, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 

@@ -14,8 +14,7 @@ from mitosieve.network.config import map_stride_px
 from mitosieve.patch.frames import Frame
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.activation_peak import locate_reach_um
-from mitosieve.sieve.config import Stage
-from mitosieve.sieve.detector import Detector, Network
+from mitosieve.sieve.detector import Detector, Network, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.score_counts import count_scores, no_scores
 from mitosieve.sieve.tile_reader import CHUNK, Cut, Found, Request

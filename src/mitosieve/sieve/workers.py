@@ -17,11 +17,9 @@ from typing import Any
 from mitosieve.errors import SlideError
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.budget import gates_within
-from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, sieve_tile
+from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, gates_within, plan_of, sieve_tile
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Open, Opened, Reply, SlideSource, open_tile_reader, serve
-from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import Cut, Request, Settle, TileReader
 
 IN_FLIGHT = 3

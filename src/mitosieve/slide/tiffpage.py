@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import Region
-from mitosieve.slide.header import truncated
 from mitosieve.slide.plain import over_white
-from mitosieve.slide.tiffheader import JPEG2000_KINDS, JPEG_KINDS, piece_of, reading
+from mitosieve.slide.tiffheader import JPEG2000_KINDS, JPEG_KINDS, piece_of, reading, truncated
 
 _APERIO_YCBCR = 33003
 _END_OF_IMAGE = b"\xff\xd9"

@@ -20,8 +20,7 @@ from mitosieve.run import layout
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.score.sweep import Threshold
 from mitosieve.sieve.cascade import Sieved, detect
-from mitosieve.sieve.config import DetectorConfig
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train.job import Job
 from mitosieve.train.known_slides import reference_of
 

@@ -155,7 +155,7 @@ def test_a_finished_run_is_only_loaded(cohort, run, copied):
     told = mitosieve(*training(cohort, copied, CONTROLS), "--resume")
     assert told.code == 0, told.err
     changed = {path.name for path, when in before.items() if path.stat().st_mtime_ns != when}
-    assert changed <= {"recipe.toml", "split.json", "machine.json", "versions.json", ".lock", "run.json"}
+    assert changed <= {"recipe.toml", "split.json", "machine.json", "versions.json", ".lock", "run.json", "log.txt"}
     assert files_of(copied) == files_of(run)
 
 

@@ -17,16 +17,14 @@ from torch import nn
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
-from mitosieve.network.chsnet import ChsNet
-from mitosieve.network.config import ChsNetConfig
+from mitosieve.network.chsnet import ChsNet, ChsNetConfig
 from mitosieve.network.loss import LossConfig
 from mitosieve.patch.augment.variant import AugmentConfig
 from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.view import View
 from mitosieve.run import layout
-from mitosieve.sieve.config import DetectorConfig, Stage
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.train import (
     Job,

@@ -22,8 +22,7 @@ from mitosieve.patch.cutting import margin_for
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.view import View
 from mitosieve.run import layout
-from mitosieve.sieve.config import DetectorConfig, Stage
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.propose.proposer import NucleiProposer
 from mitosieve.train import (

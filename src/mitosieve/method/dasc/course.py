@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.method.dasc.recipe import DascRecipe
-from mitosieve.network.config import ResNetConfig
-from mitosieve.network.resnet import ResNetBody, load_public_weights
+from mitosieve.network.resnet import ResNetBody, ResNetConfig, load_public_weights
 from mitosieve.patch.augment.distortion import DistortionConfig
 from mitosieve.run import layout
 from mitosieve.train import Feed, Job, Network, Places, Pools, Sampler, fresh

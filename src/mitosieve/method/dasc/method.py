@@ -23,8 +23,7 @@ from mitosieve.patch.frames import FrameStore
 from mitosieve.patch.index import Origin
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_json
-from mitosieve.sieve.config import DetectorConfig, Stage
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.train import (
     NO_MARK,
     Job,

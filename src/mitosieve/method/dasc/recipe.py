@@ -10,8 +10,7 @@ from mitosieve.method.dasc.objectives import SdsclConfig
 from mitosieve.method.dasc.rules.levels import LevelConfig
 from mitosieve.method.dasc.rules.memory import MemoryConfig
 from mitosieve.method.dasc.rules.verdict import VerdictConfig
-from mitosieve.network.config import ResNetConfig
-from mitosieve.network.resnet import Head
+from mitosieve.network.resnet import Head, ResNetConfig
 from mitosieve.patch.augment.distortion import DistortionConfig, reach_px
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View

@@ -18,8 +18,7 @@ from mitosieve.method.finegrained.task import TrialTask, frame_store, parts_of, 
 from mitosieve.method.finegrained.trial import rows_of, run_trial
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
-from mitosieve.sieve.config import DetectorConfig
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train import NO_PART, Job, PoolScores, hand_over
 
 

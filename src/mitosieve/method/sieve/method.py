@@ -32,8 +32,7 @@ from mitosieve.method.sieve.task import (
 )
 from mitosieve.run import layout
 from mitosieve.sieve.budget import gate_for
-from mitosieve.sieve.config import DetectorConfig, Stage
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.train import Job, Places, PoolScores, keep
 
 
