@@ -25,6 +25,7 @@ CHROMIUM = "/usr/bin/chromium"
 
 
 def command(*words: object) -> None:
+    """Run a command of the package."""
     subprocess.run([sys.executable, "-m", "mitosieve.cli", *map(str, words)], check=True)
 
 
@@ -39,11 +40,13 @@ def a_result(folder: Path) -> Path:
 
 
 def save(page: Any, name: str) -> None:  # noqa: ANN401 - Playwright's page
+    """Write what the page shows now."""
     picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
     picture.save(IMAGES / f"view-{name}.jpg", quality=QUALITY, optimize=True)
 
 
 def until(page: Any, expression: str) -> None:  # noqa: ANN401 - Playwright's page
+    """Wait by asking again: the page's policy forbids what Playwright would put into it."""
     end = time.monotonic() + 120
     while not page.evaluate(expression):
         assert time.monotonic() < end, expression
@@ -70,6 +73,7 @@ def seen(
 
 
 def pictures_of_a_result(page: Any) -> None:  # noqa: ANN401 - Playwright's page
+    """Slide, gallery, field of the hotspot."""
     keys = page.keyboard
     save(page, "slide")
     keys.press("2")
@@ -86,24 +90,28 @@ def pictures_of_a_result(page: Any) -> None:  # noqa: ANN401 - Playwright's page
 
 
 def cell(page: Any) -> None:  # noqa: ANN401 - Playwright's page
+    """The cell with the highest score, on the slide."""
     page.keyboard.press("n")
     page.wait_for_timeout(4000)
     save(page, "dark")
 
 
 def narrow(page: Any) -> None:  # noqa: ANN401 - Playwright's page
+    """The gallery on a narrow screen."""
     page.keyboard.press("2")
     page.wait_for_timeout(4000)
     save(page, "narrow")
 
 
 def marks(page: Any) -> None:  # noqa: ANN401 - Playwright's page
+    """Marks of the phantom, as a cohort shows them."""
     page.keyboard.press("2")
     page.wait_for_timeout(4000)
     save(page, "cohort")
 
 
 def main() -> None:
+    """Draw a phantom, detect on it, and look at it in every way."""
     with tempfile.TemporaryDirectory() as folder:
         found = a_result(Path(folder))
         seen(found, pictures_of_a_result)

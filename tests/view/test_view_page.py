@@ -52,7 +52,7 @@ class Page:
     def __getattr__(self, name):
         return getattr(self.page, name)
 
-    def until(self, expression, seconds=20):
+    def until(self, expression, seconds=90):
         """Ask again until it is true: the page's policy forbids what Playwright would put into it."""
         end = time.monotonic() + seconds
         while True:
