@@ -14,7 +14,7 @@ MPP = 0.5
 
 def a_result(folder, points, *, size_l0=(8000, 6000), threshold=0.5, paths=None, tissue_mm2=None, detector=DETECTOR):
     """A folder as `detect` leaves it: `points` is slide_id -> [(x, y, score), ...] in level-0 px at 0.5 um per px."""
-    counts = {"area_mm2": 2.0, "shape": "square"}
+    counts = {"area_mm2": 2.0, "shape": "square", "tissue": "breast"}
     RunFolder.create(folder, {"threshold": threshold, "counts": counts}, kind=layout.Kind.DETECT, resume=False)
     parts, summaries = [], []
     for slide_id, rows in points.items():

@@ -199,9 +199,13 @@ def test_detect_on_images(tmp_path):
         *ONE_CORE,
     )
     assert told.code == 0
-    assert told.err.splitlines() == [
-        f"next: mitosieve report {tmp_path / 'd'} makes a page of it; the files in geojson/ open in QuPath"
-    ]
+    *said, following = told.err.splitlines()
+    assert [line.split(":")[0] for line in said] == ["run", "warning"]
+    assert "learnt from phantom scanner A" in told.err
+    assert "warning: learnt from synthetic tissue" in told.err
+    assert (
+        following == f"next: mitosieve report {tmp_path / 'd'} makes a page of it; the files in geojson/ open in QuPath"
+    )
     header, *counts, path = told.out.splitlines()
     assert header.startswith("slide\ttissue mm2\tfigures")
     assert [line.split("\t")[0] for line in counts] == [image.stem for image in some]
@@ -218,10 +222,11 @@ def test_detect_on_images(tmp_path):
 
 
 def test_quiet_says_the_path_alone_and_verbose_every_step(tmp_path):
-    """-q: the path; -v: each slide on the error stream as it is done; the counts stand at the end either way."""
+    """-q: the path, and warnings; -v: each slide on the error stream once done; counts stand at the end either way."""
     words = ["detect", "--detector", a_run(), *images()[:2], "--mpp", 0.25, *ONE_CORE]
     quiet = mitosieve(*words, "--out", tmp_path / "q", "-q")
-    assert (quiet.out, quiet.err) == (f"{tmp_path / 'q' / 'detections.csv'}\n", "")
+    assert quiet.out == f"{tmp_path / 'q' / 'detections.csv'}\n"
+    assert all(line.startswith(("warning: ", "note: ")) for line in quiet.err.splitlines())
     loud = mitosieve(*words, "--out", tmp_path / "v", "--verbose")
     assert "2 of 2 slides" in loud.err
     assert loud.err.splitlines()[-1].startswith("next: ")

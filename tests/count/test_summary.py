@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mitosieve.count.summary import (
     write_summary,
     write_timing,
 )
+from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
 
@@ -48,7 +50,7 @@ def test_only_figures_count(tmp_path):
     """Detections below the threshold are in no count; densities are per mm2 of tissue, and of the hotspot."""
     centers = [*CLUSTER, (100, 100), (30_000, 19_000)]
     scores = [0.9] * 9 + [0.9, 0.4]
-    summary = summarize(some_findings(centers=centers, scores=scores))
+    summary = summarize(some_findings(centers=centers, scores=scores), tissue="breast")
     assert (summary.figures, summary.hotspot.count) == (10, 9)
     row = read(write_summary(tmp_path / "summary.csv", [summary]))[0]
     assert tuple(row) == SUMMARY_COLUMNS
@@ -79,7 +81,7 @@ def test_only_figures_count(tmp_path):
 
 def test_the_place_in_the_json_holds_the_figures(tmp_path):
     """The outline in level-0 px, its bounds, and the reason of the score."""
-    summary = summarize(some_findings(centers=CLUSTER), shape="circle", area_mm2=2.37)
+    summary = summarize(some_findings(centers=CLUSTER), shape="circle", area_mm2=2.37, tissue="breast")
     content = json.loads(write_slide_summary(tmp_path / "s.json", summary).read_text())
     hotspot, outline = content["hotspot"], np.array(content["hotspot"]["outline_l0"])
     assert (hotspot["figures"], hotspot["area_mm2"], hotspot["shape"]) == (9, 2.37, "circle")
@@ -96,10 +98,15 @@ def test_the_place_in_the_json_holds_the_figures(tmp_path):
 
 @pytest.mark.parametrize("tissue", [None, 0.0, 30.0])
 def test_a_slide_without_figures_has_its_row(tmp_path, tissue):
-    """Counts are 0, the hotspot has no place; without tissue there is no density and no score."""
-    summary = summarize(some_findings(tissue_mm2=tissue))
+    """Counts are 0, the hotspot has no place; without tissue there is no density, no hotspot and no score."""
+    summary = summarize(some_findings(tissue_mm2=tissue), tissue="breast")
     row = read(write_summary(tmp_path / "summary.csv", [summary]))[0]
-    assert (row["figures"], row["hotspot_figures"], row["hotspot_x"], row["hotspot_width"]) == ("0", "0", "", "")
+    assert (row["figures"], row["hotspot_figures"], row["hotspot_x"], row["hotspot_width"]) == (
+        "0",
+        "" if tissue == 0 else "0",
+        "",
+        "",
+    )
     assert row["figures_per_mm2"] == ("0.0000" if tissue else "")
     assert row["nottingham_mitotic_score"] == ("" if tissue == 0 else "1")
     content = json.loads(write_slide_summary(tmp_path / "s.json", summary).read_text())
@@ -107,20 +114,107 @@ def test_a_slide_without_figures_has_its_row(tmp_path, tissue):
     assert content["tissue_mm2"] == tissue
 
 
-def test_less_tissue_than_the_region_has_no_score():
-    """The count is right, the score would be of glass; the reason says so."""
-    score = summarize(some_findings(centers=CLUSTER, tissue_mm2=1.5)).score
-    assert score.score is None
-    assert "1.5 mm2 of tissue, less than the region's 2 mm2" in score.reason
-    assert summarize(some_findings(centers=CLUSTER, tissue_mm2=None)).score.score == 2
-    assert summarize(some_findings(centers=CLUSTER), area_mm2=0.5).score.score is None
+@pytest.mark.parametrize(
+    ("tissue_mm2", "size_l0"),
+    [(1.5, (40_000, 20_000)), (2.0, (40_000, 20_000)), (0.1, (1000, 1600)), (None, (1000, 1600))],
+)
+def test_no_more_tissue_than_the_region_is_no_hotspot(tmp_path, tissue_mm2, size_l0):
+    """It is said why, there are no numbers and no place, and the density is of the tissue; the slide is no hotspot."""
+    findings = some_findings(centers=[(5, 5), (9, 9)], size_l0=size_l0, tissue_mm2=tissue_mm2)
+    summary = summarize(findings, tissue="breast")
+    assert (summary.hotspot.shape, summary.hotspot.count, summary.score.score) == ("none", 0, None)
+    row = read(write_summary(tmp_path / "summary.csv", [summary]))[0]
+    held = 0.1 if tissue_mm2 is None else tissue_mm2
+    assert row["hotspot_note"].startswith(f"no hotspot: {held:.3g} mm2 of tissue are no more than a hotspot's 2 mm2")
+    assert {row[name] for name in SUMMARY_COLUMNS if name.startswith("hotspot_") and name[8:] in PLACES} == {""}
+    assert row["figures_per_mm2"] == ("" if tissue_mm2 is None else f"{2 / tissue_mm2:.4f}")
+    told = json.loads(write_slide_summary(tmp_path / "s.json", summary).read_text())["hotspot"]
+    assert (told["shape"], told["figures"], told["figures_per_mm2"], "outline_l0" in told) == (
+        "none",
+        None,
+        None,
+        False,
+    )
+    assert summarize(some_findings(centers=CLUSTER, tissue_mm2=2.01)).hotspot.count == 9
 
 
-def test_a_small_slide_is_its_own_hotspot():
-    """A field of 0.1 mm2: the shape and the area are the slide's."""
-    field = summarize(some_findings(centers=[(5, 5)], size_l0=(1000, 1600), tissue_mm2=0.1))
-    assert (field.hotspot.shape, field.hotspot.area_mm2, field.hotspot.count) == ("slide", pytest.approx(0.1), 1)
-    assert field.score.score is None
+PLACES = ("figures", "figures_per_mm2", "x", "y", "width", "height")
+
+
+@pytest.mark.parametrize(("tissue", "score"), [("breast", 2), ("", None), ("colon", None)])
+def test_the_nottingham_score_is_of_breast_alone(tmp_path, tissue, score):
+    """Whatever the count: where nobody says breast there is none, and the reason says so."""
+    summary = summarize(some_findings(centers=CLUSTER), tissue=tissue)
+    assert (summary.hotspot.count, summary.score.score) == (9, score)
+    assert ("invasive breast carcinoma alone" in summary.score.reason) == (score is None)
+    assert summarize(some_findings(centers=CLUSTER), area_mm2=0.5, tissue="breast").score.score is None
+
+
+def test_further_hotspots_share_no_figure():
+    """Each holds those that lie in none before it; all are told in the slide's JSON, the first alone in its row."""
+    further = [(2_000 + 100 * k, 2_000) for k in range(4)]
+    summary = summarize(some_findings(centers=[*CLUSTER, *further, (38_000, 18_000)]))
+    assert [spot.count for spot in summary.hotspots] == [9, 4, 1]
+    assert [spot["figures"] for spot in summary.to_json()["further_hotspots"]] == [4, 1]
+
+
+def a_trust(**other):
+    facts = {"detector": "d", "learnt_from": "phantoms", "is_synthetic": False, "f1": 0.7, "f1_interval": (0.6, 0.8)}
+    facts |= {"tested_on": "9 figures", "mpp": 0.25, "threshold": 0.5, "own_threshold": 0.5}
+    return Trust(**{**facts, **other})
+
+
+@pytest.mark.parametrize(
+    ("other", "mpp", "words"),
+    [
+        ({}, 0.25, ()),
+        ({}, 0.28, ()),
+        ({}, 0.5, ("slide coarser than the network",)),
+        ({"is_synthetic": True}, 0.25, ("learnt from synthetic tissue",)),
+        ({"is_synthetic": None}, 0.25, ()),
+        ({"threshold": 0.4}, 0.25, ("low threshold: 0.4, the detector's own is 0.5",)),
+        ({"threshold": 0.6}, 0.25, ()),
+        ({"threshold": 0.1, "own_threshold": 0.1}, 0.25, ("low threshold: 0.1",)),
+        (
+            {"is_synthetic": True, "threshold": 0.1},
+            0.5,
+            ("learnt from synthetic tissue", "low threshold", "slide coarser"),
+        ),
+    ],
+)
+def test_what_speaks_against_trusting_a_count_is_in_its_row(tmp_path, other, mpp, words):
+    """Each once: the detector's in their column, the slide's in theirs, both in the JSON; and they read back."""
+    trust = Trust.from_json(json.loads(json.dumps(a_trust(**other).to_json())))
+    assert trust == a_trust(**other)
+    summary = summarize(some_findings(centers=CLUSTER, mpp_xy=(mpp, mpp), trust=trust))
+    every = (*trust.warnings, *summary.warnings)
+    assert len(every) == len(words)
+    for said, word in zip(every, words, strict=True):
+        assert said.startswith(word)
+    row = read(write_summary(tmp_path / "summary.csv", [summary]))[0]
+    told = [part for part in (row["detector_warning"], row["warning"]) if part]
+    assert "; ".join(told) == "; ".join(every)
+    assert row["warning"].startswith("slide coarser") == (mpp == 0.5)
+    assert (row["learnt_from"], row["test_f1"], row["test_f1_low"]) == ("phantoms", "0.7000", "0.6000")
+    content = summary.to_json()
+    assert [*content["trust"]["warnings"], *content["warnings"]] == list(every)
+
+
+def test_a_resolution_far_off_and_coarser_than_the_network_is_said_once():
+    """Where the resolution can hardly be right, that it is coarser as well is left out; else it is said."""
+    of_trust = some_findings(mpp_xy=(0.5, 0.5), trust=a_trust())
+    assert summarize(of_trust).warnings[0].startswith("slide coarser")
+    far = replace(of_trust, resolution_warning="0.5 um/px differs 2.0 times: is it right?", notes=("a note",))
+    assert summarize(far).warnings == ("0.5 um/px differs 2.0 times: is it right?",)
+    assert summarize(far).row()["note"] == "a note"
+
+
+def test_a_score_that_was_not_measured_is_no_number(tmp_path):
+    """Empty fields, and words that say so."""
+    trust = a_trust(f1=None, f1_interval=None, learnt_from="")
+    row = read(write_summary(tmp_path / "s.csv", [summarize(some_findings(trust=trust))]))[0]
+    assert (row["test_f1"], row["test_f1_low"], row["test_f1_high"]) == ("", "", "")
+    assert trust.line == "d: learnt from unknown slides; test F1 not measured"
 
 
 def test_oblong_pixels_keep_the_area():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from build import a_cohort
 from mitosieve.annotation import Label
-from mitosieve.count.heatmap import Thumbnail, write_heatmap
+from mitosieve.count.heatmap import CloseUp, Thumbnail, write_heatmap
 from mitosieve.count.summary import SlideFailure, SlideFindings, summarize, write_summary, write_timing
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections
@@ -116,7 +116,8 @@ def a_scan(folder, *, slides=3, failed=("broken",), timed=True, heatmaps=True, s
         if heatmaps:
             thumbnail = Thumbnail(rgb=np.full((200, 300, 3), 240, np.uint8), mpp_xy=(40.0, 40.0))
             place = folder / "heatmaps" / f"{name}.png"
-            write_heatmap(place, thumbnail, (center + 0.5) * 0.25, hotspot=counted[-1].hotspot)
+            close = [CloseUp(hotspot=spot, rgb=np.full((64, 64, 3), 200, np.uint8)) for spot in counted[-1].hotspots]
+            write_heatmap(place, thumbnail, (center + 0.5) * 0.25, hotspots=close)
     failures = [SlideFailure(slide_id=name, error="is truncated") for name in failed]
     rows += [f"{failure.slide_id},,,{failure.error}" for failure in failures]
     write_detections(folder / "detections.csv", Detections.concatenate(parts))

@@ -7,7 +7,7 @@ import pytest
 
 from mitosieve.errors import FormatError, RunFolderError
 from mitosieve.review.cell import cells_of
-from mitosieve.review.counted import count_inside, reviewed_count
+from mitosieve.review.counted import reviewed_count
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.result import FoundResult
 from reviewed_result import MPP, a_result, add, judge
@@ -81,7 +81,7 @@ def test_a_region_holds_what_the_search_counted(tmp_path):
         other = replace(result, counts=replace(result.counts, shape=shape))
         count = reviewed_count(other, "s", [])
         mm = other.findings("s", other.detections).figure_mm
-        assert count_inside(count.automatic.hotspot, mm) == count.automatic.hotspot.count > 3
+        assert count.automatic.hotspot.holds(mm).sum() == count.automatic.hotspot.count > 3
 
 
 def test_a_result_is_read_with_its_decisions(tmp_path):
@@ -103,3 +103,13 @@ def test_what_is_no_result_is_refused(tmp_path):
     (tmp_path / "found" / "summaries" / "s.json").write_text('{"slide_id": "s"}')
     with pytest.raises(FormatError, match=r"s\.json: is no summary"):
         FoundResult.load(tmp_path / "found")
+
+
+def test_a_score_is_of_breast_alone_and_no_hotspot_has_no_numbers(tmp_path):
+    """Where the job was told no tissue there is no score to change; less tissue than the area is a row without one."""
+    result = a_result(tmp_path / "found", {"s": NEAR})
+    unnamed = reviewed_count(replace(result, counts=replace(result.counts, tissue="")), "s", [])
+    assert (unnamed.automatic.score.score, unnamed.reviewed.score.score, unnamed.deciding) == (None, None, ())
+    assert unnamed.row()["automatic_hotspot_figures"] == "8"
+    small = reviewed_count(a_result(tmp_path / "small", {"s": NEAR}, tissue_mm2=1.0), "s", []).row()
+    assert (small["automatic_hotspot_figures"], small["reviewed_in_automatic_hotspot"]) == ("", "")

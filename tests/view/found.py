@@ -76,7 +76,7 @@ def a_result(folder, *, names=("one", "two"), slides=None, n=60, threshold=0.5, 
     write_summary(folder / "summary.csv", summaries)
     for number, summary in enumerate(summaries):
         write_slide_summary(folder / "summaries" / f"{number}.json", summary)
-    counts = {"area_mm2": 2.0, "shape": "square"}
+    counts = {"area_mm2": 2.0, "shape": "square", "tissue": "breast"}
     mark = {"format": RUN_FORMAT, "kind": "detect", "provenance": {"counts": counts, "threshold": threshold}}
     (folder / "run.json").write_text(json.dumps(mark))
     request = {

@@ -11,7 +11,7 @@ from serving import served
 from shapely.geometry import shape
 
 from mitosieve.detection import detection_ids
-from mitosieve.export.geojson import read_roi
+from mitosieve.export.roi import read_roi
 from mitosieve.review.log import DecisionLog
 
 EVIL = "<img src=x onerror=alert(1)>"

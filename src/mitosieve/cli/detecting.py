@@ -35,7 +35,16 @@ from mitosieve.cli.arguments import (
     new_folder,
     some_slides,
 )
-from mitosieve.cli.terminal import print_counts, progress_bars, say, tell_next, tell_notes, warn, warn_of_strange
+from mitosieve.cli.terminal import (
+    print_counts,
+    print_trust,
+    progress_bars,
+    say,
+    tell_next,
+    tell_notes,
+    warn,
+    warn_of_strange,
+)
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,6 +101,9 @@ def detect(
         str,
         typer.Option("--hotspot-shape", help="square, rectangle (4:3 either way) or circle.", callback=a_hotspot_shape),
     ] = "square",
+    tissue: Annotated[
+        str | None, typer.Option("--tissue", help="What the slides are of; breast adds the Nottingham score.")
+    ] = None,
     report: Annotated[bool, typer.Option("--report", help="Make the page of the result at once.")] = False,
     resume: ResumeOpt = False,
     shard: Annotated[
@@ -135,7 +147,7 @@ def detect(
             items=items,
             out=out,
             formats=tuple(name for name in formats.split(",") if name),
-            counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape),
+            counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape, tissue=tissue),
             origin=origin_of(whole, fold, part if whole is not None else None),
             compute=compute,
             resume=resume,
@@ -148,6 +160,7 @@ def detect(
         )
         done = scan(job)
     print_counts(done.rows)
+    print_trust(done.known.trust)
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)
     page = _page_of(out) if report and shard is None else None

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from rich.console import Console
@@ -27,6 +27,9 @@ from mitosieve.run.progress import FOLDS, SLIDES, STAGE, Fact
 from mitosieve.run.progress import Progress as Show
 from mitosieve.run.words import Words
 from mitosieve.score.printed import MEASURES, in_digits
+
+if TYPE_CHECKING:
+    from mitosieve.count.trust import Trust
 
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -195,9 +198,14 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
         "hotspot_figures": "in hotspot",
         "nottingham_mitotic_score": "mitotic score",
     }
+    if out_console.is_terminal and not any(row["nottingham_mitotic_score"] for row in rows):
+        del columns["nottingham_mitotic_score"]  # scripts read the same columns always
     print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
     if len(rows) > 100:
         warn(f"... and {len(rows) - 100} more slides, see summary.csv")
+    noted = [row for row in rows if row["hotspot_note"]]
+    if noted:
+        warn(f"note: no hotspot on {len(noted)} of {len(rows)} slides: they have no more tissue than its area")
     bare = [row for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
     empty, odd = ([row["slide_id"] for row in bare if (row["figures"] != "0") == found] for found in (False, True))
     if empty:
@@ -209,8 +217,19 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
         )
 
 
+def print_trust(trust: "Trust") -> None:
+    """What is known of the detector, to the error stream: what it learnt from, its test F1, what speaks against it.
+
+    Where it is to be quiet only the last.
+    """
+    if not voice.quiet:
+        warn(trust.line)
+    for told in trust.warnings:
+        warn(f"warning: {told}")
+
+
 def warn_of_strange(rows: Sequence[dict[str, str]], *, known: bool) -> None:
-    """Slides unlike those of the detector's training, the first hundred, to the error stream.
+    """Slides coarser than the network or unlike the training's, the first hundred, to the error stream.
 
     Args:
         rows: of summary.csv.
@@ -225,7 +244,7 @@ def warn_of_strange(rows: Sequence[dict[str, str]], *, known: bool) -> None:
     for row in strange[:100]:
         warn(f"warning: {row['slide_id']}: {row['warning']}")
     if len(strange) > 100:
-        warn(f"... and {len(strange) - 100} more slides unlike the training's, see summary.csv")
+        warn(f"... and {len(strange) - 100} more slides with warnings, see summary.csv")
 
 
 def tell_notes(rows: Sequence[dict[str, str]]) -> None:

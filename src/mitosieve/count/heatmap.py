@@ -6,6 +6,7 @@ same versions of matplotlib and its font, which comes with it.
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 from numpy.typing import NDArray
@@ -28,7 +29,17 @@ from mitosieve.run.folder import write_atomic
 BANDWIDTH_UM = 300.0
 """Sigma of the Gaussian: three of them are about the side of a hotspot of 2 mm2, so a hotspot shows as one spot."""
 
-_COLORS = "viridis"
+SCALE_PER_MM2 = (0.5, 50.0)
+"""Ends of the colour scale, which is logarithmic and the same for every slide of every job: pictures can be compared,
+and a slide's does not change with those beside it. A lone figure peaks at 1.8; below 0.5 there is no colour."""
+
+MOST_DOTS = 2000
+"""Up to so many figures each has its dot; more would hide the colour."""
+
+_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
+_COLORS = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.35, 1, 256)), name="viridis from its green")
+"""Without viridis' blues, which are near the stain's."""
+
 _LONGEST_PX = (480, 900)
 _DPI = 100
 _FONT = 11.0
@@ -37,9 +48,19 @@ _FONT = 11.0
 _MARGIN_IN = (0.12, 1.15, 0.12, 0.46)
 """Left, right (with the colour bar), above and below the picture, in inches."""
 
+_CLOSE_IN, _CLOSE_TITLE_IN = (2.2, 3.2), 0.34
+"""Least and most of an enlarged hotspot's side; and its title."""
+
 _SHORTEST_IN = 2.4
-_GREY = 0.85
-_OPAQUE = 0.8
+_FAINTEST, _STRONGEST = 0.05, 0.6
+"""Opacity of the colour at the scale's ends: tissue shows through."""
+
+_RINGS_BELOW_MPP = 2.0
+"""In pictures finer than this a dot would hide its cell: a ring goes round it."""
+
+_LEAST_TISSUE = 0.1
+"""Share of tissue around a place, by the Gaussian, that is taken at least: a scrap of tissue makes no high density."""
+
 _CAPTION: dict[str, Any] = {"loc": "right", "y": 0, "pad": -15, "fontsize": _FONT}
 """Below the picture at the right."""
 
@@ -53,10 +74,12 @@ class Thumbnail:
     Attributes:
         rgb: uint8 (h, w, 3).
         mpp_xy: um per pixel of it, along a row and along a column.
+        tissue: bool (h, w), which pixels are tissue; None is all of them.
     """
 
     rgb: NDArray[np.uint8]
     mpp_xy: tuple[float, float]
+    tissue: NDArray[np.bool_] | None = None
 
     @property
     def size_um(self) -> tuple[float, float]:
@@ -96,21 +119,52 @@ def _spread(length: int, sigma_px: float) -> NDArray[np.float64]:
     return share[length + away]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CloseUp:
+    """A hotspot seen from nearer.
+
+    Attributes:
+        hotspot: which.
+        rgb: uint8 (h, w, 3) of its upright box, cut at the slide's edge.
+    """
+
+    hotspot: Hotspot
+    rgb: NDArray[np.uint8]
+
+
+def tissue_density(
+    point_um: NDArray[np.floating], tissue: NDArray[np.bool_], *, mpp: float, bandwidth_um: float
+) -> NDArray[np.float64]:
+    """Points per mm2 of tissue (rows, columns): the points' density over the tissue's, both spread by one Gaussian.
+
+    So the edge of the tissue or of the slide does not thin it out. Where the Gaussian holds less than _LEAST_TISSUE of
+    tissue that share is taken.
+    """
+    points = density_per_mm2(point_um, shape=tissue.shape, mpp_xy=(mpp, mpp), bandwidth_um=bandwidth_um)
+    down = _spread(tissue.shape[0], bandwidth_um / mpp)
+    across = _spread(tissue.shape[1], bandwidth_um / mpp)
+    return points / np.maximum(down @ tissue.astype(np.float64) @ across, _LEAST_TISSUE)
+
+
 def write_heatmap(
     path: Path,
     thumbnail: Thumbnail,
     point_um: NDArray[np.floating],
     *,
-    hotspot: Hotspot | None = None,
+    hotspots: Sequence[CloseUp] = (),
+    note: str = "",
     bandwidth_um: float = BANDWIDTH_UM,
 ) -> Path:
-    """Draw the density of points over the thumbnail, with its colour bar, the hotspot's outline and a scale bar.
+    """Draw the density per tissue over the thumbnail: colour bar, scale bar, a dot a figure, hotspots outlined and
+    enlarged beside.
 
     Args:
         path: the PNG.
-        thumbnail: of the whole slide; drawn with square pixels, its longer side 480 to 900 of them.
+        thumbnail: of the whole slide; drawn with square pixels, its longer side 480 to 900 of them. There is no colour
+            but on its tissue.
         point_um: (N, 2) x, y of the figures from the slide's upper left corner; none is a picture that says so.
-        hotspot: outlined where it holds a figure.
+        hotspots: those that hold a figure are outlined with their number and shown enlarged.
+        note: said below the picture where there is no hotspot.
         bandwidth_um: sigma of the density.
 
     Raises:
@@ -120,22 +174,44 @@ def write_heatmap(
     measures = (*thumbnail.mpp_xy, bandwidth_um)
     if 0 in thumbnail.rgb.shape or not all(math.isfinite(value) and value > 0 for value in measures):
         raise ValueError(f"no heat map of {thumbnail.rgb.shape} at {thumbnail.mpp_xy} um, bandwidth {bandwidth_um} um")
+    shown = [spot for spot in hotspots if spot.hotspot.count]
     picture, mpp = _resized(thumbnail)
-    density = density_per_mm2(point_um, shape=picture.shape[:2], mpp_xy=(mpp, mpp), bandwidth_um=bandwidth_um)
-    scale = Normalize(0, max(float(density.max()), 1.0))
+    mask = _mask(thumbnail, picture)
+    density = tissue_density(point_um, mask, mpp=mpp, bandwidth_um=bandwidth_um)
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": _FONT, "axes.linewidth": 0.6}):
-        figure, axes, bar = _canvas(picture.shape[1], picture.shape[0])
-        axes.imshow(_blended(picture, density, scale), interpolation="nearest")
+        figure, axes, bar = _canvas(picture.shape[1], picture.shape[0], len(shown))
+        axes.imshow(_blended(picture, density, mask), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        if hotspot is not None and hotspot.count:
-            _outline(axes, hotspot, mpp)
-        elif not len(point_um):
-            axes.set_title("No figures", **_CAPTION)
+        for number, spot in enumerate(shown, start=1):
+            _outline(axes, spot.hotspot, mpp, number)
+        _lines(axes, density, mask)
+        _dots(axes, point_um, mpp, ring=mpp < _RINGS_BELOW_MPP)
+        axes.set_title(_words(shown, len(point_um), note), **_CAPTION)
         _scale_bar(figure, axes, picture.shape[1], mpp)
-        figure.colorbar(ScalarMappable(scale, _COLORS), cax=bar, label=f"figures per mm² (σ {bandwidth_um:g} µm)")
+        scale = LogNorm(*SCALE_PER_MM2)
+        label = f"figures per mm² of tissue (σ {bandwidth_um:g} µm)"
+        colors = figure.colorbar(ScalarMappable(scale, _COLORS), cax=bar, label=label, extend="max", ticks=_TICKS)
+        colors.minorticks_off()
+        colors.ax.set_yticklabels([f"{tick:g}" for tick in _TICKS])
+        for number, spot in enumerate(shown, start=1):
+            _close_up(figure, spot, point_um, (number, len(shown)))
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
     return write_atomic(path, file.getvalue())
+
+
+def _words(shown: Sequence[CloseUp], figures: int, note: str) -> str:
+    """Below the picture."""
+    if not figures:
+        return "No figures"
+    if not shown:
+        return note
+    first = shown[0].hotspot
+    return f"Hotspot: {_count(first.count)} in {first.area_mm2:.3g} mm²"
+
+
+def _count(figures: int) -> str:
+    return f"{figures:,} {'figure' if figures == 1 else 'figures'}"
 
 
 def _resized(thumbnail: Thumbnail) -> tuple[NDArray[np.uint8], float]:
@@ -149,11 +225,25 @@ def _resized(thumbnail: Thumbnail) -> tuple[NDArray[np.uint8], float]:
     return np.asarray(cv2.resize(thumbnail.rgb, size, interpolation=how), dtype=np.uint8), mpp
 
 
-def _canvas(width_px: int, height_px: int) -> tuple[Figure, Axes, Axes]:
-    """A figure with room for the picture at one pixel a pixel, and for the colour bar at its right."""
+def _mask(thumbnail: Thumbnail, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tissue in the pixels of the picture; all of them where nobody says."""
+    tissue = thumbnail.tissue
+    if tissue is None:
+        return np.ones(picture.shape[:2], dtype=np.bool_)
+    if tissue.shape != thumbnail.rgb.shape[:2]:
+        raise ValueError(f"no heat map: tissue of {tissue.shape} on a picture of {thumbnail.rgb.shape}")
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.resize(tissue.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), dtype=np.bool_)
+
+
+def _canvas(width_px: int, height_px: int, num_close: int) -> tuple[Figure, Axes, Axes]:
+    """A figure with room for the picture at one pixel a pixel, the colour bar at its right, and close-ups beside it."""
     left, right, above, below = _MARGIN_IN
     wide, high = width_px / _DPI, height_px / _DPI
-    full = (left + max(wide, _SHORTEST_IN) + right, above + max(high, _SHORTEST_IN) + below)
+    close = _close_in(above + high + below, num_close)
+    column = close + 0.12 if num_close else 0.0
+    tall = max(high, _SHORTEST_IN, num_close * (close + _CLOSE_TITLE_IN) - above - below + 0.06)
+    full = (left + max(wide, _SHORTEST_IN) + right + column, above + tall + below)
     figure = Figure(figsize=full, facecolor="white")
     axes = figure.add_axes((left / full[0], (full[1] - above - high) / full[1], wide / full[0], high / full[1]))
     bar_height = min(max(high, _SHORTEST_IN), 4.0)
@@ -162,29 +252,84 @@ def _canvas(width_px: int, height_px: int) -> tuple[Figure, Axes, Axes]:
     return figure, axes, bar
 
 
-def _blended(picture: NDArray[np.uint8], density: NDArray[np.float64], scale: Normalize) -> NDArray[np.uint8]:
-    """Colour over nearly grey tissue, for stain has the colours of low densities: the denser, the less tissue shows."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    tissue = (1 - _GREY) * picture + _GREY * grey
-    share = np.asarray(scale(density), dtype=np.float64)
-    color = mpl.colormaps[_COLORS](share)[..., :3] * 255
-    alpha = (_OPAQUE * np.sqrt(np.clip(share, 0, 1)))[..., None]
-    return np.clip(np.rint((1 - alpha) * tissue + alpha * color), 0, 255).astype(np.uint8)
+def _close_in(high: float, num_close: int) -> float:
+    """Side of an enlarged hotspot beside a picture that is so high: as many as there are fill its height."""
+    least, most = _CLOSE_IN
+    return min(max((high - 0.06) / max(1, num_close) - _CLOSE_TITLE_IN, least), most)
 
 
-def _outline(axes: Axes, hotspot: Hotspot, mpp: float) -> None:
-    """The hotspot's edge, dark beside bright so that it shows on every ground, and what it holds."""
+def _blended(picture: NDArray[np.uint8], density: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Colour over the stained tissue, from where the scale begins, and nowhere else."""
+    low, high = SCALE_PER_MM2
+    share = np.log(np.maximum(density, low) / low) / math.log(high / low)
+    color = _COLORS(np.clip(share, 0, 1))[..., :3] * 255
+    alpha = _FAINTEST + (_STRONGEST - _FAINTEST) * np.clip(share, 0, 1) ** 1.5
+    alpha = np.where(mask & (density >= low), alpha, 0.0)[..., None]
+    return np.clip(np.rint((1 - alpha) * picture + alpha * color), 0, 255).astype(np.uint8)
+
+
+def _lines(axes: Axes, density: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
+    """Lines of equal density at the scale's ticks, in its colours: they can be read where stain mixes into the fill."""
+    if min(mask.shape) < 2 or not mask.any():
+        return
+    height = np.where(mask, np.log(np.maximum(density, SCALE_PER_MM2[0])), np.nan)
+    least, most = float(np.nanmin(height)), float(np.nanmax(height))
+    levels = [math.log(tick) for tick in _TICKS if least < math.log(tick) < most]
+    if levels:
+        scale = Normalize(math.log(SCALE_PER_MM2[0]), math.log(SCALE_PER_MM2[1]))
+        axes.contour(height, levels=levels, cmap=_COLORS, norm=scale, linewidths=1.4)
+
+
+def _dots(axes: Axes, point_um: NDArray[np.floating], mpp: float, *, ring: bool) -> None:
+    """A dot, or a ring, a figure; none where there are too many. Bright beside dark, so that it shows everywhere."""
+    points = np.asarray(point_um, dtype=np.float64).reshape(-1, 2)
+    if not 0 < len(points) < MOST_DOTS:
+        return
+    x, y = (points / mpp - 0.5).T
+    limits = axes.get_xlim(), axes.get_ylim()
+    face, size = ("none", 9.0) if ring else ("black", 3.0)
+    for edge, width in (("black", 2.4), ("white", 1.1)) if ring else (("white", 0.6),):
+        axes.plot(x, y, "o", markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=width)
+    axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def _outline(axes: Axes, hotspot: Hotspot, mpp: float, number: int) -> None:
+    """The hotspot's edge, dark beside bright so that it shows on every ground, with its number."""
     x, y = (value * 1000 / mpp - 0.5 for value in hotspot.center_mm)
     width, height = (value * 1000 / mpp for value in hotspot.size_mm)
     if hotspot.shape == "circle":
         patch: Ellipse | Rectangle = Ellipse((x, y), width, height)
     else:
         patch = Rectangle((x - width / 2, y - height / 2), width, height)
-    patch.set(fill=False, edgecolor="white", linewidth=1.6)
-    patch.set_path_effects([patheffects.Stroke(linewidth=3.4, foreground="black"), patheffects.Normal()])
+    patch.set(fill=False, edgecolor="white", linewidth=1.6 if number == 1 else 1.0)
+    width_pt = 3.4 if number == 1 else 2.4
+    patch.set_path_effects([patheffects.Stroke(linewidth=width_pt, foreground="black"), patheffects.Normal()])
     axes.add_patch(patch)
-    noun = "figure" if hotspot.count == 1 else "figures"
-    axes.set_title(f"Hotspot: {hotspot.count:,} {noun} in {hotspot.area_mm2:.3g} mm²", **_CAPTION)
+    text = axes.text(x - width / 2 + 5, y - height / 2 + 5, str(number), color="white", ha="left", va="top", fontsize=9)
+    text.set_path_effects([patheffects.Stroke(linewidth=2.4, foreground="black"), patheffects.Normal()])
+    text.set_clip_on(True)
+
+
+def _close_up(figure: Figure, spot: CloseUp, point_um: NDArray[np.floating], rank: tuple[int, int]) -> None:
+    """The i-th of n pictures of the column at the right, with a ring a figure."""
+    hotspot, (number, among) = spot.hotspot, rank
+    full = [float(value) for value in figure.get_size_inches()]
+    side = _close_in(full[1], among)
+    top = full[1] - (number - 1) * (side + _CLOSE_TITLE_IN) - _CLOSE_TITLE_IN
+    place = (1 - (side + 0.12) / full[0], (top - side) / full[1], side / full[0], side / full[1])
+    axes = figure.add_axes(place, anchor="NW")
+    mpp = hotspot.size_mm[0] * 1000 / spot.rgb.shape[1]
+    axes.imshow(spot.rgb, interpolation="bilinear")
+    axes.set(xticks=[], yticks=[])
+    corner_um = (np.array(hotspot.center_mm) - np.array(hotspot.size_mm) / 2) * 1000
+    points = np.asarray(point_um, dtype=np.float64).reshape(-1, 2)
+    inside = points[hotspot.holds(points / 1000)] - corner_um
+    if hotspot.shape == "circle":
+        height, width = spot.rgb.shape[:2]
+        axes.add_patch(Ellipse((width / 2 - 0.5, height / 2 - 0.5), width, height, fill=False, edgecolor="black"))
+    _dots(axes, inside, mpp, ring=True)
+    words = f"{number}: {_count(hotspot.count)}, {hotspot.density_per_mm2:.3g} per mm²"
+    axes.set_title(words, loc="left", fontsize=_FONT - 1, pad=4)
 
 
 def _scale_bar(figure: Figure, axes: Axes, width_px: int, mpp: float) -> None:

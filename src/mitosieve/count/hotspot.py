@@ -21,6 +21,7 @@ AREA_MM2 = 2.0
 _ASPECT = 4 / 3
 _NM_PER_MM = 1e6
 _CIRCLE_SIDES = 72
+_SLACK_MM = 2e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +29,15 @@ class Hotspot:
     """A region and what it holds. It is closed: a figure on its edge counts.
 
     Attributes:
-        shape: "square", "rectangle" or "circle"; "slide" where the whole slide is smaller than the area asked for.
+        shape: "square", "rectangle" or "circle"; "slide" where the whole slide is smaller than the area asked for;
+            "none" where it was not looked for, since there is less tissue than its area.
         center_mm: x, y from the slide's upper left corner.
         size_mm: width, height; a circle's are both its diameter.
         area_mm2: its area.
         count: figures in it. Where it is 0 there is no hotspot and the place, the slide's middle, says nothing.
     """
 
-    shape: Literal["square", "rectangle", "circle", "slide"]
+    shape: Literal["square", "rectangle", "circle", "slide", "none"]
     center_mm: tuple[float, float]
     size_mm: tuple[float, float]
     area_mm2: float
@@ -44,6 +46,25 @@ class Hotspot:
     @property
     def density_per_mm2(self) -> float:
         return self.count / self.area_mm2
+
+    @classmethod
+    def none(cls, size_mm: tuple[float, float], area_mm2: float) -> "Hotspot":
+        """No region: where a slide of `size_mm` has less tissue than `area_mm2`, there is nothing to choose from."""
+        middle = (size_mm[0] / 2, size_mm[1] / 2)
+        return cls(shape="none", center_mm=middle, size_mm=(0.0, 0.0), area_mm2=area_mm2, count=0)
+
+    def holds(self, point_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) which points (N, 2) lie in it, its edge included; none where there is no hotspot.
+
+        To 2 nm, since sides and points were rounded to 1 nm when it was found.
+        """
+        away = np.abs(np.asarray(point_mm, dtype=np.float64).reshape(-1, 2) - np.array(self.center_mm))
+        if not self.count:
+            return np.zeros(len(away), dtype=np.bool_)
+        if self.shape == "circle":
+            return np.hypot(away[:, 0], away[:, 1]) <= self.size_mm[0] / 2 + _SLACK_MM
+        within = away <= np.array(self.size_mm) / 2 + _SLACK_MM
+        return within[:, 0] & within[:, 1]
 
     def bounds_l0(self, mpp_xy: tuple[float, float]) -> tuple[float, float, float, float]:
         """x, y, width, height in level-0 px (pixel centres at integers) of the smallest upright box around it."""
@@ -127,6 +148,32 @@ def find_hotspot(
     found = [(_most(inside, slide, sides), sides) for sides in _sides(shape, slide, area_mm2)]
     (count, corner), sides = max(found, key=lambda item: item[0][0])  # the first of equals: lying before standing
     return _hotspot(_name(sides), corner, sides, area_mm2, count)
+
+
+def find_hotspots(
+    point_mm: NDArray[np.floating],
+    *,
+    size_mm: tuple[float, float],
+    area_mm2: float = AREA_MM2,
+    shape: Shape = "square",
+    most: int = 3,
+) -> tuple[Hotspot, ...]:
+    """The hotspot, and at most `most` - 1 further ones, each of the figures that lie in none before it.
+
+    So no figure is counted twice; the regions may overlap where no figure is. The first is always there, holding
+    something or not (`find_hotspot`); the others hold at least one figure.
+    """
+    left = np.asarray(point_mm, dtype=np.float64).reshape(-1, 2)
+    found: list[Hotspot] = []
+    while len(found) < most:
+        spot = find_hotspot(left, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
+        if found and not spot.count:
+            break
+        found.append(spot)
+        left = left[~spot.holds(left)]
+        if not spot.count or spot.shape == "slide":
+            break
+    return tuple(found)
 
 
 def _nm(mm: float) -> int:

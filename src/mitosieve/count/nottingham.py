@@ -72,6 +72,20 @@ class MitoticScore:
     reason: str
 
 
+BREAST = "breast"
+"""The tissue that the score is defined for, as `--tissue` names it."""
+
+
+def score_of_tissue(tissue: str, count: int, area_mm2: float) -> MitoticScore:
+    """`mitotic_score` where the tissue is breast; else none: nobody may read a grade into another tissue's count."""
+    if tissue == BREAST:
+        return mitotic_score(count, area_mm2)
+    what = f"the tissue is {tissue}" if tissue else "the tissue was not named"
+    return MitoticScore(
+        score=None, reason=f"{what}: the score is defined for invasive breast carcinoma alone (--tissue {BREAST})"
+    )
+
+
 def mitotic_score(count: int, area_mm2: float) -> MitoticScore:
     """The score of a count in an area, by the row whose diameter is nearest.
 

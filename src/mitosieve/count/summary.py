@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.cohort.table import Row, read_table
-from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspot, mm_from_l0, slide_mm
-from mitosieve.count.nottingham import MitoticScore, mitotic_score
+from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspots, mm_from_l0, slide_mm
+from mitosieve.count.nottingham import MitoticScore, score_of_tissue
+from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
 from mitosieve.familiarity import Familiarity
@@ -45,18 +46,26 @@ SUMMARY_COLUMNS = (
     "hotspot_height",
     "hotspot_figures",
     "hotspot_figures_per_mm2",
+    "hotspot_note",
     "nottingham_mitotic_score",
     "proposer",
     "threshold",
+    "learnt_from",
+    "test_f1",
+    "test_f1_low",
+    "test_f1_high",
+    "detector_warning",
     "strangeness",
     "warning",
     "note",
     "error",
 )
 """Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
-hotspot's upright box. `strangeness` is the largest distance from the training's slides in limits: above 1 there is a
-`warning`; there is one too where the resolution can hardly be right. `note` is what the file says of itself that must
-be known. A field is empty where a value is not known or not defined."""
+hotspot's upright box; `hotspot_note` says why there is none. `test_f1` and its 95 % interval are the detector's, on
+patients that it did not learn from; `detector_warning` holds for all slides of a job, `warning` for this one: its
+resolution can hardly be right, it is coarser than the network, or unlike the training's (`strangeness` is the largest
+distance from those in limits: above 1 there is a warning). `note` is what the file says of itself that must be known.
+A field is empty where a value is not known or not defined."""
 
 _ALWAYS = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 """Columns without which a summary.csv is none."""
@@ -80,6 +89,7 @@ class SlideFindings:
         familiarity: how like the training's slides it is; None where the detector does not know them.
         resolution_warning: a sentence where its um per px can hardly be right; else empty.
         notes: what must be known of its file, a sentence each.
+        trust: what is known of the detector; None where nobody asked.
         seconds: wall time of this slide; None where it was not measured, as after a resume.
         engine: what ran the networks, in words; empty where it is not known.
     """
@@ -95,6 +105,7 @@ class SlideFindings:
     familiarity: Familiarity | None = None
     resolution_warning: str = ""
     notes: tuple[str, ...] = ()
+    trust: Trust | None = None
     seconds: float | None = None
     engine: str = ""
 
@@ -130,14 +141,21 @@ class SlideSummary:
     Attributes:
         findings: what they are made of, with no detections left: the summaries of a thousand slides stay small.
         figures: how many.
-        hotspot: the region with most of them.
+        hotspots: the region with most of them, then further ones (`find_hotspots`).
+        hotspot_note: why there is no hotspot; empty where there is one.
         score: Nottingham mitotic score of the hotspot, or why there is none.
     """
 
     findings: SlideFindings
     figures: int
-    hotspot: Hotspot
+    hotspots: tuple[Hotspot, ...]
+    hotspot_note: str
     score: MitoticScore
+
+    @property
+    def hotspot(self) -> Hotspot:
+        """The region with most figures."""
+        return self.hotspots[0]
 
     @property
     def density_per_mm2(self) -> float | None:
@@ -151,10 +169,13 @@ class SlideSummary:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """In which ways the slide is unlike those of the detector's training, a sentence each."""
-        said = self.findings.resolution_warning
-        familiarity = self.findings.familiarity
-        return (*((said,) if said else ()), *(() if familiarity is None else familiarity.warnings))
+        """What speaks against trusting this slide's counts, a sentence each: its resolution can hardly be right or is
+        coarser than the network's, or it is unlike the training's. What speaks against the detector is its `trust`.
+        """
+        found = self.findings
+        coarse = () if found.trust is None else found.trust.of_slide(found.mpp_xy)
+        apart = (found.resolution_warning,) if found.resolution_warning else coarse  # one of them says it
+        return (*apart, *(() if found.familiarity is None else found.familiarity.warnings))
 
     def timed(self, seconds: float | None, engine: str) -> "SlideSummary":
         """The same with its wall time, None where that was not measured, and what ran the networks."""
@@ -162,42 +183,51 @@ class SlideSummary:
 
     def row(self) -> dict[str, str]:
         """The slide's row of summary.csv."""
-        findings, hotspot = self.findings, self.hotspot
-        bounds = hotspot.bounds_l0(findings.mpp_xy) if hotspot.count else (None,) * 4
-        values: list[object] = [
-            findings.slide_id,
-            *(f"{mpp:.6g}" for mpp in findings.mpp_xy),
-            *findings.size_l0,
-            _text(findings.tissue_mm2, 4),
-            _text(findings.glass_mm2, 4),
-            self.figures,
-            _text(self.density_per_mm2, 4),
-            hotspot.shape,
-            _text(hotspot.area_mm2, 4),
-            *(_text(value, 1) for value in bounds),
-            hotspot.count,
-            _text(hotspot.density_per_mm2, 4),
-            "" if self.score.score is None else self.score.score,
-            findings.proposer,
-            f"{findings.threshold:.6g}",
-            _text(None if findings.familiarity is None else findings.familiarity.strangeness, 3),
-            "; ".join(self.warnings),
-            "; ".join(findings.notes),
-            "",
-        ]
-        return {name: str(value) for name, value in zip(SUMMARY_COLUMNS, values, strict=True)}
+        findings = self.findings
+        trust = findings.trust
+        ends = (None, None) if trust is None or trust.f1_interval is None else trust.f1_interval
+        values: dict[str, object] = {
+            "slide_id": findings.slide_id,
+            **{name: f"{mpp:.6g}" for name, mpp in zip(("mpp_x", "mpp_y"), findings.mpp_xy, strict=True)},
+            **dict(zip(("width", "height"), findings.size_l0, strict=True)),
+            "tissue_mm2": _text(findings.tissue_mm2, 4),
+            "glass_mm2": _text(findings.glass_mm2, 4),
+            "figures": self.figures,
+            "figures_per_mm2": _text(self.density_per_mm2, 4),
+            **self._hotspot_fields(),
+            "nottingham_mitotic_score": "" if self.score.score is None else self.score.score,
+            "proposer": findings.proposer,
+            "threshold": f"{findings.threshold:.6g}",
+            "learnt_from": "" if trust is None else trust.learnt_from,
+            "test_f1": _text(None if trust is None else trust.f1, 4),
+            "test_f1_low": _text(ends[0], 4),
+            "test_f1_high": _text(ends[1], 4),
+            "detector_warning": "" if trust is None else "; ".join(trust.warnings),
+            "strangeness": _text(None if findings.familiarity is None else findings.familiarity.strangeness, 3),
+            "warning": "; ".join(self.warnings),
+            "note": "; ".join(findings.notes),
+        }
+        return {name: str(values.get(name, "")) for name in SUMMARY_COLUMNS}
+
+    def _hotspot_fields(self) -> dict[str, object]:
+        """Those of the row; where there is no hotspot they say so and no number."""
+        hotspot = self.hotspot
+        names = ("hotspot_x", "hotspot_y", "hotspot_width", "hotspot_height")
+        bounds = hotspot.bounds_l0(self.findings.mpp_xy) if hotspot.count else (None,) * 4
+        fields: dict[str, object] = {
+            "hotspot_shape": hotspot.shape,
+            "hotspot_area_mm2": _text(hotspot.area_mm2, 4),
+            **{name: _text(value, 1) for name, value in zip(names, bounds, strict=True)},
+            "hotspot_note": self.hotspot_note,
+        }
+        if hotspot.shape == "none":
+            return fields
+        density = _text(hotspot.density_per_mm2, 4)
+        return {**fields, "hotspot_figures": hotspot.count, "hotspot_figures_per_mm2": density}
 
     def to_json(self) -> dict[str, Any]:
         """The same and more, for the slide's own file: the outline, and the reason of the score."""
-        findings, hotspot = self.findings, self.hotspot
-        place: dict[str, Any] = {}
-        if hotspot.count:
-            x, y, width, height = (round(value, 1) for value in hotspot.bounds_l0(findings.mpp_xy))
-            place = {
-                "bounds_l0": {"x": x, "y": y, "width": width, "height": height},
-                "outline_l0": hotspot.outline_l0(findings.mpp_xy).round(1).tolist(),
-                "center_mm": [round(value, 6) for value in hotspot.center_mm],
-            }
+        findings = self.findings
         return {
             "slide_id": findings.slide_id,
             "mpp": list(findings.mpp_xy),
@@ -206,17 +236,12 @@ class SlideSummary:
             "glass_mm2": _rounded(findings.glass_mm2),
             "figures": self.figures,
             "figures_per_mm2": _rounded(self.density_per_mm2),
-            "hotspot": {
-                "shape": hotspot.shape,
-                "area_mm2": _rounded(hotspot.area_mm2),
-                "size_mm": list(hotspot.size_mm),
-                "figures": hotspot.count,
-                "figures_per_mm2": _rounded(hotspot.density_per_mm2),
-                **place,
-            },
+            "hotspot": {**_hotspot_json(self.hotspot, findings.mpp_xy), "note": self.hotspot_note},
+            "further_hotspots": [_hotspot_json(spot, findings.mpp_xy) for spot in self.hotspots[1:]],
             "nottingham_mitotic_score": {"score": self.score.score, "reason": self.score.reason},
             "proposer": findings.proposer,
             "threshold": findings.threshold,
+            "trust": None if findings.trust is None else findings.trust.to_json(),
             "familiarity": None if findings.familiarity is None else findings.familiarity.to_json(),
             "warnings": list(self.warnings),
             "notes": list(findings.notes),
@@ -224,33 +249,58 @@ class SlideSummary:
         }
 
 
-def summarize(findings: SlideFindings, *, area_mm2: float = AREA_MM2, shape: Shape = "square") -> SlideSummary:
-    """Count a slide's figures, and find the region with most of them.
+def _hotspot_json(hotspot: Hotspot, mpp_xy: tuple[float, float]) -> dict[str, Any]:
+    """A region, with its place where it holds a figure, and without numbers where none was looked for."""
+    is_none = hotspot.shape == "none"
+    told: dict[str, Any] = {
+        "shape": hotspot.shape,
+        "area_mm2": _rounded(hotspot.area_mm2),
+        "size_mm": None if is_none else list(hotspot.size_mm),
+        "figures": None if is_none else hotspot.count,
+        "figures_per_mm2": None if is_none else _rounded(hotspot.density_per_mm2),
+    }
+    if hotspot.count:
+        x, y, width, height = (round(value, 1) for value in hotspot.bounds_l0(mpp_xy))
+        told["bounds_l0"] = {"x": x, "y": y, "width": width, "height": height}
+        told["outline_l0"] = hotspot.outline_l0(mpp_xy).round(1).tolist()
+        told["center_mm"] = [round(value, 6) for value in hotspot.center_mm]
+    return told
 
-    The hotspot has a mitotic score where cut-offs for its area can be cited and the slide has as much tissue as that.
+
+def summarize(
+    findings: SlideFindings, *, area_mm2: float = AREA_MM2, shape: Shape = "square", tissue: str = ""
+) -> SlideSummary:
+    """Count a slide's figures, and find the regions with most of them.
+
+    A hotspot is chosen among more tissue than its area: where the slide has less, there is none. It has a mitotic score
+    where the tissue is one that the score is defined for and cut-offs for its area can be cited.
 
     Args:
         findings: of one slide; none at all is a count of 0.
         area_mm2: of the hotspot.
         shape: of the hotspot.
+        tissue: what the slide is of, in a word; empty where nobody says.
     """
     figure_mm = findings.figure_mm
     size_mm = slide_mm(findings.size_l0, findings.mpp_xy)
-    hotspot = find_hotspot(figure_mm, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
+    held_mm2 = size_mm[0] * size_mm[1]
+    held_mm2 = held_mm2 if findings.tissue_mm2 is None else min(held_mm2, findings.tissue_mm2)
+    note = (
+        "" if held_mm2 > area_mm2 else f"{held_mm2:.3g} mm2 of tissue are no more than a hotspot's {area_mm2:.4g} mm2"
+    )
+    if note:
+        hotspots: tuple[Hotspot, ...] = (Hotspot.none(size_mm, area_mm2),)
+        score = MitoticScore(score=None, reason=f"there is no hotspot: {note}")
+    else:
+        hotspots = find_hotspots(figure_mm, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
+        score = score_of_tissue(tissue, hotspots[0].count, hotspots[0].area_mm2)
     return SlideSummary(
         findings=replace(findings, detections=Detections.empty(findings.detections.stage_names)),
         figures=len(figure_mm),
-        hotspot=hotspot,
-        score=_score(findings, hotspot),
+        hotspots=hotspots,
+        hotspot_note=note and f"no hotspot: {note}; the density is per mm2 of tissue",
+        score=score,
     )
-
-
-def _score(findings: SlideFindings, hotspot: Hotspot) -> MitoticScore:
-    tissue = findings.tissue_mm2
-    if tissue is not None and tissue < hotspot.area_mm2:
-        reason = f"there are {tissue:.3g} mm2 of tissue, less than the region's {hotspot.area_mm2:.4g} mm2"
-        return MitoticScore(score=None, reason=reason)
-    return mitotic_score(hotspot.count, hotspot.area_mm2)
 
 
 def write_summary(path: Path, slides: Iterable[SlideSummary | SlideFailure]) -> Path:

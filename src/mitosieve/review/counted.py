@@ -1,19 +1,19 @@
 """The count of a slide after review, beside the automatic one, and which decisions can still change its score."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
-from mitosieve.count.hotspot import Hotspot, Shape, find_hotspot, mm_from_l0, slide_mm
+from mitosieve.count.hotspot import mm_from_l0, slide_mm
 from mitosieve.count.nottingham import mitotic_score
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
 from mitosieve.review.cell import Cell
 from mitosieve.review.deciding import Field, deciding
-from mitosieve.review.result import FoundResult
+from mitosieve.review.result import CountConfig, FoundResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,9 @@ class ReviewedCount:
         spot, score = self.automatic.hotspot, self.automatic.score.score
         return {
             "automatic_figures": str(self.automatic.figures),
-            "automatic_hotspot_figures": str(spot.count),
+            "automatic_hotspot_figures": "" if spot.shape == "none" else str(spot.count),
             "automatic_nottingham_mitotic_score": "" if score is None else str(score),
-            "reviewed_in_automatic_hotspot": str(self.in_hotspot),
+            "reviewed_in_automatic_hotspot": "" if spot.shape == "none" else str(self.in_hotspot),
             "judged": str(self.judged),
             "rejected": str(self.rejected),
             "accepted": str(self.accepted),
@@ -97,19 +97,19 @@ def reviewed_count(
             figure[number] = figure[number] if cell.label is None else cell.label is Label.MITOTIC_FIGURE
     sure = np.array([cell.label is not None for cell in added], dtype=np.bool_)
     after = _with_added(found, figure, added, sure)
-    automatic = summarize(result.findings(slide_id, found), area_mm2=result.counts.area_mm2, shape=result.counts.shape)
+    automatic = summarize(result.findings(slide_id, found), **asdict(result.counts))
     findings = result.findings(slide_id, after)
     opened = np.concatenate([is_open, ~sure])
     keys = np.array([*(str(result.ids[row]) for row in rows.tolist()), *(cell.key for cell in added)], dtype=object)
-    reviewed = summarize(findings, area_mm2=result.counts.area_mm2, shape=result.counts.shape)
+    reviewed = summarize(findings, **asdict(result.counts))
     chosen, is_exact = np.ones(int(opened.sum()), dtype=np.bool_), False
     if opened.sum() <= most_searched:
-        chosen, is_exact = _deciding(findings, opened, result.counts.area_mm2, result.counts.shape)
+        chosen, is_exact = _deciding(findings, opened, reviewed, result.counts)
     judged = np.isin(keys[: len(rows)].astype(np.str_), [cell.key for cell in own if cell.votes])
     return ReviewedCount(
         automatic=automatic,
         reviewed=reviewed,
-        in_hotspot=count_inside(automatic.hotspot, findings.figure_mm),
+        in_hotspot=int(automatic.hotspot.holds(findings.figure_mm).sum()),
         judged=int(judged.sum()),
         rejected=int((found.is_figure & ~figure).sum()),
         accepted=int((figure & ~found.is_figure).sum()),
@@ -134,25 +134,14 @@ def _with_added(found: Detections, figure: NDArray[np.bool_], added: list[Cell],
 
 
 def _deciding(
-    findings: SlideFindings, is_open: NDArray[np.bool_], area_mm2: float, shape: Shape
+    findings: SlideFindings, is_open: NDArray[np.bool_], reviewed: SlideSummary, counts: CountConfig
 ) -> tuple[NDArray[np.bool_], bool]:
-    """Which of the open rows can still change the score."""
+    """Which of the open rows can still change the score; none where no count would have one."""
+    if reviewed.score.score is None:
+        return np.zeros(int(is_open.sum()), dtype=np.bool_), True
     mm = mm_from_l0(findings.detections.center_l0, findings.mpp_xy)
     fixed = mm[findings.detections.is_figure & ~is_open]
     size_mm = slide_mm(findings.size_l0, findings.mpp_xy)
-    spot = find_hotspot(fixed, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
-    none = np.zeros(int(is_open.sum()), dtype=np.bool_)
-    has_tissue = findings.tissue_mm2 is None or findings.tissue_mm2 >= spot.area_mm2
-    if not has_tissue or mitotic_score(0, spot.area_mm2).score is None:
-        return none, True
-    field = Field(size_mm=size_mm, area_mm2=area_mm2, shape=shape)
-    return deciding(fixed, mm[is_open], field, lambda count: mitotic_score(count, spot.area_mm2).score)
-
-
-def count_inside(spot: Hotspot, point_mm: NDArray[np.float64]) -> int:
-    """How many points lie in a region, its edge included; to 1 nm, as the region was found."""
-    away = np.abs(point_mm - np.array(spot.center_mm))
-    slack = 2e-6
-    if spot.shape == "circle":
-        return int((np.hypot(away[:, 0], away[:, 1]) <= spot.size_mm[0] / 2 + slack).sum())
-    return int((away <= np.array(spot.size_mm) / 2 + slack).all(axis=1).sum())
+    field = Field(size_mm=size_mm, area_mm2=counts.area_mm2, shape=counts.shape)
+    held_mm2 = reviewed.hotspot.area_mm2
+    return deciding(fixed, mm[is_open], field, lambda count: mitotic_score(count, held_mm2).score)

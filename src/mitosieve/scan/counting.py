@@ -1,19 +1,20 @@
 """What is counted of a slide that was sieved, and its heat map."""
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.count.heatmap import Thumbnail, write_heatmap
 from mitosieve.count.hotspot import Hotspot
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
 from mitosieve.familiarity import Familiarity
-from mitosieve.geometry import mm2_from_px2, rescale_points
+from mitosieve.geometry import Region, mm2_from_px2, rescale_points
 from mitosieve.run import layout
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.detector import Detector
@@ -22,6 +23,12 @@ from mitosieve.sieve.resolution import resolution_warning
 from mitosieve.slide.overview import OVERVIEW_MPP
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import Tissue
+
+MAP_PX = 900
+"""Longer side of a heat map: small slides are read finer than their overview."""
+
+CLOSE_PX = 600
+"""Longer side of a hotspot's picture: some 2.4 um per px of a square of 2 mm2, at which cells are seen."""
 
 
 def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> SlideSummary:
@@ -38,8 +45,9 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         familiarity=None if facts["familiarity"] is None else Familiarity.from_json(facts["familiarity"]),
         resolution_warning=facts.get("resolution_warning", ""),
         notes=tuple(facts.get("notes", ())),
+        trust=task.trust,
     )
-    return summarize(findings, area_mm2=task.counts.area_mm2, shape=task.counts.shape)
+    return summarize(findings, **asdict(task.counts))
 
 
 def _area_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
@@ -83,12 +91,33 @@ def facts_of(
     }
 
 
-def write_slide_heatmap(task: SlideTask, slide: Slide, opened: Opened, found: Detections, hotspot: Hotspot) -> None:
-    """The slide's figures as density over its overview, which is at hand only now."""
+def write_slide_heatmap(
+    task: SlideTask, slide: Slide, opened: Opened, found: Detections, summary: SlideSummary
+) -> None:
+    """The slide's figures as density over its overview, which is at hand only now, with its hotspots enlarged."""
+    from mitosieve.count.heatmap import CloseUp, Thumbnail, write_heatmap  # loads matplotlib
+
     figures = found.figures.center_l0
     shown = opened.survey.overview
     if 0 in shown.pixels.shape:
         return
-    picture = Thumbnail(rgb=shown.pixels, mpp_xy=(OVERVIEW_MPP, OVERVIEW_MPP))
+    mpp = max(*slide.mpp_xy, max(side * mpp for side, mpp in zip(slide.size_l0, slide.mpp_xy, strict=True)) / MAP_PX)
+    rgb = shown.pixels if mpp >= OVERVIEW_MPP else slide.thumbnail(mpp)
+    mpp = OVERVIEW_MPP if rgb is shown.pixels else mpp
+    mask = cv2.resize(shown.tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
-    write_heatmap(task.file_in(layout.HEATMAPS, ".png"), picture, point_um, hotspot=hotspot)
+    write_heatmap(
+        task.file_in(layout.HEATMAPS, ".png"),
+        Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_)),
+        point_um,
+        hotspots=[CloseUp(hotspot=spot, rgb=_seen(slide, spot)) for spot in summary.hotspots if spot.count],
+        note=f"no hotspot: less tissue than {summary.hotspot.area_mm2:.3g} mm²" if summary.hotspot_note else "",
+    )
+
+
+def _seen(slide: Slide, hotspot: Hotspot) -> NDArray[np.uint8]:
+    """A hotspot's upright box, some CLOSE_PX px on its longer side."""
+    x, y, width, height = hotspot.bounds_l0(slide.mpp_xy)
+    left, top = math.floor(x + 0.5), math.floor(y + 0.5)
+    box = Region(x=left, y=top, w=max(1, round(width)), h=max(1, round(height))).clip(slide.bounds)
+    return slide.read(box, max(*slide.mpp_xy, max(hotspot.size_mm) * 1000 / CLOSE_PX))

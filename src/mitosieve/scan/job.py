@@ -4,7 +4,7 @@ Knows detectors and slides; knows nothing of marks or scores, nor of the machine
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from mitosieve.run import layout
 from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder
 from mitosieve.run.log import SLIDES, Progress, job_log
 from mitosieve.scan.items import ScanItem
-from mitosieve.scan.one import check_opens, do_slide, do_slide_alone, load_detector, readers_for_large
+from mitosieve.scan.learnt import KnownDetector
+from mitosieve.scan.one import check_opens, do_slide, do_slide_alone, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.scan.tables import called, write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
-from mitosieve.sieve.detector import BALANCED, Detector
 
 Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
 """Does a function for many tasks somewhere, and gives the results in the tasks' order: a cluster."""
@@ -63,8 +63,9 @@ class Scan:
     mapper: Mapper | None = None
     progress: Progress | None = None
 
-    def tasks(self, threshold: float | None) -> list[SlideTask]:
-        """One for each slide, at the threshold, or the detector's own."""
+    def tasks(self, known: KnownDetector) -> list[SlideTask]:
+        """One for each slide, at the detector's threshold."""
+        threshold = self.threshold if self.operating_point is None else known.detector.config.threshold
         digest = called(self.detector)["detector_hash"]
         return [
             SlideTask(
@@ -77,6 +78,7 @@ class Scan:
                 counts=self.counts,
                 workers=self.workers,
                 detector_hash=digest,
+                trust=known.trust,
             )
             for item in of_shard(self.items, self.shard)
         ]
@@ -90,13 +92,18 @@ class Scanned:
         result: name of its main file, relative to its folder.
         failed: slide_id -> why; empty where all is well.
         rows: of summary.csv, in the order of the slides.
-        knows_its_slides: whether the detector says what its training's slides are like.
+        known: the detector that did it.
     """
 
     result: str
     failed: dict[str, str]
     rows: list[dict[str, str]]
-    knows_its_slides: bool
+    known: KnownDetector
+
+    @property
+    def knows_its_slides(self) -> bool:
+        """Whether the detector says what its training's slides are like."""
+        return self.known.knows_its_slides
 
 
 def scan(job: Scan) -> Scanned:
@@ -118,30 +125,28 @@ def scan(job: Scan) -> Scanned:
     unknown = sorted(set(job.formats) - set(FORMATS))
     if unknown:
         raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
-    detector = load_detector(job.detector, job.threshold)
-    if job.operating_point is not None:
-        detector = detector.at_point(job.operating_point)
+    known = KnownDetector.load(job.detector, threshold=job.threshold, point=job.operating_point, out=job.out)
+    config = known.detector.config
     if len(job.items) == 1:
-        check_opens(replace(job, shard=None).tasks(None)[0], detector)
+        check_opens(replace(job, shard=None).tasks(known)[0], known.detector)
     facts = {
-        "detector": detector.config.model_dump(mode="json"),
+        "detector": config.model_dump(mode="json"),
         "slides": [item.slide_id for item in job.items],
-        "threshold": detector.config.threshold,
+        "threshold": config.threshold,
         "made_with": _made_with(job.compute),
-        "counts": {"area_mm2": job.counts.area_mm2, "shape": job.counts.shape},
+        "counts": asdict(job.counts),
     }
     if job.shard is not None:
         run, part = RunFolder.join(job.out, facts, kind=layout.Kind.DETECT), name_of(job.shard)
     else:
         run, part = RunFolder.create(job.out, facts, kind=layout.Kind.DETECT, resume=job.resume), ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out, job.progress, part=part) as log:
-        tasks = job.tasks(job.threshold if job.operating_point is None else detector.config.threshold)
-        results = list(_results(replace(job, progress=log), detector, tasks))
+        results = list(_results(replace(job, progress=log), known, job.tasks(known)))
         write_tables(job.out, results, job.compute, f"{layout.SHARDS}/{part}" if part else "")
         if not part:
-            facts = _job_facts(job, detector)
+            facts = _job_facts(job, known)
             write_request(job.out, facts)
-            write_all_detections(job.out, results, detector.stage_names, detector=facts["detector_hash"])
+            write_all_detections(job.out, results, known.detector.stage_names, detector=facts["detector_hash"])
     summaries = [result.summary for result in results]
     failed = {item.slide_id: item.error for item in summaries if isinstance(item, SlideFailure)}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]
@@ -149,7 +154,7 @@ def scan(job: Scan) -> Scanned:
         result=f"{layout.SHARDS}/{part}/{layout.SUMMARY}" if part else layout.DETECTIONS,
         failed=failed,
         rows=rows,
-        knows_its_slides=detector.reference is not None,
+        known=known,
     )
 
 
@@ -159,21 +164,22 @@ def _made_with(compute: Compute) -> dict[str, str]:
     return {"version": __version__, "engine": compute.engine, "device": compute.device, "precision": precision}
 
 
-def _job_facts(job: Scan, detector: Detector) -> dict[str, Any]:
-    config = detector.config
+def _job_facts(job: Scan, known: KnownDetector) -> dict[str, Any]:
+    config = known.detector.config
     proposer = config.proposer.describe(config.frame.mpp)
     return {
         **job.origin,
         **called(job.detector),
         "slides": {item.slide_id: str(item.path.resolve()) for item in job.items},
         "threshold": config.threshold,
-        "operating_point": job.operating_point or (BALANCED if job.threshold is None else None),
+        "operating_point": known.point,
         "proposer": proposer,
-        "knows_its_slides": detector.reference is not None,
+        "knows_its_slides": known.knows_its_slides,
+        "trust": known.trust.to_json(),
     }
 
 
-def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:
+def _results(job: Scan, known: KnownDetector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:
     """Results of the tasks, in their order, as they are done."""
     if job.mapper is not None:
         yield from job.mapper(do_slide_alone, tasks)
@@ -181,7 +187,7 @@ def _results(job: Scan, detector: Detector, tasks: Sequence[SlideTask]) -> Gener
     figures, mm2 = 0, 0.0
     with readers_for_large(job.workers) as readers_for:
         for number, task in enumerate(tasks, start=1):
-            result = do_slide(task, detector, readers_for, job.progress)
+            result = do_slide(task, known.detector, readers_for, job.progress)
             if isinstance(result.summary, SlideSummary):
                 figures += result.summary.figures
                 mm2 += result.summary.findings.tissue_mm2 or 0.0

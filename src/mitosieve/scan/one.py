@@ -136,7 +136,7 @@ def _detect(
     with clock.part("write"):
         found, facts = write_whole(part, found), facts_of(task, detector, slide, opened, scored.counts)
         summary = count_slide(task, found, facts)
-        write_slide_heatmap(task, slide, opened, found, summary.hotspot)
+        write_slide_heatmap(task, slide, opened, found, summary)
         finish_part(part, facts)
     return found, summary
 

@@ -1,12 +1,15 @@
 """One slide of a job: what is asked of it, and what became of it. Small and picklable."""
 
+import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from mitosieve.count.hotspot import AREA_MM2
+from mitosieve.count.nottingham import BREAST
 from mitosieve.count.shape import Shape, check_shape
 from mitosieve.count.summary import SlideFailure, SlideSummary
+from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
 from mitosieve.errors import InputError
 from mitosieve.network.compute import Compute
@@ -21,22 +24,30 @@ class CountConfig:
     Attributes:
         area_mm2: of the hotspot.
         shape: of the hotspot.
+        tissue: what the slides are of, in a word; empty where nobody says. A Nottingham score is given for breast.
     """
 
     area_mm2: float = AREA_MM2
     shape: Shape = "square"
+    tissue: str = ""
 
     @classmethod
-    def of(cls, *, area_mm2: float, shape: str) -> "CountConfig":
+    def of(cls, *, area_mm2: float, shape: str, tissue: str | None = None) -> "CountConfig":
         """From a user's words.
 
         Raises:
-            InputError: an unknown shape, or an area that is none.
+            InputError: an unknown shape, an area that is none, or a tissue that is nearly "breast".
         """
         check_shape(shape)
+        word = " ".join((tissue or "").lower().split())
+        if word != BREAST and (BREAST in word or difflib.get_close_matches(word, [BREAST], cutoff=0.7)):
+            raise InputError(
+                f"'{tissue}' is not the tissue {BREAST}, for which alone there is a Nottingham score",
+                remedy=f"--tissue {BREAST}, where that is meant",
+            )
         if not 0 < area_mm2 < float("inf"):
             raise InputError(f"a hotspot cannot have {area_mm2} mm2", remedy="give an area above 0, as 2 or 2.37")
-        return cls(area_mm2=area_mm2, shape=cast("Shape", shape))
+        return cls(area_mm2=area_mm2, shape=cast("Shape", shape), tissue=word)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,7 @@ class SlideTask:
         counts: how it is counted.
         workers: reader processes where the task runs alone.
         detector_hash: of the detector, of which the ids of its detections are made.
+        trust: what is known of the detector; None where nobody asked.
     """
 
     source: SlideSource
@@ -64,6 +76,7 @@ class SlideTask:
     counts: CountConfig = field(default_factory=CountConfig)
     workers: int = 0
     detector_hash: str = ""
+    trust: Trust | None = None
 
     def file_in(self, folder: str, ending: str) -> Path:
         """Where a file of the slide stands in a folder of the job."""

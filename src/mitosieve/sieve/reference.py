@@ -8,7 +8,7 @@ rarely warns (Mahalanobis distances and several neighbours were no better: bench
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ LIMIT_QUANTILE = 0.99
 
 MOST_SLIDES = 1000
 """Slides that are kept of a larger training, evenly spaced: a file of some 100 KB."""
+
+SYNTHETIC = "phantom"
+"""How the names of domains of synthetic tissue begin."""
 
 _DIGITS = 6
 
@@ -97,16 +100,47 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """What a detector learnt from, in numbers: labelled slides of its training cases.
+
+    Attributes:
+        domains: their names, sorted.
+        cases: patients.
+        slides: labelled ones.
+        figures: marked on them.
+    """
+
+    domains: tuple[str, ...]
+    cases: int
+    slides: int
+    figures: int
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether a domain is of synthetic tissue (`phantom.scanner` names them so)."""
+        return any(name.startswith(SYNTHETIC) for name in self.domains)
+
+    @property
+    def words(self) -> str:
+        named = ", ".join(name or "(domain not named)" for name in self.domains[:5])
+        more = f" and {len(self.domains) - 5} more domains" if len(self.domains) > 5 else ""
+        counted = ((self.cases, "patient"), (self.slides, "slide"), (self.figures, "figure"))
+        return f"{named}{more}, " + ", ".join(f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counted)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """What a detector knows of its slides.
 
     Attributes:
         known: by the name of the trait; one that fewer than two slides had is not there.
         scores_of: whose scores those of the first stage are: slides that it did not learn from.
+        learnt: what it learnt from; None where that was not recorded.
     """
 
     known: dict[str, Known]
     scores_of: str = "validation"
+    learnt: Learnt | None = None
 
     @classmethod
     def of(
@@ -164,8 +198,11 @@ class Reference:
         Raises:
             StorageError: it cannot be written.
         """
-        content = {name: known.to_json() for name, known in self.known.items()}
-        return write_json(path, {"format": REFERENCE_FORMAT, "scores_of": self.scores_of, "known": content})
+        content: dict[str, Any] = {"format": REFERENCE_FORMAT, "scores_of": self.scores_of}
+        content["known"] = {name: known.to_json() for name, known in self.known.items()}
+        if self.learnt is not None:
+            content["learnt"] = asdict(self.learnt)
+        return write_json(path, content)
 
     @classmethod
     def load(cls, path: Path) -> "Reference":
@@ -179,13 +216,20 @@ class Reference:
             if content["format"] != REFERENCE_FORMAT:
                 raise ValueError(f"format {content['format']}, expected {REFERENCE_FORMAT}")
             known = {name: _known_of(name, content["known"][name]) for name in TRAITS if name in content["known"]}
-            return cls(known=known, scores_of=str(content["scores_of"]))
+            return cls(known=known, scores_of=str(content["scores_of"]), learnt=_learnt_of(content.get("learnt")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DetectorError(
                 f"does not say what the training's slides are like ({error!r})",
                 where=path,
                 remedy="copy the whole folder again",
             ) from error
+
+
+def _learnt_of(content: dict[str, Any] | None) -> Learnt | None:
+    if content is None:
+        return None
+    numbers = {name: int(content[name]) for name in ("cases", "slides", "figures")}
+    return Learnt(domains=tuple(str(name) for name in content["domains"]), **numbers)
 
 
 def _known_of(name: str, content: dict[str, Any]) -> Known:

@@ -5,12 +5,14 @@ cases are not opened.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.annotation import Label
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.reference import Reference
+from mitosieve.sieve.reference import Learnt, Reference
 from mitosieve.sieve.traits import LEAST_PIECES, MOST_PIECES, SlideTraits, measure_pieces, tissue_pieces
 from mitosieve.slide.overview import look_over
 from mitosieve.train.job import Job
@@ -47,7 +49,22 @@ def reference_of(
             job.progress("what slides are like", number, len(entries))
     measured += [(case, measure_pieces(pieces, mpp)) for (case, _, mpp), pieces in sorted(small.items(), key=_name)]
     case_of = {entry.slide_id: entry.case_id for entry in entries}
-    return Reference.of(measured, [(case_of[name], item) for name, item in counts.items()], scores_of=scores_of)
+    reference = Reference.of(measured, [(case_of[name], item) for name, item in counts.items()], scores_of=scores_of)
+    return replace(reference, learnt=_learnt(job))
+
+
+def _learnt(job: Job) -> Learnt:
+    """Of the training cases alone: on the validation cases nothing was learnt."""
+    part = job.cohort.of_cases(job.fold.train)
+    labelled = [entry for entry in part.slides if entry.labelled]
+    names = {entry.slide_id for entry in labelled}
+    figures = part.annotations.with_label(Label.MITOTIC_FIGURE).slide_id.tolist()
+    return Learnt(
+        domains=tuple(sorted({entry.domain for entry in labelled})),
+        cases=len({entry.case_id for entry in labelled}),
+        slides=len(labelled),
+        figures=sum(name in names for name in figures),
+    )
 
 
 def _name(item: tuple[tuple[str, str, float], list[NDArray[np.uint8]]]) -> tuple[str, str, float]:

@@ -39,7 +39,7 @@ def read_result(folder: Path, find: Find) -> Viewed:
     slides = tuple(
         _slide(row, folder, find(row.values["slide_id"], stated(row.values["slide_id"]))) for row in _rows(folder)
     )
-    area, shape = _hotspot(folder)
+    area, shape, tissue = _counts(folder)
     detector = str(request.get("detector", ""))
     return Viewed(
         kind=Kind.RESULT,
@@ -51,6 +51,7 @@ def read_result(folder: Path, find: Find) -> Viewed:
         detector_hash=str(request.get("detector_hash", "")),
         area_mm2=area,
         shape=shape,
+        tissue=tissue,
     )
 
 
@@ -91,12 +92,13 @@ def _slide(row: Row, folder: Path, path: Path | None) -> ViewedSlide:
     )
 
 
-def _hotspot(folder: Path) -> tuple[float, Shape]:
-    """Area and shape that the job counted with, as its run.json says."""
+def _counts(folder: Path) -> tuple[float, Shape, str]:
+    """Area and shape of the hotspot that the job counted with, and the tissue it was told, as its run.json says."""
     run: dict[str, Any] = read_json(folder / layout.RUN, {})
     counts = run.get("provenance", {}).get("counts", {}) if isinstance(run.get("provenance"), dict) else {}
     shape = counts.get("shape", "square")
-    return float(counts.get("area_mm2", AREA_MM2)), shape if shape in SHAPES else "square"
+    tissue = str(counts.get("tissue", ""))
+    return float(counts.get("area_mm2", AREA_MM2)), shape if shape in SHAPES else "square", tissue
 
 
 def read_cells(viewed: Viewed) -> Cells:

@@ -94,7 +94,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: 
         detector=viewed.detector,
         detector_hash=viewed.detector_hash,
         threshold=viewed.threshold or 0.0,
-        counts=CountConfig(area_mm2=viewed.area_mm2, shape=viewed.shape),
+        counts=CountConfig(area_mm2=viewed.area_mm2, shape=viewed.shape, tissue=viewed.tissue),
         decisions=(),
     )
     count = reviewed_count(result, stated.slide_id, judged, most_searched=0 if at_once else MOST_SEARCHED)

@@ -124,6 +124,7 @@ class Viewed:
         detector_hash: sha256 of its configuration; empty where there is none.
         area_mm2: of the hotspot.
         shape: of the hotspot.
+        tissue: what the slides are of, as the job was told; empty where nobody said.
     """
 
     kind: Kind
@@ -135,6 +136,7 @@ class Viewed:
     detector_hash: str = ""
     area_mm2: float = AREA_MM2
     shape: Shape = "square"
+    tissue: str = ""
 
 
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s:;,'\"/\\]+[/\\])+")

@@ -130,7 +130,7 @@ def count(desk: Desk, slide: int, threshold: float | None) -> dict[str, Any]:
         proposer="",
         threshold=viewed.threshold or 0.0 if threshold is None else threshold,
     )
-    told = summarize(findings, area_mm2=viewed.area_mm2, shape=viewed.shape).to_json()
+    told = summarize(findings, area_mm2=viewed.area_mm2, shape=viewed.shape, tissue=viewed.tissue).to_json()
     wanted = ("figures", "figures_per_mm2", "tissue_mm2", "hotspot", "nottingham_mitotic_score", "threshold")
     return {name: told[name] for name in wanted}
 

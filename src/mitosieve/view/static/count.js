@@ -112,8 +112,8 @@ export class CountView {
           {},
           row("Figures", whole(automatic.figures), whole(reviewed.figures)),
           row("per mm²", digits(automatic.per_mm2, 1), digits(reviewed.per_mm2, 1)),
-          row("In its hotspot", whole(automatic.hotspot.figures), whole(reviewed.hotspot.figures)),
-          row("In the automatic one", whole(automatic.hotspot.figures), whole(in_hotspot)),
+          row("In its hotspot", whole(automatic.hotspot.figures), whole(reviewed.hotspot.figures), reviewed.hotspot.note),
+          row("In the automatic one", whole(automatic.hotspot.figures), whole(automatic.hotspot.figures === null ? null : in_hotspot)),
           row("Mitotic score", score(automatic), score(reviewed), reviewed.reason),
         ),
       ),
@@ -150,6 +150,7 @@ export class CountView {
     if (!this.told || !this.view.frame) return;
     const spot = this.told[this.which.querySelector("select").value].hotspot;
     const outline = spot.outline_l0;
+    this.note = spot.note;
     this.outline = outline ?? null;
     const key = JSON.stringify(outline ?? null);
     if (key !== this._key || restart) {
@@ -181,7 +182,7 @@ export class CountView {
     const done = looked.filter(Boolean).length;
     this.progress.textContent = this.fields.length
       ? `Field ${this.at + 1} of ${this.fields.length}, ${field.words}${looked[this.at] ? " · looked through" : ""} · ${done} looked through`
-      : "No figure at the threshold, so there is no hotspot to go through.";
+      : this.note || "No figure at the threshold, so there is no hotspot to go through.";
   }
 
   field(number, immediately = false) {

@@ -39,8 +39,9 @@ export function length(um) {
   return `${Number(um.toPrecision(3))} µm`;
 }
 
+// A dash where there is no number: null.
 export function whole(number) {
-  return number.toLocaleString("en-GB").replace(/,/g, " ");
+  return number === null ? "–" : number.toLocaleString("en-GB").replace(/,/g, " ");
 }
 
 // A drawing of lines on 16 x 16.

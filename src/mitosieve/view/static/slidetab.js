@@ -169,7 +169,7 @@ export class SlideTab {
     this.counted.replaceChildren(
       ...fact("Figures", el("b", { dataset: { figures: "1" } }, whole(told.figures)), own ? "" : "at this threshold"),
       ...fact("per mm² of tissue", el("b", {}, digits(told.figures_per_mm2, 2)), told.tissue_mm2 === null ? "tissue not known" : `${digits(told.tissue_mm2, 2)} mm²`),
-      ...fact("Hotspot", el("b", {}, whole(told.hotspot.figures)), `in ${digits(told.hotspot.area_mm2, 2)} mm²`),
+      ...fact("Hotspot", el("b", {}, whole(told.hotspot.figures)), told.hotspot.note || `in ${digits(told.hotspot.area_mm2, 2)} mm²`),
       ...fact("Mitotic score", el("b", {}, score.score === null ? "–" : String(score.score)), score.score === null ? score.reason : "Nottingham, of the hotspot", score.reason),
     );
   }

@@ -1,0 +1,82 @@
+"""What is known of a detector: by its card, by its run, and where nothing says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mitosieve.run.folder import hash_file
+from mitosieve.scan.learnt import KnownDetector
+from tiny import a_run, a_scan
+
+
+def known(named, *, threshold=None, out=None):
+    return KnownDetector.load(named, threshold=threshold, out=out).trust
+
+
+def a_test(run: Path, *, digest: str) -> Path:
+    """The run's test part, as `detect` and `evaluate` leave it, with numbers of our own."""
+    test = Path(shutil.copytree(a_scan(), run / "test", dirs_exist_ok=True))
+    metrics = json.loads((test / "metrics.json").read_text())
+    metrics["pooled"] |= {"f1": 0.5, "f1_interval": [0.4, 0.6], "figures": 1, "cases": 2}
+    (test / "metrics.json").write_text(json.dumps(metrics))
+    (test / "detect.json").write_text(json.dumps({"detector_hash": digest, "threshold": 0.25}))
+    return test
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Path(shutil.copytree(a_run(), tmp_path / "my-run"))
+
+
+def test_a_shipped_detector_is_known_by_its_card():
+    """Data, patients, figures; the first score of the card with its interval; whichever of its names is used."""
+    for name in ("swift", "default"):
+        trust = known(name)
+        assert trust.detector == "swift"
+        assert trust.learnt_from.startswith("MITOS-ATYPIA-14 (human breast")
+        assert trust.learnt_from.endswith("4 patients, 110 slides, 194 figures")
+        assert (trust.f1, trust.f1_interval) == (0.677, (0.618, 0.728))
+        assert "264 figures of 1 patient of MITOS-ATYPIA-14, held out, at threshold 0.632" in trust.f1_words
+        assert trust.warnings == ()
+    assert [said.split(":")[0] for said in known("swift", threshold=0.3).warnings] == ["low threshold"]
+
+
+def test_a_detector_of_ones_own_says_what_it_learnt_from(run):
+    """Numbers of its training cases, kept in its folder: synthetic tissue is told wherever the folder is taken."""
+    trust = known(run)
+    assert trust.detector == "my-run"
+    assert trust.learnt_from.startswith("phantom scanner A")
+    assert trust.is_synthetic
+    assert trust.f1 is None
+    assert trust.warnings[0].startswith("learnt from synthetic tissue")
+    alone = Path(shutil.move(run / "detector", run.parent / "alone"))
+    shutil.rmtree(run)
+    assert known(alone).learnt_from == trust.learnt_from
+    assert known(alone).detector == "alone"
+
+
+def test_its_test_score_is_taken_where_it_is_its_own(run):
+    """By the detector's hash; not of another detector, a broken file, or the slides that are being done."""
+    digest = hash_file(run / "detector" / "detector.toml")
+    test = a_test(run, digest=digest)
+    for named in (run, run / "detector", str(run)):
+        trust = known(named)
+        assert (trust.f1, trust.f1_interval) == (0.5, (0.4, 0.6))
+        assert trust.tested_on == "1 figure of 2 patients of its test part, at threshold 0.25"
+    assert known(run, out=test).f1 is None
+    (test / "metrics.json").write_text("{")
+    assert known(run).f1 is None
+    assert a_test(run, digest="other")
+    assert known(run).f1 is None
+
+
+def test_a_detector_of_before_is_not_known(run):
+    """No reference, no card, no test: nothing is guessed, least of all that it is not synthetic."""
+    (run / "detector" / "reference.json").unlink()
+    config = run / "detector" / "detector.toml"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith("reference_sha256")]
+    config.write_text("\n".join(lines) + "\n")
+    trust = known(run)
+    assert (trust.learnt_from, trust.is_synthetic, trust.f1_words) == ("", None, "not measured")
