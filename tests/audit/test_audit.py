@@ -5,6 +5,7 @@ import re
 import shutil
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -239,19 +240,47 @@ class Page(HTMLParser):
 
 
 def test_the_page_shows_the_first_of_both_directions_and_fetches_nothing(made):
-    """Five cells each with a curve and two pictures; every address is within the page."""
+    """Five cells each with a curve and two pictures, by slide; every address is within the page."""
     table, text = table_of(made[2]), (made[2].out / "index.html").read_text()
     page = Page(text)
     shown = sum(min(5, int((table.direction == d).sum())) for d in (LOOKS_LIKE_FIGURE, LOOKS_LIKE_IMPOSTER))
     assert page.tags.count("article") == page.tags.count("svg") == shown
     assert page.tags.count("img") == 2 * shown
-    assert all(source.startswith(("data:image/jpeg;base64,", "#")) for source in page.sources)
-    assert "script" not in page.tags
+    assert all(source.startswith(("data:image/webp;base64,", "#")) for source in page.sources)
     assert "Research use only" in text
     assert "Validation and test cases were never looked at" in text
     numbers = [int(n) for n in re.findall(r"<dt>#(\d+)</dt>", text)]
     wanted = [table[table.direction == d]["rank"].tolist()[:5] for d in (LOOKS_LIKE_IMPOSTER, LOOKS_LIKE_FIGURE)]
-    assert numbers == wanted[0] + wanted[1]
+    slide_of = dict(zip(table["rank"], table.slide_id, strict=True))
+    groups = [name for name, _ in groupby(numbers, slide_of.get)]
+    assert sorted(numbers) == sorted(wanted[0] + wanted[1])
+    assert len(groups) == len(set(groups)) > 1
+    assert numbers == sorted(numbers, key=lambda rank: (groups.index(slide_of[rank]), rank))
+    assert [slide_of[min(numbers)]] == groups[:1]
+
+
+def test_the_page_says_in_words_what_the_training_recorded(made):
+    """How many epochs doubted a label, of those that saw it; by a loop over the run's history."""
+    _, run, report = made
+    table, text = table_of(report), " ".join((report.out / "index.html").read_text().split())
+    labels = pd.read_parquet(run / "labels.parquet").patch_id.tolist()
+    with np.load(run / "memory-history.npz") as file:
+        history = file["fused"].astype(np.float64)
+    articles = re.findall(r'<article[^>]*data-rank="(\d+)".*?</article>', text)
+    told = {int(a): t for a, t in re.findall(r'<article[^>]*data-rank="(\d+)"(.*?)</article>', text)}
+    assert len(articles) == len(told) > 5
+    for row in table.itertuples():
+        if row.rank not in told:
+            continue
+        seen = [value for value in history[:, labels.index(row.patch_id)] if not np.isnan(value)]
+        doubted = sum(value < 0.5 for value in seen)
+        words = re.sub(r"<[^>]*>", " ", told[row.rank])
+        if seen:
+            assert f"in {doubted} of {len(seen)} epochs" in words
+        else:
+            assert "doubted" not in words
+        stranger = "a figure" if row.out_of_fold >= 0.5 else "no figure"
+        assert f"had not seen this patient calls it {stranger}." in words
 
 
 def test_a_curve_is_broken_where_a_label_was_not_visited():
@@ -285,7 +314,7 @@ def test_a_slide_that_cannot_be_read_is_named_and_the_rest_is_shown(made, tmp_pa
     text = (spoilt.out / "index.html").read_text()
     assert spoilt.failed[0].split(":")[0] in text
     assert "picture not available" in text
-    assert "data:image/jpeg" in text
+    assert "data:image/webp" in text
     for name in ("audit.csv", "qupath/case01_slide1.geojson"):
         assert (spoilt.out / name).read_bytes() == (report.out / name).read_bytes()
 

@@ -48,11 +48,12 @@ def write_places(path: Path, places: Sequence[AuditedPlace]) -> Path:
     Raises:
         StorageError: the file cannot be written.
     """
-    rows = (json.dumps(_feature(place), separators=(",", ":"), allow_nan=False) for place in places)
+    rows = (json.dumps(feature_of(place), separators=(",", ":"), allow_nan=False) for place in places)
     return write_list(path, head='{"type":"FeatureCollection","features":[', rows=rows, tail="]}\n")
 
 
-def _feature(place: AuditedPlace) -> dict[str, object]:
+def feature_of(place: AuditedPlace) -> dict[str, object]:
+    """The point as GeoJSON, of which the file of a slide, and of verdicts, is made."""
     x, y = place.center_l0
     name = CLASS_OF[place.label]
     here = {"slide_id": place.slide_id, "x": in_digits(x), "y": in_digits(y), "row": str(place.row)}

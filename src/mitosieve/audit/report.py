@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from mitosieve.audit.dasc_run import ORIGIN_LABEL, VERDICTS, DascRun
 from mitosieve.audit.neighbours import NONE, Neighbours, nearest
-from mitosieve.audit.pages import Place, Suspect, Suspects, SuspectsView, render_suspects
+from mitosieve.audit.pages import Place, Suspect, SuspectsView, by_slide, render_suspects
 from mitosieve.audit.place import NO_ROW, in_digits
 from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.audit.ranking import RankOverlap, cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
 from mitosieve.errors import RunFolderError
+from mitosieve.report.words import day_of
 from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic, write_json
 
 MOST_CELLS = 60
-"""Cells of each direction on the page: at some 9 kB each, with its rival, it stays below 2 MB."""
+"""Cells of each direction on the page: at some 50 kB each, with its rival, it stays below 7 MB."""
 
 MOST_BACKGROUND = 100
 """Places without a mark to correct, over all slides: as many as an expert looks at in one sitting."""
@@ -258,6 +259,7 @@ def _view(found: Audit, top: int) -> SuspectsView:
     run = found.run
     slides = np.unique(run.slide_id).tolist()
     sections = [(title, found.towards(title)) for title in (LOOKS_LIKE_IMPOSTER, LOOKS_LIKE_FIGURE)]
+    shown = [_suspect(found, row) for _, rows in sections for row in rows[:top].tolist()]
     return SuspectsView(
         name=run.folder.resolve().name,
         fold=run.fold,
@@ -267,10 +269,9 @@ def _view(found: Audit, top: int) -> SuspectsView:
         counts=found.counts(),
         verdicts=VERDICTS,
         agreement=tuple((a, b, both.spearman, both.shared, both.top) for a, b, both in found.agreements()),
-        sections=tuple(
-            Suspects(title=title, total=len(rows), cells=tuple(_suspect(found, row) for row in rows[:top].tolist()))
-            for title, rows in sections
-        ),
+        totals=tuple((title, len(rows), min(top, len(rows))) for title, rows in sections),
+        slides_shown=by_slide(shown),
+        day=day_of(run.folder / layout.VERDICTS, run.folder / layout.RUN),
     )
 
 
@@ -279,8 +280,7 @@ def _suspect(found: Audit, row: int) -> Suspect:
     score = float(found.score[row])
     return Suspect(
         rank=int(found.rank[row]),
-        place=found.place(row),
-        label=found.label(row),
+        point=_point(found, row),
         score=None if np.isnan(score) else score,
         verdict=str(run.verdict[row]),
         level=int(run.level[row]),

@@ -1,25 +1,26 @@
 """One self-contained HTML page of a run or of a folder of detect: what was done, what was found, how well it does, and
 pictures of the cells behind the numbers.
 
-All numbers come from the files of the run; the page fetches nothing and runs no script.
+All numbers come from the files of the run; the page fetches nothing, and can be read without its script.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.count.nottingham import SOURCE
 from mitosieve.errors import FormatError, MitosieveError
 from mitosieve.report.chart import Chart, score_charts, training
 from mitosieve.report.gallery import CROP_UM, Gallery, make_galleries
-from mitosieve.report.regimes import PAPER_FRACTION, SearchView, percent, view_search
+from mitosieve.report.regimes import PAPER_FRACTION, SearchView, view_search
 from mitosieve.report.scanned import view_scan
+from mitosieve.report.slides import links_of, view_slides, write_slide_pages
 from mitosieve.report.source import RunSource, ScoreSource, Source, read_source
+from mitosieve.report.words import day_of, environment
 from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic
 
@@ -77,7 +78,8 @@ def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None 
         out: the page; None is report.html in `run`.
 
     Returns:
-        Path of the page. Where the images are gone the page says so in place of the galleries.
+        Path of the page. Where the images are gone the page says so in place of the galleries. The pages of the slides
+        of a larger job lie beside it, in `report-slides`.
 
     Raises:
         RunFolderError: `run` is no such folder, or of another version.
@@ -85,26 +87,49 @@ def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None 
         StorageError: the page cannot be written.
     """
     source = read_source(run, evaluated)
-    return write_atomic(run / layout.REPORT if out is None else out, render(source))
+    page = run / layout.REPORT if out is None else out
+    written = write_atomic(page, render(source, page, day_of(*_dated(run))))
+    if source.scan is not None:
+        write_slide_pages(source.scan, page, title=source.name)
+    return written
 
 
-def render(source: Source) -> str:
+def _dated(run: Path) -> list[Path]:
+    """What the page is dated by: the first that is there."""
+    names = (
+        layout.METRICS,
+        layout.SUMMARY,
+        f"{layout.TEST}/{layout.METRICS}",
+        f"{layout.DETECTOR}/{layout.DETECTOR_CONFIG}",
+    )
+    return [run / name for name in (*names, layout.DETECTIONS, layout.RUN)]
+
+
+def render(source: Source, page: Path, day: str = "") -> str:
     """The page as HTML text.
+
+    Args:
+        source: what it tells.
+        page: where it will lie, for its links to the pages of slides.
+        day: of the result, in words.
 
     Raises:
         FormatError: a record of the run lacks a key.
     """
     most = min(MOST_CROPS, _ALL_CROPS // (_GALLERIES * max(1, len(source.scores))))
     template = environment().get_template("page.html.jinja")
-    scores = [view_score(score, most) for score in source.scores]
-    runs = [view_run(run) for run in source.runs]
-    scan = None if source.scan is None else view_scan(source.scan, MOST_HEATMAPS)
+    links = {} if source.scan is None else links_of(source.scan, page)
+    few = source.scan is not None and source.scan.has_detections and not links
+    slides = list(view_slides(source.scan)) if few and source.scan is not None else []
     try:
         return template.render(
             source=source,
-            scores=scores,
-            runs=runs,
-            scan=scan,
+            scores=[view_score(score, most) for score in source.scores],
+            runs=[view_run(run) for run in source.runs],
+            scan=None if source.scan is None else view_scan(source.scan, 0 if slides else MOST_HEATMAPS),
+            slides=slides,
+            links={name: quote(link) for name, link in links.items()},
+            day=day,
             crop_um=CROP_UM,
             cut_offs=SOURCE,
             paper_fraction=PAPER_FRACTION,
@@ -147,79 +172,3 @@ def _galleries(score: ScoreSource, most: int) -> tuple[tuple[Gallery, ...], tupl
     galleries, faults = make_galleries(score.cells, cohort, most)
     shown = any(crop.jpeg for gallery in galleries for crop in gallery.crops)
     return (galleries if shown or not len(score.cells) else ()), faults
-
-
-def environment() -> Environment:
-    """Templates of the package's pages, with the filters that write numbers."""
-    made = Environment(
-        loader=PackageLoader("mitosieve.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "share": share,
-        "count": count,
-        "decimal": decimal,
-        "percent": percent,
-        "interval": interval,
-        "duration": duration,
-        "sentence": sentence,
-        "plain": plain,
-    }
-    return made
-
-
-_UNKNOWN = "–"
-
-
-def share(value: float | None) -> str:
-    """A number between 0 and 1 with three digits; a dash where it is not defined."""
-    return decimal(value, 3)
-
-
-def decimal(value: float | None, digits: int = 1) -> str:
-    """A number with a fixed number of digits and a true minus sign; a dash where it is not defined."""
-    if value is None or not math.isfinite(value):
-        return _UNKNOWN
-    return f"{value:,.{digits}f}".replace("-", "−")
-
-
-def count(value: int | None) -> str:
-    """A whole number with thousands set apart; a dash where it is not known."""
-    return _UNKNOWN if value is None else f"{value:,}"
-
-
-def interval(ends: Sequence[float | None] | None) -> str:
-    """Both ends of an interval of shares; a dash where it is not defined."""
-    if ends is None or None in ends:
-        return _UNKNOWN
-    if ends[0] == ends[1]:
-        return f"none: all resamples give {share(ends[0])}"
-    return f"{share(ends[0])} to {share(ends[1])}"
-
-
-def duration(seconds: float) -> str:
-    """Wall time in the two units that tell most."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def sentence(text: str) -> str:
-    """The text with a capital at its beginning and a full stop at its end; nothing of nothing."""
-    return text and text[0].upper() + text[1:].rstrip(".") + "."
-
-
-def plain(value: object) -> str:
-    """A value of a JSON record in words: lists with commas, records as `name: value; ...`."""
-    if isinstance(value, dict):
-        items = cast("dict[str, object]", value).items()
-        return "; ".join(f"{name}: {plain(item)}" for name, item in items)
-    if isinstance(value, list):
-        return ", ".join(plain(item) for item in cast("list[object]", value))
-    return str(value)

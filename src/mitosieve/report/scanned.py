@@ -5,16 +5,19 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image, UnidentifiedImageError
 
 from mitosieve.cohort.table import Row, finite
 from mitosieve.count.summary import SUMMARY_COLUMNS, read_summary, read_timing
+from mitosieve.count.trust import Trust
+from mitosieve.errors import FormatError
 from mitosieve.run import layout
 from mitosieve.scan.tables import read_slides
 
-_WORDS = ("slide_id", "error", "hotspot_shape", "proposer", "warning", "note")
+_TOLD = ("hotspot_shape", "hotspot_note", "proposer", "learnt_from", "detector_warning", "warning", "note")
+_WORDS = ("slide_id", "error", *_TOLD)
 _NUMBERS = tuple(name for name in SUMMARY_COLUMNS if name not in _WORDS)
 _JPEG_QUALITY = 80
 
@@ -27,10 +30,11 @@ class ScannedSlide:
         slide_id: its name.
         error: why it could not be done; empty where it was.
         numbers: column -> value; None where the field is empty or the column is not there.
-        words: hotspot_shape, proposer, warning and note; empty where they are not there.
+        words: hotspot_shape and the columns of sentences; empty where they are not there.
         seconds: wall time; None where it is not known.
         engine: what ran the networks; empty where it is not known.
         heatmap: its picture; None where there is none.
+        path: where the slide lay when it was done; None where that is not recorded.
     """
 
     slide_id: str
@@ -40,6 +44,7 @@ class ScannedSlide:
     seconds: float | None
     engine: str
     heatmap: Path | None
+    path: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +56,16 @@ class ScanSource:
         request: content of detect.json.
         slides: all that were asked for, in their order.
         has_summary: whether there are hotspots.
+        has_detections: whether detections.csv is there, of which cells are shown.
+        trust: what is known of the detector; None where that is not recorded.
     """
 
     folder: Path
     request: dict[str, Any]
     slides: tuple[ScannedSlide, ...]
     has_summary: bool
+    has_detections: bool = False
+    trust: Trust | None = None
 
     @property
     def done(self) -> list[ScannedSlide]:
@@ -68,7 +77,7 @@ class ScanSource:
 
     @property
     def unlike(self) -> list[ScannedSlide]:
-        """Slides that are unlike those of the detector's training."""
+        """Slides that are coarser than the network or unlike those of the detector's training."""
         return [slide for slide in self.done if slide.words["warning"]]
 
     @property
@@ -79,6 +88,16 @@ class ScanSource:
             if slide.words["note"]:
                 by_note.setdefault(slide.words["note"], []).append(slide)
         return by_note
+
+    @property
+    def without_hotspot(self) -> list[ScannedSlide]:
+        """Slides with no more tissue than a hotspot's area."""
+        return [slide for slide in self.done if slide.words["hotspot_note"]]
+
+    @property
+    def scored(self) -> bool:
+        """Whether a slide has a Nottingham score."""
+        return any(slide.numbers["nottingham_mitotic_score"] is not None for slide in self.done)
 
     @property
     def proposers(self) -> list[str]:
@@ -120,11 +139,33 @@ def read_scan(folder: Path, request: dict[str, Any]) -> ScanSource | None:
         return None
     rows = read_summary(folder) if has_summary else read_slides(folder, optional=SUMMARY_COLUMNS)
     timed = read_timing(folder)
-    slides = tuple(_slide(folder, row, timed.get(row.values["slide_id"])) for row in rows)
-    return ScanSource(folder=folder, request=request, slides=slides, has_summary=has_summary)
+    paths = _paths(request)
+    slides = tuple(_slide(folder, row, timed.get(row.values["slide_id"]), paths) for row in rows)
+    return ScanSource(
+        folder=folder,
+        request=request,
+        slides=slides,
+        has_summary=has_summary,
+        has_detections=(folder / layout.DETECTIONS).exists(),
+        trust=_trust(folder, request),
+    )
 
 
-def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
+def _paths(request: dict[str, Any]) -> dict[str, Path]:
+    """slide_id -> where it lay, as detect.json says; empty where it does not."""
+    told = request.get("slides")
+    return {str(name): Path(str(path)) for name, path in cast("dict[str, Any]", told).items()} if told else {}
+
+
+def _trust(folder: Path, request: dict[str, Any]) -> Trust | None:
+    told = request.get("trust")
+    try:
+        return None if told is None else Trust.from_json(told)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise FormatError(f"trust is not what detect writes ({error})", where=folder / layout.REQUEST) from error
+
+
+def _slide(folder: Path, row: Row, timed: Row | None, paths: dict[str, Path]) -> ScannedSlide:
     name = row.values["slide_id"]
     picture = folder / layout.HEATMAPS / layout.file_of(name, ".png")
     inside = picture.parent == folder / layout.HEATMAPS and picture.is_file()  # a name is not trusted to be one
@@ -132,10 +173,11 @@ def _slide(folder: Path, row: Row, timed: Row | None) -> ScannedSlide:
         slide_id=name,
         error=row.values["error"],
         numbers={column: _number(row, column) for column in _NUMBERS},
-        words={column: row.values.get(column, "") for column in _WORDS if column not in ("slide_id", "error")},
+        words={column: row.values.get(column, "") for column in _TOLD},
         seconds=None if timed is None else _number(timed, "seconds"),
         engine="" if timed is None else timed.values["engine"],
         heatmap=picture if inside else None,
+        path=paths.get(name),
     )
 
 
@@ -180,15 +222,27 @@ class ScanView:
 def view_scan(source: ScanSource, most: int) -> ScanView:
     """The page's part of a scan, with at most `most` heat maps; one that cannot be read is named."""
     there = [slide for slide in source.done if slide.heatmap is not None]
-    hottest = sorted(there, key=lambda slide: -(slide.numbers["hotspot_figures"] or 0.0))  # ties by row
+    hottest = sorted(there, key=_heat, reverse=True)  # ties by row
     views: list[HeatView] = []
     faults: list[str] = []
     for slide in hottest[:most]:
-        try:
-            views.append(_view(slide))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            faults.append(f"{slide.slide_id}: the heat map is no picture that can be read ({type(error).__name__})")
+        view, fault = view_heatmap(slide)
+        views += [] if view is None else [view]
+        faults += [fault] if fault else []
     return ScanView(source=source, heatmaps=tuple(views), num_heatmaps=len(there), faults=tuple(faults))
+
+
+def _heat(slide: ScannedSlide) -> tuple[float, float]:
+    """Figures in the hotspot, then on the slide."""
+    return slide.numbers["hotspot_figures"] or 0.0, slide.numbers["figures"] or 0.0
+
+
+def view_heatmap(slide: ScannedSlide) -> tuple[HeatView | None, str]:
+    """A slide's heat map, None where there is none; and where it cannot be read, a sentence."""
+    try:
+        return (None if slide.heatmap is None else _view(slide)), ""
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return None, f"{slide.slide_id}: the heat map is no picture that can be read ({type(error).__name__})"
 
 
 def _view(slide: ScannedSlide) -> HeatView:

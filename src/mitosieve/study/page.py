@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
-from mitosieve.report.page import environment
+from mitosieve.report.words import environment
 from mitosieve.score.froc import froc
 from mitosieve.score.table import pool
 from mitosieve.study.result import StudyResult
