@@ -45,7 +45,7 @@ def a_job(
         pixels = np.full((SIDE, SIDE, 3), 200, dtype=np.uint8)
         for x, y in center:
             cv2.circle(pixels, (round(x), round(y)), 12, (60, 20, 90), -1)
-        paths[name] = str(folder.parent / f"{number}.png")
+        paths[name] = str(folder.parent / f"{folder.name}-{number}.png")
         cv2.imwrite(paths[name], pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         findings = SlideFindings(
             slide_id=name,
@@ -214,7 +214,7 @@ def test_a_slide_that_is_gone_leaves_its_cells_without_pictures(tmp_path, gone):
     """Numbers and places stay, and the page says why there are no pictures."""
     folder = a_job(tmp_path / "job")
     if gone == "slide":
-        (tmp_path / "0.png").unlink()
+        (tmp_path / "job-0.png").unlink()
     else:
         write_json(folder / "detect.json", {"threshold": 0.5})
     page = Page(write_report(folder))

@@ -23,7 +23,7 @@ BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5b6573"
 SKY, YELLOW, PURPLE = "#56B4E9", "#E69F00", "#CC79A7"
 """Told apart by all kinds of colour vision. Source: Okabe and Ito, Color Universal Design, 2008."""
 
-_SIZE = (4.4, 3.3)
+_SIZE = (4.4, 3.7)
 Numbers = Sequence[float | None]
 
 
@@ -75,7 +75,7 @@ def precision_recall(metrics: dict[str, Any]) -> Chart | None:
                 label="operating point, 95 % intervals",
             )
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
-        axes.legend(loc="lower left")
+        _legend_below(axes)
         alt = (
             f"Precision against recall at every threshold; average precision {_text(metrics['ap'])}. The operating "
             f"point has precision {_text(pooled['precision'])} and recall {_text(pooled['recall'])}."
@@ -96,7 +96,7 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
         axes.plot(alarms, recall, color=BLUE, label=f"every threshold, {area}")
         axes.plot([at], [pooled["recall"]], "o", color=VERMILLION, label="operating point")
         axes.set(xlim=(-0.1, max(curve["max_area"], 1.05 * at)), ylim=(0, 1.02))
-        axes.legend(loc="lower right")
+        _legend_below(axes)
         alt = (
             f"Recall against false alarms per slide, {area}. The operating point has {at:.2f} false alarms per slide "
             f"and recall {_text(pooled['recall'])}."
@@ -132,23 +132,17 @@ def agreement(metrics: dict[str, Any]) -> Chart | None:
         figure, axes = _canvas("Mean of predicted and true, per mm²", "Predicted − true, per mm²")
         axes.scatter(points.mean(axis=1), points[:, 0] - points[:, 1], s=16, color=BLUE, alpha=0.6, linewidths=0)
         lines = {"mean_difference": ("mean ", "-"), "lower_limit": ("", "--"), "upper_limit": ("", "--")}
+        drawn: list[tuple[float, str]] = []
         for name, (word, style) in lines.items():
-            key = f"{name}_per_mm2"
-            if agreed[key] is not None:
-                axes.axhline(agreed[key], color=VERMILLION, linewidth=1.2, linestyle=style)
-                axes.annotate(
-                    word + f"{agreed[key]:+.1f}".replace("-", "−"),
-                    (1, agreed[key]),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(-2, 3),
-                    textcoords="offset points",
-                    ha="right",
-                    color=VERMILLION,
-                    fontsize=8,
-                )
+            value = agreed[f"{name}_per_mm2"]
+            if value is not None:
+                axes.axhline(value, color=VERMILLION, linewidth=1.2, linestyle=style)
+                drawn.append((float(value), word + f"{value:+.1f}".replace("-", "−")))
         axes.axhline(0, color=GREY, linewidth=0.8)
+        _labels_beside(axes, drawn)
+        noun = unit if len(points) == 1 else f"{unit}s"
         alt = (
-            f"Predicted minus true mitotic count per mm² of {len(points)} {unit}s against their mean. Mean difference "
+            f"Predicted minus true mitotic count per mm² of {len(points)} {noun} against their mean. Mean difference "
             f"{_text(agreed['mean_difference_per_mm2'], 1)}, limits of agreement "
             f"{_text(agreed['lower_limit_per_mm2'], 1)} to {_text(agreed['upper_limit_per_mm2'], 1)}."
         )
@@ -164,24 +158,26 @@ def training(stage: str, history: Sequence[dict[str, Any]]) -> Chart | None:
         return None
     last = [row["validation_average_precision"] for row in history if "validation_average_precision" in row]
     with chart_style():
-        figure = Figure(figsize=(6.4, 2.7))
-        figure.subplots_adjust(left=0.085, right=0.985, bottom=0.17, top=0.97, wspace=0.28)
-        loss, precision = figure.subplots(1, 2)
-        for axes, key, label, color in (
-            (loss, "loss", "training", BLUE),
-            (loss, "validation_loss", "validation", VERMILLION),
-            (precision, "validation_average_precision", "validation", VERMILLION),
+        figure = Figure(figsize=(6.4, 2.9))
+        figure.subplots_adjust(left=0.085, right=0.985, bottom=0.27, top=0.97, wspace=0.28)
+        parts = figure.subplots(1, 2 if last else 1, squeeze=False)[0]
+        for axes, label in zip(parts, ("Loss", "Average precision"), strict=False):
+            axes.set(xlabel="Step", ylabel=label)
+        for place, key, label, color in (
+            (0, "loss", "training", BLUE),
+            (0, "validation_loss", "validation", VERMILLION),
+            (1, "validation_average_precision", "validation", VERMILLION),
         ):
             step, value = _pairs([row["step"] for row in history], [row.get(key) for row in history])
-            axes.plot(step, value, color=color, label=label, marker="o" if len(step) < 12 else "", markersize=3)
-        for axes, label in ((loss, "Loss"), (precision, "Average precision")):
-            axes.set(xlabel="Step", ylabel=label)
+            if len(step):
+                marker = "o" if len(step) < 12 else ""
+                parts[place].plot(step, value, color=color, label=label, marker=marker, markersize=3)
+        for axes in parts:
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
-        precision.set_ylim(0, 1.02)
-        loss.legend()
-        if not last:
-            precision.remove()
+        if last:
+            parts[1].set_ylim(0, 1.02)
+        _legend_below(parts[0], -0.22, columns=2)
         alt = f"Loss{' and validation average precision' if last else ''} of the stage {stage} over " + (
             f"{history[-1]['step']} steps" + (f"; average precision ends at {last[-1]:.3f}." if last else ".")
         )
@@ -214,10 +210,35 @@ def chart_style() -> contextlib.AbstractContextManager[None]:
 
 def _canvas(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE)
-    figure.subplots_adjust(left=0.125, right=0.985, bottom=0.14, top=0.97)
+    figure.subplots_adjust(left=0.16, right=0.84, bottom=0.25, top=0.97)
     axes = figure.add_subplot()
     axes.set(xlabel=x_label, ylabel=y_label)
     return figure, axes
+
+
+def _legend_below(axes: Axes, down: float = -0.18, *, columns: int = 1) -> None:
+    """Under the axes, where it hides no point."""
+    axes.legend(loc="upper left", bbox_to_anchor=(0, down), borderaxespad=0, ncols=columns, handlelength=1.4)
+
+
+def _labels_beside(axes: Axes, lines: Sequence[tuple[float, str]]) -> None:
+    """Words at the heights of horizontal lines, right of the axes, set apart where the lines lie close."""
+    low, high = axes.get_ylim()
+    least = 0.065 * (high - low)
+    height = -math.inf
+    for value, words in sorted(lines):
+        height = max(value, height + least)
+        axes.annotate(
+            words,
+            (1, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            color=VERMILLION,
+            fontsize=8,
+            annotation_clip=False,
+        )
 
 
 def _equal_f1(axes: Axes) -> None:
