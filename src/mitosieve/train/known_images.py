@@ -19,8 +19,7 @@ from mitosieve.run.folder import RunFolder, hash_file, read_json, write_json
 def check_images(run: RunFolder, cohort: Cohort, cases: tuple[str, ...]) -> None:
     """Keep what the images of a training are, or refuse those that are others than when it was started.
 
-    A run that ended before it knew its places, as over an image that could not be read, takes what is there now. An
-    image that is absent is left to whoever opens it; in a run that has rendered it, nobody does. A run that does not
+    An image that is absent is left to whoever opens it; in a run that has rendered it, nobody does. A run that does not
     say what its images were, because an older version made it, renders them again: its stain target and its frames may
     be of others.
 
@@ -41,9 +40,7 @@ def check_images(run: RunFolder, cohort: Cohort, cases: tuple[str, ...]) -> None
     found = {entry.slide_id: _facts(cohort.path_of(entry.slide_id)) for entry in cohort.of_cases(cases).slides}
     here = {name: facts for name, facts in found.items() if facts is not None}
     changed = [name for name, facts in here.items() if known.get(name, facts) != facts]
-    if changed and not _has_learned(run):
-        shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
-    elif changed:
+    if changed:
         raise RunFolderError(
             f"was started with other images of {len(changed)} slides: {some(changed)}; resuming would mix two runs",
             where=run.path,
@@ -51,12 +48,6 @@ def check_images(run: RunFolder, cohort: Cohort, cases: tuple[str, ...]) -> None
         )
     if {**known, **here} != known:
         write_json(path, {**known, **here})
-
-
-def _has_learned(run: RunFolder) -> bool:
-    """Whether anything but frames was made of the images."""
-    made = (layout.places_of("train"), layout.weights_of("any"), layout.checkpoint_of("any"))
-    return any((run / name).parent.is_dir() and any((run / name).parent.iterdir()) for name in made)
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
