@@ -147,5 +147,5 @@ def files_of(folder: Path, *, below: str = "") -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted((folder / below).rglob("*"))
-        if path.is_file() and path.name not in NEVER_COMPARED and not path.name.startswith("log-")
+        if path.is_file() and path.name not in NEVER_COMPARED
     }
