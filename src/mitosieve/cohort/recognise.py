@@ -135,10 +135,11 @@ def _of_xml(path: Path) -> Recognised | None:
     """By the root, and by what stands first below it where that is shared."""
     tags: list[str] = []
     try:
-        for _, element in ET.iterparse(path, events=("start",)):
-            tags.append(element.tag.rsplit("}", 1)[-1])
-            if len(tags) == 2:
-                break
+        with path.open("rb") as file:
+            for _, element in ET.iterparse(file, events=("start",)):
+                tags.append(element.tag.rsplit("}", 1)[-1])
+                if len(tags) == 2:
+                    break
     except (ET.ParseError, ValueError, LookupError):
         pass
     if tags[:1] == ["annotations"]:
