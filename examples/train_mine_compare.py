@@ -17,7 +17,7 @@ from mitosieve.phantom import PhantomConfig, make_phantom
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "example")
 generator = np.random.default_rng(7)
-make_phantom(folder / "cohort", PhantomConfig(cases=4, slides_per_case=1, size_px=(384, 384)), generator)
+make_phantom(folder / "cohort", PhantomConfig(cases=6, slides_per_case=2, size_px=(384, 384)), generator)
 cohort = Cohort.load(folder / "cohort")
 split = Split.by_case(cohort, folds=3, generator=generator)
 cases = split.fold("A").test
