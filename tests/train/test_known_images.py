@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from build import a_cohort
-from mitosieve.errors import RunFolderError
+from mitosieve.errors import RunFolderError, SlideError
 from mitosieve.run.folder import RunFolder, hash_file
 from mitosieve.run.layout import FRAMES, IMAGES
-from mitosieve.train.known_images import check_images
+from mitosieve.train.known_images import check_images, forget_image
 from tiny import a_run, files_of, mitosieve, training
 
 
@@ -63,6 +63,24 @@ def test_frames_and_stain_of_unknown_images_are_not_kept(tmp_path):
     (tmp_path / FRAMES).mkdir()
     check_images(RunFolder(tmp_path), cohort, cohort.cases)
     assert (tmp_path / FRAMES).exists()
+
+
+def test_an_image_that_could_not_be_read_may_be_mended(tmp_path):
+    """Nothing was learned from it; what was rendered beside it is made again, and the others stay known."""
+    cohort = a_cohort(tmp_path / "c", cases=2)
+    run = RunFolder(tmp_path)
+    check_images(run, cohort, cohort.cases)
+    (tmp_path / FRAMES).mkdir()
+    path = cohort.path_of("c1_s0")
+    forget_image(run, cohort, SlideError("is truncated", where=path))
+    assert not (tmp_path / FRAMES).exists()
+    path.write_bytes(path.read_bytes() + b"mended")
+    check_images(run, cohort, cohort.cases)
+    assert sorted(json.loads((tmp_path / IMAGES).read_text())) == ["c0_s0", "c1_s0"]
+    forget_image(run, cohort, SlideError("is of no cohort", where="elsewhere.png"))
+    cohort.path_of("c0_s0").write_bytes(b"other")
+    with pytest.raises(RunFolderError, match="c0_s0"):
+        check_images(run, cohort, cohort.cases)
 
 
 def test_a_training_is_not_resumed_with_another_image(tmp_path):

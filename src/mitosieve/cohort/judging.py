@@ -4,6 +4,7 @@ The same for all formats. What a name means is the vocabulary's affair.
 """
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -70,6 +71,12 @@ def _without_void(reading: Reading, source: Path) -> Reading:
     return replace(reading, images=images, cautions=(*reading.cautions, Caution(text=text)))
 
 
+def _option(name: str, what: str) -> str:
+    """What to write for a class, as a shell takes it."""
+    said = f"{name}={what}"
+    return f"--label {shlex.quote(said)}" if set(said) & set('"$`\\!') else f'--label "{said}"'
+
+
 def _counted(names: Iterable[str], marks: Counter[str]) -> str:
     return some((f"'{name}' ({marks[name]} marks)" for name in names), most=20)
 
@@ -88,7 +95,7 @@ def _refuse_unknown(reading: Reading, meanings: dict[str, Meaning | None], marks
         + (why if any(folded(name) in NORMAL for name in unknown) else ""),
         where=source,
         remedy="say it of each: "
-        + " ".join(f'--label "{name}=WHAT"' for name in unknown[:5])
+        + " ".join(_option(name, "WHAT") for name in unknown[:5])
         + "; WHAT is figure, imposter, other (surely no figure), ignore (may be one) or roi (what was searched)",
     )
 
@@ -110,8 +117,8 @@ def _refuse_without_figure(
     raise FormatError(
         f"none of its classes means a mitotic figure: {_counted(meanings, marks) or 'there are none'}",
         where=source,
-        remedy=f'say which does: --label "{first}=figure"; or, if none does, say of each what it is: --label NAME=WHAT '
-        "(imposter, other, ignore, roi)",
+        remedy=f"say which does: {_option(first, 'figure')}; or, if none does, say of each what it is: --label "
+        "NAME=WHAT (imposter, other, ignore, roi)",
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import PARTS, Fold, Split
-from mitosieve.errors import RecipeError, SplitError
+from mitosieve.errors import RecipeError, SlideError, SplitError
 from mitosieve.method.registry import METHODS, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
@@ -25,7 +25,7 @@ from mitosieve.run.log import job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper, Start
-from mitosieve.train.known_images import check_images
+from mitosieve.train.known_images import check_images, forget_image
 
 ALL = "all"
 """Name of the fold that has every case in train."""
@@ -233,6 +233,10 @@ def train_fold(
             stages=METHODS[what.recipe.method].stages(what.recipe),
             start=what.start,
         )
-        detector = run_recipe(what.recipe, job)
+        try:
+            detector = run_recipe(what.recipe, job)
+        except SlideError as error:
+            forget_image(run, what.cohort, error)
+            raise
         shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector

@@ -50,6 +50,19 @@ def check_images(run: RunFolder, cohort: Cohort, cases: tuple[str, ...]) -> None
         write_json(path, {**known, **here})
 
 
+def forget_image(run: RunFolder, cohort: Cohort, error: SlideError) -> None:
+    """Of an image that could not be read nothing was learned: mended, it is another, and the training may go on.
+
+    Frames and stain target are made again then: they may be of what was readable of it.
+    """
+    path = run / layout.IMAGES
+    known: dict[str, Any] = read_json(path, {})
+    names = [name for name in known if (error.where or "").startswith(str(cohort.path_of(name)))]
+    if names:
+        shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
+        write_json(path, {name: facts for name, facts in known.items() if name not in names})
+
+
 def _facts(path: Path) -> dict[str, Any] | None:
     """Bytes and sha256 of an image, of all its files where it has several; None where it is absent."""
     try:
