@@ -6,8 +6,8 @@ from mitosieve.run import log as log_file
 from mitosieve.run.log import EVERY_S, job_log
 
 
-def lines(folder, name="log.txt"):
-    return [line.split("  ", 1)[1] for line in (folder / name).read_text().splitlines()]
+def lines(folder):
+    return [line.split("  ", 1)[1] for line in (folder / "log.txt").read_text().splitlines()]
 
 
 def test_begin_milestones_and_end_are_written_and_told_on(tmp_path):
@@ -33,11 +33,11 @@ def test_half_a_minute_without_a_milestone_is_a_line(tmp_path, monkeypatch):
     """Work that only counts says at least every EVERY_S where it is."""
     now = [0.0]
     monkeypatch.setattr(log_file.time, "monotonic", lambda: now[0])
-    with job_log(tmp_path, None, part="1-of-2") as log:
+    with job_log(tmp_path / "shards" / "1-of-2", None) as log:
         for step in range(10):
             now[0] += EVERY_S / 4
             log("frames", step, 10)
-    assert len(lines(tmp_path, "log-1-of-2.txt")) == 2 + 10 // 4
+    assert len(lines(tmp_path / "shards" / "1-of-2")) == 2 + 10 // 4
 
 
 def test_an_error_is_the_last_line(tmp_path):

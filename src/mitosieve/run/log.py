@@ -58,6 +58,7 @@ class JobLog:
         """
         stamp = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.writelines(f"{stamp}  {part}\n" for part in text.splitlines())
         except OSError as error:
@@ -69,15 +70,14 @@ class JobLog:
 
 
 @contextlib.contextmanager
-def job_log(folder: Path, further: Progress | None, *, part: str = "") -> Generator[JobLog]:
+def job_log(folder: Path, further: Progress | None) -> Generator[JobLog]:
     """The log of a job in its folder: first who and where, last how it ended, also where that was an error.
 
     Args:
-        folder: of the job; it is there.
+        folder: of the job, or of a part of it; made if missing.
         further: told all that the log is told.
-        part: name of a part of the job, which has a log of its own.
     """
-    log = JobLog(folder / (f"log-{part}.txt" if part else layout.LOG), further)
+    log = JobLog(folder / layout.LOG, further)
     log.line(f"begins: {shlex.join(['mitosieve', *sys.argv[1:]])}, on {platform.node()}, process {os.getpid()}")
     try:
         yield log

@@ -140,9 +140,10 @@ def scan(job: Scan) -> Scanned:
         run, part = RunFolder.join(job.out, facts, kind=layout.Kind.DETECT), name_of(job.shard)
     else:
         run, part = RunFolder.create(job.out, facts, kind=layout.Kind.DETECT, resume=job.resume), ""
-    with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out, job.progress, part=part) as log:
+    tables = f"{layout.SHARDS}/{part}" if part else ""
+    with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out / tables, job.progress) as log:
         results = list(_results(replace(job, progress=log), known, job.tasks(known)))
-        write_tables(job.out, results, job.compute, f"{layout.SHARDS}/{part}" if part else "")
+        write_tables(job.out, results, job.compute, tables)
         if not part:
             facts = _job_facts(job, known)
             write_request(job.out, facts)
