@@ -10,8 +10,7 @@ import numpy as np
 from mitosieve.errors import FrameError
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, interval_of, resample
 from mitosieve.score.judged import Judged, check_same
-from mitosieve.score.metrics import Score, number
-from mitosieve.score.table import MEASURES, SlideScore, counts_of, figures_of, pool
+from mitosieve.score.table import MEASURES, Score, SlideScore, counts_of, figures_of, number, pool
 
 
 @dataclass(frozen=True, kw_only=True)

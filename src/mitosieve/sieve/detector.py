@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 from pydantic import ValidationError
 
-from mitosieve.calibration import Calibration
 from mitosieve.errors import DetectorError, InputError, did_you_mean
 from mitosieve.models.box import detector_folder, read_content
 from mitosieve.network.kept import KeptNetwork
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
-from mitosieve.sieve.config import BALANCED, DetectorConfig, GraphKind, Stage
+from mitosieve.sieve.config import BALANCED, Calibration, DetectorConfig, GraphKind, Stage
 from mitosieve.sieve.reference import Reference
 from mitosieve.slide.stain import StainProfile
 from mitosieve.upstairs import notebook

@@ -15,8 +15,7 @@ from mitosieve.study.plan import Plan
 from mitosieve.study.result import StudyResult, read_result
 from mitosieve.study.study import Study, study_to_toml
 from mitosieve.study.table import to_csv, to_markdown
-from mitosieve.study.work import Done, do_trainings
-from mitosieve.train.job import Mapper
+from mitosieve.study.work import Done, Mapper, do_trainings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,8 @@ from torch import nn
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
 from mitosieve.errors import CohortError, RunFolderError, SplitError
-from mitosieve.method.cascade.chsnet import ChsNetRecipe, frames_in, window_rule
+from mitosieve.method.cascade.chsnet import ChsNet, ChsNetRecipe, frames_in, window_rule
 from mitosieve.method.cascade.mining import kept_table
-from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import load_weights
 from mitosieve.run import layout

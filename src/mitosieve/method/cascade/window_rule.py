@@ -12,9 +12,8 @@ from mitosieve.geometry import px_from_um, rescale_points, um_from_px
 from mitosieve.method.cascade.windows import WindowConfig, negative_centers
 from mitosieve.patch.augment.variant import paper_variants
 from mitosieve.patch.frames import FrameStore
-from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run.seed import derive_generator
-from mitosieve.train.places import Places
+from mitosieve.train.places import Origin, PatchIndex, Places
 
 
 @dataclass(frozen=True, kw_only=True)

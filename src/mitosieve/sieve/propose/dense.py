@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mitosieve.patch.cutting import margin_for
-from mitosieve.patch.view import View
 from mitosieve.sieve.near_tissue import ALIGN_PX
-from mitosieve.sieve.propose.contract import PlaceProposer
+from mitosieve.sieve.propose.contract import PlaceProposer, View
 
 
 class DenseProposer(PlaceProposer):

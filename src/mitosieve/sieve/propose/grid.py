@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mitosieve.patch.cutting import margin_for
-from mitosieve.patch.frames import Frame
-from mitosieve.patch.view import View
-from mitosieve.sieve.propose.contract import PlaceProposer, Tile
+from mitosieve.sieve.propose.contract import Frame, PlaceProposer, Tile, View
 
 
 class GridProposer(PlaceProposer):

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from mitosieve.geometry import rescale_points
 from mitosieve.patch.cutting import margin_for
-from mitosieve.patch.view import View
-from mitosieve.sieve.propose.contract import PlaceProposer, Sample, Tile
+from mitosieve.sieve.propose.contract import PlaceProposer, Sample, Tile, View
 from mitosieve.sieve.propose.spots import ContrastConfig, contrast_cut, contrast_maxima, reach_px, recentre
 
 
