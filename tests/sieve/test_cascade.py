@@ -271,3 +271,38 @@ def test_turns_are_averaged_where_a_figure_may_be():
         expected = np.where(plain >= limit, mean, plain)
         assert np.allclose(score_images(stage, (network,), images, CPU), expected, atol=1e-6)
         assert np.allclose(score_images(stage, (network, network), images, CPU), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("carry", [0.5, 1.0])
+def test_the_last_stage_may_carry_what_the_one_before_says(dotted, carry):
+    """By hand, of the scores of the same places without: the sigmoid of the weighted mean of both logits."""
+    plain = a_detector(stages=("first", "second"), threshold=0.01)
+    other = replace(plain, networks=(plain.networks[0], (Darkness(sigma=6.0),)))
+    first, last = other.config.stages
+    config = other.config.model_copy(update={"stages": (first, last.model_copy(update={"carry": carry}))})
+    alone, both = run(dotted, other), run(dotted, replace(other, config=config))
+
+    def logit(score):
+        score = np.clip(score, 1e-9, 1 - 1e-9)
+        return np.log(score / (1 - score))
+
+    distance = np.linalg.norm(both.center_l0[:, None] - alone.center_l0[None], axis=2)
+    pair = distance.argmin(axis=1)
+    same = (distance.min(axis=1) < 0.01) & (both.stage_score[:, 0] == alone.stage_score[pair, 0])
+    assert same.sum() >= 5
+    one, two = (alone.stage_score[pair[same], number] for number in (0, 1))
+    wanted = 1 / (1 + np.exp(-(logit(two) + carry * logit(one)) / (1 + carry)))
+    np.testing.assert_allclose(both.score[same], wanted, atol=1e-6)
+    assert not np.allclose(both.score[same], two, atol=1e-3)
+
+
+def test_only_the_last_of_several_stages_carries():
+    """Gates are each stage's own; votes are no mean."""
+    stages = [Stage(name=name, network=ChsNetConfig()) for name in ("first", "second")]
+    for wrong in (
+        (stages[0].model_copy(update={"carry": 0.5}), stages[1]),
+        (stages[0].model_copy(update={"carry": 0.5}),),
+        (stages[0], stages[1].model_copy(update={"carry": 0.5, "fusion": "votes"})),
+    ):
+        with pytest.raises(ValueError, match="carry"):
+            DetectorConfig(proposer=GridProposer(), stages=wrong)

@@ -46,6 +46,9 @@ class Stage(View):
     """Networks that must agree; of fusion "votes" alone."""
     votes_um: float = Field(default=7.5, gt=0, le=50)
     """Distance within which networks agree: the official matching radius; of fusion "votes" alone."""
+    carry: float = Field(default=0.0, ge=0, le=10)
+    """Weight of the logit of the stage before in the score, beside the 1 of the stage's own networks: two stages see a
+    place with different eyes. Of the last stage, and of fusion "mean", alone. Ours."""
     locate: Literal["place", "activation"] = "place"
     """Where a detection lies: at the place that was looked at, or at the peak of the network's class-activation map of
     that patch (`activation_peak.locate_peaks`), for networks that have one: kind resnet. One stage at most."""
@@ -144,6 +147,10 @@ class DetectorConfig(BaseModel):
             )
         if sum(stage.locate == "activation" for stage in self.stages) > 1:
             raise ValueError('only one stage may have locate "activation": a detection has one place')
+        if any(stage.carry for stage in self.stages[:-1]) or (len(self.stages) == 1 and first.carry):
+            raise ValueError("carry is of the last of several stages: the gates are each stage's own")
+        if self.stages[-1].carry and self.stages[-1].fusion == "votes":
+            raise ValueError('carry is a part of a mean: leave it out, or choose fusion "mean"')
         if first.per_mm2 is not None:
             raise ValueError("the first stage is given every place: leave out its per_mm2, or propose fewer places")
         if self.proposer.dense:

@@ -126,6 +126,13 @@ def _dense(
     return places, score[kept], count_scores(score[in_core].max(axis=1))
 
 
+def carried(stage: Stage, own: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (N, K) of a stage with what it takes over of the stage before, whose scores (N,) are given."""
+    if stage.carry == 0:
+        return own
+    return expit((_logit(own) + stage.carry * _logit(before)[:, None]) / (1 + stage.carry))
+
+
 def _columns(
     stage: Stage, networks: tuple[Network, ...], images: NDArray[np.uint8], compute: Compute
 ) -> NDArray[np.float64]:

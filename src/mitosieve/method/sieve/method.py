@@ -135,6 +135,7 @@ def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> D
             name=name,
             network=stage.network,
             per_mm2=stage.per_mm2,
+            carry=stage.carry,
             turns=stage.turns,
             turn_above=stage.turn_above,
             threshold=gates.get(name, 0.5),

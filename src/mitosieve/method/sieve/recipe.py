@@ -44,6 +44,8 @@ class SieveStage(StageRecipe):
     ratio: tuple[Weight, Weight, Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]] = (1, 1, 3)
     """Figures : negatives : false positives in a batch."""
     mining: MiningRule = MiningRule()
+    carry: float = Field(default=0.0, ge=0, le=10)
+    """See `Stage.carry`."""
     per_mm2: float | None = Field(default=None, gt=0, le=1e5)
     """Places a mm2 that the stage is given, on the training slides: the gate of the stage before is the score that lets
     so many through. On a large slide it is given no more (`Stage.per_mm2`). None, of the first stage alone: all."""
