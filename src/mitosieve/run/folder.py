@@ -261,7 +261,7 @@ class RunFolder:
             version = content["format"]
             if version == RUN_FORMAT:
                 return RunMark(kind=Kind(content["kind"]), provenance=content["provenance"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunFolderError(
                 f"cannot be read ({error})", where=mark, remedy="make the run again in a new folder"
             ) from error

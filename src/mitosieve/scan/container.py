@@ -123,7 +123,7 @@ def _socket_path(listing: Path) -> str:
         content = json.loads(listing.read_text(encoding="utf-8-sig"))
         sockets = [cast("dict[str, Any]", item["interface"]) for item in content]
         slugs = [str(socket["slug"]) for socket in sockets]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"is not a list of inputs ({error!r})", where=listing, remedy='expected [{"interface": {"slug": ...}}]'
         ) from error

@@ -217,7 +217,7 @@ class Reference:
                 raise ValueError(f"format {content['format']}, expected {REFERENCE_FORMAT}")
             known = {name: _known_of(name, content["known"][name]) for name in TRAITS if name in content["known"]}
             return cls(known=known, scores_of=str(content["scores_of"]), learnt=_learnt_of(content.get("learnt")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DetectorError(
                 f"does not say what the training's slides are like ({error!r})",
                 where=path,
