@@ -6,7 +6,7 @@
     tissue = "breast"
 
 The one in the folder where a command is given goes before the one in the user's configuration directory
-(`mitosieve doctor` names it); a word on the command line goes before both.
+(~/.config/mitosieve on Linux); a word on the command line goes before both.
 """
 
 import tomllib
