@@ -15,21 +15,27 @@ import numpy as np
 import shapely
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
-from mitosieve.cohort.area import check_roi
-from mitosieve.cohort.entries import SlideEntry, Slides
+from mitosieve.cohort.entries import (
+    OBLONG,
+    OPTIONAL,
+    REQUIRED,
+    SOURCE,
+    SlideEntry,
+    Slides,
+    is_finite,
+    slide_entry,
+    slides_csv,
+)
 from mitosieve.cohort.table import Row, read_table
 from mitosieve.errors import CohortError, SlideError
+from mitosieve.geometry import Mpp
 from mitosieve.run.folder import write_atomic
 from mitosieve.run.storage import storage_error
-from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide, open_slide
+from mitosieve.slide.slide import Slide, open_slide
 from mitosieve.upstairs import notebook
 
 SLIDES_FILE = "slides.csv"
 ANNOTATIONS_FILE = "annotations.csv"
-_SLIDE_REQUIRED = ("slide_id", "path", "case_id", "domain", "mpp", "labelled")
-_SLIDE_OPTIONAL = ("width", "height", "roi")
-_SLIDE_SOURCE = "source"
-"""Column that slides.csv has only where a slide names its source: other cohorts keep their bytes and hash."""
 _MARK_REQUIRED = ("slide_id", "x", "y", "label")
 _MARK_OPTIONAL = ("score", "votes", "source")
 _MARK_CORRECTED = ("label_before", "corrected_at", "corrected_from")
@@ -85,8 +91,8 @@ class Cohort:
             raise CohortError("there is no such cohort folder", where=folder, remedy="make one with: mitosieve import")
         slides = read_table(
             folder / SLIDES_FILE,
-            required=_SLIDE_REQUIRED,
-            optional=(*_SLIDE_OPTIONAL, _SLIDE_SOURCE),
+            required=REQUIRED,
+            optional=(*OPTIONAL, SOURCE, *OBLONG),
             error=CohortError,
         )
         marks = read_table(
@@ -95,7 +101,7 @@ class Cohort:
             optional=_MARK_OPTIONAL + _MARK_CORRECTED + _MARK_REVIEWED,
             error=CohortError,
         )
-        entries = tuple(_parsed(row, _slide_entry) for row in slides)
+        entries = tuple(_parsed(row, slide_entry) for row in slides)
         centers = [_parsed(row, _center) for row in marks]
         annotations = Annotations.of(
             slide_id=[row.values["slide_id"] for row in marks],
@@ -123,7 +129,7 @@ class Cohort:
             StorageError: the folder cannot be written.
         """
         target = self.folder if folder is None else folder
-        texts = {ANNOTATIONS_FILE: self._annotations_csv(), SLIDES_FILE: self._slides_csv()}
+        texts = {ANNOTATIONS_FILE: self._annotations_csv(), SLIDES_FILE: slides_csv(self.slides)}
         waiting = {name: target / f".{name}.new" for name in texts}
         try:
             for name, text in texts.items():
@@ -159,23 +165,6 @@ class Cohort:
             marks = marks.assign(**{name: getattr(self.annotations, name) for name in _MARK_REVIEWED})
         return marks.to_csv(index=False, lineterminator="\n")
 
-    def _slides_csv(self) -> str:
-        import pandas as pd
-
-        slides = pd.DataFrame(
-            [
-                (
-                    e.slide_id, e.path, e.case_id, e.domain, f"{e.mpp:.10g}", "yes" if e.labelled else "no",
-                    e.width_l0 or "", e.height_l0 or "", e.roi_wkt,
-                )
-                for e in self.slides
-            ],
-            columns=[*_SLIDE_REQUIRED, *_SLIDE_OPTIONAL],
-        )  # fmt: skip
-        if any(entry.source for entry in self.slides):
-            slides[_SLIDE_SOURCE] = [entry.source for entry in self.slides]
-        return slides.to_csv(index=False, lineterminator="\n")
-
     def __len__(self) -> int:
         return len(self.slides)
 
@@ -207,9 +196,9 @@ class Cohort:
         return {entry.slide_id: entry.case_id for entry in self.slides}
 
     @property
-    def mpp_of(self) -> dict[str, float]:
-        """Um per level-0 px of each slide."""
-        return {entry.slide_id: entry.mpp for entry in self.slides}
+    def mpp_of(self) -> dict[str, Mpp]:
+        """Um per level-0 px of each slide, one number where pixels are square."""
+        return {entry.slide_id: entry.oblong or entry.mpp for entry in self.slides}
 
     @property
     def source_of(self) -> dict[str, str]:
@@ -263,7 +252,7 @@ class Cohort:
             raise SlideError(
                 "the image of this slide is missing", where=path, remedy=f"restore it or mend 'path' in {SLIDES_FILE}"
             )
-        slide = open_slide(path, mpp=entry.mpp, slide_id=slide_id)
+        slide = open_slide(path, mpp=entry.oblong or entry.mpp, slide_id=slide_id)
         stated = (entry.width_l0, entry.height_l0)
         if all(stated) and slide.size_l0 != stated:
             slide.close()
@@ -276,7 +265,7 @@ class Cohort:
 
     def hash(self) -> str:
         """sha256 over both CSV files as they would be written, so that equal content is equal."""
-        parts = (self._slides_csv(), self._annotations_csv())
+        parts = (slides_csv(self.slides), self._annotations_csv())
         both = "".join(hashlib.sha256(text.encode()).hexdigest() for text in parts)
         return hashlib.sha256(both.encode()).hexdigest()
 
@@ -304,42 +293,9 @@ def _parsed(row: Row, parse: Callable[[dict[str, str]], T]) -> T:
         raise CohortError(str(error), where=row.where, remedy="mend this row") from error
 
 
-def _slide_entry(row: dict[str, str]) -> SlideEntry:
-    mpp = float(row["mpp"]) if _is_finite(row["mpp"]) else 0.0
-    if not MIN_MPP <= mpp <= MAX_MPP:
-        raise ValueError(f"mpp is '{row['mpp']}'; a slide needs um per px between {MIN_MPP} and {MAX_MPP}")
-    if row["labelled"] not in {"yes", "no"}:
-        raise ValueError(f"labelled is '{row['labelled']}'; write yes or no")
-    for name in ("slide_id", "path", "case_id"):
-        if not row[name]:
-            raise ValueError(f"{name} is empty")
-    if row["slide_id"].startswith(".") or set("/\\") & set(row["slide_id"]):
-        raise ValueError(f"slide_id is '{row['slide_id']}'; it names files, so no slash and no leading dot")
-    if row["roi"]:
-        check_roi(row["roi"])
-    return SlideEntry(
-        slide_id=row["slide_id"],
-        path=row["path"],
-        case_id=row["case_id"],
-        domain=row["domain"],
-        mpp=mpp,
-        labelled=row["labelled"] == "yes",
-        width_l0=_pixels(row, "width"),
-        height_l0=_pixels(row, "height"),
-        roi_wkt=row["roi"],
-        source=row[_SLIDE_SOURCE],
-    )
-
-
-def _pixels(row: dict[str, str], name: str) -> int:
-    if row[name] and not row[name].isdecimal():
-        raise ValueError(f"{name} is '{row[name]}'; write whole px, or nothing where unknown")
-    return int(row[name] or 0)
-
-
 def _center(row: dict[str, str]) -> tuple[float, float]:
     for name in ("x", "y"):
-        if not _is_finite(row[name]):
+        if not is_finite(row[name]):
             raise ValueError(f"{name} is '{row[name]}'; a mark needs a finite position in level-0 px")
     return float(row["x"]), float(row["y"])
 
@@ -362,13 +318,6 @@ def _label_before(row: dict[str, str]) -> str:
 def _score(row: dict[str, str]) -> float:
     if not row["score"]:
         return math.nan
-    if not _is_finite(row["score"]) or not 0 <= float(row["score"]) <= 1:
+    if not is_finite(row["score"]) or not 0 <= float(row["score"]) <= 1:
         raise ValueError(f"score is '{row['score']}'; it is the share of raters, 0..1, or empty")
     return float(row["score"])
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

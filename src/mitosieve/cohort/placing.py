@@ -11,7 +11,7 @@ from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import FormatError, ResolutionError, SlideError, some
-from mitosieve.slide.slide import SlideFacts, facts, resolve_mpp
+from mitosieve.slide.slide import SlideFacts, facts, resolve_mean
 
 MAX_SIZE_DIFFERENCE_PX = 2
 """By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
@@ -85,13 +85,12 @@ def _refuse_one_image_for_two(placed: tuple[MarkedImage, ...], source: Path) -> 
 def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEntry, list[Caution]]:
     """Fix resolution and size of one image and check its marks against them; its path is still open."""
     cautions: list[Caution] = []
-    wanted = stated.find(image)
-    wanted = image.mpp if wanted is None else wanted
+    wanted = image.mpp if (said := stated.find(image)) is None else said
     if image.path is None:
-        mpp, size = _mpp_unseen(image, wanted, source), image.size_l0
+        mpp, size, oblong = _mpp_unseen(image, wanted, source), image.size_l0, None
     else:
         found = _facts(image.path)
-        mpp, size = resolve_mpp(wanted, found, image.path), found.size_l0
+        (mpp, oblong), size = resolve_mean(wanted, found, image.path), found.size_l0
         cautions += _check_size(image, found, source)
         if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
             text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
@@ -109,6 +108,7 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEn
         height_l0=height,
         roi_wkt=image.roi_wkt,
         source=image.source,
+        oblong=oblong,
     )
     return entry, cautions
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.geometry import rescale_points
+from mitosieve.geometry import Mpp, rescale_points, xy
 from mitosieve.patch.augment.colour import recolour_distorted
 from mitosieve.patch.augment.distortion import Distortion, confine, confine_variant
 from mitosieve.patch.augment.variant import Variant, recolour
@@ -33,7 +33,7 @@ class PatchReader:
         self,
         index: PatchIndex,
         store: FrameStore,
-        mpp_l0: dict[str, float],
+        mpp_l0: Mapping[str, Mpp],
         *,
         patch_px: int,
         rooms: Mapping[str, tuple[float, float, float, float]] | None = None,
@@ -42,11 +42,13 @@ class PatchReader:
         self.store = store
         self.patch_px = patch_px
         self.rooms = dict(rooms or {})
-        scales = np.array([mpp_l0[str(slide_id)] for slide_id in index.slide_id])
+        scales = np.array([xy(mpp_l0[str(slide_id)]) for slide_id in index.slide_id]).reshape(-1, 2)
         self.center_px = np.empty_like(index.center_l0)
-        for scale in np.unique(scales):
-            rows = scales == scale
-            self.center_px[rows] = rescale_points(index.center_l0[rows], mpp_from=float(scale), mpp_to=store.config.mpp)
+        for across, down in np.unique(scales, axis=0).tolist():
+            rows = (scales == (across, down)).all(axis=1)
+            self.center_px[rows] = rescale_points(
+                index.center_l0[rows], mpp_from=(across, down), mpp_to=store.config.mpp
+            )
 
     def read(
         self, rows: NDArray[np.intp], variant: Variant | Distortion, interpolation: Interpolation = INTERPOLATION

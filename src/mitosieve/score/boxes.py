@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.score.counted import Places
-from mitosieve.score.match import Pairs
+from mitosieve.score.match import Pairs, sides_of
 
 HALF_BOX_UM = 11.25
 """Half a box's side: two boxes 7.5 um apart along one axis then overlap with IoU 0.5 (MIDOG 2025)."""
@@ -30,7 +30,7 @@ def box_average_precision(
         figures: F, those that `pairs` numbers.
         detections: D, likewise.
         score: (D,).
-        mpp: (S,) um per px.
+        mpp: (S,) um per px, or (S, 2) in x and y.
 
     Source:
         the MIDOG 2025 evaluation container (torchmetrics map_50 with COCO's 101 recalls).
@@ -38,7 +38,7 @@ def box_average_precision(
     if not pairs.num_figures:
         return float("nan")
     offset = figures.center_l0[pairs.figure] - detections.center_l0[pairs.detection]
-    overlap = _iou(np.abs(offset) * mpp[figures.slide[pairs.figure]][:, None])
+    overlap = _iou(np.abs(offset) * sides_of(mpp)[figures.slide[pairs.figure]])
     kept = overlap >= MIN_IOU - 1e-9
     detection, figure = pairs.detection[kept], pairs.figure[kept]
     by_choice = np.lexsort((figure, -overlap[kept], detection))

@@ -47,7 +47,7 @@ class Counted:
 
     Attributes:
         slides: labelled slides by rising slide_id, so that no result depends on the order they were given in.
-        mpp: (S,) float64, um per px of each slide.
+        mpp: (S, 2) float64, um per px in x and y of each slide.
         figures: F mitotic figures, slide by slide; within a slide in file order, which the official matching needs.
         imposters: I cells that experts marked as look-alikes.
         detections: D detections, slide by slide; within a slide in table order, which breaks ties.
@@ -103,7 +103,7 @@ def count_in(detections: Detections, cohort: Cohort, cases: tuple[str, ...] | No
     kept = _by_slide(found, is_inside)
     return Counted(
         slides=slides,
-        mpp=np.array([entry.mpp for entry in slides], dtype=np.float64),
+        mpp=np.array([entry.mpp_xy for entry in slides], dtype=np.float64),
         figures=marked[_by_slide(marked, is_marked_inside & is_mitotic)],
         imposters=marked[_by_slide(marked, is_marked_inside & (marks.label == Label.IMPOSTER.value))],
         detections=found[kept],

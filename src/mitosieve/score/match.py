@@ -72,17 +72,30 @@ def near_pairs(figures: Places, detections: Places, *, mpp: NDArray[np.float64],
     Args:
         figures: F points.
         detections: D points of the same slides and frame.
-        mpp: (S,) um per px of each slide.
+        mpp: (S,) um per px of each slide, or (S, 2) in x and y.
         radius_um: above zero.
     """
-    figure, detection, squared_px2 = _find_pairs(figures, detections, mpp, radius_um)
+    sides = sides_of(mpp)
+    square = sides.mean(axis=1)  # oblong pixels are stretched to square ones of their mean
+    figures, detections = (
+        Places(slide=item.slide, center_l0=item.center_l0 * (sides / square[:, None])[item.slide])
+        if len(item)
+        else item
+        for item in (figures, detections)
+    )
+    figure, detection, squared_px2 = _find_pairs(figures, detections, square, radius_um)
     return Pairs(
         figure=figure,
         detection=detection,
-        distance_um=np.sqrt(squared_px2) * mpp[figures.slide[figure]],
+        distance_um=np.sqrt(squared_px2) * square[figures.slide[figure]],
         num_figures=len(figures),
         num_detections=len(detections),
     )
+
+
+def sides_of(mpp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The um per px in x and y (S, 2) of slides, from (S,) where pixels are square."""
+    return mpp if mpp.ndim == 2 else np.repeat(mpp[:, None], 2, axis=1)
 
 
 def _find_pairs(

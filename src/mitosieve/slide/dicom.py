@@ -8,18 +8,13 @@ from numpy.typing import NDArray
 from wsidicom import WsiDicom, errors
 
 from mitosieve.geometry import Mpp, Region
-from mitosieve.slide.dicom_series import dicom_files, instance_of, reading_dicom
+from mitosieve.slide.dicom_series import dicom_files, instance_of, kinds_in, reading_dicom
 from mitosieve.slide.header import not_rgb
 from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, Slide, SlideFacts, believed_mpp
 
-_REFUSALS: tuple[type[Exception], ...] = tuple(
-    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
-)
-"""What wsidicom raises; its errors have no base of their own."""
-
 
 def _reading(path: Path) -> AbstractContextManager[None]:
-    return reading_dicom(path, *_REFUSALS)
+    return reading_dicom(path, *kinds_in(errors))
 
 
 def dicom_facts(path: Path) -> SlideFacts:

@@ -4,20 +4,28 @@ What is told of a file or folder is kept until it changes, so that a folder of a
 """
 
 import contextlib
+import struct
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import dcmread, errors
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 from mitosieve.errors import SlideError
 from mitosieve.slide.header import is_dicom
 
+
+def kinds_in(module: ModuleType) -> tuple[type[Exception], ...]:
+    """The exceptions that a library defines, which have no base of their own."""
+    kinds = (kind for kind in vars(module).values() if isinstance(kind, type))
+    return tuple(kind for kind in kinds if issubclass(kind, Exception))
+
+
 _BROKEN = (
-    InvalidDicomError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    *kinds_in(errors), struct.error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
     NotImplementedError, OSError, MemoryError, EOFError,
 )  # fmt: skip
 """What pydicom raises on damaged files."""

@@ -246,6 +246,12 @@ def resolve_mpp(stated: float | None, facts: SlideFacts, path: Path) -> float:
     return sum(resolve_mpp_xy(stated, facts, path)) / 2
 
 
+def resolve_mean(stated: Mpp | None, facts: SlideFacts, path: Path) -> tuple[float, tuple[float, float] | None]:
+    """The mean of the resolution to use, and that of x and y where they differ; as `resolve_mpp_xy`."""
+    sides = resolve_mpp_xy(stated, facts, path)
+    return sum(sides) / 2, None if sides[0] == sides[1] else sides
+
+
 def resolve_mpp_xy(stated: Mpp | None, facts: SlideFacts, path: Path) -> tuple[float, float]:
     """The resolution to use in x and y: what the user states, else what the file states, else a refusal.
 

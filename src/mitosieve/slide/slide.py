@@ -9,13 +9,24 @@ from pathlib import Path
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Mpp
 from mitosieve.slide.header import DICOM_HEAD, DICOM_MARK, bmp_facts, is_dicom, jpeg_facts, png_facts
-from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, MIN_MPP, Slide, SlideFacts, resolve_mpp, resolve_mpp_xy
+from mitosieve.slide.image import (
+    CACHE_BYTES,
+    MAX_MPP,
+    MIN_MPP,
+    Slide,
+    SlideFacts,
+    resolve_mean,
+    resolve_mpp,
+    resolve_mpp_xy,
+)
 from mitosieve.slide.plain import PlainSlide
 from mitosieve.slide.preview import is_mirax, refuse_preview
 from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
-__all__ = ["open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "CACHE_BYTES", "MIN_MPP", "MAX_MPP"]
+__all__ = [
+    "open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP",
+]  # fmt: skip
 
 _WHOLE_SLIDES = (
     ".svs",

@@ -75,7 +75,8 @@ def propose(
             places.append(reader.places(core))
             settled.append(reader.settle(core, places[-1]) if settle else places[-1])
     center_l0, settled_l0 = (
-        rescale_points(np.concatenate(parts), mpp_from=plan.frame.mpp, mpp_to=entry.mpp) for parts in (places, settled)
+        rescale_points(np.concatenate(parts), mpp_from=plan.frame.mpp, mpp_to=entry.mpp_xy)
+        for parts in (places, settled)
     )
     inside = np.ones(len(center_l0), dtype=bool)
     if entry.roi is not None:
@@ -145,14 +146,14 @@ class ProposalRule:
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """All proposals of one slide."""
         found = propose(cohort, entry, self.plan, settle=self.settle, per_mm2=self.per_mm2)
-        is_figure, origin, mark = self._sorted(cohort, entry, found.center_l0 * entry.mpp)
+        is_figure, origin, mark = self._sorted(cohort, entry, found.center_l0 * entry.mpp_xy)
         unlabelled = entry.slide_id in self.hidden or not entry.labelled
         if unlabelled:
             origin[:] = Origin.UNLABELLED.value
             mark[:] = NO_MARK
         marked = mark != NO_MARK
         offset_um = np.zeros((len(mark), 2))
-        offset_um[marked] = (cohort.annotations.center_l0[mark[marked]] - found.center_l0[marked]) * entry.mpp
+        offset_um[marked] = (cohort.annotations.center_l0[mark[marked]] - found.center_l0[marked]) * entry.mpp_xy
         kinds = [kind for kind in Origin if self.near or kind is not Origin.NEAR]
         by_kind = {kind: np.flatnonzero(origin == kind.value) for kind in kinds}
         index = PatchIndex.concatenate(
@@ -175,7 +176,7 @@ class ProposalRule:
     ) -> tuple[NDArray[np.bool_], NDArray[np.str_], NDArray[np.int64]]:
         """Which proposals (N,) are figures by the marks, and origin and mark of each."""
         own = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id).astype(np.int64)
-        label, marks_um = cohort.annotations.label[own], cohort.annotations.center_l0[own] * entry.mpp
+        label, marks_um = cohort.annotations.label[own], cohort.annotations.center_l0[own] * entry.mpp_xy
         of_figure, of_imposter = (label == kind.value for kind in (Label.MITOTIC_FIGURE, Label.IMPOSTER))
         is_figure, is_background = sort_proposals(center_um, marks_um[of_figure], self.truth)
         is_imposter = sort_proposals(center_um, marks_um[of_imposter], self.truth)[0]
@@ -243,7 +244,7 @@ class CropRule:
 
     def _fits(self, places: Places, entry: SlideEntry, room: Room) -> NDArray[np.bool_]:
         """Rows whose plain patch lies inside a crop, or does when it is moved by `crop_off_um` in x and in y."""
-        center = rescale_points(places.index.center_l0, mpp_from=entry.mpp, mpp_to=self._mpp)
+        center = rescale_points(places.index.center_l0, mpp_from=entry.mpp_xy, mpp_to=self._mpp)
         low, high = self._inner(room)
         if np.any(low > high):
             return np.zeros(len(center), dtype=bool)
@@ -258,9 +259,9 @@ class CropRule:
         """
         (x0, y0), (x1, y1) = self._inner(room)
         corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) if x1 >= x0 and y1 >= y0 else np.zeros((0, 2))
-        center_l0 = rescale_points(corners, mpp_from=self._mpp, mpp_to=entry.mpp)
+        center_l0 = rescale_points(corners, mpp_from=self._mpp, mpp_to=entry.mpp_xy)
         marks = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
-        apart = np.linalg.norm(center_l0[:, None] - marks[None], axis=2) * entry.mpp
+        apart = np.linalg.norm((center_l0[:, None] - marks[None]) * entry.mpp_xy, axis=2)
         center_l0 = center_l0[np.all(apart > self._apart_um, axis=1)]
         return Places.of_index(
             PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=Origin.BACKGROUND, mpp=self._mpp)

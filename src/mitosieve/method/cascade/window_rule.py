@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.geometry import px_from_um, rescale_points, um_from_px
+from mitosieve.geometry import rescale_points, um_from_px
 from mitosieve.method.cascade.windows import WindowConfig, negative_centers
 from mitosieve.patch.augment.variant import paper_variants
 from mitosieve.patch.frames import FrameStore
@@ -41,12 +41,12 @@ class WindowRule:
         mpp = self.store.config.mpp
         figures_l0 = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
         pieces = [self._variants(entry, number, center) for number, center in enumerate(figures_l0)]
-        figures_px = rescale_points(figures_l0, mpp_from=entry.mpp, mpp_to=mpp)
+        figures_px = rescale_points(figures_l0, mpp_from=entry.mpp_xy, mpp_to=mpp)
         generator = derive_generator(self.seed, f"window jitter of {entry.slide_id}")
         centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows, generator)
-        centers_l0 = rescale_points(centers_px, mpp_from=mpp, mpp_to=entry.mpp)
+        centers_l0 = rescale_points(centers_px, mpp_from=mpp, mpp_to=entry.mpp_xy)
         if entry.roi is not None:
-            inner = entry.roi.buffer(-self.windows.patch_px / 2 * mpp / entry.mpp)
+            inner = entry.roi.buffer(-self.windows.patch_px / 2 * mpp / min(entry.mpp_xy))
             centers_l0 = centers_l0[shapely.contains_xy(inner, centers_l0[:, 0], centers_l0[:, 1])]
         pieces.append(PatchIndex.of(slide_id=entry.slide_id, center_l0=centers_l0, origin=Origin.BACKGROUND, mpp=mpp))
         return Places.of_index(PatchIndex.concatenate(pieces))
@@ -58,7 +58,7 @@ class WindowRule:
         if entry.slide_id in self.varied:
             generator = derive_generator(self.seed, f"paper variants of {entry.slide_id}", number)
             shift, angle = paper_variants(generator, translate_px=self.translate_px)
-        shift_l0 = px_from_um(1, entry.mpp) * um_from_px(1, mpp) * shift
+        shift_l0 = um_from_px(1, mpp) * shift / entry.mpp_xy
         return PatchIndex.of(
             slide_id=entry.slide_id, center_l0=center_l0 + shift_l0, origin=Origin.FIGURE, mpp=mpp, angle_deg=angle
         )

@@ -55,11 +55,11 @@ class MarkRule:
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """Figures, imposters, background of one slide."""
         proposed_l0 = propose(cohort, entry, self.plan).center_l0
-        proposed_um = proposed_l0 * entry.mpp
+        proposed_um = proposed_l0 * entry.mpp_xy
         rows = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id)
         marks = cohort.annotations[rows]
         is_figure = marks.label == Label.MITOTIC_FIGURE.value
-        marks_um = marks.center_l0 * entry.mpp
+        marks_um = marks.center_l0 * entry.mpp_xy
         figures_um = marks_um[is_figure]
         used = is_figure | (_distance(marks_um, figures_um) >= self.config.apart_um)
         used &= is_figure | self.imposters
@@ -75,12 +75,12 @@ class MarkRule:
             free[taken[~is_figure & used]] = False
         place_l0 = marks.center_l0.copy()
         place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
-        astray = ~is_figure & (_distance(place_l0 * entry.mpp, figures_um) < self.config.apart_um) & self.imposters
+        astray = ~is_figure & (_distance(place_l0 * entry.mpp_xy, figures_um) < self.config.apart_um) & self.imposters
         place_l0[astray] = marks.center_l0[astray]
 
         def of_marks(origin: Origin, chosen: NDArray[np.bool_]) -> Places:
             index = self._index(entry, place_l0[chosen], origin)
-            offset = (marks.center_l0[chosen] - place_l0[chosen]) * entry.mpp
+            offset = (marks.center_l0[chosen] - place_l0[chosen]) * entry.mpp_xy
             return Places.of_index(index, mark=rows[chosen].astype(np.int64), offset_um=offset)
 
         background = Places.of_index(self._index(entry, proposed_l0[free], Origin.BACKGROUND))

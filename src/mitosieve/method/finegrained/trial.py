@@ -4,13 +4,14 @@ A trial depends on its task and the run's files alone, so trials run one after a
 machines, and a finished one is never done again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.detection import Detections, suppress
-from mitosieve.geometry import rescale_points
+from mitosieve.geometry import Mpp, rescale_points, xy
 from mitosieve.method.finegrained.regime import Candidates, Trial, select
 from mitosieve.method.finegrained.task import NETWORK, TrialTask, pool_of, seen_by
 from mitosieve.network.rototranslation import RotoTranslationNet
@@ -109,14 +110,14 @@ def candidates_of(task: TrialTask, places: Places, rows: NDArray[np.intp]) -> Ca
 
 
 def peaks(
-    places: Places, rows: NDArray[np.intp], score: NDArray[np.floating], mpp: dict[str, float], radius_um: float
+    places: Places, rows: NDArray[np.intp], score: NDArray[np.floating], mpp: Mapping[str, Mpp], radius_um: float
 ) -> NDArray[np.bool_]:
     """Which rows no row of higher score of their slide stands in for, within `radius_um`; equal scores: the first."""
     found = np.zeros(len(rows), dtype=bool)
     names = places.index.slide_id[rows]
     for name in np.unique(names):
         of_slide = np.flatnonzero(names == name)
-        center_um = places.index.center_l0[rows[of_slide]] * mpp[str(name)]
+        center_um = places.index.center_l0[rows[of_slide]] * np.array(xy(mpp[str(name)]))
         owner = suppress(center_um, score[rows[of_slide]], radius_um=radius_um)
         found[of_slide] = owner == np.arange(len(of_slide))
     return found
