@@ -13,6 +13,8 @@ from mitosieve.run.folder import RUN_FORMAT
 
 MPP = 0.25
 DETECTOR_HASH = "d" * 64
+AREA_MM2 = 0.05
+"""Of the hotspot: half a slide, which a hotspot needs more tissue than."""
 
 
 def a_slide(path, *, width=1500, height=1100, seed=0, levels=(1,), mpp=MPP):
@@ -51,7 +53,7 @@ def some_detections(slide_id, *, n=60, size=(1500, 1100), seed=0, threshold=0.5)
     )
 
 
-def a_result(folder, *, names=("one", "two"), slides=None, n=60, threshold=0.5, size=(1500, 1100)):
+def a_result(folder, *, names=("one", "two"), slides=None, n=60, threshold=0.5, size=(1500, 1100), area_mm2=AREA_MM2):
     """A folder of detect; its slides lie in `slides`, by default beside it."""
     where = folder.parent / "slides" if slides is None else slides
     every, summaries, paths = [], [], {}
@@ -69,14 +71,14 @@ def a_result(folder, *, names=("one", "two"), slides=None, n=60, threshold=0.5, 
             threshold=threshold,
         )
         every.append(found)
-        summaries.append(summarize(findings))
+        summaries.append(summarize(findings, area_mm2=area_mm2, tissue="breast"))
         paths[name] = str(file.resolve())
     folder.mkdir(parents=True)
     write_detections(folder / "detections.csv", Detections.concatenate(every), detector=DETECTOR_HASH)
     write_summary(folder / "summary.csv", summaries)
     for number, summary in enumerate(summaries):
         write_slide_summary(folder / "summaries" / f"{number}.json", summary)
-    counts = {"area_mm2": 2.0, "shape": "square", "tissue": "breast"}
+    counts = {"area_mm2": area_mm2, "shape": "square", "tissue": "breast"}
     mark = {"format": RUN_FORMAT, "kind": "detect", "provenance": {"counts": counts, "threshold": threshold}}
     (folder / "run.json").write_text(json.dumps(mark))
     request = {

@@ -35,6 +35,21 @@ def test_a_result_is_shown_as_its_tables_have_it(tmp_path):
         assert (frame["size_l0"], frame["mpp_xy"]) == ([1500, 1100], [MPP, MPP])
 
 
+def test_a_slide_without_a_hotspot_says_so(tmp_path):
+    """Less tissue than the area: no number, a note, no score; a job that was told no tissue has no score either."""
+    with served(a_result(tmp_path / "found", names=("one",), area_mm2=2.0)) as client:
+        told = client.get("/api/slides/0/count")
+        assert (told["hotspot"]["shape"], told["hotspot"]["figures"]) == ("none", None)
+        assert told["hotspot"]["note"].startswith("no hotspot: ")
+        assert told["nottingham_mitotic_score"]["score"] is None
+    folder = a_result(tmp_path / "unnamed", names=("one",), size=(6000, 5800), area_mm2=2.0)
+    with served(folder) as client:
+        assert client.get("/api/slides/0/count")["nottingham_mitotic_score"]["score"] in (1, 2, 3)
+    (folder / "run.json").write_text((folder / "run.json").read_text().replace('"breast"', '""'))
+    with served(folder) as client:
+        assert "not named" in client.get("/api/slides/0/count")["nottingham_mitotic_score"]["reason"]
+
+
 def test_the_cells_of_a_page_are_those_of_the_table(tmp_path):
     """As typed arrays, by falling score, each number where its head says."""
     folder = a_result(tmp_path / "found", names=("one",))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from found import MPP, a_result, some_detections
+from found import AREA_MM2, MPP, a_result, some_detections
 from serving import served
 
 from build import a_cohort
@@ -231,7 +231,7 @@ def test_the_pointer_tells_um(tmp_path, opened):
 def test_counts_follow_the_threshold_at_once(tmp_path, opened):
     """Figures, density and hotspot are those of the scores at or above it; going back gives the table's."""
     found = some_detections("one")
-    area = 1500 * 1100 * MPP**2 / 1e6
+    area, size_mm = 1500 * 1100 * MPP**2 / 1e6, (1500 * MPP / 1000, 1100 * MPP / 1000)
     with served(a_result(tmp_path / "found", names=("one",))) as client:
         page = opened(client).opened()
         for threshold in (0.9, 0.2, 0.5):
@@ -239,7 +239,7 @@ def test_counts_follow_the_threshold_at_once(tmp_path, opened):
             page.fill("[aria-label='Threshold as a number']", str(threshold))
             page.press("Tab")
             page.until(f"document.querySelector('[data-figures]').textContent === '{len(kept)}'")
-            spot = find_hotspot(mm_from_l0(kept.center_l0, (MPP, MPP)), size_mm=(1500 * MPP / 1000, 1100 * MPP / 1000))
+            spot = find_hotspot(mm_from_l0(kept.center_l0, (MPP, MPP)), size_mm=size_mm, area_mm2=AREA_MM2)
             page.until(f"document.querySelectorAll('.facts dd b')[2]?.textContent === '{spot.count}'")
             assert float(page.inner_text(".facts dd:nth-of-type(2) b")) == pytest.approx(len(kept) / area, rel=1e-3)
 

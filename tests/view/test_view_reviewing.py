@@ -54,7 +54,7 @@ def test_the_reviewed_count_is_the_automatic_one_with_what_was_decided(folder):
 
 def test_what_can_still_change_the_score_is_named_by_row(tmp_path):
     """On a slide with tissue enough: deciding ones are rows of open figures, and none is left in the end."""
-    folder = a_result(tmp_path / "large", names=("one",), size=(6000, 5800), n=26, threshold=0.5)
+    folder = a_result(tmp_path / "large", names=("one",), size=(6000, 5800), n=26, area_mm2=2.0)
     with served(folder) as client:
         told = client.get("/api/slides/0/reviewed")
         assert told["automatic"]["score"] in (1, 2, 3)
