@@ -200,7 +200,7 @@ def test_detect_on_images(tmp_path):
     )
     assert told.code == 0
     *said, following = told.err.splitlines()
-    assert [line.split(":")[0] for line in said] == ["run", "warning"]
+    assert [line.split(":")[0] for line in said] == ["note", "run", "warning"]
     assert "learnt from phantom scanner A" in told.err
     assert "warning: learnt from synthetic tissue" in told.err
     assert (

@@ -124,7 +124,7 @@ def test_a_folder_called_like_a_detector(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "d" / "detect.json").read_text())["detector"] == DEFAULT
     own = detecting(tmp_path / "own", "--detector", f"./{DEFAULT}")
     assert own.code == 0
-    assert "note:" not in own.err
+    assert "for the folder of that name" not in own.err
     assert json.loads((tmp_path / "own" / "detect.json").read_text())["detector"] == str(tmp_path / DEFAULT)
 
 

@@ -25,7 +25,7 @@ def test_a_page_is_one_file_that_fetches_nothing(shared, tmp_path):
     assert ("html", {"lang": "en"}) in page.tags
     for tag, attrs in page.tags:
         assert tag not in {"script", "link", "iframe", "object", "base"}
-        for name in ("src", "href", "srcset", "style", "poster", "data"):
+        for name in ("src", "href", "srcset", "poster", "data"):
             value = attrs.get(name) or ""
             assert value.startswith(("data:", "#")) or not value
         assert tag != "img" or attrs["alt"]

@@ -23,7 +23,7 @@ def test_begin_milestones_and_end_are_written_and_told_on(tmp_path):
     assert heard[-1] == (("slides", 1, 2), {"figures": 3})
     found = lines(tmp_path)
     assert len(found) == 8
-    assert found[0].startswith("begins: mitosieve ")
+    assert found[0].startswith("begins: mitosieve")
     assert found[1] == "stage 1 of 2: patches"
     assert found[2].startswith("stage 1 of 2: patches, slide 2 of 2, 3 figures so far")
     assert found[3].startswith("done after")
