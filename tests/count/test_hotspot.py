@@ -66,16 +66,16 @@ def brute_disc(points, size, radius):
     edges = [(0, low[0]), (0, high[0]), (1, low[1]), (1, high[1])]
     for p, (axis, edge), sign in itertools.product(points, edges, (-1, 1)):
         left = radius**2 - (p[axis] - edge) ** 2
-        if left >= 0:
-            across = p[1 - axis] + sign * math.sqrt(left)
+        if left >= -1e-9:  # a circle that touches the edge, up to rounding
+            across = p[1 - axis] + sign * math.sqrt(max(0.0, left))
             centers.append(np.array([edge, across] if axis == 0 else [across, edge]))
     for (p, q), sign in itertools.product(itertools.combinations(points, 2), (-1, 1)):
         gap = np.hypot(*(q - p))
         if 0 < gap <= 2 * radius:
             out = math.sqrt(radius**2 - gap**2 / 4) / gap
             centers.append((p + q) / 2 + sign * out * np.array([-(q - p)[1], (q - p)[0]]))
-    allowed = [c for c in centers if (c >= low - 1e-9).all() and (c <= high + 1e-9).all()]
-    return max(int((np.hypot(*(points - c).T) <= radius + 1e-9).sum()) for c in allowed)
+    allowed = [c for c in centers if (c >= low - EPS).all() and (c <= high + EPS).all()]
+    return max(int((np.hypot(*(points - c).T) <= radius + EPS).sum()) for c in allowed)
 
 
 def sides_that_fit(shape, size, area):

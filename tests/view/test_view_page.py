@@ -15,6 +15,7 @@ from serving import served
 from build import a_cohort
 from mitosieve import Cohort
 from mitosieve.count.hotspot import find_hotspot, mm_from_l0
+from mitosieve.count.summary import read_summary
 from mitosieve.review.log import DecisionLog, standing
 from tiny import mitosieve, start
 
@@ -120,6 +121,7 @@ def test_from_the_slide_to_marks_with_a_death_between(tmp_path, chromium):
     page.gallery()
     for number in range(30):
         page.press("aru"[number % 3])
+        page.until(f"document.querySelector('[id^=card-][aria-selected=true]')?.id === 'card-{number + 1}'")
     page.decided(30)
     page.press("z")
     page.decided(31)
@@ -355,8 +357,11 @@ def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):
     looked = [d for d in DecisionLog.beside(folder).read() if d.kind == "looked"]
     corners = np.array([d.area for d in looked])
     assert len(looked) == fields
-    assert corners.reshape(-1, 2).min(axis=0).tolist() == pytest.approx([-0.5, -0.5], abs=0.1)
-    assert corners.reshape(-1, 2).max(axis=0).tolist() == pytest.approx([1499.5, 1099.5], abs=0.1)
+    told = read_summary(folder)[0].values
+    low = [float(told[name]) for name in ("hotspot_x", "hotspot_y")]
+    high = [start + float(told[name]) for start, name in zip(low, ("hotspot_width", "hotspot_height"), strict=True)]
+    assert corners.reshape(-1, 2).min(axis=0).tolist() == pytest.approx(low, abs=0.2)
+    assert corners.reshape(-1, 2).max(axis=0).tolist() == pytest.approx(high, abs=0.2)
 
 
 def test_two_slides_move_together(tmp_path, opened):

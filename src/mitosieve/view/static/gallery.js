@@ -120,6 +120,7 @@ export class GalleryView {
       const cells = await this._details(from);
       if (this._from !== from) return;
       this.batch = cells;
+      this._shown = from;
       this.grid.replaceChildren(...cells.map((cell, place) => this._card(cell, from + place)));
       if (!cells.length) this.grid.replaceChildren(el("p", { class: "empty" }, "No cell is like this."));
       this._prefetch(from + this.perPage);
@@ -213,8 +214,9 @@ export class GalleryView {
     return this._to((Math.floor(this.at / this.perPage) + by) * this.perPage);
   }
 
+  // The chosen cell; none while its page is not on the screen yet: what is not seen cannot be decided.
   get cell() {
-    return this.batch[this.at - this._from] ?? null;
+    return this._shown === this._from ? (this.batch[this.at - this._from] ?? null) : null;
   }
 
   // Decides the chosen cell and goes on; the key need not wait for the disk, which keeps the order.
@@ -227,6 +229,7 @@ export class GalleryView {
 
   // All undecided cells of the chosen cell's row on the screen.
   async decideRow(verdict) {
+    if (!this.cell) return;
     const { columns } = this, first = this.at - ((this.at - this._from) % columns);
     const some = this.batch.slice(first - this._from, first - this._from + columns);
     const open = [];
