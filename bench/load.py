@@ -1,7 +1,7 @@
 """Load: a slide of a million nuclei end to end, and jobs of many slides, of which no step may be quadratic.
 
     python bench/load.py nuclei [--million 1.0] [--detector NAME]     seconds and peak memory of each step
-    python bench/load.py slides [--counts 125,250,500,1000]           seconds of detect, --resume and report by count
+    python bench/load.py slides [--counts 125,250,500,1000]           CPU seconds of detect, --resume and report
 
 `nuclei`: detections of one slide as a cascade leaves them (each nucleus of 250 mm2 at 4,000 a mm2 is a row, a tenth are
 figures) through all that follows: table out and in, hotspot, heat map, every format, report; then, with --slide MM2,
@@ -33,9 +33,9 @@ from mitosieve.export.table import read_detections, write_detections
 PER_MM2, MPP, PICTURE_PX = 4000, 0.25, 64
 
 
-def peak_of(words: list[str]) -> tuple[float, float]:
-    """Seconds of a command and its peak PSS in GB, with all processes that it starts."""
-    start, peak = time.perf_counter(), 0
+def peak_of(words: list[str]) -> tuple[float, float, float]:
+    """Seconds of a command, CPU seconds, and its peak PSS in GB, with all processes that it starts."""
+    start, peak, before = time.perf_counter(), 0, cpu_of_children()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     this = psutil.Process(process.pid)
     while process.poll() is None:
@@ -49,7 +49,13 @@ def peak_of(words: list[str]) -> tuple[float, float]:
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(process.stderr.read() if process.stderr else "failed")
-    return time.perf_counter() - start, peak / 2**30
+    return time.perf_counter() - start, cpu_of_children() - before, peak / 2**30
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that were started and have ended: beside other jobs, wall time says little."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def command(*words: object) -> list[str]:
@@ -101,10 +107,10 @@ def whole_slide(mm2: float, detector: str, folder: Path) -> None:
 
     slide = make(mm2)
     words = ("detect", slide.path, "--detector", detector, "--threshold", 0, "--out", folder / "found", "--workers", 2)
-    seconds, peak = peak_of(command(*words, "--format", "geojson,parquet,csv"))
+    seconds, _, peak = peak_of(command(*words, "--format", "geojson,parquet,csv"))
     rows = sum(1 for _ in (folder / "found" / "detections.csv").open()) - 1
     print(f"a slide of {mm2:g} mm2: {seconds:.0f} s, peak {peak:.2f} GB, {rows:,} detections")
-    seconds, peak = peak_of(command("report", folder / "found"))
+    seconds, _, peak = peak_of(command("report", folder / "found"))
     print(f"  report {seconds:.1f} s, peak {peak:.2f} GB")
 
 
@@ -113,7 +119,8 @@ def slides(counts: list[int], detector: str, folder: Path) -> None:
     generator = np.random.default_rng(0)
     images = folder / "images"
     images.mkdir()
-    print(f"{'slides':>8}{'detect, s':>12}{'resume, s':>12}{'report, s':>12}{'peak, GB':>10}")
+    print("CPU seconds (wall seconds)")
+    print(f"{'slides':>8}{'detect':>18}{'resume':>18}{'report':>18}{'peak, GB':>10}")
     done = 0
     for count in counts:
         for number in range(done, count):
@@ -124,8 +131,8 @@ def slides(counts: list[int], detector: str, folder: Path) -> None:
         words = command("detect", images, "--mpp", MPP, "--detector", detector, "--threshold", 0, "--out", out)
         took = [peak_of([*words, "--threads", "1"]), peak_of([*words, "--threads", "1", "--resume"])]
         took.append(peak_of(command("report", out)))
-        print(f"{count:>8}" + "".join(f"{seconds:>12.1f}" for seconds, _ in took)
-              + f"{max(peak for _, peak in took):>10.2f}", flush=True)  # fmt: skip
+        cells = "".join(f"{cpu:>10.1f} ({wall:>5.0f})" for wall, cpu, _ in took)
+        print(f"{count:>8}{cells}{max(peak for _, _, peak in took):>10.2f}", flush=True)
 
 
 def main() -> None:
