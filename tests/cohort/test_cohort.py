@@ -1,4 +1,7 @@
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +15,7 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import SLIDES_FILE, Cohort, SlideEntry
 from mitosieve.cohort.version import relocated
 from mitosieve.errors import CohortError, SlideError
+from tiny import a_cohort as a_phantom_cohort
 
 SLIDES = "slide_id,path,case_id,domain,mpp,labelled,width,height,roi\n"
 GOOD = SLIDES + "s1,a.png,c1,d,0.25,yes,400,300,\n"
@@ -224,3 +228,47 @@ def test_saving_what_was_loaded_changes_no_byte(tmp_path):
     before = files_below(tmp_path)
     Cohort.load(tmp_path).save()
     assert files_below(tmp_path) == before
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from mitosieve.cohort.cohort import Cohort
+cohort = Cohort.load(sys.argv[1])
+moved, at = [], int(sys.argv[3])
+replace = Path.replace
+def dying(self, target):
+    if self.name.endswith(".new"):
+        if len(moved) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        moved.append(target)
+    return replace(self, target)
+Path.replace = dying
+cohort.with_entries(lambda entry: entry).save(Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("moves", [0, 1])
+def test_a_save_that_dies_between_its_moves_is_ended_by_whoever_comes_next(tmp_path, moves, fresh):
+    """kill -9 after no move: the folder is as before; after the marks have moved: it is the new cohort, whole."""
+    new, old = (
+        Cohort.load(a_phantom_cohort()),
+        Cohort.load(a_phantom_cohort()).of_cases(Cohort.load(a_phantom_cohort()).cases[:1]),
+    )
+    folder = tmp_path / "c"
+    folder.mkdir()
+    if not fresh:
+        Cohort(folder, old.slides, old.annotations).save()
+    died = subprocess.run([sys.executable, "-c", DYING, a_phantom_cohort(), folder, str(moves)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    if moves == 0 and fresh:
+        with pytest.raises(CohortError):
+            Cohort.load(folder)
+    else:
+        found = Cohort.load(folder)
+        assert found.hash() == (new if moves else old).hash()
+        assert not (folder / ".slides.csv.new").exists() or moves == 0
+    Cohort(folder, new.slides, new.annotations).save()
+    assert Cohort.load(folder).hash() == new.hash()
+    assert {path.name for path in folder.iterdir()} == {"slides.csv", "annotations.csv"}

@@ -89,6 +89,7 @@ class Cohort:
         folder = Path(folder)
         if not folder.is_dir():
             raise CohortError("there is no such cohort folder", where=folder, remedy="make one with: mitosieve import")
+        settle(folder)
         slides = read_table(
             folder / SLIDES_FILE,
             required=REQUIRED,
@@ -122,24 +123,24 @@ class Cohort:
         """Write both files; on any fault, a full disk too, what was there before is still there.
 
         Both are written whole beside their place before either is moved to it. The marks move first: should the process
-        die between the two moves, the folder is refused by `load` (marks of unknown slides), never read with slides
-        that have lost their marks.
+        die between the two moves, the slides wait alone, and whoever opens the folder next moves them (`settle`).
 
         Raises:
             StorageError: the folder cannot be written.
         """
         target = self.folder if folder is None else folder
+        settle(target)
         texts = {ANNOTATIONS_FILE: self._annotations_csv(), SLIDES_FILE: slides_csv(self.slides)}
-        waiting = {name: target / f".{name}.new" for name in texts}
+        waiting = {name: _waiting(target, name) for name in texts}
         try:
             for name, text in texts.items():
                 write_atomic(waiting[name], text)
-            for name in texts:
-                waiting[name].replace(target / name)
+            waiting[ANNOTATIONS_FILE].replace(target / ANNOTATIONS_FILE)
+            settle(target)
         except OSError as error:
             raise storage_error(error, target) from error
         finally:
-            for path in waiting.values():
+            for path in reversed(waiting.values()):  # slides alone would be taken for a save that died
                 with contextlib.suppress(OSError):  # what cannot be removed was reported by the write already
                     path.unlink(missing_ok=True)
         return target
@@ -321,3 +322,24 @@ def _score(row: dict[str, str]) -> float:
     if not is_finite(row["score"]) or not 0 <= float(row["score"]) <= 1:
         raise ValueError(f"score is '{row['score']}'; it is the share of raters, 0..1, or empty")
     return float(row["score"])
+
+
+def settle(folder: Path) -> None:
+    """End a save that died between its two moves: then the slides wait whole beside their place, and no marks do.
+
+    Raises:
+        StorageError: they cannot be moved.
+    """
+    slides = _waiting(folder, SLIDES_FILE)
+    if slides.exists() and not _waiting(folder, ANNOTATIONS_FILE).exists():
+        try:
+            slides.replace(folder / SLIDES_FILE)
+        except OSError as error:
+            if not slides.exists() and (folder / SLIDES_FILE).exists():  # another process was as quick
+                return
+            raise storage_error(error, folder) from error
+
+
+def _waiting(folder: Path, name: str) -> Path:
+    """Where a table waits, written whole, until it is moved to its place."""
+    return folder / f".{name}.new"

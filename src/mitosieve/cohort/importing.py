@@ -10,6 +10,7 @@ from pathlib import Path
 from mitosieve.annotation import Annotations
 from mitosieve.cohort.case_id import guessed, told_guesses
 from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
+from mitosieve.cohort.cohort import settle as settle_save
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.judging import judged
@@ -186,6 +187,7 @@ def add_reading(
     Raises:
         FormatError, ResolutionError, CohortError, StorageError: as `import_cohort`.
     """
+    settle_save(folder)
     there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
     old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
     if not reading.one_mpp:
