@@ -35,7 +35,7 @@ def test_the_page_tells_counts_hotspots_and_what_was_used(scanned):
         "s0 0 20.00 0.00 0 2.00 0.00 – 8.0 2.50",
         "s2 20 20.00 1.00 20 2.00 10.00",
         "Research use only, not for diagnosis",
-        "There is no Nottingham score: it is given for breast alone",
+        "No slide has a Nottingham score: it needs the tissue breast",
     ):
         assert words in page.text, words
     assert "Precision" not in page.text

@@ -1,5 +1,7 @@
 """Laws of TIFF slides, and what bad ones get."""
 
+import subprocess
+import sys
 import threading
 
 import cv2
@@ -297,3 +299,16 @@ def test_a_librarys_object_is_no_word_of_ours(tmp_path):
             raise ValueError(said)
         assert left in str(told.value)
         assert "tifffile" not in str(told.value)
+
+
+def test_a_cut_off_file_is_told_in_our_words_alone(tmp_path):
+    """In a fresh process: nothing that a library says of its own objects reaches the error stream."""
+    tifffile.imwrite(tmp_path / "whole.tif", np.zeros((256, 256, 3), np.uint8), tile=(64, 64), photometric="rgb")
+    content = (tmp_path / "whole.tif").read_bytes()
+    path = tmp_path / "cut.svs"
+    path.write_bytes(content[:4] + (len(content) * 2).to_bytes(4, "little") + content[8:])
+    command = [sys.executable, "-m", "mitosieve.cli", "info", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mitosieve: {path}: ")
+    assert "tifffile" not in done.stderr.lower()

@@ -4,6 +4,7 @@ Knows nothing of plain images. Which pages belong together is said by `tiffimage
 """
 
 import contextlib
+import logging
 import math
 import re
 import struct
@@ -20,6 +21,9 @@ from mitosieve.slide.header import MAX_PLAIN_PX, not_rgb, truncated
 from mitosieve.slide.image import MAX_DENSITY_MPP, MAX_MPP, SlideFacts, believed_mpp
 from mitosieve.slide.omexml import number_of
 from mitosieve.slide.tiffimages import TiffImage, is_rgb, notes_of, same_shape, size_of, slide_of
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+"""It names its own objects on the error stream; what is wrong with a file is told by this package's errors and notes."""
 
 JPEG_KINDS = {6, 7, 33007, 34892}
 """TIFF compressions that are JPEG."""
