@@ -252,10 +252,8 @@ cohort.with_entries(lambda entry: entry).save(Path(sys.argv[2]))
 @pytest.mark.parametrize("moves", [0, 1])
 def test_a_save_that_dies_between_its_moves_is_ended_by_whoever_comes_next(tmp_path, moves, fresh):
     """kill -9 after no move: the folder is as before; after the marks have moved: it is the new cohort, whole."""
-    new, old = (
-        Cohort.load(a_phantom_cohort()),
-        Cohort.load(a_phantom_cohort()).of_cases(Cohort.load(a_phantom_cohort()).cases[:1]),
-    )
+    new = Cohort.load(a_phantom_cohort())
+    old = new.of_cases(new.cases[:1])
     folder = tmp_path / "c"
     folder.mkdir()
     if not fresh:
