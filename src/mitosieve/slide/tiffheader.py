@@ -23,7 +23,7 @@ from mitosieve.slide.omexml import number_of
 from mitosieve.slide.tiffimages import TiffImage, is_rgb, notes_of, same_shape, size_of, slide_of
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
-"""It names its own objects on the error stream; what is wrong with a file is told as errors and notes of this package."""
+"""It names its own objects on the error stream; faults of a file are told as this package's errors and notes."""
 
 JPEG_KINDS = {6, 7, 33007, 34892}
 """TIFF compressions that are JPEG."""
