@@ -24,6 +24,7 @@ class Plan:
         views: what each stage's network sees.
         reach_um: how far outside an ROI a place can still matter.
         stain_target: profile that slides are brought to.
+        has_budget: whether a stage says what it can afford, so that a slide's sample is asked for.
     """
 
     frame: FrameConfig
@@ -31,6 +32,7 @@ class Plan:
     views: tuple[View, ...]
     reach_um: float
     stain_target: StainProfile | None
+    has_budget: bool = False
 
     @property
     def mpp(self) -> float:

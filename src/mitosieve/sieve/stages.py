@@ -45,6 +45,7 @@ def plan_of(detector: Detector) -> Plan:
         views=tuple(stage.view for stage in config.stages),
         reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
         stain_target=detector.stain_target,
+        has_budget=any(stage.per_mm2 is not None for stage in config.stages),
     )
 
 

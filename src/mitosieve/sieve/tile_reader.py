@@ -137,7 +137,11 @@ class TileReader:
         return [rows[y] for y in sorted(rows)]
 
     def sample(self) -> Sample:
-        """The blocks on which the slide's cut was set."""
+        """The blocks on which the slide's cut was set; none where no stage has a budget: finding them takes as long as
+        reading some tiles.
+        """
+        if not self.plan.has_budget:
+            return Sample(blocks=(), area_mm2=0.0, tissue_mm2=0.0)
         taken = _TissueSample(self.slide, self.plan, self.survey)
         tissue_mm2 = self.survey.tissue.area_mm2
         return Sample(blocks=tuple(taken.blocks), area_mm2=taken.area_mm2, tissue_mm2=tissue_mm2)
