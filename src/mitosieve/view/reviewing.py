@@ -172,9 +172,9 @@ def _cell(desk: Desk, cell: Cell) -> dict[str, Any] | None:
 
 
 def known_readers(desk: Desk) -> list[dict[str, Any]]:
-    """Who has decided, this reader first, and how many decisions stand; what they are is not told."""
+    """Who has decided, this reader first, then by name, and how many decisions stand; what they are is not told."""
     decisions = desk.decisions()
-    names: Sequence[str] = sorted({desk.reader, *desk.readers()}, key=lambda name: name != desk.reader)
+    names: Sequence[str] = sorted({desk.reader, *desk.readers()}, key=lambda name: (name != desk.reader, name))
     return [
         {"reader": name, "decisions": sum(d.reader == name and d.kind != "undo" for d in decisions)} for name in names
     ]
