@@ -18,6 +18,8 @@ class Client:
         self.server = server
         self.host = f"127.0.0.1:{server.port}"
         self.cookie = f"mitosieve-view-{server.port}={server.token}"
+        self.closing = contextlib.ExitStack()
+        """What ends before the server does: pages that would still ask it."""
 
     def ask(self, path, *, method="GET", headers=None, body=None, cookie=True, host=None):
         """(status, headers, body) of a request; a header of None is left out."""
@@ -71,8 +73,10 @@ def serving(desk, detection):
     until = time.monotonic() + 20
     while not server.is_running and time.monotonic() < until:
         time.sleep(0.01)
+    client = Client(server)
     try:
-        yield Client(server)
+        with client.closing:
+            yield client
     finally:
         server.stop()
         thread.join(20)

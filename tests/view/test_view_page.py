@@ -72,6 +72,19 @@ class Page:
         self.until(f"globalThis.mitosieve?.page.current?.view?.cells && {VIEW}.firstTile > 0")
         return self
 
+    def drawn(self):
+        """The overlay's picture once nothing that was asked for changes it: counts and outline come after the cells."""
+        self.until("document.querySelector('[data-figures]')?.textContent")
+        before = None
+        for _ in range(60):
+            self.page.wait_for_load_state("networkidle")
+            self.page.wait_for_timeout(500)
+            now = self.page.evaluate(f"!{VIEW}._queued && {VIEW}.canvas.toDataURL()")
+            if now and now == before:
+                return now
+            before = now
+        raise AssertionError("the view does not come to rest")
+
     def gallery(self):
         self.press("2")
         self.until(
@@ -92,6 +105,7 @@ def opened(chromium):
 
     def opening(client, **options):
         pages.append(Page(chromium, client.server.address, **options))
+        client.closing.callback(pages[-1].context.close)
         return pages[-1]
 
     yield opening
@@ -252,7 +266,7 @@ def test_heat_map_and_what_is_below_the_threshold_come_and_go(tmp_path, opened):
     x, y = some_detections("one").center_l0[low].tolist()
     with served(a_result(tmp_path / "found", names=("one",))) as client:
         page = opened(client).opened()
-        plain = page.evaluate(f"{VIEW}.canvas.toDataURL()")
+        plain = page.drawn()
         page.press("h")
         page.until(f"{VIEW}.heatOn && {VIEW}._heat && {VIEW}.canvas.toDataURL() !== {json.dumps(plain)}")
         page.press("h")
