@@ -17,6 +17,11 @@ from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.layout import Kind
 from mitosieve.score.evaluated import evaluate_folder
 from mitosieve.score.evaluation import EvaluateConfig
+from mitosieve.score.repeated import Repeats, compare_repeats
+from mitosieve.score.scored import Scored
+from mitosieve.study.page import render
+from mitosieve.study.result import StudyResult
+from mitosieve.study.study import load_study
 
 ROUND = {
     "network": "screening",
@@ -46,6 +51,37 @@ def some_detections(cohort):
             centers.append(tuple(center))
             scores.append(score)
     return Detections.of(slide_id=ids, center_l0=centers, score=scores, threshold=0.5)
+
+
+def a_study_page(folder, *, rows=("swift, no mining", "swift", "chsnet-small, no mining"), seeds=(1, 2)):
+    """A page of a shipped study's first rows as if two equal seeds of a fold were done, with true scores."""
+    folder.mkdir()
+    cohort = a_cohort(folder / "cohort")
+    newest = a_score(folder / "test", cohort) / "metrics.json"
+    found = some_detections(cohort)
+    cases = tuple(sorted({entry.case_id for entry in cohort.slides}))
+    methods = []
+    for number, name in enumerate(rows):
+        one = {seed: Scored.of(found.at_threshold(0.05 + 0.3 * number), cohort, cases) for seed in seeds}
+        methods.append(Repeats(name=name, by_seed=one))
+    study = load_study("three-methods")
+    kept = study.model_copy(update={"rows": tuple(row for row in study.rows if row.name in rows), "seeds": seeds})
+    compared = compare_repeats(methods, study.reference, np.random.default_rng(0), resamples=100)
+    result = StudyResult(
+        study=kept,
+        folds=("A",),
+        pooled=compared,
+        by_fold={"A": compared},
+        by_domain={},
+        curves={method.name: tuple(method.by_seed.values()) for method in methods},
+        costs={},
+        windows={},
+        missing=("swift: 1 of 3 trainings are not done (fold/seed A/3)",),
+        newest=newest,
+    )
+    page = folder / "study.html"
+    page.write_text(render(result, "mitosieve study three-methods COHORT --split SPLIT --out DIR"))
+    return page
 
 
 def a_score(folder, cohort, *, says_cohort=True):

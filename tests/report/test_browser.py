@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from made import a_scan
+from made import a_scan, a_study_page
 from test_slide_pages import a_job, a_trust
 
 from audited_run import a_dasc_run, a_phantom
@@ -74,10 +74,11 @@ def pages(tmp_path_factory, shared, audited):
         "many": (index, 0),
         "one of many": (many / "report-slides" / "b.html", 3),
         "audit": (audited[1] / "index.html", None),
+        "study": (a_study_page(folder / "study"), 3),
     }
 
 
-PAGES = ("run", "slides", "slide", "many", "one of many", "audit")
+PAGES = ("run", "slides", "slide", "many", "one of many", "audit", "study")
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -200,7 +200,7 @@ def test_the_trust_box_says_what_the_table_says(tmp_path):
         "Low threshold: 0.5, the detector's own is 0.6",
         "Slide coarser than the network: 0.25 um/px, the network looks at 0.2",
         "A score, from 0 to 1, says",
-        "There is no Nottingham score",
+        "No slide has a Nottingham score",
     ):
         assert words in page.text, words
     assert "Nottingham, breast" not in page.text

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
-from mitosieve.report.words import environment
+from mitosieve.report.words import day_of, environment
 from mitosieve.score.froc import froc
 from mitosieve.score.table import pool
 from mitosieve.study.result import StudyResult
@@ -31,6 +31,7 @@ def render(result: StudyResult, command: str) -> str:
         .render(
             study=result.study,
             command=command,
+            day="" if result.newest is None else day_of(result.newest),
             tables=tables_of(result),
             charts=[chart for chart in charts if chart is not None],
             notes=notes_of(result),

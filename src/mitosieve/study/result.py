@@ -63,6 +63,7 @@ class StudyResult:
         windows: row -> (number, part, counted, network) -> TP, FN, FP, TN, summed over folds, mean over seeds; empty
             where the study does not ask.
         missing: sentences on what is not done.
+        newest: the scores that were written last, which date the page; None where there are none.
     """
 
     study: Study
@@ -74,6 +75,7 @@ class StudyResult:
     costs: dict[str, Cost]
     windows: dict[str, dict[tuple[str, ...], NDArray[np.float64]]]
     missing: tuple[str, ...]
+    newest: Path | None = None
 
 
 def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> StudyResult:
@@ -110,6 +112,7 @@ def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> Study
         costs={row.name: cost for row in study.rows if (cost := _cost(study, plan, row)) is not None},
         windows={row.name: _windows(study, plan, row) for row in study.rows if study.windows},
         missing=_missing(study, plan, scored),
+        newest=_newest(study, plan),
     )
 
 
@@ -117,6 +120,12 @@ def _detections_of(plan: Plan, row: StudyRow, fold: str, seed: int) -> Path | No
     """A row's detections on a fold's test cases; None where they are not done."""
     folder = plan.folders[row.name, fold, seed] / test_of(row.detector)
     return folder / layout.DETECTIONS if (folder / layout.METRICS).exists() else None
+
+
+def _newest(study: Study, plan: Plan) -> Path | None:
+    cells = [(row, fold, seed) for row in study.rows for fold in plan.folds for seed in study.seeds]
+    scored = [found.with_name(layout.METRICS) for cell in cells if (found := _detections_of(plan, *cell)) is not None]
+    return max(scored, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _pooled(study: Study, row: StudyRow, folds: Sequence[str], scored: dict[tuple[str, str, int], Scored]) -> Repeats:
