@@ -1,8 +1,9 @@
-"""What a stage can afford on one slide: gates that let no more places a mm2 through, set on the slide's sample.
+"""What a stage can afford on one slide: gates that let so many places a mm2 through, set on the slide's sample.
 
-So what a slide costs is known before it is read, and a tissue that a screening network finds figures all over costs no
-more than another. The sample depends on the slide alone (`slide.overview.sample_blocks`): tiles, shards and a resumed
-job set the same gates.
+So what a slide costs is known before it is read: a tissue that a screening network finds figures all over costs no
+more than another, and on one where it is unsure of all that it sees the next stage still has its places to look at.
+The sample depends on the slide alone (`slide.overview.sample_blocks`): tiles, shards and a resumed job set the same
+gates.
 """
 
 from collections.abc import Generator
@@ -20,8 +21,8 @@ from mitosieve.sieve.stages import gates_of, seen_by
 from mitosieve.sieve.tile_reader import Find, Found, Request, Sample
 
 LARGE_MM2 = 4.0
-"""Slides with less tissue than this have no budget: they take seconds, and in a field of the hottest tissue there may
-be more figures a mm2 than a budget for whole slides lets through."""
+"""On slides with less tissue than this a budget is what a stage is given at least: they take seconds, and in a field of
+the hottest tissue there may be more figures a mm2 than a budget for whole slides lets through."""
 
 
 @dataclass
@@ -57,7 +58,8 @@ def gate_for(score: NDArray[np.floating], area_mm2: float, per_mm2: float) -> fl
 def gates_within(
     detector: Detector, sample: Sample, compute: Compute, clock: Clock
 ) -> Generator[Request, Any, tuple[float, ...]]:
-    """The gates of a slide: each stage's threshold, or higher where the next stage cannot afford what passes it.
+    """The gates of a slide: what the next stage can afford passes, whatever its scores; of a small slide also what
+    reaches the stage's threshold, and of a stage before one without a budget this alone.
 
     Args:
         detector: its stages say what they can afford (`Stage.per_mm2`).
@@ -71,8 +73,9 @@ def gates_within(
     gates = list(gates_of(detector))
     budgets = [stage.per_mm2 for stage in detector.config.stages]
     limited = [number for number, budget in enumerate(budgets) if budget is not None]
-    if not limited or sample.tissue_mm2 < LARGE_MM2 or sample.area_mm2 == 0:
+    if not limited or sample.area_mm2 == 0:
         return tuple(gates)
+    is_small = sample.tissue_mm2 < LARGE_MM2
     blocks: list[_Block] = []
     for core in sample.blocks:
         found: Found = yield Find(core=core)
@@ -80,13 +83,14 @@ def gates_within(
     for number in range(limited[-1]):
         scores: list[NDArray[np.float64]] = []
         for block in blocks:
-            args = (block.core, block.found, block.center_px, gates[number], compute, clock)
+            args = (block.core, block.found, block.center_px, 0.0, compute, clock)
             seen = yield from seen_by(detector, number, *args)
             block.center_px = seen.center_px
             scores.append(seen.score.max(axis=1))
         budget = budgets[number + 1]
         if budget is not None:
-            gates[number] = max(gates[number], gate_for(np.concatenate(scores), sample.area_mm2, budget))
+            own = gate_for(np.concatenate(scores), sample.area_mm2, budget)
+            gates[number] = min(gates[number], own) if is_small else own
         for block, score in zip(blocks, scores, strict=True):
             block.center_px = block.center_px[score >= gates[number]]
     return tuple(gates)

@@ -30,8 +30,8 @@ class Stage(View):
     threshold: float = Field(default=0.5, ge=0, le=1)
     """Places with a lower score go no further; for the last stage, the operating threshold."""
     per_mm2: float | None = Field(default=None, gt=0, le=1e5)
-    """Places a mm2 of tissue that the stage is given at most on a large slide (`budget.gates_within`); None is as many
-    as pass the stage before."""
+    """Places a mm2 of tissue that the stage is given, on a small slide at least (`budget.gates_within`); None is as
+    many as pass the stage before."""
     turns: Literal[1, 4, 8] = 1
     """Orientations whose logits are averaged: the patch as it is, its four right-angled turns, or these and their
     mirror images. A cell has no upright."""

@@ -48,7 +48,7 @@ class SieveStage(StageRecipe):
     """See `Stage.carry`."""
     per_mm2: float | None = Field(default=None, gt=0, le=1e5)
     """Places a mm2 that the stage is given, on the training slides: the gate of the stage before is the score that lets
-    so many through. On a large slide it is given no more (`Stage.per_mm2`). None, of the first stage alone: all."""
+    so many through; a slide to be detected on has its own (`Stage.per_mm2`). None, of the first stage alone: all."""
 
 
 class SieveRecipe(BaseModel):
