@@ -25,7 +25,7 @@ from mitosieve.sieve.activation_peak import located
 from mitosieve.sieve.budget import gates_within
 from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.sieve.plan import Survey
-from mitosieve.sieve.stages import carried, gates_of, no_scores, plan_of, seen_by, width_of
+from mitosieve.sieve.stages import combined, gates_of, no_scores, plan_of, seen_by, width_of
 from mitosieve.sieve.tile_reader import Answer, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
@@ -199,7 +199,7 @@ def sieve_tile(
         if number == 0:
             center, counts = seen.center_px, seen.counts
             score = score if found.plane is None else np.zeros((len(center), 0))
-        own = carried(detector.config.stages[number], seen.score, score[:, -1]) if number else seen.score
+        own = combined(detector.config.stages[number], seen.score, score[:, -1]) if number else seen.score
         score = np.concatenate([score, own], axis=1)
         passed = own.max(axis=1) >= gates[number]
         center, score = center[passed], score[passed]

@@ -49,6 +49,11 @@ class Stage(View):
     carry: float = Field(default=0.0, ge=0, le=10)
     """Weight of the logit of the stage before in the score, beside the 1 of the stage's own networks: two stages see a
     place with different eyes. Of the last stage, and of fusion "mean", alone. Ours."""
+    slope: float = Field(default=1.0, gt=0, le=100)
+    """What the score's logit is multiplied by in the end; of the stages that may carry. With `offset` it brings what
+    several networks say together to the scale of one (`method/sieve/scale.py`)."""
+    offset: float = Field(default=0.0, ge=-50, le=50)
+    """What is added to that."""
     locate: Literal["place", "activation"] = "place"
     """Where a detection lies: at the place that was looked at, or at the peak of the network's class-activation map of
     that patch (`activation_peak.locate_peaks`), for networks that have one: kind resnet. One stage at most."""
@@ -93,6 +98,11 @@ class Stage(View):
                 "networks that vote agree on places"
             )
         return self
+
+    @property
+    def changes_score(self) -> bool:
+        """Whether the stage's score is another than its networks' own."""
+        return (self.carry, self.slope, self.offset) != (0, 1, 0)
 
     @property
     def view(self) -> View:
@@ -147,10 +157,10 @@ class DetectorConfig(BaseModel):
             )
         if sum(stage.locate == "activation" for stage in self.stages) > 1:
             raise ValueError('only one stage may have locate "activation": a detection has one place')
-        if any(stage.carry for stage in self.stages[:-1]) or (len(self.stages) == 1 and first.carry):
-            raise ValueError("carry is of the last of several stages: the gates are each stage's own")
-        if self.stages[-1].carry and self.stages[-1].fusion == "votes":
-            raise ValueError('carry is a part of a mean: leave it out, or choose fusion "mean"')
+        if any(stage.changes_score for stage in self.stages[: max(1, len(self.stages) - 1)]):
+            raise ValueError("carry, slope and offset are of the last of several stages: gates are each stage's own")
+        if self.stages[-1].changes_score and self.stages[-1].fusion == "votes":
+            raise ValueError('carry, slope and offset are of a mean: leave them out, or choose fusion "mean"')
         if first.per_mm2 is not None:
             raise ValueError("the first stage is given every place: leave out its per_mm2, or propose fewer places")
         if self.proposer.dense:

@@ -150,6 +150,11 @@ class Detector:
         moved = self.with_threshold(points[BALANCED])
         return moved._with(operating_points=points, calibration=calibration)
 
+    def with_scale(self, slope: float, offset: float) -> "Detector":
+        """The same detector whose last stage's logits are multiplied and raised so."""
+        last = self.config.stages[-1].model_copy(update={"slope": slope, "offset": offset})
+        return self._with(stages=(*self.config.stages[:-1], last))
+
     def with_gate(self, threshold: float) -> "Detector":
         """The same detector with another threshold of its first stage."""
         first = self.config.stages[0].model_copy(update={"threshold": threshold})

@@ -127,11 +127,14 @@ def _dense(
     return places, score[kept], count_scores(score[in_core].max(axis=1))
 
 
-def carried(stage: Stage, own: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (N, K) of a stage with what it takes over of the stage before, whose scores (N,) are given."""
-    if stage.carry == 0:
+def combined(stage: Stage, own: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (N, K) of a stage with what it takes over of the stage before, whose scores (N,) are given, on the
+    stage's scale.
+    """
+    if not stage.changes_score:
         return own
-    return expit((_logit(own) + stage.carry * _logit(before)[:, None]) / (1 + stage.carry))
+    both = (_logit(own) + stage.carry * _logit(before)[:, None]) / (1 + stage.carry)
+    return expit(stage.slope * both + stage.offset)
 
 
 def _columns(

@@ -71,16 +71,24 @@ class Gate:
     passing: NDArray[np.bool_]
 
 
-def report(job: Job, gates: dict[str, Gate], is_figure: NDArray[np.bool_], points: dict[str, float]) -> None:
-    """Write what each gate keeps, and the operating points.
+def report(
+    job: Job, gates: dict[str, Gate], is_figure: NDArray[np.bool_], points: dict[str, float], scale: dict[str, Any]
+) -> None:
+    """Write what each gate keeps, the operating points, and what brings the detector's scores to their scale.
 
     Args:
         job: of the run.
         gates: by stage.
         is_figure: (N,) which places are figures.
         points: threshold of each operating point.
+        scale: of the detector (`scale.Scale`).
     """
-    content: dict[str, Any] = {"places": len(is_figure), "figures": int(is_figure.sum()), "operating_points": points}
+    content: dict[str, Any] = {
+        "places": len(is_figure),
+        "figures": int(is_figure.sum()),
+        "operating_points": points,
+        "scale": scale,
+    }
     for stage, gate in gates.items():
         content[stage] = {
             "gate": gate.threshold,

@@ -6,7 +6,7 @@ out-of-fold detections, operating points. Nothing is chosen by a score on a pati
 fold's test cases are not touched.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import nn
 
 from mitosieve.cohort.split import Fold
 from mitosieve.method.sieve.choice import Gate, choose, report
-from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, whole_slides
+from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, scale_of, whole_slides
 from mitosieve.method.sieve.recipe import SieveRecipe
 from mitosieve.method.sieve.task import (
     WHOLE,
@@ -99,10 +99,11 @@ def assemble(recipe: SieveRecipe, job: Job, networks: dict[str, list[nn.Module]]
     members = [Detector(config=config, networks=tuple((each,) for each in one)) for one in zip(*apart, strict=True)]
     found, counts = detect_out_of_fold(job, slides, members, parts_of_cases(recipe, job, places))
     chosen = choose(recipe, job, slides, found)
-    report(job, gates, places.index.label[on_slides] == 1, chosen.points)
     strong = tuple(networks[recipe.names[-1]])
     whole = Detector(config=config, networks=(*((networks[name][0],) for name in recipe.names[:-1]), strong))
-    ready = whole.with_points(chosen.points, chosen.calibration)
+    scale = scale_of(job, whole, members)
+    report(job, gates, places.index.label[on_slides] == 1, chosen.points, asdict(scale))
+    ready = whole.with_scale(scale.slope, scale.offset).with_points(chosen.points, chosen.calibration)
     return keep(job, layout.DETECTOR, ready, counts, scores_of="training slides out of fold")
 
 

@@ -1,4 +1,4 @@
-"""What the networks of a sieve training say of patients that they have not seen."""
+"""What the networks of a sieve training say of patients that they have not seen, with labels and without."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.export.table import read_detections, write_detections
+from mitosieve.method.sieve.scale import Scale, match_scale
 from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic
 from mitosieve.sieve.cascade import Sieved, detect
@@ -59,3 +60,27 @@ def detect_out_of_fold(
     write_atomic(counts_file, lambda handle: np.savez(handle, slide_id=names, counts=rows))
     write_detections(file, whole)
     return whole, counts
+
+
+def unseen_slides(cohort: Cohort, cases: Sequence[str]) -> Cohort:
+    """The slides of some cases without labels, whose patient has none with: no network has learned from them."""
+    learned = {entry.case_id for entry in cohort.slides if entry.labelled}
+    wanted = set(cases) - learned
+    kept = tuple(entry for entry in cohort.slides if entry.case_id in wanted)
+    names = np.array([entry.slide_id for entry in kept], dtype=np.str_)
+    return Cohort(cohort.folder, kept, cohort.annotations[np.isin(cohort.annotations.slide_id, names)])
+
+
+def scale_of(job: Job, whole: Detector, members: Sequence[Detector]) -> Scale:
+    """What brings a detector's scores to those of its members, by the fold's training slides without labels.
+
+    Args:
+        job: of the run; test cases are left alone.
+        whole: the detector.
+        members: single networks of each stage.
+    """
+    slides = unseen_slides(job.cohort, job.fold.train)
+    if not slides.slides:
+        return Scale()
+    found = [detect(one, slides, compute=job.compute, progress=job.progress).score for one in (whole, *members)]
+    return match_scale(found[0], found[1:])
