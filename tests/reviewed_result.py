@@ -12,7 +12,17 @@ DETECTOR = "d" * 64
 MPP = 0.5
 
 
-def a_result(folder, points, *, size_l0=(8000, 6000), threshold=0.5, paths=None, tissue_mm2=None, detector=DETECTOR):
+def a_result(
+    folder,
+    points,
+    *,
+    size_l0=(8000, 6000),
+    threshold=0.5,
+    paths=None,
+    tissue_mm2=None,
+    detector=DETECTOR,
+    mpp_xy=(MPP, MPP),
+):
     """A folder as `detect` leaves it: `points` is slide_id -> [(x, y, score), ...] in level-0 px at 0.5 um per px."""
     counts = {"area_mm2": 2.0, "shape": "square", "tissue": "breast"}
     RunFolder.create(folder, {"threshold": threshold, "counts": counts}, kind=layout.Kind.DETECT, resume=False)
@@ -25,7 +35,7 @@ def a_result(folder, points, *, size_l0=(8000, 6000), threshold=0.5, paths=None,
             threshold=threshold,
         )
         findings = SlideFindings(
-            slide_id=slide_id, mpp_xy=(MPP, MPP), size_l0=size_l0, tissue_mm2=tissue_mm2, detections=found,
+            slide_id=slide_id, mpp_xy=mpp_xy, size_l0=size_l0, tissue_mm2=tissue_mm2, detections=found,
             proposer="spots", threshold=threshold,
         )  # fmt: skip
         summaries.append(summarize(findings))

@@ -40,6 +40,15 @@ def test_marks_of_one_kind_near_each_other_are_told_with_their_number():
     assert near_marks([Measured(image=near, mpp=2.0)])[0].text.startswith("2 marks")
 
 
+def test_on_oblong_pixels_distances_are_in_um():
+    """Marks 4 px apart in y at 1 x 0.5 um are near, and merged; 4 px apart in x they are two cells."""
+    down, across = image((0, 0, FIGURE), (0, 4, FIGURE)), image((0, 0, FIGURE), (4, 0, FIGURE))
+    assert near_marks([Measured(image=down, mpp=(1.0, 0.5))])[0].text.startswith("2 marks")
+    assert near_marks([Measured(image=across, mpp=(1.0, 0.5))]) == []
+    assert len(merged_marks(down, (1.0, 0.5), 3).marks) == 1
+    assert len(merged_marks(across, (1.0, 0.5), 3).marks) == 2
+
+
 def test_a_figure_where_an_imposter_is_contradicts():
     """Told as that, and not as a double mark."""
     (caution,) = near_marks([Measured(image=image((0, 0, FIGURE), (1, 1, IMPOSTER)), mpp=1.0)])

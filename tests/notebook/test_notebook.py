@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from mitosieve import Cohort, Detections, Detector, Split, evaluate
-from mitosieve.errors import InputError
+from mitosieve.errors import InputError, ResolutionError
 from mitosieve.export.table import read_detections
 from mitosieve.notebook.bar import watching
 from mitosieve.slide.slide import open_slide
@@ -29,6 +30,18 @@ def test_detect_takes_paths_slides_and_cohorts(found):
     for one in (opened, detector.detect(str(images()[0]), mpp=0.25), detector.detect(cohort).of_slide(first)):
         assert one.center_l0.tolist() == found.of_slide(first).center_l0.tolist()
         assert one.score.tolist() == found.of_slide(first).score.tolist()
+
+
+def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):
+    """As the command does: beyond a factor of 1.5 a warning, of a file beyond 3 a refusal unless mpp states it."""
+    detector, path = Detector.load(a_run()), tmp_path / "coarse.tif"
+    tifffile.imwrite(path, np.full((200, 300, 3), 200, np.uint8), resolution=(1e4, 1e4), resolutionunit=3)
+    with pytest.raises(ResolutionError, match=r"(?s)differs 4\.0 times .*state it: --mpp 1"):
+        detector.detect(path)
+    with pytest.warns(UserWarning, match="coarse: 1 um/px differs 4.0 times"):
+        detector.detect(path, mpp=1.0)
+    with open_slide(path) as slide, pytest.warns(UserWarning, match="differs 4.0 times"):
+        detector.detect(slide)
 
 
 def test_tables_and_files_of_detections(found, tmp_path):

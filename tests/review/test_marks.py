@@ -93,6 +93,26 @@ def test_what_a_reader_went_through_is_searched_but_for_what_is_open(tmp_path, f
     assert Cohort.load(tmp_path / "new").entry("s").roi.equals(roi)
 
 
+def test_on_oblong_pixels_reaches_are_round_in_um(tmp_path):
+    """A slide of 1 x 0.25 um per px: a judged cell makes a disc of 7.5 um searched, and is the mark 7 um beside it, the
+    same way in x and y; the new slide keeps both resolutions.
+    """
+    an_image(tmp_path / "slides" / "s.png", width=SIZE[0], height=SIZE[1])
+    place = {"paths": {"s": str(tmp_path / "slides" / "s.png")}, "size_l0": SIZE, "mpp_xy": (1.0, 0.25)}
+    first = a_result(tmp_path / "first", {"s": [(100, 100, 0.9), (200, 100, 0.8)]}, **place)
+    made = [judge(first, 0, "figure"), judge(first, 1, "figure")]
+    cohort = import_reviews(decided(first.folder, made), tmp_path / "none", tmp_path / "new").cohort
+    entry = cohort.entry("s")
+    assert (entry.mpp, entry.mpp_xy) == (0.625, (1.0, 0.25))
+    for (dx, dy), known in (((7, 0), True), ((8, 0), False), ((0, 29), True), ((0, 31), False), ((6, 20), False)):
+        assert shapely.intersects_xy(entry.roi, 100 + dx, 100 + dy) == known, (dx, dy)
+    again = a_result(tmp_path / "again", {"s": [(107, 100, 0.9), (200, 128, 0.9), (100, 131, 0.9)]}, **place)
+    verdicts = [judge(again, row, "imposter") for row in range(3)]
+    marks = import_reviews(decided(again.folder, verdicts), tmp_path / "new", tmp_path / "newer").cohort.annotations
+    assert marks.label.tolist() == [IMPOSTER, IMPOSTER, IMPOSTER]
+    assert marks.center_l0.tolist() == [[100, 100], [200, 100], [100, 131]]
+
+
 def test_a_slide_gone_through_without_a_mark_is_searched(tmp_path, found):
     """A field in which a reader found nothing is a labelled slide without marks."""
     made = [look("t", [(0, 0), (60, 0), (60, 60), (0, 60)])]

@@ -199,8 +199,8 @@ def add_reading(
     for image in placed.images:
         entry, own = settle(image, stated, source)
         entries.append(replace(entry, path=stored_path(image, folder, images)))
-        kept = image if merge_um is None else merged_marks(image, entry.mpp, merge_um)
-        measured.append(Measured(image=kept, mpp=entry.mpp))
+        kept = image if merge_um is None else merged_marks(image, entry.mpp_xy, merge_um)
+        measured.append(Measured(image=kept, mpp=entry.mpp_xy))
         cautions += own
     if merge_um is not None:
         cautions += _told_merged(placed.images, measured, merge_um)

@@ -15,6 +15,7 @@ from mitosieve.cohort.marked import Caution, Mark, MarkedImage
 from mitosieve.cohort.table import MAX_SIDE_PX
 from mitosieve.detection import suppress
 from mitosieve.errors import FormatError, InputError, some
+from mitosieve.geometry import Mpp, xy
 
 MAX_OUTSIDE_PX = 25.0
 """How far outside its image a centre may lie: half of MIDOG's 50-px box, so that the box still touches the image."""
@@ -77,7 +78,7 @@ def _centers(marks: Sequence[Mark]) -> NDArray[np.float64]:
     return np.array([(mark.x, mark.y) for mark in marks], dtype=np.float64).reshape(-1, 2)
 
 
-def merged_marks(image: MarkedImage, mpp: float, within_um: float) -> MarkedImage:
+def merged_marks(image: MarkedImage, mpp: Mpp, within_um: float) -> MarkedImage:
     """An image in which marks of one label nearer than `within_um` are one, at the middle of those that it stands for.
 
     Marks are taken in file order; each joins the nearest of those that stand already, or stands itself. Votes are kept
@@ -99,7 +100,7 @@ def merged_marks(image: MarkedImage, mpp: float, within_um: float) -> MarkedImag
     for label in Label:
         rows = np.flatnonzero([mark.label is label for mark in image.marks])
         if len(rows):
-            centers = _centers([image.marks[row] for row in rows]) * mpp
+            centers = _centers([image.marks[row] for row in rows]) * xy(mpp)
             owner[rows] = rows[suppress(centers, np.zeros(len(rows)), radius_um=within_um)]
     groups: dict[int, list[Mark]] = {}
     for row, mark in enumerate(image.marks):
@@ -127,7 +128,7 @@ class Measured:
     """
 
     image: MarkedImage
-    mpp: float
+    mpp: Mpp
 
 
 def near_marks(images: Sequence[Measured]) -> list[Caution]:
@@ -175,6 +176,6 @@ def _near(one: Measured, first: Label, second: Label) -> list[Mark]:
     same = first is second
     if len(marks) < 1 + same or not others:
         return []
-    distance, _ = KDTree(_centers(others) * one.mpp).query(_centers(marks) * one.mpp, k=2 if same else 1)
+    distance, _ = KDTree(_centers(others) * xy(one.mpp)).query(_centers(marks) * xy(one.mpp), k=2 if same else 1)
     nearest = distance[:, 1] if same else distance
     return [mark for mark, um in zip(marks, nearest, strict=True) if um < NEAR_UM]

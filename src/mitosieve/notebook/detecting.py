@@ -1,5 +1,6 @@
 """`Detector.detect` on what a person has at hand: a path, several, an opened slide, a cohort."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mitosieve.notebook.bar import watching
 from mitosieve.run.progress import SLIDES, Progress
 from mitosieve.sieve.cascade import detect, detect_slide
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.resolution import check_resolution, resolution_warning
 from mitosieve.slide.slide import Slide, open_slide
 
 Slides = str | Path | Slide | Cohort | Iterable[str | Path]
@@ -34,19 +36,29 @@ def detect_on(
 
     Raises:
         SlideError: a slide cannot be read.
-        ResolutionError: a file states no usable resolution, and neither does `mpp`.
+        ResolutionError: a file states no usable resolution, or one far from the detector's, and `mpp` states none.
     """
     compute = Compute.choose() if compute is None else compute
     with watching(progress) as tell:
         if isinstance(slides, Cohort):
             return detect(detector, slides, compute=compute, progress=tell)
         if isinstance(slides, Slide):
+            _tell_resolution(slides, detector)
             return detect_slide(detector, slides, compute=compute, progress=tell)
         paths = [slides] if isinstance(slides, str | Path) else list(slides)
         found = [Detections.empty(detector.stage_names)]
         for number, path in enumerate(paths, start=1):
             with open_slide(path, mpp=mpp) as slide:
+                check_resolution(slide, detector, stated=mpp is not None)
+                _tell_resolution(slide, detector)
                 found.append(detect_slide(detector, slide, compute=compute, progress=tell))
             if tell is not None:
                 tell(SLIDES, number, len(paths), figures=sum(len(part.figures) for part in found))
         return Detections.concatenate(found)
+
+
+def _tell_resolution(slide: Slide, detector: Detector) -> None:
+    """Warn of a resolution that can hardly be right, as the command does."""
+    told = resolution_warning(slide, detector)
+    if told:
+        warnings.warn(f"{slide.slide_id}: {told}", stacklevel=4)

@@ -97,7 +97,7 @@ def import_reviews(
     has_cohort = folder.is_dir() and any(folder.iterdir())
     old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
     entries = slides_of(chosen, old, result, told or Told())
-    mpp_of = {entry.slide_id: entry.mpp for entry in entries.values()}
+    mpp_of = {entry.slide_id: entry.mpp_xy for entry in entries.values()}
     cells = cells_of(chosen, mpp_of)
     origin = origin_of(source)
     marks, rows = _marked(old.annotations, cells, mpp_of, origin)
@@ -118,7 +118,7 @@ def import_reviews(
 
 
 def _marked(
-    marks: Annotations, cells: Sequence[Cell], mpp_of: Mapping[str, float], origin: str
+    marks: Annotations, cells: Sequence[Cell], mpp_of: Mapping[str, tuple[float, float]], origin: str
 ) -> tuple[Annotations, tuple[SlideReviews, ...]]:
     """The marks with what readers say of them, new ones behind, and what was counted of each slide."""
     names = ("label", "label_before", "corrected_at", "corrected_from", "reviewed_by", "reviewed_at")
@@ -151,7 +151,7 @@ def _marked(
     )
 
 
-def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, float]) -> dict[int, int]:
+def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, tuple[float, float]]) -> dict[int, int]:
     """Number of a cell -> row of the mark that it is, the nearest pairs first."""
     pairs: list[tuple[float, int, int]] = []
     for slide_id in sorted({cell.slide_id for cell in cells}):
@@ -159,9 +159,10 @@ def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, fl
         own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id]
         if not len(rows):
             continue
-        here = np.array([(cells[number].x_px, cells[number].y_px) for number in own])
-        reach = SAME_CELL_UM / mpp_of[slide_id] * (1 + 1e-9)
-        near = KDTree(here).sparse_distance_matrix(KDTree(marks.center_l0[rows]), reach, output_type="coo_matrix")
+        here_um = np.array([(cells[number].x_px, cells[number].y_px) for number in own]) * mpp_of[slide_id]
+        marked = KDTree(marks.center_l0[rows] * mpp_of[slide_id])
+        reach_um = SAME_CELL_UM * (1 + 1e-9)
+        near = KDTree(here_um).sparse_distance_matrix(marked, reach_um, output_type="coo_matrix")
         table = zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)
         pairs += [(distance, own[i], int(rows[j])) for distance, i, j in table]
     found: dict[int, int] = {}

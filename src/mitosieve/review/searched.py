@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -46,9 +47,8 @@ def with_searched(
         judged: places that became marks.
         doubtful: places of which nothing is known: readers are unsure, or nobody judged what the detector called.
     """
-    reach = SAME_CELL_UM / entry.mpp
-    area = shapely.difference(shapely.union_all(list(looked)), _discs(doubtful, reach))
-    parts = [area, _discs(judged, reach)]
+    area = shapely.difference(shapely.union_all(list(looked)), _discs(doubtful, entry.mpp_xy))
+    parts = [area, _discs(judged, entry.mpp_xy)]
     if entry.labelled:
         if not entry.roi_wkt:
             return entry
@@ -59,9 +59,11 @@ def with_searched(
     )
 
 
-def _discs(places: Sequence[Point], radius_px: float) -> BaseGeometry:
-    points = shapely.points(list(places)) if places else []
-    return shapely.union_all(shapely.buffer(points, radius_px, quad_segs=4))
+def _discs(places: Sequence[Point], mpp_xy: tuple[float, float]) -> BaseGeometry:
+    """Round places in level-0 px, round in um."""
+    points = shapely.points(np.array(places) * mpp_xy) if places else []
+    discs = shapely.union_all(shapely.buffer(points, SAME_CELL_UM, quad_segs=4))
+    return shapely.transform(discs, lambda um: um / mpp_xy)
 
 
 def _polygons(area: BaseGeometry, entry: SlideEntry) -> BaseGeometry | None:

@@ -76,6 +76,7 @@ def _new_entry(seen: FoundSlide, told: Told) -> SlideEntry:
         width_l0=seen.size_l0[0],
         height_l0=seen.size_l0[1],
         source=told.source,
+        oblong=None if seen.mpp_xy[0] == seen.mpp_xy[1] else seen.mpp_xy,
     )
 
 
