@@ -92,7 +92,7 @@ def a_picture_file(path: Path, kind: str, **how) -> list[Path]:
 def a_detector(folder: Path) -> list[Path]:
     from mitosieve.models.box import detector_folder
 
-    shutil.copytree(detector_folder("default"), folder / "detector")
+    shutil.copytree(detector_folder("swift"), folder / "detector")
     return [
         path for path in sorted((folder / "detector").rglob("*")) if path.suffix in (".toml", ".json", ".safetensors")
     ]

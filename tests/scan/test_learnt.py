@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mitosieve.models.box import folder_of
+from mitosieve.models.card import read_card
 from mitosieve.run.folder import hash_file
 from mitosieve.scan.learnt import KnownDetector
 from tiny import a_run, a_scan
@@ -31,16 +33,27 @@ def run(tmp_path):
 
 
 def test_a_shipped_detector_is_known_by_its_card():
-    """Data, patients, figures; the first score of the card with its interval; whichever of its names is used."""
-    for name in ("swift", "default"):
-        trust = known(name)
-        assert trust.detector == "swift"
-        assert trust.learnt_from.startswith("MITOS-ATYPIA-14 (human breast")
-        assert trust.learnt_from.endswith("4 patients, 110 slides, 194 figures")
-        assert (trust.f1, trust.f1_interval) == (0.677, (0.618, 0.728))
-        assert "264 figures of 1 patient of MITOS-ATYPIA-14, held out, at threshold 0.632" in trust.f1_words
-        assert trust.warnings == ()
+    """Data, patients, figures; the first score of the card with its interval."""
+    trust = known("swift")
+    assert trust.detector == "swift"
+    assert trust.learnt_from.startswith("MITOS-ATYPIA-14 (human breast")
+    assert trust.learnt_from.endswith("4 patients, 110 slides, 194 figures")
+    assert (trust.f1, trust.f1_interval) == (0.677, (0.618, 0.728))
+    assert "264 figures of 1 patient of MITOS-ATYPIA-14, held out, at threshold 0.632" in trust.f1_words
+    assert trust.warnings == ()
     assert [said.split(":")[0] for said in known("swift", threshold=0.3).warnings] == ["low threshold"]
+
+
+def test_of_many_sources_the_names_and_sums_are_told():
+    """The card has the rest: patients are counted once, and those that nobody knows are said to be there."""
+    rows = [row for row in read_card(folder_of("sieve") / "card.toml").data if row.used == "training"]
+    trust = known("default")
+    assert trust.detector == "sieve"
+    names = {name for row in rows for name in row.patients} - {"unknown"}
+    told = f"(`mitosieve models sieve` says what each is), {len(names)} patients and unknown ones, "
+    assert told + f"{sum(row.slides for row in rows):,} slides, " in trust.learnt_from
+    assert all(row.source in trust.learnt_from for row in rows)
+    assert len(trust.learnt_from) < 400
 
 
 def test_a_detector_of_ones_own_says_what_it_learnt_from(run):

@@ -11,7 +11,7 @@ from mitosieve.run.folder import hash_file, write_atomic
 BOX = Path(__file__).parent
 """Package data: a detector folder for each name."""
 
-DEFAULT = "swift"
+DEFAULT = "sieve"
 """What the name `default` stands for, and what `mitosieve detect` uses where none is named."""
 
 LIMIT_BYTES = 12_000_000

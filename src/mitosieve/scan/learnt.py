@@ -82,7 +82,7 @@ def trust_of(named: Path | str, detector: Detector, *, own: float, out: Path | N
     card = _card_of(folder)
     learnt = None if detector.reference is None else detector.reference.learnt
     if card is not None:
-        words, synthetic, tested = _words_of(card), False, _tested_of(card, own)
+        words, synthetic, tested = _words_of(card, folder.name), False, _tested_of(card, own)
     else:
         words = "" if learnt is None else learnt.words
         synthetic = None if learnt is None else learnt.is_synthetic
@@ -112,12 +112,24 @@ def _card_of(folder: Path) -> Card | None:
     return read_card(path) if path.exists() else None
 
 
-def _words_of(card: Card) -> str:
+LISTED = 2
+"""Sources that are described one by one; of more their names alone are told, and the card says the rest."""
+
+
+def _words_of(card: Card, name: str) -> str:
     rows = [row for row in card.data if row.used == "training"]
-    return "; ".join(
-        f"{row.source} ({row.what}), {_number(_patients(row.patients), 'patient')}, "
-        f"{_number(row.slides, 'slide')}{'' if row.figures is None else ', ' + _number(row.figures, 'figure')}"
-        for row in rows
+    if len(rows) <= LISTED:
+        return "; ".join(
+            f"{row.source} ({row.what}), {_number(_patients(row.patients), 'patient')}, "
+            f"{_number(row.slides, 'slide')}{'' if row.figures is None else ', ' + _number(row.figures, 'figure')}"
+            for row in rows
+        )
+    patients = {name for row in rows for name in row.patients if _patients(row.patients) is not None}
+    more = " and unknown ones" if any(_patients(row.patients) is None for row in rows) else ""
+    return (
+        f"{', '.join(row.source for row in rows)} (`mitosieve models {name}` says what each is), "
+        f"{_number(len(patients), 'patient')}{more}, {_number(sum(row.slides for row in rows), 'slide')}, "
+        f"{_number(sum(row.figures or 0 for row in rows), 'figure')}"
     )
 
 
