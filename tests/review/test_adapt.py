@@ -98,6 +98,25 @@ def test_too_few_decisions_are_refused(count):
     assert f"judge {LEAST - count} more" in caught.value.remedy
 
 
+@pytest.mark.parametrize("high", [True, False])
+def test_decisions_on_one_side_alone_move_no_threshold_to_their_edge(high):
+    """The highest scores, or the lowest, and a threshold beyond them: refused, with the scores to judge; one decision
+    beyond the threshold is enough to be answered, and a threshold among the decisions is always.
+    """
+    score, is_figure, slide = a_laboratory(2000, 3)
+    order = np.argsort(-score if high else score)[: 400 if high else 800]
+    rows = Judged(score=score[order], is_figure=is_figure[order], slide=slide[order], missed=0, left_out=0, readers=())
+    own, every = (0.05 if high else 0.97), a_laboratory(4000, 99)[0]
+    assert rows.score.min() > own if high else rows.score.max() < own
+    with pytest.raises(InputError, match=rf"(?s)nothing is known of what lies between.*near {own:.3f}"):
+        adapt(rows, every, own, np.random.default_rng(0), resamples=20)
+    adapt(rows, every, float(np.median(rows.score)), np.random.default_rng(0), resamples=20)
+    more = int(np.flatnonzero(score < own if high else score > own)[0])
+    wider = np.append(order, more)
+    both = replace(rows, score=score[wider], is_figure=is_figure[wider], slide=slide[wider])
+    assert adapt(both, every, own, np.random.default_rng(0), resamples=20).judged == len(wider)
+
+
 def test_what_says_nothing_is_refused():
     """Decisions of one kind, and scores that are no higher for figures, are each refused with what to do."""
     one = judged(30)

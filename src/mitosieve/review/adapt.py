@@ -123,7 +123,8 @@ def adapt(
         resamples: how many.
 
     Raises:
-        InputError: fewer than LEAST decisions, all of one kind, or scores that say nothing of them.
+        InputError: fewer than LEAST decisions, all of one kind, scores that say nothing of them, or decisions that all
+            lie on one side of the detector's threshold and ask for one still nearer to it.
     """
     _check_enough(judged)
     within = (float(judged.score.min()), float(judged.score.max()))
@@ -136,6 +137,7 @@ def adapt(
         )
     points = {name: round(float(counts.best(slope, offset, beta)[0]), 6) for name, beta in BETAS.items()}
     chosen = points["balanced"]
+    _check_answered(counts, within, chosen, threshold)
     unit = "slides" if len(np.unique(judged.slide)) >= MIN_CASES else "decisions"
     maps = fit_logistic_many(judged.score, judged.is_figure, _weights(judged, unit, generator, resamples))
     drawn = counts.best(*maps)
@@ -169,6 +171,22 @@ def _check_enough(judged: Judged) -> None:
         raise InputError(
             f"all {len(judged)} reviewed detections are {kind}: no threshold lies between them",
             remedy="judge detections of lower scores too" if kind == "figures" else "judge detections of higher scores",
+        )
+
+
+def _check_answered(counts: ExpectedCounts, within: tuple[float, float], chosen: float, threshold: float) -> None:
+    """Refuse a threshold at the edge of what was judged where the detector's own lies beyond that edge: it would be
+    moved across scores of which nobody said anything (the 25 highest scores of a slide are nearly all figures, and
+    their lowest one is no threshold).
+    """
+    below, above = threshold < within[0], threshold > within[1]
+    lowest, highest = (round(float(counts.between[end]), 6) for end in (-1, 0))
+    if (below and chosen <= lowest) or (above and chosen >= highest):
+        edge = within[0] if below else within[1]
+        raise InputError(
+            f"all decisions have scores {'above' if below else 'below'} the threshold {threshold:.3f}, the nearest "
+            f"{edge:.3f}: nothing is known of what lies between",
+            remedy=f"judge detections with scores near {threshold:.3f} too",
         )
 
 
