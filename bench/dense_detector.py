@@ -201,9 +201,8 @@ def main() -> None:
     write_json(given.out / "result.json", {**facts, "weights": weights, "squares": given.squares, "seed": given.seed})
     score = result.pooled
     print(f"{weights:,} weights, {seconds:.0f} s; threshold {chosen.threshold:.3f} from {', '.join(fold.validation)}")
-    print(
-        f"fold {given.fold}: {score.tp} / {score.fp} / {score.fn}, F1 {result.f1:.3f} [{low:.3f}, {high:.3f}], AP {result.ap:.3f}"
-    )
+    tail = f"F1 {result.f1:.3f} [{low:.3f}, {high:.3f}], AP {result.ap:.3f}"
+    print(f"fold {given.fold}: {score.tp} / {score.fp} / {score.fn}, {tail}")
 
 
 if __name__ == "__main__":
