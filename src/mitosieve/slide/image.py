@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mitosieve.errors import ResolutionError
 from mitosieve.geometry import Mpp, Region, lattice, xy
-from mitosieve.slide.rendering import NEAR, Axis, render, source_of
+from mitosieve.slide.rendering import NEAR, Axis, halved, sample, source_of
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 """um per px outside which a stated resolution is taken for a mistake (no scanner in use is near either end)."""
@@ -107,6 +107,14 @@ class Slide(ABC):
             SlideError: the pixels cannot be read.
         """
 
+    def read_means(self, level: int, region: Region, halvings: tuple[int, int]) -> NDArray[np.uint8]:
+        """Pixels of a region of a level, averaged by two so often in x and y (`rendering.halved`).
+
+        Raises:
+            SlideError: the pixels cannot be read.
+        """
+        return halved(self.read_level(level, region), *halvings)
+
     def read_l0(self, region: Region) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) RGB of a region that lies inside the slide, as stored.
 
@@ -175,7 +183,8 @@ class Slide(ABC):
         )
         for block in self._blocks(wanted, source_of(wanted, x, y), level):
             source = source_of(block, x, y)
-            pixels = render(self.read_level(level, source), source, block, x, y)
+            means = self.read_means(level, source, (x.halvings, y.halvings))
+            pixels = sample(means, source, block, x, y)
             top, left = block.y - wanted.y, block.x - wanted.x
             answer[top : top + block.h, left : left + block.w] = pixels
         return answer
