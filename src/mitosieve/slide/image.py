@@ -95,6 +95,7 @@ class Slide(ABC):
         self.size_l0 = levels[0]
         self.mpp_xy = xy(mpp)
         self.mpp = sum(self.mpp_xy) / 2
+        self._axes_of: dict[float, tuple[int, Axis, Axis]] = {}
 
     is_concurrent = False
     """Whether several threads may read at once."""
@@ -165,9 +166,13 @@ class Slide(ABC):
         region = self.bounds if region is None else region
         if region.clip(self.bounds) != region:
             raise ValueError(f"{region} is not inside the slide {self.slide_id} of {self.size_l0} px")
-        if mpp is None or all(abs(mpp / side - 1) < 1e-6 for side in self.mpp_xy):
+        if mpp is None or self.is_stored_at(mpp):
             return self.read_l0(region)
         return self.read_block(lattice(region, mpp_l0=self.mpp_xy, mpp=mpp), mpp)
+
+    def is_stored_at(self, mpp: float) -> bool:
+        """Whether level 0 has this resolution, to a millionth."""
+        return all(abs(mpp / side - 1) < 1e-6 for side in self.mpp_xy)
 
     def read_block(self, wanted: Region, mpp: float) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) RGB of a block of the slide's lattice at `mpp`, inside the lattice; see `read`.
@@ -176,11 +181,7 @@ class Slide(ABC):
             SlideError: the pixels cannot be read.
         """
         answer = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
-        level = self.level_for(mpp)
-        x, y = (
-            Axis(scale=mpp / side / down, size=size, averaged=level > 0)
-            for side, down, size in zip(self.mpp_xy, self.downsample(level), self.levels[level], strict=True)
-        )
+        level, x, y = self._axes(mpp)
         for block in self._blocks(wanted, source_of(wanted, x, y), level):
             source = source_of(block, x, y)
             means = self.read_means(level, source, (x.halvings, y.halvings))
@@ -188,6 +189,17 @@ class Slide(ABC):
             top, left = block.y - wanted.y, block.x - wanted.x
             answer[top : top + block.h, left : left + block.w] = pixels
         return answer
+
+    def _axes(self, mpp: float) -> tuple[int, Axis, Axis]:
+        """The level that is read for a resolution, and how its x and y become those of the lattice."""
+        if mpp not in self._axes_of:
+            level = self.level_for(mpp)
+            x, y = (
+                Axis(scale=mpp / side / down, size=size, averaged=level > 0)
+                for side, down, size in zip(self.mpp_xy, self.downsample(level), self.levels[level], strict=True)
+            )
+            self._axes_of[mpp] = level, x, y
+        return self._axes_of[mpp]
 
     def thumbnail(self, mpp: float) -> NDArray[np.uint8]:
         """The whole slide at a coarse resolution, by parts: uint8 (h, w, 3) RGB, the same as `read(None, mpp)`.

@@ -4,6 +4,7 @@ All frames here are those of one level: its pixel i has its centre at i.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ Nearest to the means over each answered pixel's own square, on a frame of MITOS-
 NEAR = 0.01
 """A level this much coarser than what is wanted still serves, and a factor this close to 2 is halved."""
 
-_ROWS, _COLUMNS = 64, 8192
+_ROWS, _COLUMNS = 96, 8192
 """Sampled at once: remap is limited to 32,767 px a side, and its maps, six bytes a pixel, are to stay in the cache."""
 
 
@@ -39,7 +40,7 @@ class Axis:
     size: int
     averaged: bool = False
 
-    @property
+    @cached_property
     def halvings(self) -> int:
         """How often pixels are averaged by two before they are sampled."""
         times, left = 0, self.scale
@@ -47,12 +48,12 @@ class Axis:
             times, left = times + 1, left / 2
         return times
 
-    @property
+    @cached_property
     def rest(self) -> float:
         """What is left of the scale after halving: below 2."""
         return self.scale / 2**self.halvings
 
-    @property
+    @cached_property
     def blur(self) -> float:
         """Standard deviation of the blur before sampling, in halved px; 0 is none."""
         if self.rest <= SMOOTH_ABOVE:
