@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.run.progress import Progress
     from mitosieve.scan import Mapper, ScanItem
+    from mitosieve.sieve.int8 import Int8
 
 
 @app.command()
@@ -161,6 +162,7 @@ def detect(
         done = scan(job)
     print_counts(done.rows)
     print_trust(done.known.trust)
+    _tell_int8(done.known.detector.config.int8 if compute.engine == "int8" else None)
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)
     page = _page_of(out) if report and shard is None else None
@@ -171,6 +173,13 @@ def detect(
         tell_next(_what_next(out, (whole, split, fold), page, formats))
     if done.failed:
         raise typer.Exit(SLIDES_FAILED)
+
+
+def _tell_int8(used: "Int8 | None") -> None:
+    """What whole numbers cost where it was measured: elsewhere they may cost more."""
+    if used is not None:
+        both = f"average precision {used.ap:.4f}, in float32 {used.ap_float32:.4f}"
+        warn(f"note: int8 graphs: {both}, on {used.measured_on}")
 
 
 def _page_of(out: Path) -> Path:
