@@ -80,8 +80,13 @@ class Scan:
                 detector_hash=digest,
                 trust=known.trust,
             )
-            for item in of_shard(self.items, self.shard)
+            for item in self.own_items
         ]
+
+    @property
+    def own_items(self) -> list[ScanItem]:
+        """Slides of the shard, or all."""
+        return list(of_shard(self.items, self.shard))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,12 @@ class Int8(BaseModel):
     measured_on: str
     """Cases, in words."""
 
+    @property
+    def told(self) -> str:
+        """What they cost where it was measured: elsewhere they may cost more."""
+        both = f"average precision {self.ap:.4f}, in float32 {self.ap_float32:.4f}"
+        return f"int8 graphs: {both}, on {self.measured_on}"
+
     def files(self, stage: int) -> tuple[tuple[str, str], ...]:
         """Name and hash of each file of a stage."""
         return tuple(zip(self.graphs[stage], self.sha256[stage], strict=True))
