@@ -13,6 +13,7 @@ from build_files import a_picture
 from mitosieve.errors import ResolutionError, SlideError
 from mitosieve.geometry import Region
 from mitosieve.slide import tiffpage
+from mitosieve.slide.rendering import halved
 from mitosieve.slide.slide import facts, open_slide
 from mitosieve.slide.tiffheader import reading
 
@@ -51,6 +52,24 @@ def test_regions_are_the_file_s_pixels(tmp_path, layout):
             x, y = int(generator.integers(0, 230)), int(generator.integers(0, 170))
             region = Region(x=x, y=y, w=int(generator.integers(0, 231 - x)), h=int(generator.integers(0, 171 - y)))
             assert np.array_equal(slide.read(region), pixels[y : y + region.h, x : x + region.w])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("halvings", [(1, 1), (2, 2), (1, 0), (3, 2)])
+def test_means_of_pieces_are_means_of_the_region(tmp_path, layout, halvings):
+    """Averaged piece by piece or as a whole, the bytes are the same: inside, and where the image ends oddly."""
+    a_tiff(tmp_path / "a.tif", a_picture(229, 171), **LAYOUTS[layout])
+    across, down = (2**times for times in halvings)
+    ends = {0: (0, 0, 229, 171), 1: (0, 0, 224, 168), 2: (64, 48, 165, 123)}
+    generator = np.random.default_rng(0)
+    with open_slide(tmp_path / "a.tif", mpp=0.25) as slide:
+        for turn in range(12):
+            x, y = (int(generator.integers(0, most)) * step for most, step in ((20, across), (15, down)))
+            w, h = (int(generator.integers(1, most)) * step for most, step in ((8, across), (6, down)))
+            x, y, w, h = ends.get(turn, (x, y, w, h))
+            region = Region(x=x, y=y, w=w, h=h).clip(slide.bounds)
+            wanted = halved(slide.read_level(0, region), *halvings)
+            assert np.array_equal(slide.read_means(0, region, halvings), wanted)
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "jpeg2000"])

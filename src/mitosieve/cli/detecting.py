@@ -37,6 +37,7 @@ from mitosieve.cli.arguments import (
 )
 from mitosieve.cli.terminal import (
     print_counts,
+    print_table,
     print_trust,
     progress_bars,
     say,
@@ -50,7 +51,7 @@ from mitosieve.errors import InputError
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.run.progress import Progress
-    from mitosieve.scan import Mapper, ScanItem
+    from mitosieve.scan import Mapper, Scan, ScanItem, Scanned
 
 
 @app.command()
@@ -115,6 +116,9 @@ def detect(
     workers: Annotated[
         int, typer.Option("--workers", min=-1, help="Processes that read large slides; -1 chooses, 0 has none.")
     ] = -1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and how long it takes; make nothing.")
+    ] = False,
     batch_size: BatchOpt = 0,
     engine: EngineOpt = "auto",
     device: DeviceOpt = "auto",
@@ -125,14 +129,14 @@ def detect(
 ) -> None:
     """Find mitotic figures in slides and count them, or in the slides of a cohort."""
     _check_words(images or [], detector, out, cohort)
-    if threshold is not None and operating_point is not None:
-        raise InputError("--threshold and --operating-point both say what counts as a figure", remedy="use one of them")
-    if cluster is not None and shard is not None:
-        raise InputError("--cluster and --shard both divide the slides", remedy="use one of them")
-    if cohort is None and (split is not None or fold is not None):
-        raise InputError("--split and --fold choose slides of a cohort", remedy="add --cohort, or leave them out")
-    if cohort is not None and (mpp is not None or roi is not None):
-        raise InputError("mpp and ROI come from the cohort", remedy="leave out --mpp and --roi, or name images")
+    for both, clash, remedy in (
+        (threshold is not None and operating_point is not None, *_TWO_THRESHOLDS),
+        (cluster is not None and shard is not None, *_TWO_DIVISIONS),
+        (cohort is None and (split is not None or fold is not None), *_NO_COHORT),
+        (cohort is not None and (mpp is not None or roi is not None), *_COHORT_SAYS),
+    ):
+        if both:
+            raise InputError(clash, remedy=remedy)
     new_folder(out, joins=resume or shard is not None)
     whole, cases = (None, None) if cohort is None else _slides_of(cohort, split, fold, part)
     from mitosieve.scan import CountConfig, Scan, items_of_cohort, origin_of, parse_shard, scan  # takes seconds
@@ -158,11 +162,10 @@ def detect(
             else _on_cluster(cluster, out, detector, (compute.device, threads, workers), show),
             progress=show,
         )
-        done = scan(job)
-    print_counts(done.rows)
-    print_trust(done.known.trust)
-    warn_of_strange(done.rows, known=done.knows_its_slides)
-    tell_notes(done.rows)
+        done = _tell_expected(job) if dry_run else scan(job)
+    if done is None:
+        return
+    _tell_done(done, compute.engine)
     page = _page_of(out) if report and shard is None else None
     say(out / done.result if page is None else page)
     for slide_id, why in done.failed.items():
@@ -171,6 +174,51 @@ def detect(
         tell_next(_what_next(out, (whole, split, fold), page, formats))
     if done.failed:
         raise typer.Exit(SLIDES_FAILED)
+
+
+_TWO_THRESHOLDS = "--threshold and --operating-point both say what counts as a figure", "use one of them"
+_TWO_DIVISIONS = "--cluster and --shard both divide the slides", "use one of them"
+_NO_COHORT = "--split and --fold choose slides of a cohort", "add --cohort, or leave them out"
+_COHORT_SAYS = "mpp and ROI come from the cohort", "leave out --mpp and --roi, or name images"
+
+
+def _tell_expected(job: "Scan") -> None:
+    """Say what a job would do, and make nothing.
+
+    Raises:
+        typer.Exit: a slide cannot be read.
+    """
+    from mitosieve.run.words import in_time
+    from mitosieve.scan import expected_of
+
+    expected = expected_of(job)
+    read = [slide for slide in expected.slides if slide.size_l0 is not None and slide.tissue_mm2 is not None]
+    print_table(
+        [[slide.slide_id, *(slide.size_l0 or ("", "")), f"{slide.tissue_mm2:.2f}"] for slide in read],
+        ("slide", "width", "height", "mm2 of tissue"),
+    )
+    print_table(expected.stages, ("stage", "is given"))
+    if expected.rate is None or expected.seconds is None:
+        time = "how long it takes is not known: this detector has made no result here and its card states no speed"
+    else:
+        time = f"{in_time(expected.seconds)} at {expected.rate.mm2_per_s:.2f} mm2/s ({expected.rate.where})"
+    say(f"{len(read)} slides, {expected.tissue_mm2:.2f} mm2 of tissue; {time}; nothing was made")
+    wrong = [slide for slide in expected.slides if slide.error]
+    for slide in wrong:
+        warn(f"will fail: {slide.slide_id}: {slide.error}")
+    if wrong:
+        raise typer.Exit(SLIDES_FAILED)
+
+
+def _tell_done(done: "Scanned", engine: str) -> None:
+    """Counts, and what whoever reads them must know."""
+    print_counts(done.rows)
+    print_trust(done.known.trust)
+    used = done.known.detector.config.int8
+    if used is not None and engine == "int8":
+        warn(f"note: {used.told}")
+    warn_of_strange(done.rows, known=done.knows_its_slides)
+    tell_notes(done.rows)
 
 
 def _page_of(out: Path) -> Path:

@@ -72,8 +72,8 @@ def tell_next(text: str) -> None:
         warn(f"next: {text}")
 
 
-def say(path: Path) -> None:
-    """Print where the result is, alone on a line, for people and scripts."""
+def say(path: Path | str) -> None:
+    """Print where the result is, or what it is where it is one sentence, alone on a line, for people and scripts."""
     out_console.print(str(path), markup=False)
 
 

@@ -39,7 +39,8 @@ class Compute:
         device: "cpu", "cuda" or "mps".
         precision: of training, and of scoring by torch: "bf16-mixed" computes convolutions in bfloat16 and keeps
             weights and losses in float32.
-        engine: what scores images when nothing is learned; "onnxruntime" does so in float32 whatever `precision` says.
+        engine: what scores images when nothing is learned; "onnxruntime" does so in float32 and "int8" in whole numbers
+            whatever `precision` says.
         batch_size: images that go through a network together when nothing is learned; None is what was measured best.
     """
 
@@ -63,8 +64,13 @@ class Compute:
             precision = "bf16-mixed" if _has_fast_bfloat16(device) else "32-true"
         if engine == "auto":
             engine = "onnxruntime" if device == "cpu" else "torch"
-        if engine == "onnxruntime" and device != "cpu":
+        if engine != "torch" and device != "cpu":
             raise InputError(f"ONNX Runtime is used on CPUs, not on '{device}'", remedy="choose --engine torch")
+        if engine == "int8" and not _has_fast_int8():
+            raise InputError(
+                "this processor has no instructions for int8 (VNNI): it would not be faster, and score otherwise",
+                remedy="leave out --engine int8",
+            )
         return cls(
             device=device,
             precision=cast("Precision", precision),
@@ -81,7 +87,12 @@ class Compute:
             return self.batch_size
         if self.device != "cpu":
             return 1024
-        return 16 if self.engine == "onnxruntime" else 64
+        return 64 if self.engine == "torch" else 16
+
+    @property
+    def scores_in(self) -> str:
+        """Numbers that images are scored in: scores of another kind are not the same."""
+        return {"onnxruntime": "float32", "int8": "int8"}.get(self.engine, self.precision)
 
     def engine_of(
         self, network: "nn.Module | KeptNetwork", example: NDArray[np.uint8], *, dense: bool = False
@@ -169,6 +180,12 @@ def _has_fast_bfloat16(device: str) -> bool:
     return any(flag in flags for flag in _CPU_FLAGS)
 
 
+def _has_fast_int8() -> bool:
+    """Whether sums of products of 8-bit numbers neither saturate nor take longer than those of float32."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and any(flag in flags.read_text(errors="replace") for flag in ("avx512_vnni", "avx_vnni"))
+
+
 def predict(network: "nn.Module", batches: Iterator[NDArray[np.uint8]], compute: Compute) -> NDArray[np.float32]:
     """Probability of "mitotic figure" for every image of every batch, in order.
 
@@ -207,7 +224,7 @@ def machine(compute: Compute) -> dict[str, str | int]:
     return {
         "device": compute.device,
         "precision": compute.precision,
-        "engine": f"{compute.engine} {version(compute.engine)}",
+        "engine": f"{compute.engine} {version('torch' if compute.engine == 'torch' else 'onnxruntime')}",
         "torch_threads": num_threads(),
         "processor": processor,
     }

@@ -26,9 +26,9 @@ class EngineChoice:
     """What scores images, and how.
 
     Attributes:
-        kind: which library computes.
+        kind: which library computes; "int8" is ONNX Runtime by another graph.
         device: "cpu", "cuda" or "mps"; ONNX Runtime is used on CPUs alone.
-        half: torch computes convolutions in bfloat16; ONNX Runtime computes in float32 whatever is asked.
+        half: torch computes convolutions in bfloat16; ONNX Runtime does not, whatever is asked.
         threads: of ONNX Runtime; torch has a number of its own for the whole process.
         images_at_once: images that go through the network together.
     """

@@ -24,13 +24,23 @@ class KeptNetwork:
         weights: bytes of its safetensors file.
         graphs: ONNX bytes by `dense`, whose tensors are external; may be empty, as of detectors of before.
         where: the file of the weights, for messages.
+        int8: ONNX bytes of the scores in whole numbers of 8 bits, with its own weights; empty where float32 is meant to
+            do beside a detector's other networks, None where int8 must not be asked for.
     """
 
-    def __init__(self, config: NetworkConfig, weights: bytes, graphs: Mapping[bool, bytes], where: str) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        weights: bytes,
+        graphs: Mapping[bool, bytes],
+        where: str,
+        int8: bytes | None = None,
+    ) -> None:
         self.config = config
         self.weights = weights
         self.graphs = dict(graphs)
         self.where = where
+        self.int8 = int8
         self._engines: dict[tuple[EngineChoice, bool], Engine] = {}
         self._module: nn.Module | None = None
 
@@ -58,19 +68,30 @@ class KeptNetwork:
     def engine(self, choice: EngineChoice, *, dense: bool = False) -> Engine | None:
         """The engine of the graph, made once a choice; None where there is no such graph or another library is asked.
 
+        Maps are computed in float32, also where int8 is asked for: it was measured on scores alone.
+
         Raises:
-            DetectorError: graph and weights do not belong together.
+            DetectorError: graph and weights do not belong together, or int8 is asked for and was not measured.
         """
-        if choice.kind != "onnxruntime" or dense not in self.graphs:
+        if choice.kind == "int8" and self.int8 is None:
+            remedy = "leave out --engine int8: it is for detectors that have one"
+            raise DetectorError("has no int8 graph", where=self.where, remedy=remedy)
+        if choice.kind == "torch" or not (dense in self.graphs or self._by_int8(choice, dense=dense)):
             return None
         if (choice, dense) not in self._engines:
             self._engines[choice, dense] = self._made(choice, dense=dense)
         return self._engines[choice, dense]
 
+    def _by_int8(self, choice: EngineChoice, *, dense: bool) -> bool:
+        return choice.kind == "int8" and not dense and bool(self.int8)
+
     def _made(self, choice: EngineChoice, *, dense: bool) -> Engine:
-        arrays = {name: value.astype(np.float32) for name, value in self._arrays().items() if value.dtype.kind == "f"}
+        by_int8 = self._by_int8(choice, dense=dense)
+        arrays = {} if by_int8 else self._arrays()
+        weights = {name: value.astype(np.float32) for name, value in arrays.items() if value.dtype.kind == "f"}
         try:
-            return GraphEngine(self.graphs[dense], choice, weights=arrays, dense=dense)
+            graph = self.int8 if by_int8 and self.int8 else self.graphs[dense]
+            return GraphEngine(graph, choice, weights=weights, dense=dense)
         except Exception as error:  # onnxruntime has a class of its own for every code, all of them plain Exceptions
             raise DetectorError(
                 f"graph and weights do not belong together ({str(error).splitlines()[0]})",

@@ -42,6 +42,11 @@ def engine_of(network: nn.Module, choice: EngineChoice, example: NDArray[np.uint
     Raises:
         InputError: the network cannot be written as ONNX, or ONNX Runtime scores the example otherwise than torch.
     """
+    if choice.kind == "int8":
+        raise InputError(
+            f"a network {type(network).__name__} in torch has no int8 graph",
+            remedy="leave out --engine int8: it is for detectors that have one",
+        )
     if choice.kind == "torch" and not isinstance(network, Freezable):
         return TorchEngine(network, choice, dense=dense)
     kept = _ENGINES.setdefault(network, {})

@@ -67,11 +67,9 @@ class Look:
         """The slide's own colours."""
         return Look(transform=None, background=self.glass, glass=self.glass)
 
-    def apply(self, frame: "Frame") -> "Frame":
-        """A frame that was rendered in the slide's own colours, as this look has it."""
-        if self.transform is None:
-            return frame
-        return Frame(pixels=apply_transform(frame.pixels, self.transform), origin_px=frame.origin_px)
+    def stained(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pixels (..., 3) that were rendered in the slide's own colours, as this look has them."""
+        return pixels if self.transform is None else apply_transform(pixels, self.transform)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,23 +169,22 @@ def render_block(slide: Slide, wanted: Region, *, mpp: float, look: Look) -> Fra
     if inside != wanted:  # filling takes as long as sampling
         canvas[:] = look.background
     if inside.area_px2:
-        source = _source(inside, slide, mpp)
-        have = lattice(source, mpp_l0=slide.mpp_xy, mpp=mpp)
-        y, x = inside.y - have.y, inside.x - have.x
-        pixels = slide.read(source, mpp)[y : y + inside.h, x : x + inside.w]
-        if look.transform is not None:
-            pixels = apply_transform(pixels, look.transform)
         y, x = inside.y - wanted.y, inside.x - wanted.x
-        canvas[y : y + inside.h, x : x + inside.w] = pixels
+        canvas[y : y + inside.h, x : x + inside.w] = look.stained(_read(slide, inside, mpp))
     return Frame(pixels=canvas, origin_px=(wanted.x, wanted.y))
 
 
-def _source(block: Region, slide: Slide, mpp: float) -> Region:
-    """Level-0 region whose lattice pixels include those of `block`."""
+def _read(slide: Slide, block: Region, mpp: float) -> NDArray[np.uint8]:
+    """Pixels of a block inside the slide's lattice."""
+    if not slide.is_stored_at(mpp):
+        return slide.read_block(block, mpp)
     wide, tall = (mpp / side for side in slide.mpp_xy)
     x, y = int(block.x * wide), int(block.y * tall)
     right, bottom = int(np.ceil((block.x + block.w) * wide)) + 1, int(np.ceil((block.y + block.h) * tall)) + 1
-    return Region(x=x, y=y, w=right - x, h=bottom - y).clip(slide.bounds)
+    source = Region(x=x, y=y, w=right - x, h=bottom - y).clip(slide.bounds)
+    have = lattice(source, mpp_l0=slide.mpp_xy, mpp=mpp)
+    y, x = block.y - have.y, block.x - have.x
+    return slide.read(source, mpp)[y : y + block.h, x : x + block.w]
 
 
 class FrameStore:

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mitosieve.scan.expected import Expected, expected_of
     from mitosieve.scan.items import ScanItem, items_of_cohort, items_of_images
-    from mitosieve.scan.job import Mapper, Scan, scan
+    from mitosieve.scan.job import Mapper, Scan, Scanned, scan
     from mitosieve.scan.one import do_slide_alone
     from mitosieve.scan.paths import paths_of
     from mitosieve.scan.shard import parse_shard
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CountConfig",
+    "Expected",
     "Mapper",
     "Scan",
     "ScanItem",
+    "Scanned",
     "SlideResult",
     "SlideTask",
     "do_slide_alone",
+    "expected_of",
     "items_of_cohort",
     "items_of_images",
     "not_looked_at",
@@ -35,8 +39,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "expected": ("Expected", "expected_of"),
     "items": ("ScanItem", "items_of_cohort", "items_of_images"),
-    "job": ("Mapper", "Scan", "scan"),
+    "job": ("Mapper", "Scan", "Scanned", "scan"),
     "one": ("do_slide_alone",),
     "paths": ("paths_of",),
     "shard": ("parse_shard",),

@@ -50,7 +50,7 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
     return summarize(findings, **asdict(task.counts))
 
 
-def _area_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
+def area_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
     """Area of a mask within the ROI, to the pixel of the overview."""
     if roi is None:
         return tissue.area_mm2
@@ -78,8 +78,8 @@ def facts_of(
     return {
         "mpp_xy": list(slide.mpp_xy),
         "size_l0": list(slide.size_l0),
-        "tissue_mm2": round(_area_mm2(tissue, slide, task.source.roi), 6),
-        "glass_mm2": round(_area_mm2(glass, slide, task.source.roi), 6),
+        "tissue_mm2": round(area_mm2(tissue, slide, task.source.roi), 6),
+        "glass_mm2": round(area_mm2(glass, slide, task.source.roi), 6),
         "threshold": detector.config.threshold,
         "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,

@@ -80,8 +80,13 @@ class Scan:
                 detector_hash=digest,
                 trust=known.trust,
             )
-            for item in of_shard(self.items, self.shard)
+            for item in self.own_items
         ]
+
+    @property
+    def own_items(self) -> list[ScanItem]:
+        """Slides of the shard, or all."""
+        return list(of_shard(self.items, self.shard))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,7 @@ def scan(job: Scan) -> Scanned:
     if unknown:
         raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
     known = KnownDetector.load(job.detector, threshold=job.threshold, point=job.operating_point, out=job.out)
+    known.detector.check_engine(job.compute.engine)
     config = known.detector.config
     if len(job.items) == 1:
         check_opens(replace(job, shard=None).tasks(known)[0], known.detector)
@@ -161,8 +167,12 @@ def scan(job: Scan) -> Scanned:
 
 def _made_with(compute: Compute) -> dict[str, str]:
     """What else scores hang on: bands of different versions or engines would not be of one detector."""
-    precision = "float32" if compute.engine == "onnxruntime" else compute.precision
-    return {"version": __version__, "engine": compute.engine, "device": compute.device, "precision": precision}
+    return {
+        "version": __version__,
+        "engine": compute.engine,
+        "device": compute.device,
+        "precision": compute.scores_in,
+    }
 
 
 def _job_facts(job: Scan, known: KnownDetector) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mitosieve.models.box import detector_folder, find
 from mitosieve.models.card import Card, read_card
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, read_json
-from mitosieve.score.evaluated import read_metrics
+from mitosieve.score.judged import read_metrics
 from mitosieve.sieve.config import BALANCED
 from mitosieve.sieve.detector import Detector
 
@@ -99,6 +99,12 @@ def trust_of(named: Path | str, detector: Detector, *, own: float, out: Path | N
         threshold=detector.config.threshold,
         own_threshold=own,
     )
+
+
+def stated_speed(named: Path | str) -> tuple[float, str] | None:
+    """Mm2 a second that a detector's card states first, and of what machine; None where none does."""
+    card = _card_of(detector_folder(named))
+    return None if card is None or not card.speed else (card.speed[0].mm2_per_s, card.speed[0].machine)
 
 
 def _name(folder: Path) -> str:

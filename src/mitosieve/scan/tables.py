@@ -16,6 +16,7 @@ from mitosieve.count.summary import (
     write_timing,
 )
 from mitosieve.detection import Detections
+from mitosieve.errors import MitosieveError
 from mitosieve.export.table import write_detections
 from mitosieve.models.box import detector_folder, find
 from mitosieve.network.compute import Compute, machine
@@ -121,6 +122,29 @@ def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, pa
         ]
         write_timing(out / part / layout.SLIDE_TIMES, done)
         write_json(out / part / layout.TIMING, {"parts_s": timed, "machine": made})
+
+
+def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[Path, float, float] | None:
+    """The newest result in the folder of `out` that the same detector made on the same machine: where it is, mm2 of
+    tissue, and seconds, starting not counted; None where there is none.
+    """
+    wanted = called(detector)["detector_hash"]
+    times = sorted(out.absolute().parent.glob(f"*/{layout.TIMING}"), key=lambda path: path.stat().st_mtime)
+    for path in reversed(times):
+        try:
+            timed: dict[str, Any] = read_json(path, {})
+            asked = read_request(path.parent)
+            rows = [row.values for row in read_slides(path.parent, optional=("tissue_mm2",))]
+        except MitosieveError:
+            continue  # a result that is broken tells nothing
+        if asked.get("detector_hash") != wanted or timed.get("machine") != machine(compute):
+            continue
+        mm2 = {row["slide_id"]: float(row["tissue_mm2"]) for row in rows if row["tissue_mm2"]}
+        parts = {name: part["all"] for name, part in timed.get("parts_s", {}).items() if name in mm2 and "all" in part}
+        done, seconds = sum(mm2[name] for name in parts), sum(parts.values())
+        if done > 0 and seconds > 0:
+            return path.parent, done, seconds
+    return None
 
 
 def _row(summary: SlideSummary | SlideFailure) -> dict[str, Any]:

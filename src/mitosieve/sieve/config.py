@@ -12,6 +12,7 @@ from mitosieve.models.box import DETECTOR_FORMAT
 from mitosieve.network.config import ChsNetConfig, NetworkConfig, ResNetConfig, map_stride_px
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
+from mitosieve.sieve.int8 import Int8
 from mitosieve.sieve.near_tissue import ALIGN_PX
 from mitosieve.sieve.propose.proposer import GridProposer, Proposer
 
@@ -134,9 +135,18 @@ class DetectorConfig(BaseModel):
     that one alone."""
     calibration: Calibration | None = None
     """What a score is worth, where out-of-fold detections told; scores, thresholds and curves are not changed by it."""
+    int8: Int8 | None = None
+    """Graphs in whole numbers, where they were made and measured; they are used when they are asked for alone."""
     reference_sha256: str | None = None
     """Hash of reference.json; None where the detector does not say what its training's slides are like, as those of
     before do not."""
+
+    @model_validator(mode="after")
+    def _int8_may_be_used(self) -> "DetectorConfig":
+        trouble = "" if self.int8 is None else self.int8.trouble(tuple(stage.sha256 for stage in self.stages))
+        if trouble:
+            raise ValueError(f"{trouble}: make them anew (bench/quantize.py), or leave them out")
+        return self
 
     @model_validator(mode="after")
     def _has_balanced(self) -> "DetectorConfig":

@@ -71,7 +71,7 @@ class Detector:
         """
         folder = detector_folder(named)
         config = _read_config(folder / layout.DETECTOR_CONFIG)
-        networks = tuple(_kept(stage, folder) for stage in config.stages)
+        networks = tuple(_kept(config, number, folder) for number in range(len(config.stages)))
         return cls(
             config=config,
             networks=networks,
@@ -96,6 +96,8 @@ class Detector:
     def save(self, folder: Path, *, half: bool = False) -> Path:
         """Write the folder: weights first, detector.toml, which names their hashes, last: it exists only when whole.
 
+        Int8 graphs are left out: they are made and measured of weights as they lie in a folder (`int8_folder`).
+
         Args:
             folder: to be written.
             half: see `save_weights`.
@@ -105,7 +107,7 @@ class Detector:
             for number, (stage, networks) in enumerate(zip(self.config.stages, self.modules, strict=True))
         )
         digest = None if self.reference is None else hash_file(self.reference.save(folder / layout.REFERENCE))
-        whole = self.config.model_copy(update={"stages": stages, "reference_sha256": digest})
+        whole = self.config.model_copy(update={"stages": stages, "reference_sha256": digest, "int8": None})
         write_atomic(folder / layout.CARD, _card(whole))
         write_atomic(folder / layout.DETECTOR_CONFIG, tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True)))
         return folder
@@ -125,6 +127,18 @@ class Detector:
     @property
     def stain_target(self) -> StainProfile | None:
         return None if self.config.stain_target is None else StainProfile.from_json(self.config.stain_target)
+
+    def check_engine(self, engine: str) -> None:
+        """Refuse to score by graphs that the detector has not.
+
+        Raises:
+            DetectorError: int8 is asked for, and it was not measured for this detector.
+        """
+        if engine == "int8" and self.config.int8 is None:
+            raise DetectorError(
+                "the detector has no int8 graphs, whose cost would have been measured",
+                remedy="leave out --engine int8, or make them: bench/quantize.py",
+            )
 
     def with_threshold(self, threshold: float) -> "Detector":
         """The same detector at another operating threshold, which has no name."""
@@ -200,16 +214,22 @@ def _check_hash(path: Path, digest: str, missing: str) -> None:
         )
 
 
-def _kept(stage: Stage, folder: Path) -> tuple[KeptNetwork, ...]:
+def _kept(config: DetectorConfig, number: int, folder: Path) -> tuple[KeptNetwork, ...]:
     """A stage's networks as the folder keeps them, every file held against its hash."""
+    stage, int8 = config.stages[number], config.int8
     graphs: dict[bool, bytes] = {}
     for kind, name in stage.graphs.items():
         _check_hash(folder / name, stage.graphs_sha256.get(kind, ""), "the graph is missing")
         graphs[kind == "map"] = (folder / name).read_bytes()
     for name, digest in zip(stage.weights, stage.sha256, strict=True):
         _check_hash(folder / name, digest, "the weight file is missing")
+    whole: list[bytes | None] = [None if int8 is None else b""] * len(stage.weights)
+    for row, (name, digest) in enumerate(() if int8 is None else int8.files(number)):
+        _check_hash(folder / name, digest, "the int8 graph is missing")
+        whole[row] = (folder / name).read_bytes()
     return tuple(
-        KeptNetwork(stage.network, (folder / name).read_bytes(), graphs, str(folder / name)) for name in stage.weights
+        KeptNetwork(stage.network, (folder / name).read_bytes(), graphs, str(folder / name), int8=made)
+        for name, made in zip(stage.weights, whole, strict=True)
     )
 
 

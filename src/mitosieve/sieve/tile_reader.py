@@ -118,8 +118,8 @@ class TileReader:
         self.clock = Clock()
         sides = [view.patch_px for view in plan.views if view.mpp_in(plan.frame.mpp) == plan.mpp]
         self._margin = plan.proposer.margin_px(max(sides, default=0), plan.mpp)
+        self._colours = survey.look.raw if plan.proposer.own_colours else survey.look
         self._held: OrderedDict[Region, Frame] = OrderedDict()
-        self._raw: dict[Region, Frame] = {}
 
     def bands(self) -> list[list[Region]]:
         """Tiles, row by row: parts of the proposer's plane that partition what is to be looked at.
@@ -164,15 +164,9 @@ class TileReader:
 
     def places(self, core: Region) -> NDArray[np.float64]:
         """Places (N, 2) that a tile's core owns, on the lattice at the frame's mpp; not for a dense proposer."""
-        proposer, look = self.plan.proposer, self.survey.look
-        plane = self._render(core, look.raw) if proposer.own_colours else self._frame_of(core)
+        plane = self._frame_of(core)
         with self.clock.part("propose"):
-            center = proposer.places(self._tile(core, plane), self.survey.cut)
-        if proposer.own_colours:
-            with self.clock.part("stain"):
-                self._hold(core, look.apply(plane))
-            if proposer.settles:
-                self._raw[core] = plane
+            center = self.plan.proposer.places(self._tile(core, plane), self.survey.cut)
         return center if self.roi is None else center[self.keep(center)]
 
     def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -191,9 +185,13 @@ class TileReader:
         places = rescale_points(center_px, mpp_from=self.plan.frame.mpp, mpp_to=mpp)
         frame = self._frame_of(core) if mpp == self.plan.mpp and len(places) else None
         with self.clock.part("cut"):
-            if frame is not None:
-                return view.images(cut_patches(frame, places, patch_px=view.patch_px))
-            return view.images(self._patches(places, mpp, view.patch_px))
+            if frame is None:
+                patches, own = self._patches(places, mpp, view.patch_px), True
+            else:
+                patches = cut_patches(frame, places, patch_px=view.patch_px)
+                own = self.plan.proposer.own_colours
+        with self.clock.part("stain"):
+            return view.images(self.survey.look.stained(patches) if own else patches)
 
     def settle(self, core: Region, center_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places of a tile moved onto the middle of their cell, where the proposer can tell."""
@@ -201,7 +199,7 @@ class TileReader:
         if not proposer.settles or len(center_px) == 0:
             return center_px
         mpp = self.plan.frame.mpp
-        raw = self._raw[core] if core in self._raw else self._render(core, self.survey.look.raw)
+        raw = self._frame_of(core) if proposer.own_colours else self._render(core, self.survey.look.raw)
         with self.clock.part("propose"):
             origin = np.array(raw.origin_px)
             local = rescale_points(center_px, mpp_from=mpp, mpp_to=self.plan.mpp) - origin
@@ -228,7 +226,9 @@ class TileReader:
         return Tile(core=core, whole=whole, plane=plane, mpp=mpp, frame_mpp=frame_mpp, near=self._near_tissue)
 
     def _patches(self, places: NDArray[np.float64], mpp: float, side: int) -> NDArray[np.uint8]:
-        """Patches where the plane has another resolution: from one block where places are dense, else one by one."""
+        """Patches where the plane has another resolution, in the slide's own colours: from one block where places are
+        dense, else one by one.
+        """
         patches = np.empty((len(places), side, side, 3), dtype=np.uint8)
         if len(places) == 0:
             return patches
@@ -244,7 +244,7 @@ class TileReader:
     def _block(self, low: NDArray[np.float64], high: NDArray[np.float64], mpp: float) -> Frame:
         """Pixels from `low` to `high`, both included."""
         wanted = Region(x=int(low[0]), y=int(low[1]), w=int(high[0] - low[0]) + 1, h=int(high[1] - low[1]) + 1)
-        return render_block(self.slide, wanted, mpp=mpp, look=self.survey.look)
+        return render_block(self.slide, wanted, mpp=mpp, look=self.survey.look.raw)
 
     def _render(self, core: Region, look: Look) -> Frame:
         """A core of the plane with what its places need all round, starting at a multiple of ALIGN_PX."""
@@ -254,16 +254,15 @@ class TileReader:
             return render_block(self.slide, Region(x=x, y=y, w=right - x, h=bottom - y), mpp=self.plan.mpp, look=look)
 
     def _frame_of(self, core: Region) -> Frame:
-        """The rendered tile, kept or made again: a tile is always rendered alike."""
-        if core not in self._held:
-            self._hold(core, self._render(core, self.survey.look))
-        return self._held[core]
+        """The rendered tile in the proposer's colours, kept or made again: a tile is always rendered alike.
 
-    def _hold(self, core: Region, frame: Frame) -> None:
-        self._held[core] = frame
-        while len(self._held) > HELD:
-            gone, _ = self._held.popitem(last=False)
-            self._raw.pop(gone, None)
+        Where these are the slide's own, patches are stained when they are cut: together they have a third of its px.
+        """
+        if core not in self._held:
+            self._held[core] = self._render(core, self._colours)
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+        return self._held[core]
 
     def _whole(self, mpp: float) -> Region:
         return lattice(self.slide.bounds, mpp_l0=self.slide.mpp_xy, mpp=mpp)

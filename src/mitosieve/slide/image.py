@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mitosieve.errors import ResolutionError
 from mitosieve.geometry import Mpp, Region, lattice, xy
-from mitosieve.slide.rendering import NEAR, Axis, render, source_of
+from mitosieve.slide.rendering import NEAR, Axis, halved, sample, source_of
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 """um per px outside which a stated resolution is taken for a mistake (no scanner in use is near either end)."""
@@ -95,6 +95,7 @@ class Slide(ABC):
         self.size_l0 = levels[0]
         self.mpp_xy = xy(mpp)
         self.mpp = sum(self.mpp_xy) / 2
+        self._axes_of: dict[float, tuple[int, Axis, Axis]] = {}
 
     is_concurrent = False
     """Whether several threads may read at once."""
@@ -106,6 +107,14 @@ class Slide(ABC):
         Raises:
             SlideError: the pixels cannot be read.
         """
+
+    def read_means(self, level: int, region: Region, halvings: tuple[int, int]) -> NDArray[np.uint8]:
+        """Pixels of a region of a level, averaged by two so often in x and y (`rendering.halved`).
+
+        Raises:
+            SlideError: the pixels cannot be read.
+        """
+        return halved(self.read_level(level, region), *halvings)
 
     def read_l0(self, region: Region) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) RGB of a region that lies inside the slide, as stored.
@@ -157,9 +166,13 @@ class Slide(ABC):
         region = self.bounds if region is None else region
         if region.clip(self.bounds) != region:
             raise ValueError(f"{region} is not inside the slide {self.slide_id} of {self.size_l0} px")
-        if mpp is None or all(abs(mpp / side - 1) < 1e-6 for side in self.mpp_xy):
+        if mpp is None or self.is_stored_at(mpp):
             return self.read_l0(region)
         return self.read_block(lattice(region, mpp_l0=self.mpp_xy, mpp=mpp), mpp)
+
+    def is_stored_at(self, mpp: float) -> bool:
+        """Whether level 0 has this resolution, to a millionth."""
+        return all(abs(mpp / side - 1) < 1e-6 for side in self.mpp_xy)
 
     def read_block(self, wanted: Region, mpp: float) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) RGB of a block of the slide's lattice at `mpp`, inside the lattice; see `read`.
@@ -168,17 +181,25 @@ class Slide(ABC):
             SlideError: the pixels cannot be read.
         """
         answer = np.empty((wanted.h, wanted.w, 3), dtype=np.uint8)
-        level = self.level_for(mpp)
-        x, y = (
-            Axis(scale=mpp / side / down, size=size, averaged=level > 0)
-            for side, down, size in zip(self.mpp_xy, self.downsample(level), self.levels[level], strict=True)
-        )
+        level, x, y = self._axes(mpp)
         for block in self._blocks(wanted, source_of(wanted, x, y), level):
             source = source_of(block, x, y)
-            pixels = render(self.read_level(level, source), source, block, x, y)
+            means = self.read_means(level, source, (x.halvings, y.halvings))
+            pixels = sample(means, source, block, x, y)
             top, left = block.y - wanted.y, block.x - wanted.x
             answer[top : top + block.h, left : left + block.w] = pixels
         return answer
+
+    def _axes(self, mpp: float) -> tuple[int, Axis, Axis]:
+        """The level that is read for a resolution, and how its x and y become those of the lattice."""
+        if mpp not in self._axes_of:
+            level = self.level_for(mpp)
+            x, y = (
+                Axis(scale=mpp / side / down, size=size, averaged=level > 0)
+                for side, down, size in zip(self.mpp_xy, self.downsample(level), self.levels[level], strict=True)
+            )
+            self._axes_of[mpp] = level, x, y
+        return self._axes_of[mpp]
 
     def thumbnail(self, mpp: float) -> NDArray[np.uint8]:
         """The whole slide at a coarse resolution, by parts: uint8 (h, w, 3) RGB, the same as `read(None, mpp)`.

@@ -4,6 +4,7 @@ All frames here are those of one level: its pixel i has its centre at i.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -21,8 +22,8 @@ Nearest to the means over each answered pixel's own square, on a frame of MITOS-
 NEAR = 0.01
 """A level this much coarser than what is wanted still serves, and a factor this close to 2 is halved."""
 
-_ROWS, _COLUMNS = 1024, 8192
-"""Sampled at once: remap is limited to 32,767 px a side, and its maps cost six bytes a pixel."""
+_ROWS, _COLUMNS = 96, 8192
+"""Sampled at once: remap is limited to 32,767 px a side, and its maps, six bytes a pixel, are to stay in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Axis:
     size: int
     averaged: bool = False
 
-    @property
+    @cached_property
     def halvings(self) -> int:
         """How often pixels are averaged by two before they are sampled."""
         times, left = 0, self.scale
@@ -47,12 +48,12 @@ class Axis:
             times, left = times + 1, left / 2
         return times
 
-    @property
+    @cached_property
     def rest(self) -> float:
         """What is left of the scale after halving: below 2."""
         return self.scale / 2**self.halvings
 
-    @property
+    @cached_property
     def blur(self) -> float:
         """Standard deviation of the blur before sampling, in halved px; 0 is none."""
         if self.rest <= SMOOTH_ABOVE:
@@ -96,14 +97,18 @@ def render(pixels: NDArray[np.uint8], source: Region, block: Region, x: Axis, y:
     Returns:
         uint8 (h, w, 3) of `block`.
     """
-    pixels = _halved(pixels, x.halvings, y.halvings)
+    return sample(halved(pixels, x.halvings, y.halvings), source, block, x, y)
+
+
+def sample(means: NDArray[np.uint8], source: Region, block: Region, x: Axis, y: Axis) -> NDArray[np.uint8]:
+    """`render` where the pixels of `source` were halved already, as often as each axis says."""
     blur = max(x.blur, y.blur)
     if blur:
-        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), blur, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
-    return _sampled(pixels, x.places(block.x, block.w, source.x), y.places(block.y, block.h, source.y))
+        means = np.asarray(cv2.GaussianBlur(means, (0, 0), blur, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
+    return _sampled(means, x.places(block.x, block.w, source.x), y.places(block.y, block.h, source.y))
 
 
-def _halved(pixels: NDArray[np.uint8], times_x: int, times_y: int) -> NDArray[np.uint8]:
+def halved(pixels: NDArray[np.uint8], times_x: int, times_y: int) -> NDArray[np.uint8]:
     """Means of 2 x 2 px, repeatedly; the level's last column or row is repeated where it has no partner."""
     for turn in range(max(times_x, times_y)):
         fx, fy = 1 + (turn < times_x), 1 + (turn < times_y)
@@ -121,23 +126,27 @@ def _sampled(source: NDArray[np.uint8], columns: NDArray[np.float64], rows: NDAr
         top, left = round(rows[0]), round(columns[0])
         return np.ascontiguousarray(source[top : top + len(rows), left : left + len(columns)])
     answer = np.empty((len(rows), len(columns), 3), dtype=np.uint8)
+    y, x = np.rint(rows * 32).astype(np.int32), np.rint(columns * 32).astype(np.int32)
     for top in range(0, len(rows), _ROWS):
         for left in range(0, len(columns), _COLUMNS):
-            xs, ys = columns[left : left + _COLUMNS], rows[top : top + _ROWS]
-            x0, y0 = max(0, int(xs[0]) - 2), max(0, int(ys[0]) - 2)
-            piece = source[y0 : int(ys[-1]) + 4, x0 : int(xs[-1]) + 4]
-            whole, part = _maps(xs - x0, ys - y0)
-            answer[top : top + len(ys), left : left + len(xs)] = cv2.remap(
-                piece, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+            xs, ys = x[left : left + _COLUMNS], y[top : top + _ROWS]
+            x0, y0 = max(0, (int(xs[0]) >> 5) - 2), max(0, (int(ys[0]) >> 5) - 2)
+            piece = source[y0 : (int(ys[-1]) >> 5) + 4, x0 : (int(xs[-1]) >> 5) + 4]
+            whole, part = _maps(xs - 32 * x0, ys - 32 * y0)
+            into = answer[top : top + len(ys), left : left + len(xs)]
+            cv2.remap(piece, whole, part, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)
     return answer
 
 
-def _maps(xs: NDArray[np.float64], ys: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """OpenCV's own fixed-point maps: whole px, and 32nds of a px as 32 * y + x. A third faster than float maps."""
-    x, y = np.rint(xs * 32).astype(np.int32), np.rint(ys * 32).astype(np.int32)
-    whole = np.empty((len(ys), len(xs), 2), dtype=np.int16)
-    whole[..., 0], whole[..., 1] = x >> 5, (y >> 5)[:, None]
+def _maps(x: NDArray[np.int32], y: NDArray[np.int32]) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """OpenCV's own fixed-point maps, of places in 32nds of a px: whole px as pairs, and what is left as 32 * y + x.
+
+    A pair is one 32-bit number, so that rows and columns are put together by one sum: writing the halves of each pair
+    takes three times as long.
+    """
+    across, down = np.zeros((len(x), 2), dtype=np.int16), np.zeros((len(y), 2), dtype=np.int16)
+    across[:, 0], down[:, 1] = x >> 5, y >> 5
+    whole = (down.view(np.int32) + across.view(np.int32).T).view(np.int16).reshape(len(y), len(x), 2)
     part = ((y & 31) * 32)[:, None].astype(np.uint16) + (x & 31).astype(np.uint16)
     return whole, part
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mitosieve.geometry import Region
 from mitosieve.slide.plain import over_white
+from mitosieve.slide.rendering import halved
 from mitosieve.slide.tiffheader import JPEG2000_KINDS, JPEG_KINDS, piece_of, reading, truncated
 
 _APERIO_YCBCR = 33003
@@ -75,19 +76,29 @@ class PageReader:
                 return self.rows(region)
         return self.assembled(region, self.piece)
 
-    def assembled(self, region: Region, piece: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """RGB (h, w, 3) of a region inside the page from what `piece` gives for each tile or strip that it touches."""
-        answer = np.empty((region.h, region.w, 3), dtype=np.uint8)
+    def assembled(
+        self, region: Region, piece: Callable[[int], NDArray[np.uint8]], halvings: tuple[int, int] = (0, 0)
+    ) -> NDArray[np.uint8]:
+        """RGB (h, w, 3) of a region inside the page from what `piece` gives for each tile or strip that it touches.
+
+        Args:
+            region: px of the page.
+            piece: gives the tile or strip of a number.
+            halvings: how often each is averaged by two in x and y; sides of pieces and the region's are multiples of 2
+                to their power.
+        """
+        across, down = (2**times for times in halvings)
+        answer = np.empty((region.h // down, region.w // across, 3), dtype=np.uint8)
         if region.area_px2 == 0:
             return answer
         for row in range(region.y // self.tall, (region.y + region.h - 1) // self.tall + 1):
             for column in range(region.x // self.wide, (region.x + region.w - 1) // self.wide + 1):
                 place = Region(x=column * self.wide, y=row * self.tall, w=self.wide, h=self.tall)
                 part = place.clip(region)
-                pixels = piece(row * self.across + column)
                 y, x = part.y - place.y, part.x - place.x
-                top, left = part.y - region.y, part.x - region.x
-                answer[top : top + part.h, left : left + part.w] = pixels[y : y + part.h, x : x + part.w]
+                pixels = piece(row * self.across + column)[y : y + part.h, x : x + part.w]
+                top, left = (part.y - region.y) // down, (part.x - region.x) // across
+                answer[top : top + part.h // down, left : left + part.w // across] = halved(pixels, *halvings)
         return answer
 
     def is_empty(self, index: int) -> bool:

@@ -1,0 +1,87 @@
+"""Laws of what is said before a job: true of the job that follows, from measurements alone, and without a trace."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from mitosieve.cli import app
+from mitosieve.network.compute import Compute
+from mitosieve.network.config import SwiftConfig
+from mitosieve.network.registry import build_network
+from mitosieve.scan import Scan, expected_of, items_of_images, scan
+from mitosieve.sieve.config import DetectorConfig, Stage
+from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.propose.proposer import NucleiProposer
+from tiny import images
+
+NETWORK = SwiftConfig(input_px=32, widths=(8, 16), depths=(1, 1), head=16, stem=8)
+
+
+@pytest.fixture
+def detector(tmp_path):
+    """Of a folder, without a card; its second stage has a budget."""
+    first = Stage(name="screening", network=NETWORK, views="one", patch_px=32, threshold=0.25)
+    stages = (first, first.model_copy(update={"name": "refined", "per_mm2": 60.0}))
+    config = DetectorConfig(proposer=NucleiProposer(), stages=stages)
+    networks = tuple((build_network(NETWORK).eval(),) for _ in stages)
+    return Detector(config=config, networks=networks).save(tmp_path / "made" / "detector")
+
+
+def a_job(detector, out):
+    items = items_of_images(images()[:2], mpp="0.25", roi=None)
+    return Scan(detector=detector, items=items, out=out, origin={}, compute=Compute.choose("cpu"))
+
+
+def test_tissue_is_what_the_job_finds_and_nothing_is_made(detector, tmp_path):
+    """To the digits of its tables; the folder of the result is not there after it."""
+    job = a_job(detector, tmp_path / "results" / "out")
+    expected = expected_of(job)
+    assert not (tmp_path / "results").exists()
+    rows = scan(job).rows
+    assert [slide.slide_id for slide in expected.slides] == [row["slide_id"] for row in rows]
+    told = [f"{slide.tissue_mm2:.4f}" for slide in expected.slides]
+    assert told == [f"{float(row['tissue_mm2']):.4f}" for row in rows]
+
+
+def test_time_is_an_earlier_result_s_of_the_same_detector_and_machine(detector, tmp_path):
+    """Its tissue over its seconds; of another detector, another machine or nobody's it is not known."""
+    job = a_job(detector, tmp_path / "results" / "new")
+    assert expected_of(job).rate is None
+    assert expected_of(job).seconds is None
+    old = tmp_path / "results" / "old"
+    done = scan(replace(job, out=old))
+    timing = json.loads((old / "timing.json").read_text())
+    seconds = sum(parts["all"] for parts in timing["parts_s"].values())
+    mm2 = sum(float(row["tissue_mm2"]) for row in done.rows)
+    expected = expected_of(job)
+    assert expected.rate is not None
+    assert expected.rate.mm2_per_s == pytest.approx(mm2 / seconds, rel=1e-3)
+    assert str(old) in expected.rate.where
+    assert expected.seconds == pytest.approx(seconds, rel=0.01)
+    other = replace(job, compute=replace(job.compute, engine="torch"))
+    assert expected_of(other).rate is None
+    assert "card" in expected_of(replace(job, detector="swift")).rate.where
+
+
+def test_what_a_stage_is_given_is_told(detector, tmp_path):
+    """The proposer's density, then the budget; a gate alone promises no number."""
+    given = dict(expected_of(a_job(detector, tmp_path / "out")).stages)
+    assert "1600 per mm2" in given["screening"]
+    assert "60 a mm2" in given["refined"]
+    assert "not known" in dict(expected_of(a_job("swift", tmp_path / "out")).stages)["refined"]
+
+
+def test_the_command_says_so_and_names_what_will_fail(detector, tmp_path):
+    """A slide that cannot be read does not hide the others."""
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"II*\0 and nothing else")
+    words = ["detect", str(images()[0]), str(broken), "--mpp", "0.25", "--detector", str(detector)]
+    ran = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--dry-run"])
+    assert ran.exit_code == 1
+    assert "1 slides" in ran.output
+    assert "how long it takes is not known" in ran.output
+    assert "nothing was made" in ran.output
+    assert "will fail: broken" in ran.output
+    assert not (tmp_path / "out").exists()
