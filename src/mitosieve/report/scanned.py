@@ -13,6 +13,7 @@ from mitosieve.cohort.table import Row, finite
 from mitosieve.count.summary import SUMMARY_COLUMNS, read_summary, read_timing
 from mitosieve.count.trust import Trust
 from mitosieve.errors import FormatError
+from mitosieve.report.reviewed import Reviewed, read_reviewed
 from mitosieve.run import layout
 from mitosieve.scan.tables import read_slides
 
@@ -58,6 +59,7 @@ class ScanSource:
         has_summary: whether there are hotspots.
         has_detections: whether detections.csv is there, of which cells are shown.
         trust: what is known of the detector; None where that is not recorded.
+        reviewed: what people decided; None where nobody did.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class ScanSource:
     has_summary: bool
     has_detections: bool = False
     trust: Trust | None = None
+    reviewed: Reviewed | None = None
 
     @property
     def done(self) -> list[ScannedSlide]:
@@ -122,6 +125,12 @@ class ScanSource:
         return figures / tissue if figures is not None and tissue else None
 
     @property
+    def reviewed_rows(self) -> list[dict[str, str]]:
+        """Reviewed counts in the order of the slides."""
+        rows = {} if self.reviewed is None else self.reviewed.rows
+        return [rows[slide.slide_id] for slide in self.done if slide.slide_id in rows]
+
+    @property
     def seconds(self) -> float | None:
         """Wall time of the slides; None where it is not known of one of them."""
         known = [slide.seconds for slide in self.done if slide.seconds is not None]
@@ -148,6 +157,7 @@ def read_scan(folder: Path, request: dict[str, Any]) -> ScanSource | None:
         has_summary=has_summary,
         has_detections=(folder / layout.DETECTIONS).exists(),
         trust=_trust(folder, request),
+        reviewed=read_reviewed(folder),
     )
 
 
