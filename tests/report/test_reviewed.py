@@ -48,9 +48,10 @@ def test_the_page_says_what_reviews_says(tmp_path, tissue):
     names = ["automatic_figures", "figures", "automatic_hotspot_figures", "hotspot_figures"]
     scores = ["automatic_nottingham_mitotic_score", "nottingham_mitotic_score"] if tissue else []
     last = ["deciding"] if tissue else []
-    for name, row in rows.items():
+    for name, row in list(rows.items())[:1]:
         told = [row[key] for key in (*names, *scores, "judged", "accepted", "rejected", "added", "open", *last)]
         assert " ".join([name, *told]) in page.text
+    assert page.text.count("Figures after review") == 1  # nobody decided about t
     assert ("Mitotic score after review" in page.text) == bool(tissue)
     assert "4 cells decided by anna, <b>ben;" in page.text
     assert "Figures after review 9 automatic 9 Decided 3 1 accepted, 2 rejected, 1 added; 7 open" in page.text

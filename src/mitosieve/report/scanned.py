@@ -13,7 +13,6 @@ from mitosieve.cohort.table import Row, finite
 from mitosieve.count.summary import SUMMARY_COLUMNS, read_summary, read_timing
 from mitosieve.count.trust import Trust
 from mitosieve.errors import FormatError
-from mitosieve.report.reviewed import Reviewed, read_reviewed
 from mitosieve.run import layout
 from mitosieve.scan.tables import read_slides
 
@@ -46,6 +45,27 @@ class ScannedSlide:
     engine: str
     heatmap: Path | None
     path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviewed:
+    """The reviewed counts of a job.
+
+    Attributes:
+        rows: of each slide with a decision the columns of summary.csv after review, and those of `ReviewedCount.row`;
+            or an `error` in place of them.
+        readers: who decided, in the order of their first decision.
+        fault: why there are no counts though there are decisions; empty where there are.
+    """
+
+    rows: dict[str, dict[str, str]]
+    readers: tuple[str, ...]
+    fault: str = ""
+
+    @property
+    def num_decided(self) -> int:
+        """Detections that were judged, and figures that were added, over all slides."""
+        return sum(int(row["judged"]) + int(row["added"]) for row in self.rows.values() if not row.get("error"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +177,6 @@ def read_scan(folder: Path, request: dict[str, Any]) -> ScanSource | None:
         has_summary=has_summary,
         has_detections=(folder / layout.DETECTIONS).exists(),
         trust=_trust(folder, request),
-        reviewed=read_reviewed(folder),
     )
 
 

@@ -171,7 +171,8 @@ def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source
 def _counted(folder: Path, provenance: dict[str, Any], request: dict[str, Any]) -> tuple[float, CountConfig]:
     """The operating threshold of a result, and how its slides were counted."""
     try:
-        return float(request.get("threshold", provenance.get("threshold"))), CountConfig(**provenance["counts"])
+        stated = request["threshold"] if "threshold" in request else provenance["threshold"]
+        return float(stated), CountConfig(**provenance["counts"])
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
             f"does not say how slides were counted ({error!r})", where=folder / layout.RUN, remedy=_AGAIN
