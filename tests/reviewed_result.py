@@ -22,9 +22,10 @@ def a_result(
     tissue_mm2=None,
     detector=DETECTOR,
     mpp_xy=(MPP, MPP),
+    tissue="breast",
 ):
     """A folder as `detect` leaves it: `points` is slide_id -> [(x, y, score), ...] in level-0 px at 0.5 um per px."""
-    counts = {"area_mm2": 2.0, "shape": "square", "tissue": "breast"}
+    counts = {"area_mm2": 2.0, "shape": "square", "tissue": tissue}
     RunFolder.create(folder, {"threshold": threshold, "counts": counts}, kind=layout.Kind.DETECT, resume=False)
     parts, summaries = [], []
     for slide_id, rows in points.items():
@@ -38,7 +39,7 @@ def a_result(
             slide_id=slide_id, mpp_xy=mpp_xy, size_l0=size_l0, tissue_mm2=tissue_mm2, detections=found,
             proposer="spots", threshold=threshold,
         )  # fmt: skip
-        summaries.append(summarize(findings))
+        summaries.append(summarize(findings, tissue=tissue))
         write_slide_summary(folder / layout.SLIDE_SUMMARIES / f"{slide_id}.json", summaries[-1])
         parts.append(found)
     write_summary(folder / layout.SUMMARY, summaries)

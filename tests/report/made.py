@@ -201,8 +201,8 @@ class Page(HTMLParser):
             alt = attrs.get("alt", "")
             if tag == "img" and alt.startswith("Cell on slide ") and (outcome is None or alt.endswith(f": {outcome}")):
                 words = alt.replace(",", "").split()
-                jpeg = base64.b64decode(attrs["src"].removeprefix("data:image/jpeg;base64,"))
+                webp = base64.b64decode(attrs["src"].removeprefix("data:image/webp;base64,"))
                 found.append(
-                    (words[3], int(words[6]), int(words[8].rstrip(":")), np.asarray(Image.open(io.BytesIO(jpeg))))
+                    (words[3], int(words[6]), int(words[8].rstrip(":")), np.asarray(Image.open(io.BytesIO(webp))))
                 )
         return found

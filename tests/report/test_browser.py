@@ -20,11 +20,13 @@ OVERFLOWING = """(() => {
   for (const part of document.querySelectorAll("body *")) {
     const box = part.getBoundingClientRect();
     if (!box.width || !box.height || getComputedStyle(part).visibility === "hidden") continue;
+    if (part.matches(".crops .shot img")) continue; // its middle is shown
     const rolled = SCREEN && part.closest(".wide, pre");
     const name = `${part.tagName}.${part.className}`;
     if (!rolled && box.right > wide + 1) told.push(`${name} ends at ${Math.round(box.right)}`);
     const cut = getComputedStyle(part).overflowX !== "visible" && part.scrollWidth > part.clientWidth + 1;
-    if (cut && !rolled && !["INPUT", "SELECT"].includes(part.tagName)) told.push(`${name} is cut`);
+    const meant = rolled || part.matches(".crops .shot, input, select");
+    if (cut && !meant) told.push(`${name} is cut`);
   }
   return told.slice(0, 8);
 })()"""
@@ -209,6 +211,51 @@ def test_cells_are_filtered_and_sorted(pages, browser):
     assert doubts == sorted(doubts)
     scores = [score for score, _, _ in choose(browser, "by", "score")]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["slide", "run"])
+def test_crops_are_widened_with_their_scale_bar(pages, browser, name):
+    """At 32 um and at 64 the bar is 10 um long; of the picture, 64 um wide, the middle is seen or all."""
+    page, _ = pages[name]
+    browser.open(page, width=1400)
+    wide = "(part => document.querySelector('.gallery ' + part).getBoundingClientRect().width)"
+    for um in (32, 64, 32):
+        browser.ask(
+            f"document.querySelectorAll('.gallery [name=width]').forEach(list => {{list.value = '{um}'; "
+            "list.dispatchEvent(new Event('change'));})"
+        )
+        shown, bar, picture = (browser.ask(f"{wide}('{part}')") for part in (".shot", ".shot .bar", ".shot img"))
+        assert bar / shown == pytest.approx(10 / um, rel=0.02)
+        assert picture / shown == pytest.approx(64 / um, rel=0.01)
+
+
+def test_cells_of_a_score_are_sorted(pages, browser):
+    """Hardest first, by score, by slide and place; each gallery for itself."""
+    page, _ = pages["run"]
+    browser.open(page, width=1400)
+    told = {}
+    for by in ("first", "score", "place"):
+        told[by] = browser.ask(
+            f"{{const list = document.querySelector('.found [name=by]'); list.value = '{by}'; "
+            "list.dispatchEvent(new Event('change'));} "
+            "[...document.querySelectorAll('.found .cell')].map(({dataset}) => [dataset.slide, Number(dataset.score)])"
+        )
+    assert [score for _, score in told["score"]] == sorted((s for _, s in told["score"]), reverse=True)
+    assert told["first"] == told["score"][::-1]  # the lowest score of a figure that was found is the hardest
+    assert told["place"] == sorted(told["place"])
+
+
+def test_labels_of_an_audit_are_sorted(audited, browser):
+    """Within their slide: by suspicion, by what strangers' networks say, from top to bottom."""
+    browser.open(audited[1] / "index.html", width=1400)
+    for by, key in (("place", "y"), ("score", "score"), ("rank", "rank")):
+        groups = browser.ask(
+            f"{{const list = document.querySelector('[name=by]'); list.value = '{by}'; "
+            "list.dispatchEvent(new Event('change'));} [...document.querySelectorAll('.suspects')].map(group => "
+            f"[...group.children].map(part => Number(part.dataset.{key})))"
+        )
+        assert max(map(len, groups)) > 1
+        assert groups == [sorted(group, reverse=by == "score") for group in groups]
 
 
 def test_a_cell_is_enlarged_and_arrow_keys_go_on(pages, browser):

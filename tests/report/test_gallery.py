@@ -40,17 +40,17 @@ def test_the_hardest_come_first(outcome, scores, order):
 
 
 def test_every_cell_has_its_picture_of_the_right_place(shared):
-    """As many pictures as cells; each shows the slide around its cell, up to what JPEG loses."""
+    """As many pictures as cells; each shows the slide around its cell, up to what WebP loses."""
     for outcome in Outcome:
         pictures = shared.page.pictures(outcome.value)
         assert len(pictures) == 3
         for slide_id, x, y, pixels in pictures:
-            assert pixels.shape == (128, 128, 3)
+            assert pixels.shape == (256, 256, 3)
             with shared.cohort.open(slide_id) as slide:
                 whole = slide.read()
             near = whole[y - 20 : y + 21, x - 20 : x + 21]
-            assert np.abs(pixels[44:85, 44:85].astype(int) - near).mean() < 6
-            assert pixels[60:69, 60:69, 0].mean() < 100, "the dark disc is not in the middle"
+            assert np.abs(pixels[108:149, 108:149].astype(int) - near).mean() < 6
+            assert pixels[124:133, 124:133, 0].mean() < 100, "the dark disc is not in the middle"
 
 
 def test_captions_tell_the_score_and_the_imposter(shared):
@@ -63,11 +63,11 @@ def test_captions_tell_the_score_and_the_imposter(shared):
 
 @pytest.mark.parametrize("mpp", [0.1, 0.2273, 0.25, 0.5])
 def test_a_picture_is_as_wide_in_um_at_any_resolution(tmp_path, mpp):
-    """32 um, the cell in the middle; finer slides are shrunk to bound the page."""
+    """64 um, the cell in the middle; finer slides are shrunk to bound the page."""
     an_image(tmp_path / "s.png", dots=[(200, 150)])
     with open_slide(tmp_path / "s.png", mpp=mpp) as slide:
         crop = cut_crop(slide, (200.0, 150.0))
-    assert abs(crop.shape[0] * max(mpp, 0.2) - 32) <= max(mpp, 0.2)
+    assert abs(crop.shape[0] * max(mpp, 0.2) - 64) <= max(mpp, 0.2)
     rows, columns = np.nonzero(crop[..., 0] < 120)
     middle = crop.shape[0] // 2
     assert abs(rows.mean() - middle) <= 0.6
@@ -80,9 +80,9 @@ def test_beyond_the_edge_is_grey_and_the_cell_stays_in_the_middle(tmp_path, cent
     pixels = an_image(tmp_path / "s.png")
     with open_slide(tmp_path / "s.png", mpp=0.25) as slide:
         crop = cut_crop(slide, center)
-    padded = np.pad(pixels, ((128, 128), (128, 128), (0, 0)), constant_values=238)
-    x, y = (int(np.floor(value + 0.5)) + 128 for value in center)
-    np.testing.assert_array_equal(crop, padded[y - 64 : y + 64, x - 64 : x + 64])
+    padded = np.pad(pixels, ((256, 256), (256, 256), (0, 0)), constant_values=238)
+    x, y = (int(np.floor(value + 0.5)) + 256 for value in center)
+    np.testing.assert_array_equal(crop, padded[y - 128 : y + 128, x - 128 : x + 128])
 
 
 def test_a_slide_that_is_gone_is_named_and_the_others_are_shown(tmp_path):

@@ -17,7 +17,8 @@ from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections
 from mitosieve.report import write_report
-from mitosieve.report.cells import CELL_PX, CELL_UM, MOST_CANDIDATES, STEPS, cells_of, in_hotspot
+from mitosieve.report.cells import CELL_PX, MOST_CANDIDATES, STEPS, cells_of, in_hotspot
+from mitosieve.report.gallery import CROP_UM
 from mitosieve.report.scanned import read_scan
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.layout import Kind
@@ -98,23 +99,20 @@ def test_a_page_shows_all_figures_and_the_best_candidates(tmp_path):
 
 
 def test_each_picture_is_of_its_cell(tmp_path):
-    """40 um of the slide around the place, at twice the pixels that it is shown with, and a scale bar of 10 um."""
+    """64 um of the slide around the place at its own resolution, of which half is shown, and a scale bar."""
     page = Page(write_report(a_job(tmp_path / "job")))
     pictures = [attrs for tag, attrs in page.tags if tag == "img" and attrs["alt"].startswith("Cell ")]
     assert len(pictures) == 16
+    side = round(CROP_UM / MPP)
     for attrs in pictures:
         assert 192 <= int(attrs["width"]) == CELL_PX <= 256
         webp = base64.b64decode(attrs["src"].removeprefix("data:image/webp;base64,"))
         pixels = np.asarray(Image.open(io.BytesIO(webp)).convert("L"))
-        assert pixels.shape == (2 * CELL_PX, 2 * CELL_PX)
-        rows, columns = np.nonzero(pixels < 120)
-        px_um = CELL_UM / (2 * CELL_PX)
-        middle = [(columns >= 200) & (columns < 232), (rows >= 200) & (rows < 232)]
-        assert all(part.any() for part in middle)
-        dark = (pixels[CELL_PX - 20 : CELL_PX + 20] < 120).any(axis=0).sum() * px_um
-        assert dark >= 24 * MPP * 0.8
-    bars = [attrs["style"] for tag, attrs in page.tags if tag == "i"]
-    assert bars == ["width: 25.0%"] * 16
+        assert pixels.shape == (side, side)
+        dark = pixels < 120
+        assert dark[side // 2 - 11 : side // 2 + 11, side // 2 - 2 : side // 2 + 2].all()
+        assert dark[side // 2 - 12 : side // 2 + 12].any(axis=0).sum() * MPP >= 24 * MPP * 0.8
+    assert page.text.count("10 µm") == 16
 
 
 @pytest.mark.parametrize("shape", ["square", "circle", "rectangle"])

@@ -313,6 +313,47 @@ def test_a_crop_and_its_place_are_one_key_apart(tmp_path, opened):
         assert page.evaluate(f"{VIEW}.middle") == pytest.approx([cell["x"], cell["y"]], abs=4)
 
 
+@pytest.mark.parametrize("row", [0, 59])
+def test_a_cell_of_the_report_leads_to_its_place(tmp_path, opened, row):
+    """In the viewer's own policy: style and script of the page work, and one click chooses the cell on its slide."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.press("5")
+        with page.page.context.expect_page() as another:
+            page.click("text=Report")
+        report = another.value
+        faults = []
+        report.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
+        report.reload()
+        report.wait_for_load_state("load")
+        second = report.locator(".slide-cells").nth(1)
+        assert report.evaluate("getComputedStyle(document.querySelector('.cells')).display") == "grid"
+        assert second.locator("form").is_visible()
+        cell = second.locator(".cell").nth(row)
+        cell.scroll_into_view_if_needed()
+        x, y = (float(cell.get_attribute(f"data-{axis}")) for axis in "xy")
+        for _ in range(200):
+            if cell.evaluate("cell => cell.querySelector('img').complete && cell.querySelector('img').naturalWidth"):
+                break
+            report.wait_for_timeout(30)
+        else:
+            raise AssertionError("the picture does not come")
+        with page.page.context.expect_page() as another:
+            cell.locator("a").click()
+        slide = another.value
+        for _ in range(600):
+            if slide.evaluate(f"globalThis.mitosieve?.page.current?.view?.selected === {row}"):
+                break
+            slide.wait_for_timeout(50)
+        assert slide.evaluate(f"[{VIEW}.slide, {VIEW}.selected]") == [1, row]
+        slide.wait_for_timeout(900)
+        assert slide.evaluate(f"{VIEW}.middle") == pytest.approx([x, y], abs=4)
+        assert slide.evaluate(f"{VIEW}.overlay.seen") > 0
+        assert slide.url.endswith("#slide")
+        assert faults == []
+
+
 def test_two_tabs_show_each_others_decisions(tmp_path, opened):
     """Of one reader; nothing is lost."""
     folder = a_result(tmp_path / "found", names=("one",))

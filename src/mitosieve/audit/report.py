@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from mitosieve.audit.dasc_run import ORIGIN_LABEL, VERDICTS, DascRun
 from mitosieve.audit.neighbours import NONE, Neighbours, nearest
-from mitosieve.audit.pages import Place, Suspect, SuspectsView, by_slide, render_suspects
+from mitosieve.audit.pages import render_suspects
 from mitosieve.audit.place import NO_ROW, in_digits
 from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.audit.ranking import RankOverlap, cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
+from mitosieve.audit.suspects import SHOWN, Place, Suspect, SuspectsView, by_slide
 from mitosieve.errors import RunFolderError
 from mitosieve.report.words import day_of
 from mitosieve.run import layout
@@ -156,7 +157,7 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
 
     Writes audit.csv with every label, index.html with the most suspicious ones, and qupath/SLIDE_ID.geojson for every
     slide with all its marks and the most suspicious places without a mark, for `import corrections`; audit.json says
-    where the slides are.
+    where the slides are, and suspects.json what the page shows, so that a viewer can show it too.
 
     Args:
         folder: a run folder of recipe `dasc`.
@@ -174,12 +175,14 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError("holds something already", where=out, remedy="choose an empty or new folder for --out")
     found = Audit.of(DascRun.load(folder))
-    page, failed = render_suspects(_view(found, top), found.run.cohort)
+    view = _view(found, top)
+    page, failed = render_suspects(view, found.run.cohort)
     points = _points(found, background)
     write_atomic(out / layout.AUDIT, _to_csv(found))
     for slide_id, places in points.items():
         write_places(out / layout.AUDIT_POINTS / layout.file_of(slide_id, ".geojson"), places)
     write_json(out / layout.AUDIT_FACTS, _facts(found))
+    write_json(out / layout.AUDIT_SHOWN, SHOWN.dump_python(view, mode="json"))
     write_atomic(out / layout.AUDIT_PAGE, page)
     return AuditReport(audit=found, out=out, failed=failed)
 
@@ -281,16 +284,20 @@ def _suspect(found: Audit, row: int) -> Suspect:
     return Suspect(
         rank=int(found.rank[row]),
         point=_point(found, row),
-        score=None if np.isnan(score) else score,
+        score=_known(score),
         verdict=str(run.verdict[row]),
         level=int(run.level[row]),
         suspicion=float(run.suspicion[row]),
         out_of_fold=float(run.out_of_fold[row]),
-        history=run.history[:, row].astype(np.float64).tolist(),
+        history=[_known(value) for value in run.history[:, row].tolist()],
         rival=None if rival == NONE else found.place(rival),
         rival_label="" if rival == NONE else found.label(rival),
-        similarity=float(found.neighbours.other_similarity[row]),
+        similarity=_known(float(found.neighbours.other_similarity[row])),
     )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _points(found: Audit, background: int) -> dict[str, list[AuditedPlace]]:

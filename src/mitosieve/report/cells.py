@@ -1,24 +1,18 @@
 """The cells of one slide that its page shows, with their pictures. Chooses by score; knows nothing of the page."""
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mitosieve.detection import Detections
 from mitosieve.errors import MitosieveError
-from mitosieve.report.gallery import cut_crop
+from mitosieve.report.gallery import CROP_UM, Addresses, cut_crop, picture_uri
 from mitosieve.report.scanned import ScannedSlide
 from mitosieve.slide.slide import open_slide
 
-CELL_UM = 40.0
-"""Side of a picture: a cell with its neighbours, which a pathologist compares it with."""
-
 CELL_PX = 216
-"""Side of a picture on the page; it is stored at twice as many pixels, for fine screens and to be enlarged."""
+"""Side of a picture on the page; it may be enlarged."""
 
 MOST_FIGURES = 2000
 """At some 20 kB a cell a page stays below 50 MB."""
@@ -28,9 +22,6 @@ MOST_CANDIDATES = 60
 
 STEPS = 200
 """The threshold on the page moves by 1 / STEPS."""
-
-_BAR_UM = 10.0
-_WEBP_QUALITY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +35,7 @@ class Cell:
         is_figure: whether it reached the operating threshold.
         in_hotspot: whether it lies in the slide's hotspot; None where there is none.
         uri: its picture; empty where the slide cannot be read.
+        link: its place in the viewer; empty where none serves the page.
     """
 
     rank: int
@@ -53,6 +45,7 @@ class Cell:
     is_figure: bool
     in_hotspot: bool | None
     uri: str
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +68,8 @@ class SlideCells:
     counts_hotspot: tuple[int, ...]
     fault: str
 
-    crop_um = CELL_UM
     side_px = CELL_PX
     steps = STEPS
-    bar_um = _BAR_UM
-
-    @property
-    def bar_percent(self) -> float:
-        """Length of the scale bar, of the picture's side."""
-        return 100 * _BAR_UM / CELL_UM
 
     @property
     def left_out(self) -> int:
@@ -91,12 +77,13 @@ class SlideCells:
         return self.num_figures - sum(cell.is_figure for cell in self.cells)
 
 
-def cells_of(slide: ScannedSlide, found: Detections) -> SlideCells:
+def cells_of(slide: ScannedSlide, found: Detections, served: Addresses | None = None) -> SlideCells:
     """Choose and picture the cells of a slide; where it cannot be read they have no picture, and it is said why.
 
     Args:
         slide: its row, with where it lies.
         found: its detections.
+        served: where pictures are, so that the slide is not opened; None puts them into the page.
     """
     order = np.argsort(-found.score, kind="stable")  # ties by row
     found = found[order]
@@ -104,7 +91,7 @@ def cells_of(slide: ScannedSlide, found: Detections) -> SlideCells:
     figures = np.flatnonzero(found.is_figure)[:MOST_FIGURES]
     candidates = np.flatnonzero(~found.is_figure)[:MOST_CANDIDATES]
     rows = np.concatenate([figures, candidates])
-    pictures, fault = _pictures(slide, found.center_l0[rows])
+    pictures, fault = _pictures(slide, found.center_l0[rows], served)
     return SlideCells(
         cells=tuple(
             Cell(
@@ -115,6 +102,7 @@ def cells_of(slide: ScannedSlide, found: Detections) -> SlideCells:
                 is_figure=bool(found.is_figure[row]),
                 in_hotspot=None if inside is None else bool(inside[row]),
                 uri=uri,
+                link="" if served is None else served.place(slide.slide_id, found.center_l0[row]),
             )
             for row, uri in zip(rows.tolist(), pictures, strict=True)
         ),
@@ -147,8 +135,11 @@ def _counts(score: NDArray[np.float64]) -> tuple[int, ...]:
     return tuple((len(score) - np.searchsorted(np.sort(score), steps, side="left")).tolist())
 
 
-def _pictures(slide: ScannedSlide, center_l0: NDArray[np.float64]) -> tuple[list[str], str]:
-    """A data URI for each place, and why they are empty."""
+def _pictures(slide: ScannedSlide, center_l0: NDArray[np.float64], served: Addresses | None) -> tuple[list[str], str]:
+    """A picture of each place, and why they are empty."""
+    if served is not None:
+        found = [served.picture(slide.slide_id, place, CROP_UM) for place in center_l0.tolist()]
+        return found, "" if all(found) else "the viewer cannot find the slide"
     none = [""] * len(center_l0)
     if slide.path is None:
         return none, "it is not recorded where the slide is; detect again with this version"
@@ -156,18 +147,6 @@ def _pictures(slide: ScannedSlide, center_l0: NDArray[np.float64]) -> tuple[list
     stated = None if mpp[0] is None or mpp[1] is None else (mpp[0], mpp[1])
     try:
         with open_slide(slide.path, mpp=stated, slide_id=slide.slide_id) as image:
-            return [_uri(cut_crop(image, place, crop_um=CELL_UM)) for place in center_l0.tolist()], ""
+            return [picture_uri(cut_crop(image, place)) for place in center_l0.tolist()], ""
     except MitosieveError as error:
         return none, f"the slide cannot be read: {error.what}"
-
-
-def _uri(pixels: NDArray[np.uint8]) -> str:
-    return "data:image/webp;base64," + base64.b64encode(to_webp(pixels, 2 * CELL_PX)).decode()
-
-
-def to_webp(pixels: NDArray[np.uint8], side: int) -> bytes:
-    """A square picture of so many pixels: half as many bytes as JPEG."""
-    file = io.BytesIO()
-    made = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
-    made.save(file, format="WEBP", quality=_WEBP_QUALITY)
-    return file.getvalue()

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,56 @@ from mitosieve.geometry import Region, px_from_um
 from mitosieve.score.outcome import Outcome, Outcomes
 from mitosieve.slide.slide import Slide
 
-CROP_UM = 32.0
-"""Side of a picture: some three nuclei wide, enough of the surroundings to judge a cell by."""
+CROP_UM = 64.0
+"""Side of a picture: the cell with those around it. A page shows its middle half, some three nuclei wide, until the
+reader wants all of it."""
 
 FINEST_MPP = 0.2
 """Slides of finer pixels are read at this, to bound the size of the page; all others at their own resolution."""
 
-JPEG_QUALITY = 85
+_WEBP_QUALITY = 85
 _OUTSIDE = 238
 """Grey level of what lies beyond the slide's edge."""
+
+Center = Sequence[float] | NDArray[np.floating]
+"""x, y in level-0 px."""
+
+
+class Addresses(Protocol):
+    """Where a page finds what stands in it otherwise, and where it leads, when a viewer serves it.
+
+    Attributes:
+        viewer: its own page.
+        icon, style, script: of the page.
+        job: the page of all slides.
+    """
+
+    @property
+    def viewer(self) -> str: ...
+    @property
+    def icon(self) -> str: ...
+    @property
+    def style(self) -> str: ...
+    @property
+    def script(self) -> str: ...
+    @property
+    def job(self) -> str: ...
+
+    def picture(self, slide_id: str, center_l0: Center, um: float) -> str:
+        """Of a place on a slide, so many um wide; empty where the viewer cannot show the slide."""
+        ...
+
+    def place(self, slide_id: str, center_l0: Center) -> str:
+        """The place in the viewer; empty where it does not have the slide."""
+        ...
+
+    def page(self, slide_id: str) -> str:
+        """The page of a slide."""
+        ...
+
+    def words(self, text: str) -> str:
+        """A text as the page may show it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +78,16 @@ class Crop:
         center_l0: x, y in level-0 px; the picture's centre.
         score: of the detection; None for a missed figure without one.
         on_imposter: whether experts marked an imposter there.
-        jpeg: the picture, CROP_UM wide; empty where the slide cannot be read.
+        uri: the picture, CROP_UM wide; empty where the slide cannot be read.
+        link: its place in the viewer; empty where none serves the page.
     """
 
     slide_id: str
     center_l0: tuple[float, float]
     score: float | None
     on_imposter: bool
-    jpeg: bytes
-
-    @property
-    def uri(self) -> str:
-        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+    uri: str
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,42 +116,50 @@ def hardest(cells: Outcomes, outcome: Outcome, most: int) -> NDArray[np.intp]:
     return rows[np.argsort(-score if outcome is Outcome.FALSE_ALARM else score, kind="stable")][:most]
 
 
-def make_galleries(cells: Outcomes, cohort: Cohort, most: int) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
+def make_galleries(
+    cells: Outcomes, cohort: Cohort | None, most: int, served: Addresses | None = None
+) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
     """Galleries of found, missed and false alarms; each slide is opened once.
 
     Args:
         cells: the fate of every cell.
-        cohort: the images; one that cannot be read is named and its cells have no picture.
+        cohort: the images; one that cannot be read is named and its cells have no picture. None where pictures are
+            served.
         most: pictures of each gallery.
+        served: where pictures are, so that no slide is opened; None puts them into the page.
 
     Returns:
         The galleries, and a sentence for each slide that could not be read.
     """
     chosen = {outcome: hardest(cells, outcome, most) for outcome in Outcome}
-    pictures: dict[int, bytes] = {}
-    faults: list[str] = []
     rows = np.concatenate(list(chosen.values()))
-    for slide_id in np.unique(cells.slide_id[rows]).tolist():
-        here = rows[cells.slide_id[rows] == slide_id].tolist()
-        try:
-            with cohort.open(slide_id) as slide:
-                pictures |= {row: to_jpeg(cut_crop(slide, cells.center_l0[row])) for row in here}
-        except MitosieveError as error:
-            faults.append(f"{slide_id}: {error.what}")
+    pictures, faults = _pictures(cells, rows, cohort) if cohort is not None else ({}, ())
     galleries = tuple(
         Gallery(
             outcome=outcome,
             total=int((cells.outcome == outcome.value).sum()),
-            crops=tuple(_crop(cells, row, pictures.get(row, b"")) for row in part.tolist()),
+            crops=tuple(_crop(cells, row, pictures.get(row, ""), served) for row in part.tolist()),
         )
         for outcome, part in chosen.items()
     )
-    return galleries, tuple(faults)
+    return galleries, faults
 
 
-def cut_crop(
-    slide: Slide, center_l0: Sequence[float] | NDArray[np.floating], *, crop_um: float = CROP_UM
-) -> NDArray[np.uint8]:
+def _pictures(cells: Outcomes, rows: NDArray[np.intp], cohort: Cohort) -> tuple[dict[int, str], tuple[str, ...]]:
+    """A picture of each row whose slide can be read, and a sentence for each slide that cannot."""
+    found: dict[int, str] = {}
+    faults: list[str] = []
+    for slide_id in np.unique(cells.slide_id[rows]).tolist():
+        here = rows[cells.slide_id[rows] == slide_id].tolist()
+        try:
+            with cohort.open(slide_id) as slide:
+                found |= {row: picture_uri(cut_crop(slide, cells.center_l0[row])) for row in here}
+        except MitosieveError as error:
+            faults.append(f"{slide_id}: {error.what}")
+    return found, tuple(faults)
+
+
+def cut_crop(slide: Slide, center_l0: Center, *, crop_um: float = CROP_UM) -> NDArray[np.uint8]:
     """A square (n, n, 3) RGB of side `crop_um` around a place, at the slide's own resolution or FINEST_MPP.
 
     The place is at pixel n // 2, to within half a pixel. What lies beyond the slide's edge is plain grey.
@@ -131,19 +179,23 @@ def cut_crop(
     return np.asarray(Image.fromarray(square).resize((small, small), Image.Resampling.BOX), dtype=np.uint8)
 
 
-def to_jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """JPEG with full colour resolution: chromatin is told from its surroundings by colour."""
+def picture_uri(pixels: NDArray[np.uint8], side: int | None = None) -> str:
+    """A square picture as a part of the page, by default of its own size: WebP, half as many bytes as JPEG."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
-    return file.getvalue()
+    image = Image.fromarray(pixels)
+    made = image if side is None else image.resize((side, side), Image.Resampling.BICUBIC)
+    made.save(file, format="WEBP", quality=_WEBP_QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _crop(cells: Outcomes, row: int, jpeg: bytes) -> Crop:
-    score = float(cells.score[row])
+def _crop(cells: Outcomes, row: int, uri: str, served: Addresses | None) -> Crop:
+    slide_id, score = str(cells.slide_id[row]), float(cells.score[row])
+    x, y = cells.center_l0[row].tolist()
     return Crop(
-        slide_id=str(cells.slide_id[row]),
-        center_l0=(float(cells.center_l0[row, 0]), float(cells.center_l0[row, 1])),
+        slide_id=slide_id,
+        center_l0=(x, y),
         score=score if math.isfinite(score) else None,
         on_imposter=bool(cells.on_imposter[row]),
-        jpeg=jpeg,
+        uri=uri if served is None else served.picture(slide_id, (x, y), CROP_UM),
+        link="" if served is None else served.place(slide_id, (x, y)),
     )

@@ -48,6 +48,27 @@ class ScannedSlide:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reviewed:
+    """The reviewed counts of a job.
+
+    Attributes:
+        rows: of each slide with a decision the columns of summary.csv after review, and those of `ReviewedCount.row`;
+            or an `error` in place of them.
+        readers: who decided, in the order of their first decision.
+        fault: why there are no counts though there are decisions; empty where there are.
+    """
+
+    rows: dict[str, dict[str, str]]
+    readers: tuple[str, ...]
+    fault: str = ""
+
+    @property
+    def num_decided(self) -> int:
+        """Detections that were judged, and figures that were added, over all slides."""
+        return sum(int(row["judged"]) + int(row["added"]) for row in self.rows.values() if not row.get("error"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScanSource:
     """A folder of detect.
 
@@ -58,6 +79,7 @@ class ScanSource:
         has_summary: whether there are hotspots.
         has_detections: whether detections.csv is there, of which cells are shown.
         trust: what is known of the detector; None where that is not recorded.
+        reviewed: what people decided; None where nobody did.
     """
 
     folder: Path
@@ -66,6 +88,7 @@ class ScanSource:
     has_summary: bool
     has_detections: bool = False
     trust: Trust | None = None
+    reviewed: Reviewed | None = None
 
     @property
     def done(self) -> list[ScannedSlide]:
@@ -120,6 +143,12 @@ class ScanSource:
     def density_per_mm2(self) -> float | None:
         figures, tissue = self.total("figures"), self.total("tissue_mm2")
         return figures / tissue if figures is not None and tissue else None
+
+    @property
+    def reviewed_rows(self) -> list[dict[str, str]]:
+        """Reviewed counts in the order of the slides."""
+        rows = {} if self.reviewed is None else self.reviewed.rows
+        return [rows[slide.slide_id] for slide in self.done if slide.slide_id in rows]
 
     @property
     def seconds(self) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 from mitosieve.detection import Detections
 from mitosieve.export.table import read_detections
 from mitosieve.report.cells import SlideCells, cells_of
+from mitosieve.report.gallery import Addresses
 from mitosieve.report.scanned import HeatView, ScannedSlide, ScanSource, view_heatmap
 from mitosieve.report.words import day_of, environment
 from mitosieve.run import layout
@@ -39,12 +40,28 @@ class SlideView:
     fault: str
 
 
-def view_slides(source: ScanSource) -> Iterator[SlideView]:
-    """The slides that were done, in their order, one at a time: pictures of all would fill memory."""
-    by_slide = _by_slide(source)
+FoundOf = Callable[[str], Detections]
+"""The detections of a slide by its name, in the order of their table."""
+
+
+def view_slides(
+    source: ScanSource, found_of: FoundOf | None = None, served: Addresses | None = None
+) -> Iterator[SlideView]:
+    """The slides that were done, in their order, one at a time: pictures of all would fill memory.
+
+    Args:
+        source: the job.
+        found_of: its detections; None reads them.
+        served: where pictures are; None puts them into the page.
+    """
+    by_slide = _by_slide(source) if found_of is None else found_of
     for slide in source.done:
-        heat, fault = view_heatmap(slide)
-        yield SlideView(slide=slide, cells=cells_of(slide, by_slide(slide.slide_id)), heat=heat, fault=fault)
+        yield _view(slide, by_slide(slide.slide_id), served)
+
+
+def _view(slide: ScannedSlide, found: Detections, served: Addresses | None) -> SlideView:
+    heat, fault = view_heatmap(slide)
+    return SlideView(slide=slide, cells=cells_of(slide, found, served), heat=heat, fault=fault)
 
 
 def links_of(source: ScanSource, page: Path) -> dict[str, str]:
@@ -61,13 +78,12 @@ def folder_of(page: Path) -> Path:
     return page.with_name(f"{page.stem}-slides")
 
 
-def write_slide_pages(source: ScanSource, page: Path, *, title: str) -> list[Path]:
+def write_slide_pages(source: ScanSource, page: Path) -> list[Path]:
     """Write a page for each slide that was done, where there are many.
 
     Args:
         source: the job.
         page: its own page, to which they lead back.
-        title: of the job.
 
     Returns:
         Paths of the pages.
@@ -79,28 +95,56 @@ def write_slide_pages(source: ScanSource, page: Path, *, title: str) -> list[Pat
     links = links_of(source, page)
     if not links:
         return []
-    template = environment().get_template("slide.html.jinja")
-    names = list(links)
+    around = {name: quote(Path(link).name) for name, link in links.items()}
     written: list[Path] = []
-    for number, view in enumerate(view_slides(source)):
-        around = {
-            word: (names[at], quote(Path(links[names[at]]).name))
-            for word, at in (("previous", number - 1), ("next", number + 1))
-            if 0 <= at < len(names)
-        }
-        text = template.render(
-            view=view,
-            source_scan=source,
-            title=title,
-            day=day_of(source.folder / layout.SUMMARY, source.folder / layout.DETECTIONS),
-            back=quote(f"../{page.name}"),
-            around=around,
-        )
+    for view in view_slides(source):
+        text = _page(source, view, around, back=quote(f"../{page.name}"))
         written.append(write_atomic(page.parent / links[view.slide.slide_id], text))
     return written
 
 
-def _by_slide(source: ScanSource) -> Callable[[str], Detections]:
+def serve_slide_page(source: ScanSource, slide: ScannedSlide, found: Detections, served: Addresses) -> str:
+    """The page of one slide as a viewer serves it.
+
+    Args:
+        source: the job.
+        slide: one of it that was done.
+        found: its detections.
+        served: where its parts are.
+    """
+    links = {one.slide_id: served.page(one.slide_id) for one in source.done}
+    return _page(source, _view(slide, found, served), links, back=served.job, served=served)
+
+
+def _page(
+    source: ScanSource,
+    view: SlideView,
+    links: dict[str, str],
+    *,
+    back: str,
+    served: Addresses | None = None,
+) -> str:
+    """A slide's page, between those of the slides before and after it; `links` are those of all."""
+    names = list(links)
+    number = names.index(view.slide.slide_id)
+    around = {
+        word: (names[at], links[names[at]])
+        for word, at in (("previous", number - 1), ("next", number + 1))
+        if 0 <= at < len(names)
+    }
+    template = environment(served).get_template("slide.html.jinja")
+    return template.render(
+        view=view,
+        source_scan=source,
+        title=source.folder.resolve().name,
+        day=day_of(source.folder / layout.SUMMARY, source.folder / layout.DETECTIONS),
+        back=back,
+        around=around,
+        served=served,
+    )
+
+
+def _by_slide(source: ScanSource) -> FoundOf:
     """A look-up of the detections of a slide, in the order of the table."""
     found = read_detections(source.folder / layout.DETECTIONS) if source.has_detections else Detections.empty()
     names, number = np.unique(found.slide_id, return_inverse=True)

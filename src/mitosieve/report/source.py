@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from mitosieve.cohort.table import read_text
 from mitosieve.errors import DetectorError
 from mitosieve.export.table import read_detections
 from mitosieve.report.regimes import RegimeSearch, read_search
-from mitosieve.report.scanned import ScanSource, read_scan
+from mitosieve.report.scanned import Reviewed, ScanSource, read_scan
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, kind_of, read_json
 from mitosieve.run.layout import Kind
@@ -99,6 +99,10 @@ class Source:
     runs: tuple[RunSource, ...]
     scores: tuple[ScoreSource, ...]
     scan: ScanSource | None = None
+
+    def reviewed(self, told: Reviewed | None) -> "Source":
+        """The same with what people decided about the slides of a job."""
+        return self if self.scan is None else replace(self, scan=replace(self.scan, reviewed=told))
 
     @property
     def folds(self) -> list[dict[str, Any]]:

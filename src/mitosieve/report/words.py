@@ -4,16 +4,33 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mitosieve.report.regimes import percent
 
 
-def environment() -> Environment:
-    """Templates of the package's pages, with the filters that write numbers."""
+class Words(Protocol):
+    """Says how a page may show a text."""
+
+    def words(self, text: str) -> str: ...
+
+
+def environment(served: Words | None = None) -> Environment:
+    """Templates of the package's pages, with the filters that write numbers.
+
+    Args:
+        served: what every text passes that is put into a page; None is as it is. Pictures in the page, and addresses
+            that are marked as safe, do not pass it.
+    """
+
+    def shown(value: object) -> object:
+        is_text = type(value) is str and not value.startswith("data:")
+        return value if served is None or not is_text else served.words(str(value))
+
     made = Environment(
+        finalize=shown,
         loader=PackageLoader("mitosieve.report"),
         autoescape=True,
         undefined=StrictUndefined,

@@ -82,14 +82,15 @@ class FoundResult:
         mark = RunFolder(folder).check_kind(Kind.DETECT)
         request = read_request(folder)
         paths = request.get("slides", {})
+        threshold, counts = _counted(folder, mark.provenance, request)
         return cls(
             folder=folder,
             detections=read_detections(folder / layout.DETECTIONS),
             slides=_slides(folder, paths if isinstance(paths, dict) else {}),
             detector=str(request.get("detector", "")),
             detector_hash=str(request.get("detector_hash", "")),
-            threshold=float(request.get("threshold", mark.provenance["threshold"])),
-            counts=CountConfig(**mark.provenance["counts"]),
+            threshold=threshold,
+            counts=counts,
             decisions=tuple(DecisionLog.beside(folder).read()),
         )
 
@@ -165,6 +166,17 @@ def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source
             f"nothing was decided by '{strangers[0]}'", where=source, remedy=f"readers here: {', '.join(sorted(there))}"
         )
     return [decision for decision in decisions if not readers or decision.reader in readers]
+
+
+def _counted(folder: Path, provenance: dict[str, Any], request: dict[str, Any]) -> tuple[float, CountConfig]:
+    """The operating threshold of a result, and how its slides were counted."""
+    try:
+        stated = request["threshold"] if "threshold" in request else provenance["threshold"]
+        return float(stated), CountConfig(**provenance["counts"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"does not say how slides were counted ({error!r})", where=folder / layout.RUN, remedy=_AGAIN
+        ) from error
 
 
 def _slides(folder: Path, paths: dict[str, Any]) -> dict[str, FoundSlide]:

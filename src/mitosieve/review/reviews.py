@@ -27,8 +27,13 @@ class Reviews:
     readers: tuple[str, ...]
 
     @classmethod
-    def of(cls, result: FoundResult, readers: tuple[str, ...] = ()) -> "Reviews":
+    def of(cls, result: FoundResult, readers: tuple[str, ...] = (), *, only_judged: bool = False) -> "Reviews":
         """Of a result that somebody looked at.
+
+        Args:
+            result: of detect.
+            readers: whose decisions count; empty is all.
+            only_judged: whether slides on which no cell was judged are left out of the counts.
 
         Raises:
             InputError: nobody decided anything, or one of the readers did not.
@@ -40,8 +45,10 @@ class Reviews:
         cells = cells_of(chosen, {name: slide.mpp_xy for name, slide in result.slides.items()})
         names = tuple(dict.fromkeys(decision.reader for decision in chosen))
         searched = searched_areas(chosen)
+        judged = {cell.slide_id for cell in cells}
+        counted = [name for name in result.slides if name in judged or not only_judged]
         return cls(
-            counts={name: reviewed_count(result, name, cells) for name in result.slides},
+            counts={name: reviewed_count(result, name, cells) for name in counted},
             agreements=tuple(agree(cells, first, second, searched) for first, second in combinations(names, 2)),
             cells=tuple(cells),
             readers=names,

@@ -139,6 +139,8 @@ AUDIT_PAGE = "index.html"
 AUDIT_POINTS = "qupath"
 AUDIT_FACTS = "audit.json"
 """Where an audit's slides are, and their resolution."""
+AUDIT_SHOWN = "suspects.json"
+"""What its page shows."""
 
 
 def places_of(part: str) -> str:

@@ -5,6 +5,7 @@ Knows nothing of HTTP. Numbers of slides and rows that a page sends are checked 
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,17 @@ class Desk:
     def has_counts(self) -> bool:
         """Whether it is a result of detect, of which counts are made."""
         return self.viewed.kind is Kind.RESULT
+
+    @property
+    def result_folder(self) -> Path:
+        """The folder of a result of detect.
+
+        Raises:
+            InputError: it is something else.
+        """
+        if self.viewed.folder is None or not self.has_counts:
+            raise InputError("only a result of detect has counts and a report, and an audit a report")
+        return self.viewed.folder
 
     def called_figures(self, slide: int) -> NDArray[np.bool_]:
         """Which cells of a slide, by their place there, were called figures before anybody looked."""

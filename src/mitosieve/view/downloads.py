@@ -3,14 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from mitosieve.annotation import Label
 from mitosieve.count.summary import SUMMARY_COLUMNS
-from mitosieve.errors import InputError, MitosieveError
+from mitosieve.errors import MitosieveError
 from mitosieve.export.geojson import FIGURE_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
@@ -119,10 +119,18 @@ def decisions_csv(desk: Desk, words: str) -> str:
     return _table(DECISION_COLUMNS, rows)
 
 
-def summary_rows(desk: Desk, words: str) -> list[dict[str, str]]:
-    """Of every slide the columns of summary.csv with the reviewed numbers, and beside them the automatic ones."""
+def summary_rows(desk: Desk, words: str, *, only: Collection[str] | None = None) -> list[dict[str, str]]:
+    """Of every slide the columns of summary.csv with the reviewed numbers, and beside them the automatic ones.
+
+    Args:
+        desk: with the decisions.
+        words: whose decisions, see `readers_asked`.
+        only: names of slides; None is all.
+    """
     readers, rows = readers_asked(desk, words), list[dict[str, str]]()
     for number, slide in enumerate(desk.viewed.slides):
+        if only is not None and slide.slide_id not in only:
+            continue
         try:
             count = review(desk, number, readers).count
             rows.append({**count.reviewed.row(), **count.row()})
@@ -133,17 +141,12 @@ def summary_rows(desk: Desk, words: str) -> list[dict[str, str]]:
 
 def summary_csv(desk: Desk, words: str) -> str:
     """The reviewed summary.csv."""
-    _require_result(desk)
+    _ = desk.result_folder
     rows = summary_rows(desk, words)
     more = [name for row in rows for name in row if name not in SUMMARY_COLUMNS]
     return _table(
         (*SUMMARY_COLUMNS, *dict.fromkeys(more)), ({k: _cell_text(v) for k, v in row.items()} for row in rows)
     )
-
-
-def _require_result(desk: Desk) -> None:
-    if not desk.has_counts:
-        raise InputError("only a result of detect has counts")
 
 
 def _cell_text(text: str) -> str:

@@ -92,13 +92,14 @@ class Pictures:
             px: side in px, one of CROP_PX.
 
         Raises:
-            InputError: another size, or a place that is not finite or lies off the slide.
+            InputError: another size, or a place that is not finite or round which nothing of the slide lies.
             SlideError: the pixels cannot be read.
         """
         if um not in CROP_UM or px not in CROP_PX:
             raise InputError(f"there are no crops of {um} um on {px} px")
         place = np.array([center_l0], dtype=np.float64)
-        if not np.isfinite(place).all() or not self.slide.bounds.grow(1).holds(place).all():
+        reach = math.ceil(um / 2 / self.mpp)  # marks of a slide's edge may lie beyond it
+        if not np.isfinite(place).all() or not self.slide.bounds.grow(reach).holds(place).all():
             raise InputError("the place is not on the slide")
         mpp = um / px
         middle = rescale_points(place, mpp_from=self.slide.mpp_xy, mpp_to=mpp)[0]

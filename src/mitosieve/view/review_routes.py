@@ -12,6 +12,7 @@ from mitosieve.view import downloads
 from mitosieve.view.desk import Desk
 from mitosieve.view.endpoint import answered, number_of
 from mitosieve.view.page import reviewed_page
+from mitosieve.view.reported import report_page, report_part, slide_report
 from mitosieve.view.reviewing import compared, known_readers, reviewed
 
 _FILES: dict[str, tuple[Callable[[Desk, str], str], str]] = {
@@ -48,7 +49,21 @@ def review_routes(desk: Desk) -> list[Route]:
         text = downloads.geojson(desk, number, _whose(request))
         return _download(text, "application/geo+json", f"{desk.viewed.slides[number].slide_id}.geojson")
 
+    def report(request: Request) -> Response:
+        return Response(report_page(desk, _whose(request)), media_type="text/html")
+
+    def of_slide(request: Request) -> Response:
+        text = slide_report(desk, number_of(desk, request), _whose(request))
+        return Response(text, media_type="text/html")
+
+    def part(request: Request) -> Response:
+        text, kind = report_part(request.path_params["name"])
+        return Response(text, media_type=kind, headers={"cache-control": "no-cache"})
+
     return [
+        Route("/report", answered(desk, report)),
+        Route("/report/slides/{slide}", answered(desk, of_slide)),
+        Route("/report/{name}", answered(desk, part)),
         Route("/api/slides/{slide}/reviewed", answered(desk, count)),
         Route("/api/slides/{slide}/geojson", answered(desk, points)),
         Route("/api/readers", answered(desk, readers)),

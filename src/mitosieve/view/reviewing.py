@@ -59,8 +59,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: 
         MitosieveError: the slide was not done, its size is not known, or it has more figures than anybody reviews.
     """
     from mitosieve.review.counted import MOST_SEARCHED, reviewed_count
-    from mitosieve.review.result import FoundResult, FoundSlide
-    from mitosieve.scan.task import CountConfig
+    from mitosieve.review.result import CountConfig, FoundResult, FoundSlide
 
     viewed, stated = desk.viewed, desk.viewed.slides[slide]
     if stated.size_l0 is None or stated.mpp is None:

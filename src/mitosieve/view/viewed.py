@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,16 @@ class Viewed:
     area_mm2: float = AREA_MM2
     shape: Shape = "square"
     tissue: str = ""
+
+    def words(self, text: str) -> str:
+        """A text without the folders of this machine."""
+        return without_paths(text, *self._folders)
+
+    @cached_property
+    def _folders(self) -> frozenset[Path]:
+        """Of what was opened and of its slides."""
+        folders = {slide.path.parent for slide in self.slides if slide.path is not None}
+        return frozenset(folders if self.folder is None else folders | {self.folder})
 
 
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s:;,'\"/\\]+[/\\])+")

@@ -11,7 +11,7 @@ from mitosieve.count.summary import DISCLAIMER, SlideFindings, summarize
 from mitosieve.errors import MitosieveError
 from mitosieve.view.desk import Desk
 from mitosieve.view.pictures import TILE_PX, Pictures
-from mitosieve.view.viewed import CALLS, Viewed, ViewedSlide, without_paths
+from mitosieve.view.viewed import CALLS, Viewed, ViewedSlide
 
 ARRAYS = struct.Struct("<II")
 """Head of the cells of a slide: how many, and a reserved 0. Then, of all cells each: score as float64, x and y in
@@ -137,6 +137,4 @@ def count(desk: Desk, slide: int, threshold: float | None) -> dict[str, Any]:
 
 def message(error: MitosieveError, viewed: Viewed) -> str:
     """What went wrong, without a path of this machine."""
-    folders = [viewed.folder, *(slide.path.parent for slide in viewed.slides if slide.path is not None)]
-    remedy = f"; {error.remedy}" if error.remedy else ""
-    return without_paths(error.what + remedy, *folders)
+    return viewed.words(error.what + (f"; {error.remedy}" if error.remedy else ""))

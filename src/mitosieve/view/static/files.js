@@ -40,7 +40,8 @@ export class FilesView {
       el(
         "ul",
         { class: "plain" },
-        link("/api/files/report.html", "Report page", "reviewed beside automatic, with the decided cells"),
+        this.store.session.kind === "cohort" ? null : el("li", {}, el("a", { href: `/report${whose}`, target: "mitosieve-report" }, "Report"), el("span", { class: "soft" }, " as mitosieve report and audit write it; here each cell leads to its place on the slide")),
+        link("/api/files/report.html", "Page to keep", "reviewed beside automatic, with the decided cells"),
         this.isResult ? link("/api/files/summary.csv", "summary.csv", "a row a slide: reviewed counts, and the automatic ones") : null,
         link("/api/files/decisions.csv", "decisions.csv", "a row a decided cell"),
         ...this.store.slides.filter((slide) => !slide.fault).slice(0, 200).map((slide) => link(`/api/slides/${slide.number}/geojson`, `${slide.name}.geojson`, "for QuPath")),

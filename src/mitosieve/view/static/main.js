@@ -102,8 +102,15 @@ class Page {
     return this.views.get(name);
   }
 
+  // An address names a view, or a place on a slide: #slide/NUMBER/X/Y in level-0 px, as reports lead to it.
   _follow() {
-    const name = location.hash.slice(1);
+    const [name, ...at] = location.hash.slice(1).split("/");
+    const [slide, x, y] = at.map(Number);
+    if (name === "slide" && at.length === 3 && this.store.slides[slide] && Number.isFinite(x) && Number.isFinite(y)) {
+      history.replaceState(null, "", "#slide");
+      this.go("slide", { slide, place: [x, y], select: "nearest" });
+      return;
+    }
     this.go(this.names.some(([known]) => known === name) ? name : "slide");
   }
 

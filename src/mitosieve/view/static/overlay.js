@@ -181,9 +181,9 @@ export class Overlay {
     void frame;
   }
 
-  // A cell is shown if it is called a figure, was decided, or everything below the threshold is asked for.
+  // A cell is shown if it is called a figure, was decided, is chosen, or everything below the threshold is asked for.
   _shown(found, cells, upto, scene) {
-    return found.filter((i) => (i < upto || cells.verdict[i]) && (scene.hide !== cells.verdict[i] || !scene.hide));
+    return found.filter((i) => (i < upto || cells.verdict[i] || i === scene.selected) && (scene.hide !== cells.verdict[i] || !scene.hide));
   }
 
   _rings(some, cells, scene, radius) {

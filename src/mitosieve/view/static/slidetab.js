@@ -118,11 +118,13 @@ export class SlideTab {
     await this._recount(true);
   }
 
+  // A place: in level-0 px; to be chosen: a row, the key of an added cell, or "nearest", whatever the threshold.
   async show({ place = null, slide = null, select = null } = {}) {
     await this.open(slide ?? this.store.slide);
     if (place && this.view.frame) {
       this.view.goTo(...place, 160);
-      if (select !== null) this.view.select(select);
+      if (select === "nearest") this.view.select(this.view.nearest(...place));
+      else if (select !== null) this.view.select(select);
     }
   }
 

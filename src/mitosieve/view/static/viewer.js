@@ -245,6 +245,12 @@ export class SlideView extends EventTarget {
     return row < 0 ? null : row;
   }
 
+  // The row or the added cell at a place, to 2 um; null where there is none.
+  nearest(x, y) {
+    const reach = 2 / this.frame.mpp_xy[0], row = this.cells?.grid.nearest(x, y, reach, () => true) ?? -1;
+    return row >= 0 ? row : (this.cells?.added.find((d) => Math.hypot(d.x - x, d.y - y) <= reach)?.key ?? null);
+  }
+
   select(what) {
     this.selected = what;
     this.redraw();
