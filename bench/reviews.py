@@ -275,7 +275,8 @@ def draw(folders: list[Path], path: Path) -> None:
                 axis.plot(x, y, style, color=colours[rank], marker="o", label=f"{kind}, by {rank}")
                 if rank == "doubt":
                     axis.fill_between(x, low, high, color=colours[rank], alpha=0.12)
-        axis.set_title(f"fold {json.loads((folder / 'setting.json').read_text())['fold']}")
+        facts = json.loads((folder / "setting.json").read_text())
+        axis.set_title(f"judged {', '.join(facts['review'])}; scored {', '.join(facts['judge'])}", fontsize=9)
         axis.set_xlabel("decisions")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("F1 on other cases")
