@@ -1,12 +1,14 @@
 """Other ways to find figures, on this machine's cores, beside ours: `python bench/peers.py IMAGE [--mpp 0.25]`.
 
 Networks of the sizes that are published, with random weights, for speed does not hang on them, through ONNX Runtime as
-ours are: a RetinaNet and an FCOS on ResNet-18 at 0.25 um/px in patches of 512 px that overlap by 64, the set-up of the
-MIDOG challenges' reference and guide; and an EfficientNetV2-L (Tan & Le, ICML 2021, table 4) encoder of tiles of 1,024
-px that overlap by 96, the size of KongNet's, without its decoders, so that it is faster here than it would be. All are
-our own short definitions; what a box or a peak costs after the network is left out. Ours is `mitosieve detect`, whole
-process, and its networks alone. Prints mm2 of the image a second on one core and the peak memory of each, a process
-each. TIAToolbox's engine is not run: tiatoolbox 2.1.3 asks for torch < 2.13.0, pandas < 3.0.3, shapely <= 2.1.2,
+ours are: an FCOS and a RetinaNet on ResNeXt-50 32x4d with a feature pyramid of its four layers, in patches of 1,024 px
+at 0.25 um/px that overlap by 0.3, the default of the MIDOG 2025 guide; and an EfficientNetV2-L (Tan & Le, ICML 2021,
+table 4) in tiles of 512 px at 0.5 um/px, without overlap, the encoder of KongNet's detector without its decoders, so
+that it is faster here than the whole. All are our own short definitions; what boxes and peaks cost after the network is
+left out. Ours is `mitosieve detect`, whole process with its start. Prints mm2 of the image per CPU second and the peak
+memory of each, a process each.
+
+TIAToolbox's engine is not run: tiatoolbox 2.1.3 asks for torch < 2.13.0, pandas < 3.0.3, shapely <= 2.1.2,
 opencv-python < 5 and numpy < 2.4.4, which do not go with constraints.txt. Where an environment of its own has it,
 `tiatoolbox nucleus-instance-segment` runs it.
 """
@@ -24,46 +26,48 @@ from pathlib import Path
 
 import numpy as np
 
-MIDOG_PX, MIDOG_OVERLAP = 512, 64
-KONG_PX, KONG_OVERLAP = 1024, 96
+GUIDE_PX, GUIDE_MPP, GUIDE_OVERLAP = 1024, 0.25, 0.3
+KONG_PX, KONG_MPP, KONG_OVERLAP = 512, 0.5, 0.0
 
 V2_L = ((1, 1, 32, 4, "fused"), (4, 2, 64, 7, "fused"), (4, 2, 96, 7, "fused"), (4, 2, 192, 10, "mb"),
         (6, 1, 224, 19, "mb"), (6, 2, 384, 25, "mb"), (6, 1, 640, 7, "mb"))  # fmt: skip
 """Expansion, stride, channels, layers, kind of each stage of EfficientNetV2-L."""
 
 
-def resnet18_fpn(anchors: int, per_anchor: int):  # noqa: ANN201 - torch is imported where a peer runs
-    """ResNet-18, a feature pyramid of P3 to P7 of 256 channels, and two heads of four convolutions each."""
+def resnext50_fpn(anchors: int, per_anchor: int):  # noqa: ANN201 - torch is imported where a peer runs
+    """ResNeXt-50 32x4d, a feature pyramid of 256 channels over its four layers, two heads of four convolutions each."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    def unit(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
-        padding = kernel // 2
-        return nn.Sequential(
-            nn.Conv2d(before, after, kernel, stride, padding, bias=False), nn.BatchNorm2d(after), nn.ReLU()
-        )
+    def unit(before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+        conv = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
 
     class Block(nn.Module):
         def __init__(self, before: int, after: int, stride: int) -> None:
             super().__init__()
-            self.two = nn.Sequential(unit(before, after, 3, stride), nn.Conv2d(after, after, 3, 1, 1, bias=False))
+            inner = after // 2
+            last = nn.Sequential(nn.Conv2d(inner, after, 1, bias=False), nn.BatchNorm2d(after))
+            self.three = nn.Sequential(unit(before, inner, 1), unit(inner, inner, 3, stride, 32), last)
             self.skip = nn.Conv2d(before, after, 1, stride) if before != after else nn.Identity()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.relu(self.two(x) + self.skip(x))
+            return torch.relu(self.three(x) + self.skip(x))
 
     class Detector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            widths = (64, 64, 128, 256, 512)
+            widths, depths = (64, 256, 512, 1024, 2048), (3, 4, 6, 3)
             self.stem = nn.Sequential(unit(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1))
             self.layers = nn.ModuleList(
-                nn.Sequential(Block(a, b, 1 if b == 64 else 2), Block(b, b, 1)) for a, b in itertools.pairwise(widths)
+                nn.Sequential(
+                    Block(before, after, 1 if before == 64 else 2), *(Block(after, after, 1) for _ in range(depth - 1))
+                )
+                for (before, after), depth in zip(itertools.pairwise(widths), depths, strict=True)
             )
-            self.side = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in widths[2:])
-            self.smooth = nn.ModuleList(nn.Conv2d(256, 256, 3, 1, 1) for _ in range(3))
-            self.more = nn.ModuleList((nn.Conv2d(256, 256, 3, 2, 1), nn.Conv2d(256, 256, 3, 2, 1)))
+            self.side = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in widths[1:])
+            self.smooth = nn.ModuleList(nn.Conv2d(256, 256, 3, 1, 1) for _ in depths)
             self.heads = nn.ModuleList(
                 nn.Sequential(*(unit(256, 256, 3) for _ in range(4)), nn.Conv2d(256, anchors * out, 3, 1, 1))
                 for out in (1, per_anchor)
@@ -75,12 +79,10 @@ def resnet18_fpn(anchors: int, per_anchor: int):  # noqa: ANN201 - torch is impo
             for layer in self.layers:
                 x = layer(x)
                 maps.append(x)
-            sides = [side(item) for side, item in zip(self.side, maps[1:], strict=True)]
-            for i in (1, 0):
+            sides = [side(item) for side, item in zip(self.side, maps, strict=True)]
+            for i in (2, 1, 0):
                 sides[i] = sides[i] + functional.interpolate(sides[i + 1], scale_factor=2.0)
             levels = [smooth(item) for smooth, item in zip(self.smooth, sides, strict=True)]
-            for more in self.more:
-                levels.append(more(levels[-1]))
             return tuple(head(level) for level in levels for head in self.heads)
 
     return Detector()
@@ -130,10 +132,10 @@ def efficientnet_v2_l():  # noqa: ANN201 - as above
     return nn.Sequential(*layers, unit(before, 1280, 1))
 
 
-PEERS: dict[str, tuple[Callable[[], object], int, int]] = {
-    "RetinaNet, ResNet-18": (lambda: resnet18_fpn(3, 4), MIDOG_PX, MIDOG_OVERLAP),
-    "FCOS, ResNet-18": (lambda: resnet18_fpn(1, 5), MIDOG_PX, MIDOG_OVERLAP),
-    "EfficientNetV2-L, dense": (efficientnet_v2_l, KONG_PX, KONG_OVERLAP),
+PEERS: dict[str, tuple[Callable[[], object], int, float, float]] = {
+    "FCOS, ResNeXt-50": (lambda: resnext50_fpn(1, 5), GUIDE_PX, GUIDE_MPP, GUIDE_OVERLAP),
+    "RetinaNet, ResNeXt-50": (lambda: resnext50_fpn(3, 4), GUIDE_PX, GUIDE_MPP, GUIDE_OVERLAP),
+    "EfficientNetV2-L, dense": (efficientnet_v2_l, KONG_PX, KONG_MPP, KONG_OVERLAP),
 }
 
 
@@ -142,7 +144,7 @@ def run_peer(name: str, turns: int, answer: "multiprocessing.Queue[tuple[float, 
     import onnxruntime
     import torch
 
-    make, side, _ = PEERS[name]
+    make, side, _, _ = PEERS[name]
     network = make()
     assert isinstance(network, torch.nn.Module)
     weights = sum(value.numel() for value in network.parameters()) / 1e6
@@ -184,9 +186,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     asked = parser.parse_args()
     cpu, mm2, memory = run_ours(asked.image, asked.mpp)
-    print(f"mitosieve detect, whole process: {mm2 / cpu:.3f} mm2/s a core ({mm2:.2f} mm2), {memory:.2f} GB", flush=True)
+    print(
+        f"mitosieve detect, whole process: {mm2 / cpu:.3f} mm2 a CPU second ({mm2:.2f} mm2), {memory:.2f} GB",
+        flush=True,
+    )
     context = multiprocessing.get_context("spawn")
-    for name, (_, side, overlap) in PEERS.items():
+    for name, (_, side, mpp, overlap) in PEERS.items():
         if asked.only not in name:
             continue
         answer = context.Queue()
@@ -194,10 +199,10 @@ def main() -> None:
         process.start()
         took, weights, memory = answer.get()
         process.join()
-        owned = ((side - overlap) * 0.25 / 1000) ** 2
+        owned = (side * (1 - overlap) * mpp / 1000) ** 2
         print(
-            f"{name} ({weights:.0f} million weights), {side} px at 0.25 um/px overlapping by {overlap}: "
-            f"{owned / took:.3f} mm2/s a core, {memory:.2f} GB",
+            f"{name} ({weights:.0f} million weights), {side} px at {mpp:g} um/px overlapping by {overlap:g}: "
+            f"{owned / took:.3f} mm2 a CPU second, {memory:.2f} GB",
             flush=True,
         )
 
