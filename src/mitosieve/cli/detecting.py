@@ -188,7 +188,6 @@ def _tell_expected(job: "Scan") -> None:
     Raises:
         typer.Exit: a slide cannot be read.
     """
-    from mitosieve.run.words import in_time
     from mitosieve.scan import expected_of
 
     expected = expected_of(job)
@@ -201,7 +200,7 @@ def _tell_expected(job: "Scan") -> None:
     if expected.rate is None or expected.seconds is None:
         time = "how long it takes is not known: this detector has made no result here and its card states no speed"
     else:
-        time = f"{in_time(expected.seconds)} at {expected.rate.mm2_per_s:.2f} mm2/s ({expected.rate.where})"
+        time = f"{expected.seconds / 60:.1f} min at {expected.rate.mm2_per_s:.2f} mm2/s ({expected.rate.where})"
     say(f"{len(read)} slides, {expected.tissue_mm2:.2f} mm2 of tissue; {time}; nothing was made")
     wrong = [slide for slide in expected.slides if slide.error]
     for slide in wrong:

@@ -113,6 +113,12 @@ def print_rounds(content: dict[str, Any]) -> None:
     print_table(rows, ("kept above the mining threshold", *columns))
 
 
+def print_budget(content: dict[str, Any]) -> None:
+    """What the second stage can afford, what passes without, and the recall that it costs (budget.json)."""
+    columns = ("places_per_mm2", "per_mm2", "threshold", "gate", "figures", "recall", "recall_within", "lost")
+    print_table([[f"{content[name]:.4g}" for name in columns]], columns)
+
+
 def print_balance(content: dict[str, Any]) -> None:
     """What a negative search kept of each kind, and how the screening network scores it (negatives.json)."""
     kinds = [kind for kind in ("figure", "imposter", "background") if kind in content]

@@ -29,6 +29,7 @@ from mitosieve.cli.app import (
 from mitosieve.cli.arguments import a_split, images_are_there, new_folder
 from mitosieve.cli.terminal import (
     print_balance,
+    print_budget,
     print_regimes,
     print_rounds,
     print_scores,
@@ -58,6 +59,7 @@ ClusterOpt = Annotated[
 
 _PRINT: dict[str, Callable[[dict[str, Any]], None]] = {
     layout.MINING: print_rounds,
+    layout.BUDGET: print_budget,
     layout.NEGATIVES: print_balance,
     layout.VERDICTS_SUMMARY: print_verdicts,
     layout.REGIMES: print_regimes,

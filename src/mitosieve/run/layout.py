@@ -68,6 +68,8 @@ REFERENCE = "reference.json"
 
 # what methods add to a training
 MINING = "mining.json"
+BUDGET = "budget.json"
+"""What the budget of a cascade's second stage lets through on validation, and what it loses."""
 PATCH_TABLE = "patch-table.csv"
 """How the networks of a cascade sort training and test patches: the command `patch-table` makes it."""
 MINING_SCORES = "mining-scores.parquet"

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -157,11 +158,20 @@ def _mean_score(
     if len(again) == 0:
         return score
     logits = [_logit(item[again]) for item in first]
-    for turned in _turns(images[again], stage.turns):
-        logits += [_logit(engine.scores(turned).astype(np.float64)) for engine in engines]
+    for turned in _together(_turns(images[again], stage.turns), len(again)):
+        for engine in engines:
+            logits += list(_logit(engine.scores(turned).astype(np.float64)).reshape(-1, len(again)))
     score = score.copy()
     score[again] = expit(np.mean(logits, axis=0))
     return score
+
+
+def _together(orientations: Iterator[NDArray[np.uint8]], images: int) -> Iterator[NDArray[np.uint8]]:
+    """As many orientations one after the other as make CHUNK images or fewer: a device is not asked for a few seven
+    times. Where there are more images than that, each orientation is a batch.
+    """
+    while part := list(islice(orientations, max(1, CHUNK // images))):
+        yield np.concatenate(part)
 
 
 def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]:

@@ -6,13 +6,14 @@ of Ma et al., ACML 2018.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
 
+from mitosieve.method.cascade.afforded import measure_budget
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.loss import LossConfig
@@ -75,6 +76,10 @@ class SwiftRecipe(BaseModel):
     )
     refined_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
     """Figures : background : false positives in a batch of the refined network."""
+    refined_per_mm2: float | None = Field(default=None, gt=0, le=1e5)
+    """Places a mm2 of tissue that the refined network can afford on a large slide (`Stage.per_mm2`): what a slide takes
+    then does not hang on the gate that validation happens to choose. What it costs in recall is measured on validation
+    (budget.json). None, the default, is as many as pass the gate; runs of before do not name it."""
     thresholds: ThresholdRule = ThresholdRule()
     curve_background: int = Field(default=2000, ge=1)
     """Proposals of the validation cases that the curves are drawn from, beside all that are figures."""
@@ -86,6 +91,14 @@ class SwiftRecipe(BaseModel):
     def _consistent(self) -> "SwiftRecipe":
         self.batches.check(self.loss)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a budget a recipe is written as before there were any: runs and studies go on under their names."""
+        content: dict[str, Any] = whole(self)
+        if content.get("refined_per_mm2") is None:
+            content.pop("refined_per_mm2", None)
+        return content
 
     @property
     def parts(self) -> dict[str, VariedStage]:
@@ -205,7 +218,14 @@ def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixt
 def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module) -> Detector:
     """Proposer and both networks as one detector, thresholds by the recipe's rule."""
     stages = tuple(
-        Stage(name=name, network=part.network, turns=part.turns, turn_above=part.turn_above, **part.view.model_dump())
+        Stage(
+            name=name,
+            network=part.network,
+            turns=part.turns,
+            turn_above=part.turn_above,
+            per_mm2=recipe.refined_per_mm2 if name == layout.REFINED else None,
+            **part.view.model_dump(),
+        )
         for name, part in recipe.parts.items()
     )
     config = DetectorConfig(
@@ -216,4 +236,6 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
     )
-    return hand_over(job, layout.DETECTOR, config, [(screening,), (refined,)], store, recipe.thresholds)
+    made = hand_over(job, layout.DETECTOR, config, [(screening,), (refined,)], store, recipe.thresholds)
+    measure_budget(job, made, recipe.truth.reach_um, job.file(layout.BUDGET))
+    return made
