@@ -30,6 +30,13 @@ SETTINGS = (
     "refined.validations=1",
 )
 SHORTER = ("screening.patch_visits=32", "refined.patch_visits=32")
+SWIFT_SMALL = ("refined.network.widths=[8, 8, 16]", "refined.network.stem=0", "screening.network.widths=[8, 16]",
+         "screening.network.stem=0", "screening.network.head=8", "refined.network.head=8")  # fmt: skip
+SWIFT_SHORT = tuple(
+    f"{part}.train.{setting}"
+    for part in ("screening", "refined")
+    for setting in ("patch_visits=96", "batch_size=32", "validations=1")
+)
 ONE_CORE = ("--threads", "1")
 NEVER_COMPARED = {
     "timing.json",
@@ -124,6 +131,18 @@ def a_run() -> Path:
     folder = _folder() / "run"
     told = mitosieve(*training(folder, "cascade.parts_too=true"))
     assert (told.code, told.result) == (0, folder), told
+    return folder
+
+
+@cache
+def a_swift_run() -> Path:
+    """Fold A, trained by the recipe `swift` with networks that see next to nothing."""
+    folder = _folder() / "swift"
+    words = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT) for word in ("--set", setting)]
+    told = mitosieve(
+        "train", "swift", a_cohort(), "--split", a_split(), "--fold", "A", "--out", folder, *ONE_CORE, *words
+    )
+    assert told.code == 0, told
     return folder
 
 

@@ -1,9 +1,6 @@
 """Training goes on from a detector: its weights, its stain, what it is most wrong about first."""
 
 import json
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import pytest
@@ -13,31 +10,16 @@ from mitosieve import Cohort, Detector
 from mitosieve.train.places import Places
 from mitosieve.train.sampler import BalancedSampler, Deck, RatioSampler
 from mitosieve.train.scores import PoolScores
-from tiny import ONE_CORE, a_cohort, a_run, a_split, files_of, mitosieve
+from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_cohort, a_run, a_split, a_swift_run, files_of, mitosieve
 
-SMALL = ("refined.network.widths=[8, 8, 16]", "refined.network.stem=0", "screening.network.widths=[8, 16]",
-         "screening.network.stem=0", "screening.network.head=8", "refined.network.head=8")  # fmt: skip
-SHORT = tuple(
-    f"{part}.train.{setting}"
-    for part in ("screening", "refined")
-    for setting in ("patch_visits=96", "batch_size=32", "validations=1")
-)
 STILL = ("screening.train.rates=[[0.0, 1e-9], [1.0, 1e-9]]", "refined.train.rates=[[0.0, 1e-9], [1.0, 1e-9]]")
 FOLD = ("--fold", "A")
 
 
 def train(recipe, out, *settings, cohort=None, split=True, more=()):
-    words = [word for setting in (*SMALL, *SHORT, *settings) for word in ("--set", setting)]
+    words = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT, *settings) for word in ("--set", setting)]
     fold = ("--split", a_split(), *FOLD) if split else ()
     return mitosieve("train", recipe, cohort or a_cohort(), *fold, "--out", out, *ONE_CORE, *words, *more)
-
-
-@cache
-def a_swift_run():
-    out = Path(mkdtemp()) / "run"
-    told = train("swift", out)
-    assert told.code == 0, told.err
-    return out
 
 
 def weights(detector):
@@ -102,7 +84,7 @@ def test_the_hardest_are_dealt_first_and_then_all_alike():
 
 def test_a_start_that_has_seen_what_it_is_judged_on_is_refused(tmp_path):
     """A fold whose test or validation cases the start's run has trained on leaks; nothing is written."""
-    words = [word for setting in (*SMALL, *SHORT) for word in ("--set", setting)]
+    words = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT) for word in ("--set", setting)]
     fold = ("--split", a_split(), "--fold", "B")
     told = mitosieve(
         "train", "swift-tune", a_cohort(), *fold, "--out", tmp_path / "run", *ONE_CORE, *words, "--start", a_swift_run()
@@ -134,7 +116,9 @@ def test_a_start_that_has_seen_what_it_is_judged_on_is_refused(tmp_path):
 def test_what_cannot_go_on_is_refused(tmp_path, recipe, start, settings, said):
     """Another method, another network, other patches, no detector: each is one message, and nothing is written."""
     named = start() if callable(start) else start
-    words = [word for setting in ((*SMALL, *settings) if recipe == "swift-tune" else ()) for word in ("--set", setting)]
+    words = [
+        word for setting in ((*SWIFT_SMALL, *settings) if recipe == "swift-tune" else ()) for word in ("--set", setting)
+    ]
     told = mitosieve(
         "train", recipe, a_cohort(), "--split", a_split(), *FOLD, "--out", tmp_path / "run", *words, "--start", named
     )

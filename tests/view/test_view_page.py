@@ -17,7 +17,10 @@ from mitosieve import Cohort
 from mitosieve.count.hotspot import find_hotspot, mm_from_l0
 from mitosieve.count.summary import read_summary
 from mitosieve.review.log import DecisionLog, standing
-from tiny import mitosieve, start
+from mitosieve.train.places import Places
+from mitosieve.train.scores import PoolScores
+from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_swift_run, images, mitosieve, start
+from tiny import a_cohort as tiny_cohort
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -163,6 +166,50 @@ def test_from_the_slide_to_marks_with_a_death_between(tmp_path, chromium):
     marks = Cohort.load(tmp_path / "cohort").annotations
     assert (marks.label == "mitotic figure").sum() == 11
     assert (marks.label == "imposter").sum() == 10
+
+
+def test_the_loop_closes(tmp_path, chromium):
+    """Detect, decide by keys, import, train on: the rejected cell is a hard negative, the accepted one a figure."""
+    folder, slide = tmp_path / "found", images()[0]
+    words = ("--mpp", 0.25, "--threshold", 0.2, *ONE_CORE)
+    told = mitosieve("detect", "--detector", a_swift_run(), slide, *words, "--out", folder)
+    assert told.code == 0, told.err
+    with served(folder, reader="Ada") as client:
+        page = Page(chromium, client.server.address).opened()
+        page.press("2")
+        page.select_option("select >> nth=0", "score")
+        page.until(
+            "(({cell, batch}) => cell && batch.length > 1 && "
+            "batch.every((c, i) => !i || batch[i - 1].score >= c.score))(mitosieve.page.current)"
+        )
+        page.locator(".cards").focus()
+        for number, key in enumerate("ra", start=1):
+            page.until("mitosieve.page.current.cell")
+            page.press(key)
+            page.decided(number)
+        assert page.faults == []
+        page.context.close()
+    decisions = DecisionLog.beside(folder).read()
+    assert [(d.verdict, d.how) for d in decisions] == [("imposter", "gallery"), ("figure", "gallery")]
+
+    told = mitosieve("import", "reviews", folder, tiny_cohort(), "--out", tmp_path / "cohort")
+    assert told.code == 0, told.err
+    small = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT) for word in ("--set", setting)]
+    start_from = ("--start", a_swift_run(), "--out", tmp_path / "run", *ONE_CORE)
+    told = mitosieve("train", "swift-tune", tmp_path / "cohort", *start_from, *small)
+    assert told.code == 0, told.err
+
+    index = Places.load(tmp_path / "run" / "places" / "train.parquet").index
+    score = PoolScores.load(tmp_path / "run" / "start" / "refined.parquet", index.patch_id).score
+    for decision, label in zip(decisions, (0, 1), strict=True):
+        away = np.hypot(*(index.center_l0 - [decision.x_px, decision.y_px]).T) * 0.25
+        near = (index.slide_id == slide.stem) & (away <= 3)
+        assert set(index.label[near]) == {label}, decision
+        assert set(index.origin[near]) == {"figure" if label else "background"}
+        if not label:  # harder than most negatives, so it is shown early
+            assert score[near].max() > np.median(score[index.label == 0])
+    again = mitosieve("detect", "--detector", tmp_path / "run", slide, *words, "--out", tmp_path / "again")
+    assert again.code == 0, again.err
 
 
 def test_the_page_asks_nobody_else(tmp_path, opened):

@@ -160,7 +160,7 @@ export class GalleryView {
     const image = el("img", { src: this._address(cell), alt: `Cell ${place + 1}: ${words}`, width: "192", height: "192", draggable: "false" });
     image.addEventListener("error", () => image.replaceWith(el("div", { class: "gone" }, "the slide cannot be read")));
     const shot = el("div", { class: "shot" }, image, scaleBar(this.um));
-    const main = cell.suspicion !== null ? `susp. ${scoreText(cell.suspicion)}` : cell.score !== null ? scoreText(cell.score) : "";
+    const main = cell.suspicion !== null ? `susp. ${cell.suspicion.toFixed(2)}` : cell.score !== null ? scoreText(cell.score) : "";
     return el(
       "figure",
       { class: "card", role: "option", id: `card-${place}`, dataset: { place: String(place) }, onclick: () => this._to(place), ondblclick: () => this.toSlide() },
@@ -191,7 +191,7 @@ export class GalleryView {
   _told() {
     const n = this.rows.length, { counts } = this.store;
     const decided = counts.figure + counts.imposter + counts.unsure;
-    this.progress.textContent = n ? `${whole(n)} cells in this order · decided so far: ${whole(decided)} (${whole(counts.figure)} figures, ${whole(counts.imposter)} no figures, ${whole(counts.unsure)} unsure)` : "";
+    this.progress.textContent = n ? `${whole(n)} cells in this order · decided so far: ${whole(decided)} (figure ${whole(counts.figure)}, no figure ${whole(counts.imposter)}, unsure ${whole(counts.unsure)})` : "";
     const pages = Math.max(1, Math.ceil(n / this.perPage));
     this.pages.textContent = `${Math.floor(this.at / this.perPage) + 1} of ${whole(pages)}`;
   }
