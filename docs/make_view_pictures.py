@@ -75,10 +75,18 @@ def until(page: Any, expression: str) -> None:  # noqa: ANN401 - Playwright's pa
         time.sleep(0.1)
 
 
+INKED = """canvas => {
+  const { width, height } = canvas;
+  return width > 0 && canvas.getContext("2d").getImageData(width >> 1, height >> 1, 1, 1).data[3] > 0;
+}"""
+"""Whether the middle of a canvas is drawn."""
+
+
 def rest(page: Any) -> None:  # noqa: ANN401 - Playwright's page
     """Wait until the slide and its overview are drawn, and every crop is there."""
-    for glass in ("mitosieve.page.current.view?.osd", "mitosieve.page.current.view?.osd?.navigator"):
-        until(page, f"(osd => !osd || osd.world.getItemAt(0)?.getFullyLoaded())({glass})")
+    glass = "mitosieve.page.current.view?.osd"
+    until(page, f"(osd => !osd || osd.world.getItemAt(0)?.getFullyLoaded())({glass})")
+    until(page, f"(osd => !osd || ({INKED})(osd.navigator.drawer.canvas))({glass})")
     page.wait_for_timeout(1500)  # movements end, counts come
     until(page, "[...document.images].every(image => image.complete && image.naturalWidth)")
 
@@ -90,14 +98,17 @@ def seen(
     words = [sys.executable, "-m", "mitosieve.cli", "view", str(folder), "--no-browser", "--reader", "Ada"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as viewer, sync_playwright() as playwright:
         assert viewer.stdout is not None
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
-        page.goto(viewer.stdout.readline().strip())
-        until(page, "globalThis.mitosieve?.page.current?.view?.cells?.n > 0")
-        rest(page)
-        draw(page)
-        browser.close()
-        viewer.terminate()
+        try:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            scheme = "dark" if dark else "light"
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.goto(viewer.stdout.readline().strip())
+            until(page, "globalThis.mitosieve?.page.current?.view?.cells?.n > 0")
+            rest(page)
+            draw(page)
+            browser.close()
+        finally:
+            viewer.terminate()
 
 
 def pictures_of_a_result(page: Any) -> None:  # noqa: ANN401 - Playwright's page

@@ -19,6 +19,7 @@ from mitosieve.count.summary import read_summary
 from mitosieve.review.log import DecisionLog, standing
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
+from mitosieve.view import pictures
 from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_swift_run, images, mitosieve, start
 from tiny import a_cohort as tiny_cohort
 
@@ -236,6 +237,19 @@ def test_names_are_text(tmp_path, opened, key):
             "[...document.images].every(i => !i.getAttribute('src') || i.src.startsWith(location.origin))"
         )
         assert page.evaluate("document.querySelectorAll('[onerror]').length") == 0
+
+
+def test_the_overview_map_comes_where_it_must_be_made_first(tmp_path, opened, monkeypatch):
+    """A slide without small levels: the first answer is that it is being made; then the map is drawn, and opaque."""
+    monkeypatch.setattr(pictures, "MOST_SOURCE_PX", 512 * 512)
+    folder = a_result(tmp_path / "found", names=("one",), size=(2900, 2100))
+    with served(folder) as client:
+        page = opened(client).opened()
+        canvas = f"{VIEW}.osd.navigator.drawer.canvas"
+        middle = f"{canvas}.getContext('2d').getImageData({canvas}.width >> 1, {canvas}.height >> 1, 1, 1).data[3]"
+        page.until(f"{middle} === 255")
+        assert page.evaluate(f"getComputedStyle({VIEW}.osd.navigator.element).opacity") == "1"
+        page.faults[:] = [fault for fault in page.faults if "503" not in fault and "failed to load" not in fault]
 
 
 @pytest.mark.parametrize("turn", [0, 30, 105])
@@ -519,6 +533,12 @@ def test_everything_is_legible(tmp_path, opened, scheme, width):
             if key == "1":
                 page.press("n")
                 page.wait_for_timeout(300)
+            if key == "2":
+                page.until("mitosieve.page.current.cell")
+                page.press("r")  # the longest word
+                page.until("document.querySelector('.state:not(:empty)')")
+                words = "[...document.querySelectorAll('.state')].filter(s => s.scrollWidth > s.clientWidth)"
+                assert page.evaluate(f"{words}.map(s => s.textContent)") == []
             assert page.evaluate(CONTRAST) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.evaluate(

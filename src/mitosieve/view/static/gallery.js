@@ -156,11 +156,11 @@ export class GalleryView {
   _card(cell, place) {
     const name = this.store.slides[cell.slide].name;
     const stages = Object.entries(cell.stages).filter(([, value]) => value !== null);
-    const words = [`${CALL_WORD[cell.call]}`, cell.score !== null ? `score ${scoreText(cell.score)}` : "", name].filter(Boolean).join(", ");
+    const words = [`${CALL_WORD[cell.call]}`, cell.score !== null ? `score ${scoreText(cell.score)}` : "", cell.suspicion !== null ? `suspicion ${cell.suspicion.toFixed(2)}` : "", name].filter(Boolean).join(", ");
     const image = el("img", { src: this._address(cell), alt: `Cell ${place + 1}: ${words}`, width: "192", height: "192", draggable: "false" });
     image.addEventListener("error", () => image.replaceWith(el("div", { class: "gone" }, "the slide cannot be read")));
     const shot = el("div", { class: "shot" }, image, scaleBar(this.um));
-    const main = cell.suspicion !== null ? `susp. ${cell.suspicion.toFixed(2)}` : cell.score !== null ? scoreText(cell.score) : "";
+    const main = cell.suspicion !== null ? cell.suspicion.toFixed(2) : cell.score !== null ? scoreText(cell.score) : "";
     return el(
       "figure",
       { class: "card", role: "option", id: `card-${place}`, dataset: { place: String(place) }, onclick: () => this._to(place), ondblclick: () => this.toSlide() },
@@ -168,7 +168,7 @@ export class GalleryView {
       el(
         "figcaption",
         {},
-        el("span", { class: "line" }, el("b", {}, main), el("span", { class: "state" })),
+        el("span", { class: "line" }, el("b", { title: cell.suspicion !== null ? "suspicion" : "score" }, main), el("span", { class: "state" })),
         el("span", { class: "line soft" }, el("span", { class: "stages", title: stages.map(([stage, value]) => `${stage} ${scoreText(value)}`).join(" · ") }, stages.length > 1 ? stages.map(([, value]) => scoreText(value)).join(" → ") : CALL_WORD[cell.call]), el("span", { class: "name", title: name }, name)),
       ),
     );

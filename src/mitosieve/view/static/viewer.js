@@ -6,6 +6,7 @@ import { Overlay, applied, boundsL0, heatPicture, inverted } from "./overlay.js"
 
 const NICE_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const BAR_PX = 110;
+const RETRY = { tileRetryMax: 600, tileRetryDelay: 1500 }; // while an overview is made, tiles are asked for again
 const PICK_PX = 14;
 
 export class SlideView extends EventTarget {
@@ -58,6 +59,7 @@ export class SlideView extends EventTarget {
       navigatorPosition: "TOP_RIGHT",
       navigatorSizeRatio: 0.16,
       navigatorAutoFade: false,
+      navigatorOpacity: 1, // else the slide and its rings shine through
       keyboardNavEnabled: false,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
@@ -68,12 +70,14 @@ export class SlideView extends EventTarget {
       maxZoomPixelRatio: 6,
       imageLoaderLimit: 6,
       maxImageCacheCount: 400,
-      tileRetryMax: 600,
-      tileRetryDelay: 1500,
+      ...RETRY,
       preserveImageSizeOnResize: true,
       immediateRender: false,
       blendTime: 0,
     });
+    // the map does not ask again of itself, nor draws what comes late: where an overview must be made first it stayed empty
+    for (const loader of [this.osd.navigator, this.osd.navigator.imageLoader]) Object.assign(loader, RETRY);
+    this.osd.navigator.addHandler("tile-loaded", ({ tiledImage }) => setTimeout(() => [0.99, 1].forEach((part) => tiledImage.setOpacity(part))));
     this.osd.canvas.append(this.canvas); // over the tiles, under the overview
     this.osd.addHandler("update-viewport", () => this._draw());
     this.osd.addHandler("open", () => this._stale());
