@@ -16,7 +16,7 @@ from mitosieve.geometry import rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.patch.cutting import cut_patches, margin_for
 from mitosieve.patch.frames import Frame, look_at, render
-from mitosieve.sieve import cascade
+from mitosieve.sieve import stages
 
 EDGES_PX = (4, 16, 32, 48)
 
@@ -24,7 +24,7 @@ EDGES_PX = (4, 16, 32, 48)
 def score_at(stage, networks, frame, center, compute) -> float:  # noqa: ANN001
     """What a stage says of one place of a frame, as a sieve would; of a vote its first network."""
     images = stage.view.images(cut_patches(frame, center[None], patch_px=stage.patch_px))
-    return float(cascade._columns(stage, networks, images, compute)[0, 0])
+    return float(stages._columns(stage, networks, images, compute)[0, 0])
 
 
 def main() -> None:

@@ -87,11 +87,11 @@ def nuclei(rows: int, folder: Path) -> None:
         slide_id="slide", mpp_xy=(MPP, MPP), size_l0=(side_px, side_px), tissue_mm2=rows / PER_MM2, detections=found,
         proposer="nuclei", threshold=0.9,
     )  # fmt: skip
-    summary = timed("summarize, with the hotspot", lambda: summarize(findings))
+    timed("summarize, with the hotspot", lambda: summarize(findings))
     rgb = np.full((side_px // 32, side_px // 32, 3), 200, np.uint8)
     point_um = (found.figures.center_l0 + 0.5) * MPP
     picture = Thumbnail(rgb=rgb, mpp_xy=(8.0, 8.0))
-    timed("heat map", lambda: write_heatmap(folder / "h.png", picture, point_um, hotspot=summary.hotspot))
+    timed("heat map", lambda: write_heatmap(folder / "h.png", picture, point_um))
     context = SlideContext(slide_id="slide", path=folder / "s.tif", size_l0=(side_px, side_px), mpp_xy=(MPP, MPP))
     for name, write in FORMATS.items():
         timed(
