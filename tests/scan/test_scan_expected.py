@@ -69,7 +69,7 @@ def test_what_a_stage_is_given_is_told(detector, tmp_path):
     """The proposer's density, then the budget; a gate alone promises no number."""
     given = dict(expected_of(a_job(detector, tmp_path / "out")).stages)
     assert "1600 per mm2" in given["screening"]
-    assert "60 a mm2" in given["refined"]
+    assert given["refined"] == "60 a mm2, of a small slide at least so many"
     assert "not known" in dict(expected_of(a_job("swift", tmp_path / "out")).stages)["refined"]
 
 
@@ -80,7 +80,7 @@ def test_the_command_says_so_and_names_what_will_fail(detector, tmp_path):
     words = ["detect", str(images()[0]), str(broken), "--mpp", "0.25", "--detector", str(detector)]
     ran = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--dry-run"])
     assert ran.exit_code == 1
-    assert "1 slides" in ran.output
+    assert "1 slide, " in ran.output
     assert "how long it takes is not known" in ran.output
     assert "nothing was made" in ran.output
     assert "will fail: broken" in ran.output

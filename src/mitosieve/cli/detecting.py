@@ -200,8 +200,11 @@ def _tell_expected(job: "Scan") -> None:
     if expected.rate is None or expected.seconds is None:
         time = "how long it takes is not known: this detector has made no result here and its card states no speed"
     else:
-        time = f"{expected.seconds / 60:.1f} min at {expected.rate.mm2_per_s:.2f} mm2/s ({expected.rate.where})"
-    say(f"{len(read)} slides, {expected.tissue_mm2:.2f} mm2 of tissue; {time}; nothing was made")
+        seconds = max(1, round(expected.seconds))
+        length = f"{seconds} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        time = f"{length} at {expected.rate.mm2_per_s:.2f} mm2/s ({expected.rate.where})"
+    slides = f"{len(read)} slide{'' if len(read) == 1 else 's'}"
+    say(f"{slides}, {expected.tissue_mm2:.2f} mm2 of tissue; {time}; nothing was made")
     wrong = [slide for slide in expected.slides if slide.error]
     for slide in wrong:
         warn(f"will fail: {slide.slide_id}: {slide.error}")

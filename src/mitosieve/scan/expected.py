@@ -95,7 +95,10 @@ def _given(known: KnownDetector) -> Iterator[tuple[str, str]]:
     config = known.detector.config
     before = config.proposer.describe(config.frame.mpp)
     for stage in config.stages:
-        yield stage.name, before if stage.per_mm2 is None else f"at most {stage.per_mm2:g} a mm2 on a large slide"
+        yield (
+            stage.name,
+            before if stage.per_mm2 is None else f"{stage.per_mm2:g} a mm2, of a small slide at least so many",
+        )
         before = f"those that {stage.name} scores {stage.threshold:.3g} or more: how many is not known before"
 
 
