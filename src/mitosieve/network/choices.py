@@ -6,8 +6,10 @@ from mitosieve.errors import InputError, did_you_mean
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
-EngineKind = Literal["torch", "onnxruntime", "int8"]
-"""What scores: torch; ONNX Runtime in float32; ONNX Runtime by a detector's own graphs in whole numbers of 8 bits."""
+EngineKind = Literal["torch", "onnxruntime", "bfloat16", "int8"]
+"""What scores: torch; ONNX Runtime in float32; OpenVINO in bfloat16; ONNX Runtime by a detector's own graphs in whole
+numbers of 8 bits.
+"""
 
 AUTO = "auto"
 """Stands for what is best on this machine."""

@@ -39,8 +39,8 @@ class Compute:
         device: "cpu", "cuda" or "mps".
         precision: of training, and of scoring by torch: "bf16-mixed" computes convolutions in bfloat16 and keeps
             weights and losses in float32.
-        engine: what scores images when nothing is learned; "onnxruntime" does so in float32 and "int8" in whole numbers
-            whatever `precision` says.
+        engine: what scores images when nothing is learned; "onnxruntime" does so in float32, "bfloat16" and "int8"
+            in what they are called after, whatever `precision` says.
         batch_size: images that go through a network together when nothing is learned; None is what was measured best.
     """
 
@@ -65,7 +65,9 @@ class Compute:
         if engine == "auto":
             engine = "onnxruntime" if device == "cpu" else "torch"
         if engine != "torch" and device != "cpu":
-            raise InputError(f"ONNX Runtime is used on CPUs, not on '{device}'", remedy="choose --engine torch")
+            raise InputError(f"engine {engine} is for CPUs, not for '{device}'", remedy="choose --engine torch")
+        if engine == "bfloat16":
+            _check_bfloat16()
         if engine == "int8" and not _has_fast_int8():
             raise InputError(
                 "this processor has no instructions for int8 (VNNI): it would not be faster, and score otherwise",
@@ -87,12 +89,12 @@ class Compute:
             return self.batch_size
         if self.device != "cpu":
             return 1024
-        return 64 if self.engine == "torch" else 16
+        return {"torch": 64, "bfloat16": 8}.get(self.engine, 16)
 
     @property
     def scores_in(self) -> str:
         """Numbers that images are scored in: scores of another kind are not the same."""
-        return {"onnxruntime": "float32", "int8": "int8"}.get(self.engine, self.precision)
+        return {"onnxruntime": "float32", "torch": self.precision}.get(self.engine, self.engine)
 
     def engine_of(
         self, network: "nn.Module | KeptNetwork", example: NDArray[np.uint8], *, dense: bool = False
@@ -180,6 +182,17 @@ def _has_fast_bfloat16(device: str) -> bool:
     return any(flag in flags for flag in _CPU_FLAGS)
 
 
+def _check_bfloat16() -> None:
+    if not _has_fast_bfloat16("cpu"):
+        raise InputError(
+            "this processor has no instructions for bfloat16: it would not be faster, and score otherwise",
+            remedy="leave out --engine bfloat16",
+        )
+    from mitosieve.network.bfloat16 import require_openvino
+
+    require_openvino()
+
+
 def _has_fast_int8() -> bool:
     """Whether sums of products of 8-bit numbers neither saturate nor take longer than those of float32."""
     flags = Path("/proc/cpuinfo")
@@ -205,6 +218,9 @@ def predict(network: "nn.Module", batches: Iterator[NDArray[np.uint8]], compute:
     return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
 
+_LIBRARIES = {"torch": "torch", "onnxruntime": "onnxruntime", "bfloat16": "openvino", "int8": "onnxruntime"}
+
+
 def machine(compute: Compute) -> dict[str, str | int]:
     """What computed the numbers: device, precision, engine, threads, processor. Equal machines, equal bytes.
 
@@ -224,7 +240,7 @@ def machine(compute: Compute) -> dict[str, str | int]:
     return {
         "device": compute.device,
         "precision": compute.precision,
-        "engine": f"{compute.engine} {version('torch' if compute.engine == 'torch' else 'onnxruntime')}",
+        "engine": f"{compute.engine} {version(_LIBRARIES[compute.engine])}",
         "torch_threads": num_threads(),
         "processor": processor,
     }

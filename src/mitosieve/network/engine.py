@@ -6,7 +6,7 @@ imported when the first such engine is made.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,7 @@ class EngineChoice:
     """What scores images, and how.
 
     Attributes:
-        kind: which library computes; "int8" is ONNX Runtime by another graph.
+        kind: which library computes; "int8" is ONNX Runtime by another graph, "bfloat16" OpenVINO.
         device: "cpu", "cuda" or "mps"; ONNX Runtime is used on CPUs alone.
         half: torch computes convolutions in bfloat16; ONNX Runtime does not, whatever is asked.
         threads: of ONNX Runtime; torch has a number of its own for the whole process.
@@ -83,13 +83,20 @@ class GraphEngine(Engine):
     def scores(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         images = np.ascontiguousarray(images)
         parts = [images[start : start + self.at_once] for start in range(0, len(images), self.at_once)]
-        if not parts:
-            return np.zeros(0, dtype=np.float32)
-        alone = self.threads == 1 or len(parts) == 1
-        return np.concatenate(list(map(self._part, parts) if alone else _pool(self.threads).map(self._part, parts)))
+        return each_part(self._part, parts, self.threads)
 
     def _part(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self.session.run(None, {"images": images})[0])
+
+
+def each_part(
+    score: Callable[[NDArray[np.uint8]], NDArray[np.float32]], parts: Sequence[NDArray[np.uint8]], threads: int
+) -> NDArray[np.float32]:
+    """Scores of all parts in their order, each part computed by one of so many threads."""
+    if not parts:
+        return np.zeros(0, dtype=np.float32)
+    alone = threads == 1 or len(parts) == 1
+    return np.concatenate(list(map(score, parts) if alone else _pool(threads).map(score, parts)))
 
 
 @cache

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as arrays_from_bytes
 
-from mitosieve.errors import DetectorError
+from mitosieve.errors import DetectorError, MitosieveError
+from mitosieve.network.bfloat16 import Bfloat16Engine
 from mitosieve.network.config import NetworkConfig
 from mitosieve.network.engine import Engine, EngineChoice, GraphEngine
 
@@ -68,10 +69,11 @@ class KeptNetwork:
     def engine(self, choice: EngineChoice, *, dense: bool = False) -> Engine | None:
         """The engine of the graph, made once a choice; None where there is no such graph or another library is asked.
 
-        Maps are computed in float32, also where int8 is asked for: it was measured on scores alone.
+        Maps are computed in float32, also where bfloat16 or int8 is asked for: these were measured on scores alone.
 
         Raises:
             DetectorError: graph and weights do not belong together, or int8 is asked for and was not measured.
+            InputError: bfloat16 is asked for and OpenVINO is not installed.
         """
         if choice.kind == "int8" and self.int8 is None:
             remedy = "leave out --engine int8: it is for detectors that have one"
@@ -91,7 +93,11 @@ class KeptNetwork:
         weights = {name: value.astype(np.float32) for name, value in arrays.items() if value.dtype.kind == "f"}
         try:
             graph = self.int8 if by_int8 and self.int8 else self.graphs[dense]
+            if choice.kind == "bfloat16" and not dense:
+                return Bfloat16Engine(graph, choice, weights=weights)
             return GraphEngine(graph, choice, weights=weights, dense=dense)
+        except MitosieveError:
+            raise
         except Exception as error:  # onnxruntime has a class of its own for every code, all of them plain Exceptions
             raise DetectorError(
                 f"graph and weights do not belong together ({str(error).splitlines()[0]})",

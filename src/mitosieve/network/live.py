@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mitosieve.errors import InputError
+from mitosieve.network.bfloat16 import Bfloat16Engine
 from mitosieve.network.engine import Engine, EngineChoice, GraphEngine
 from mitosieve.network.graph import ScoresOfBytes, onnx_bytes
 
@@ -54,11 +55,17 @@ def engine_of(network: nn.Module, choice: EngineChoice, example: NDArray[np.uint
     found = kept.get((choice, dense))
     if found is None or found[0] != state:
         plain = network.eval().frozen() if isinstance(network, Freezable) else network
-        onnx = choice.kind == "onnxruntime"
-        engine = graph_engine(plain, choice, example, dense=dense) if onnx else TorchEngine(plain, choice, dense=dense)
-        found = (state, engine)
+        found = (state, _made(plain, choice, example, dense=dense))
         kept[choice, dense] = found
     return found[1]
+
+
+def _made(network: nn.Module, choice: EngineChoice, example: NDArray[np.uint8], *, dense: bool) -> Engine:
+    if choice.kind == "torch":
+        return TorchEngine(network, choice, dense=dense)
+    if choice.kind == "bfloat16" and not dense:
+        return Bfloat16Engine(onnx_bytes(ScoresOfBytes(network.eval()), example), choice)
+    return graph_engine(network, choice, example, dense=dense)
 
 
 class TorchEngine(Engine):

@@ -187,7 +187,7 @@ class Detector:
             f"{_num_weights(networks[0]):,} weights, "
             f"patch {stage.patch_px * stage.mpp_in(config.frame.mpp):g} um "
             f"at {stage.mpp_in(config.frame.mpp):g} um/px, "
-            f"{f'{stage.turns} turns, ' if stage.turns > 1 else ''}{_fusion(stage, len(networks))}"
+            f"{_turned(stage, len(networks))}{_fusion(stage, len(networks))}"
             f"{_placing(stage)}"
             f"threshold {stage.threshold:.3f}"
             for stage, networks in zip(config.stages, self.networks, strict=True)
@@ -283,6 +283,12 @@ def _placing(stage: Stage) -> str:
         return ""
     least = f"{stage.locate_least_px} px of {stage.locate_above:g} or more asked for, " if stage.locate_least_px else ""
     return f"placed at the peak of its map, {least}"
+
+
+def _turned(stage: Stage, networks: int) -> str:
+    """How often a stage looks at what may be a figure, for people; nothing where once."""
+    shared = stage.looks == "shared" and networks > 1
+    return f"{stage.turns} turns{' shared by its networks' if shared else ''}, " if stage.turns > 1 else ""
 
 
 def _fusion(stage: Stage, networks: int) -> str:

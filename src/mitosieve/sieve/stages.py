@@ -158,8 +158,10 @@ def _mean_score(
     if len(again) == 0:
         return score
     logits = [_logit(item[again]) for item in first]
-    for turned in _together(_turns(images[again], stage.turns), len(again)):
-        for engine in engines:
+    every = len(engines) if stage.looks == "shared" else 1
+    for number, engine in enumerate(engines):
+        own = islice(_turns(images[again], stage.turns), number % every, None, every)
+        for turned in _together(own, len(again)):
             logits += list(_logit(engine.scores(turned).astype(np.float64)).reshape(-1, len(again)))
     score = score.copy()
     score[again] = expit(np.mean(logits, axis=0))

@@ -139,6 +139,7 @@ def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> D
             carry=stage.carry,
             turns=stage.turns,
             turn_above=stage.turn_above,
+            looks=stage.looks,
             threshold=gates.get(name, 0.5),
             **stage.view.model_dump(),
         )

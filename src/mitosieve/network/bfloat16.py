@@ -1,0 +1,104 @@
+"""Scores in bfloat16 on a CPU that computes it: a network's graph in OpenVINO. Knows no slides and no patches.
+
+Twice as fast as float32, and not the same scores: how far off they are depends on the network, so it is used where it
+is asked for (docs/decisions/0008). openvino is imported when the first such engine is made.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitosieve.errors import InputError
+from mitosieve.network.engine import Engine, EngineChoice, each_part
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, InferRequest
+
+_HOW = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+"""Threads are ours: each computes parts of its own."""
+
+
+class Bfloat16Engine(Engine):
+    """A graph in OpenVINO whose convolutions are of bfloat16; sums and the score's sigmoid have more digits.
+
+    As of `GraphEngine` each thread computes parts of a few images alone. The last part is filled up: kernels differ
+    with the number of images, so it is one number, and an image's score is the same bytes whatever is beside it and for
+    any number of threads.
+
+    Args:
+        graph: ONNX bytes, as `graph.onnx_bytes` writes them.
+        choice: what computes; its kind and device are not looked at.
+        weights: values of the graph's external tensors by name; none of a graph that holds all of its own.
+
+    Raises:
+        InputError: openvino is not installed.
+    """
+
+    def __init__(
+        self, graph: bytes, choice: EngineChoice, *, weights: Mapping[str, NDArray[Any]] | None = None
+    ) -> None:
+        require_openvino()
+        self.threads = choice.threads
+        self.at_once = choice.images_at_once
+        self.graph = _with_weights(graph, weights) if weights else graph
+        self._compiled: dict[tuple[int, ...], CompiledModel] = {}
+        self._compiling = threading.Lock()
+        self._own = threading.local()
+
+    def scores(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = [images[start : start + self.at_once] for start in range(0, len(images), self.at_once)]
+        return each_part(self._part, parts, self.threads)
+
+    def _part(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        whole = np.zeros((self.at_once, *images.shape[1:]), dtype=np.uint8)
+        whole[: len(images)] = images
+        answer = self._request(whole.shape).infer({0: whole})
+        return np.array(answer[0][: len(images)], dtype=np.float32)  # a copy: the request's memory is used again
+
+    def _request(self, shape: tuple[int, ...]) -> "InferRequest":
+        """This thread's own, for images of one number and size."""
+        requests: dict[tuple[int, ...], InferRequest] = self._own.__dict__.setdefault("requests", {})
+        if shape not in requests:
+            requests[shape] = self._model(shape).create_infer_request()
+        return requests[shape]
+
+    def _model(self, shape: tuple[int, ...]) -> "CompiledModel":
+        """The graph for images of one number and size."""
+        import openvino
+
+        with self._compiling:
+            if shape not in self._compiled:
+                core = openvino.Core()
+                model = core.read_model(model=self.graph)
+                model.reshape({0: list(shape)})
+                self._compiled[shape] = core.compile_model(model, "CPU", _HOW)
+            return self._compiled[shape]
+
+
+def require_openvino() -> None:
+    """Refuse where OpenVINO is not installed.
+
+    Raises:
+        InputError: how to get it.
+    """
+    try:
+        import openvino  # noqa: F401 # pyright: ignore[reportUnusedImport] - whether it is there
+    except ImportError as error:
+        raise InputError(
+            "OpenVINO, which computes in bfloat16, is not installed",
+            remedy="pip install 'mitosieve[fast]', or leave out --engine bfloat16",
+        ) from error
+
+
+def _with_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """The graph with its external tensors inside: OpenVINO takes them from files alone."""
+    import onnx
+
+    model = onnx.load_model_from_string(graph)
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
+    return model.SerializeToString()
