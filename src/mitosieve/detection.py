@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.compiled import compiled
 from mitosieve.upstairs import notebook
 
 if TYPE_CHECKING:
@@ -172,6 +172,10 @@ def _uuid5(name: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
+_FEW = 300
+"""So many points Python visits in less time than the compiled function takes to load."""
+
+
 def suppress(center_um: NDArray[np.floating], score: NDArray[np.floating], *, radius_um: float) -> NDArray[np.int64]:
     """For each point, the row of the kept point that stands for it; a kept point stands for itself.
 
@@ -202,10 +206,11 @@ def suppress(center_um: NDArray[np.floating], score: NDArray[np.floating], *, ra
     start = np.zeros(columns * rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(key, minlength=columns * rows), out=start[1:])
     by_cell = np.argsort(key, kind="stable")
-    return _suppress(centers, order, key, by_cell, start, columns, float(radius_um))
+    visit = _suppress.plain if n <= _FEW else _suppress
+    return visit(centers, order, key, by_cell, start, columns, float(radius_um))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _suppress(  # noqa: PLR0913 - compiled: arrays, not objects
     center: NDArray[np.float64],
     order: NDArray[np.int64],

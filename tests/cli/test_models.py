@@ -185,4 +185,4 @@ def test_a_count_with_a_detector_of_the_box_never_loads_torch(tmp_path):
     assert "ended 0" in done.stdout, done.stderr
     loaded = ast.literal_eval(done.stdout.rpartition("loaded ")[2])
     assert "onnxruntime" in loaded
-    assert not {"torch", "onnx", "sklearn", "lightning_fabric", "ray"} & set(loaded)
+    assert not {"torch", "onnx", "sklearn", "lightning_fabric", "ray", "pandas", "matplotlib", "numba"} & set(loaded)

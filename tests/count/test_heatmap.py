@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mitosieve.count.heatmap import MOST_DOTS, CloseUp, Thumbnail, density_per_mm2, tissue_density, write_heatmap
+from mitosieve.count.heatmap import MOST_DOTS, CloseUp, density_per_mm2, tissue_density, write_heatmap
 from mitosieve.count.hotspot import find_hotspot
+from mitosieve.count.picture import Thumbnail
 
 GLASS = 240
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from build import a_cohort
 from mitosieve.annotation import Label
-from mitosieve.count.heatmap import CloseUp, Thumbnail, write_heatmap
+from mitosieve.count.heatmap import CloseUp, write_heatmap
+from mitosieve.count.picture import Thumbnail
 from mitosieve.count.summary import SlideFailure, SlideFindings, summarize, write_summary, write_timing
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections

@@ -47,7 +47,7 @@ def test_the_page_is_one_file_that_fetches_nothing(scanned):
     """Heat maps are inside, a slide each in their order; a second writing gives the same bytes."""
     folder, page = scanned
     pictures = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert [attrs["alt"].split(":")[0] for attrs in pictures] == [f"Heat map of slide s{k}" for k in (0, 1, 2)]
+    assert [attrs["alt"].split(":")[0] for attrs in pictures] == [f"Picture of slide s{k}" for k in (0, 1, 2)]
     assert all(attrs["src"].startswith("data:image/jpeg;base64,") for attrs in pictures)
     assert not re.search(r"https?://|url\(|@import|src=\"(?!data:)|fetch\(|XMLHttpRequest|import\(", page.html)
     assert write_report(folder, out=folder.parent / "again.html").read_text() == page.html

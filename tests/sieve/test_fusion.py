@@ -229,35 +229,33 @@ def test_turns_are_averaged_for_each_voter():
     assert score_images(stage, networks, images[:0], CPU).shape == (0,)
 
 
-def test_networks_may_share_the_turned_looks():
-    """By hand: all see the patch as it is, the k-th of three every third of the seven others; the mean logit of all.
-    Alone a network sees every one, and a stage without turns has nothing to share.
+@pytest.mark.parametrize(("turns", "number"), [(4, 3), (8, 3), (8, 6), (4, 6)])
+def test_networks_may_look_once_each(turns, number):
+    """By hand: network k at the k-th quarter turn, from the fifth on mirrored, and round again where there are more
+    networks than turns; the mean logit, whatever the score. Alone a network looks at all, and without turns each looks
+    as it is.
     """
     torch.manual_seed(0)
-    networks = tuple(SwiftNet(SwiftConfig()).eval() for _ in range(3))
+    networks = tuple(SwiftNet(SwiftConfig()).eval() for _ in range(number))
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
     plain = Stage(name="only", network=SwiftConfig(), views="one", patch_px=32, turns=1)
+    quarters = [np.rot90(images, quarter, axes=(1, 2)) for quarter in range(4)]
+    orientations = [*quarters, *(item[:, :, ::-1] for item in quarters)][:turns]
+    assert len({item.tobytes() for item in orientations}) == turns
 
     def logit(network, some):
         score = score_images(plain, (network,), np.ascontiguousarray(some), CPU)
         return np.log(score / (1 - score))
 
-    first = [logit(network, images) for network in networks]
-    turned = [images[:, :, ::-1]]
-    for quarter in (1, 2, 3):
-        turned += [np.rot90(images, quarter, axes=(1, 2)), np.rot90(images, quarter, axes=(1, 2))[:, :, ::-1]]
-    assert len({item.tobytes() for item in [images, *turned]}) == 8
-    looks = [*first, *(logit(networks[number % 3], item) for number, item in enumerate(turned))]
-    alone = 1 / (1 + np.exp(-np.mean(first, axis=0)))
-    limit = float(np.median(alone))
-    wanted = np.where(alone >= limit, 1 / (1 + np.exp(-np.mean(looks, axis=0))), alone)
-    stage = plain.model_copy(update={"turns": 8, "turn_above": limit, "looks": "shared"})
+    looks = [logit(network, orientations[k % turns]) for k, network in enumerate(networks)]
+    wanted = 1 / (1 + np.exp(-np.mean(looks, axis=0)))
+    stage = plain.model_copy(update={"turns": turns, "turn_above": 0.5, "looks": "one"})
+    every = stage.model_copy(update={"looks": "all"})
     assert np.allclose(score_images(stage, networks, images, CPU), wanted, atol=1e-6)
-    each = stage.model_copy(update={"looks": "each"})
-    assert not np.allclose(score_images(each, networks, images, CPU), wanted, atol=1e-6)
-    assert np.allclose(score_images(stage, networks[:1], images, CPU), score_images(each, networks[:1], images, CPU))
+    assert not np.allclose(score_images(every, networks, images, CPU), wanted, atol=1e-6)
+    assert np.allclose(score_images(stage, networks[:1], images, CPU), score_images(every, networks[:1], images, CPU))
     still = stage.model_copy(update={"turns": 1})
-    assert np.allclose(score_images(still, networks, images, CPU), alone, atol=1e-6)
+    assert np.allclose(score_images(still, networks, images, CPU), score_images(plain, networks, images, CPU))
 
 
 def spread(network, side):

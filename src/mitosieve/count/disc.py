@@ -9,9 +9,10 @@ circle, or the top of a circle.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from mitosieve.compiled import compiled
 
 SLACK_NM = 1e-3
 """A point this far outside the circle still counts: far above the rounding of the crossings, far below any meaning."""
@@ -109,7 +110,7 @@ def _centred(
     return float(x), float(y)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _search(
     point: NDArray[np.float64],
     start: NDArray[np.int64],
@@ -141,7 +142,7 @@ def _search(
     return best
 
 
-@numba.njit(cache=True)
+@compiled()
 def _halve(
     point: NDArray[np.float64],
     box: tuple[float, float, float, float],
@@ -197,7 +198,7 @@ def _halve(
     return buffer
 
 
-@numba.njit(cache=True)
+@compiled()
 def _work_out(
     point: NDArray[np.float64],
     sure: float,
@@ -223,7 +224,7 @@ def _work_out(
         _cross(point, sure, box, radius, best, a)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _cross(
     point: NDArray[np.float64],
     sure: float,
@@ -251,7 +252,7 @@ def _cross(
             )
 
 
-@numba.njit(cache=True)
+@compiled()
 def _try(
     point: NDArray[np.float64],
     sure: float,

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mitosieve.count.hotspot import Hotspot
+from mitosieve.count.picture import Thumbnail, in_figures, scale_mm
 from mitosieve.run.folder import write_atomic
 
 BANDWIDTH_UM = 300.0
@@ -40,7 +41,6 @@ _TICKS = (0.5, 1, 2, 5, 10, 20, 50)
 _COLORS = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.35, 1, 256)), name="viridis from its green")
 """Without viridis' blues, which are near the stain's."""
 
-_LONGEST_PX = (480, 900)
 _DPI = 100
 _FONT = 11.0
 """Still legible where a page shows the picture at half its size."""
@@ -63,27 +63,6 @@ _LEAST_TISSUE = 0.1
 
 _CAPTION: dict[str, Any] = {"loc": "right", "y": 0, "pad": -15, "fontsize": _FONT}
 """Below the picture at the right."""
-
-_SCALES_MM = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thumbnail:
-    """A small picture of a whole slide.
-
-    Attributes:
-        rgb: uint8 (h, w, 3).
-        mpp_xy: um per pixel of it, along a row and along a column.
-        tissue: bool (h, w), which pixels are tissue; None is all of them.
-    """
-
-    rgb: NDArray[np.uint8]
-    mpp_xy: tuple[float, float]
-    tissue: NDArray[np.bool_] | None = None
-
-    @property
-    def size_um(self) -> tuple[float, float]:
-        return self.rgb.shape[1] * self.mpp_xy[0], self.rgb.shape[0] * self.mpp_xy[1]
 
 
 def density_per_mm2(
@@ -175,7 +154,7 @@ def write_heatmap(
     if 0 in thumbnail.rgb.shape or not all(math.isfinite(value) and value > 0 for value in measures):
         raise ValueError(f"no heat map of {thumbnail.rgb.shape} at {thumbnail.mpp_xy} um, bandwidth {bandwidth_um} um")
     shown = [spot for spot in hotspots if spot.hotspot.count]
-    picture, mpp = _resized(thumbnail)
+    picture, mpp = thumbnail.resized()
     mask = _mask(thumbnail, picture)
     density = tissue_density(point_um, mask, mpp=mpp, bandwidth_um=bandwidth_um)
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": _FONT, "axes.linewidth": 0.6}):
@@ -207,22 +186,7 @@ def _words(shown: Sequence[CloseUp], figures: int, note: str) -> str:
     if not shown:
         return note
     first = shown[0].hotspot
-    return f"Hotspot: {_count(first.count)} in {first.area_mm2:.3g} mm²"
-
-
-def _count(figures: int) -> str:
-    return f"{figures:,} {'figure' if figures == 1 else 'figures'}"
-
-
-def _resized(thumbnail: Thumbnail) -> tuple[NDArray[np.uint8], float]:
-    """The picture with square pixels and a longer side within bounds, and the um of its pixels."""
-    width_um, height_um = thumbnail.size_um
-    least, most = (max(width_um, height_um) / longest for longest in reversed(_LONGEST_PX))
-    mpp = min(max(min(thumbnail.mpp_xy), least), most)
-    size = max(1, round(width_um / mpp)), max(1, round(height_um / mpp))
-    small = size[0] < thumbnail.rgb.shape[1] or size[1] < thumbnail.rgb.shape[0]
-    how = cv2.INTER_AREA if small else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(thumbnail.rgb, size, interpolation=how), dtype=np.uint8), mpp
+    return f"Hotspot: {in_figures(first.count)} in {first.area_mm2:.3g} mm²"
 
 
 def _mask(thumbnail: Thumbnail, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -328,14 +292,13 @@ def _close_up(figure: Figure, spot: CloseUp, point_um: NDArray[np.floating], ran
         height, width = spot.rgb.shape[:2]
         axes.add_patch(Ellipse((width / 2 - 0.5, height / 2 - 0.5), width, height, fill=False, edgecolor="black"))
     _dots(axes, inside, mpp, ring=True)
-    words = f"{number}: {_count(hotspot.count)}, {hotspot.density_per_mm2:.3g} per mm²"
+    words = f"{number}: {in_figures(hotspot.count)}, {hotspot.density_per_mm2:.3g} per mm²"
     axes.set_title(words, loc="left", fontsize=_FONT - 1, pad=4)
 
 
 def _scale_bar(figure: Figure, axes: Axes, width_px: int, mpp: float) -> None:
     """The longest round length that is at most a quarter of the picture, below it at the left."""
-    most_mm = 0.25 * width_px * mpp / 1000
-    length_mm = max((scale for scale in _SCALES_MM if scale <= most_mm), default=_SCALES_MM[0])
+    length_mm = scale_mm(width_px, mpp)
     box = axes.get_position()
     length = length_mm * 1000 / mpp / width_px * box.width
     y = box.y0 - 0.12 / figure.get_figheight()

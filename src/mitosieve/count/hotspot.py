@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.compiled import compiled
 from mitosieve.count.disc import deepest_disc
 from mitosieve.count.shape import SHAPES, Shape
 
@@ -259,7 +259,7 @@ def _most(
     return int(count), (int(centred[0]), int(centred[1]))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sweep(
     span: NDArray[np.int64], reach: NDArray[np.int64], num_slots: int
 ) -> tuple[int, int, int]:  # pragma: no cover - compiled
@@ -294,7 +294,7 @@ def _sweep(
     return best, best_slot, best_y
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add(
     top: NDArray[np.int32], added: NDArray[np.int32], first: int, last: int, value: int
 ) -> None:  # pragma: no cover - compiled

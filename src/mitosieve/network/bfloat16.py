@@ -17,8 +17,7 @@ from mitosieve.network.engine import Engine, EngineChoice, each_part
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest
 
-_HOW = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-"""Threads are ours: each computes parts of its own."""
+_HOW = {"INFERENCE_PRECISION_HINT": "bf16"}
 
 
 class Bfloat16Engine(Engine):
@@ -74,7 +73,8 @@ class Bfloat16Engine(Engine):
                 core = openvino.Core()
                 model = core.read_model(model=self.graph)
                 model.reshape({0: list(shape)})
-                self._compiled[shape] = core.compile_model(model, "CPU", _HOW)
+                how = {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self.threads}
+                self._compiled[shape] = core.compile_model(model, "CPU", _HOW | how)
             return self._compiled[shape]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.count.hotspot import Hotspot
+from mitosieve.count.picture import Thumbnail, write_field
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
 from mitosieve.familiarity import Familiarity
@@ -94,9 +95,9 @@ def facts_of(
 def write_slide_heatmap(
     task: SlideTask, slide: Slide, opened: Opened, found: Detections, summary: SlideSummary
 ) -> None:
-    """The slide's figures as density over its overview, which is at hand only now, with its hotspots enlarged."""
-    from mitosieve.count.heatmap import CloseUp, Thumbnail, write_heatmap  # loads matplotlib
-
+    """The slide's figures as density over its overview, which is at hand only now, with its hotspots enlarged; or, of a
+    field, as rings.
+    """
     figures = found.figures.center_l0
     shown = opened.survey.overview
     if 0 in shown.pixels.shape:
@@ -106,13 +107,16 @@ def write_slide_heatmap(
     mpp = OVERVIEW_MPP if rgb is shown.pixels else mpp
     mask = cv2.resize(shown.tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
-    write_heatmap(
-        task.file_in(layout.HEATMAPS, ".png"),
-        Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_)),
-        point_um,
-        hotspots=[CloseUp(hotspot=spot, rgb=_seen(slide, spot)) for spot in summary.hotspots if spot.count],
-        note=f"no hotspot: less tissue than {summary.hotspot.area_mm2:.3g} mm²" if summary.hotspot_note else "",
-    )
+    picture = Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_))
+    note = f"no hotspot: less tissue than {summary.hotspot.area_mm2:.3g} mm²" if summary.hotspot_note else ""
+    path = task.file_in(layout.HEATMAPS, ".png")
+    if picture.is_field:
+        write_field(path, picture, point_um, note=note)
+        return
+    from mitosieve.count.heatmap import CloseUp, write_heatmap  # loads matplotlib, which takes longer than a field
+
+    near = [CloseUp(hotspot=spot, rgb=_seen(slide, spot)) for spot in summary.hotspots if spot.count]
+    write_heatmap(path, picture, point_um, hotspots=near, note=note)
 
 
 def _seen(slide: Slide, hotspot: Hotspot) -> NDArray[np.uint8]:

@@ -3,10 +3,10 @@
 An extra figure for comparison with the leaderboard; distances, not boxes, decide every other figure.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.compiled import compiled
 from mitosieve.score.counted import Places
 from mitosieve.score.match import Pairs, sides_of
 
@@ -55,7 +55,7 @@ def _iou(apart_um: NDArray[np.float64]) -> NDArray[np.float64]:
     return shared / (2 * side * side - shared)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _take(
     order: NDArray[np.int64], start: NDArray[np.int64], figure: NDArray[np.int64], num_figures: int
 ) -> NDArray[np.bool_]:  # pragma: no cover - compiled

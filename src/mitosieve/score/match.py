@@ -5,12 +5,12 @@ Works on pooled points of many slides. Knows nothing of thresholds, curves or in
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
+from mitosieve.compiled import compiled
 from mitosieve.score.counted import Places
 from mitosieve.score.metrics import Score
 
@@ -130,7 +130,7 @@ def _find_pairs(
     )
 
 
-@numba.njit(cache=True)
+@compiled()
 def _scan_cells(  # noqa: PLR0913 - compiled code takes arrays, not records
     figure: NDArray[np.float64],
     detection: NDArray[np.float64],
@@ -189,7 +189,7 @@ def match_greedy(pairs: Pairs, is_used: NDArray[np.bool_] | None = None) -> Rows
     return _match_greedy(pairs.start, pairs.detection, is_free)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _match_greedy(start: Rows, detection: Rows, is_free: NDArray[np.bool_]) -> Rows:  # pragma: no cover - compiled
     chosen = np.full(len(start) - 1, -1)
     for figure in range(len(chosen)):

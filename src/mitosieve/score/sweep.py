@@ -5,10 +5,10 @@ Exact under the official greedy rule: equal to matching anew at each threshold. 
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.compiled import compiled
 from mitosieve.score.match import Pairs
 from mitosieve.score.metrics import f1_of, f_beta_of, precision_of, recall_of
 
@@ -90,7 +90,7 @@ def last_of_ties(falling: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.flatnonzero(np.append(falling[1:] != falling[:-1], np.ones(min(1, len(falling)), dtype=np.bool_)))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _enter(
     order: Rows, start: Rows, by_detection: Rows, figure: Rows, detection: Rows, num_figures: int
 ) -> Rows:  # pragma: no cover - compiled

@@ -38,9 +38,9 @@ class Stage(View):
     mirror images. A cell has no upright."""
     turn_above: float = Field(default=0.05, ge=0, le=1)
     """Places whose score as they are is lower keep it: only what may be a figure is worth eight looks."""
-    looks: Literal["each", "shared"] = "each"
-    """Which of several networks look at a turned patch: each of them, or they share the orientations, network k of K
-    at every K-th. The first look is everybody's; the score is the mean logit of all looks. Ours."""
+    looks: Literal["all", "one"] = "all"
+    """How several networks look: each at all orientations of what may be a figure, or each once, at an orientation of
+    its own, which costs an eighth and measured the same (docs/sieve.md). A single network looks at all. Ours."""
     fusion: Literal["mean", "votes"] = "mean"
     """What several networks say together. "mean" is the sigmoid of their mean logit. "votes" calls a place at a score
     where at least `votes` networks reach that score somewhere within `votes_um` of it: so were detections of an

@@ -287,8 +287,9 @@ def _placing(stage: Stage) -> str:
 
 def _turned(stage: Stage, networks: int) -> str:
     """How often a stage looks at what may be a figure, for people; nothing where once."""
-    shared = stage.looks == "shared" and networks > 1
-    return f"{stage.turns} turns{' shared by its networks' if shared else ''}, " if stage.turns > 1 else ""
+    if stage.turns == 1:
+        return ""
+    return "each network another turn, " if stage.looks == "one" and networks > 1 else f"{stage.turns} turns, "
 
 
 def _fusion(stage: Stage, networks: int) -> str:

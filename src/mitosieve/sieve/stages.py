@@ -152,16 +152,18 @@ def _mean_score(
     if len(images) == 0:
         return np.zeros(0)
     engines = [compute.engine_of(network, images) for network in networks]
+    if stage.looks == "one" and len(engines) > 1:
+        own = [_turned(images, number % stage.turns) for number in range(len(engines))]
+        looks = [_logit(engine.scores(seen).astype(np.float64)) for engine, seen in zip(engines, own, strict=True)]
+        return expit(np.mean(looks, axis=0))
     first = [engine.scores(images).astype(np.float64) for engine in engines]
     score = first[0] if len(first) == 1 else expit(np.mean([_logit(item) for item in first], axis=0))
     again = np.flatnonzero(score >= stage.turn_above) if stage.turns > 1 else np.zeros(0, dtype=np.intp)
     if len(again) == 0:
         return score
     logits = [_logit(item[again]) for item in first]
-    every = len(engines) if stage.looks == "shared" else 1
-    for number, engine in enumerate(engines):
-        own = islice(_turns(images[again], stage.turns), number % every, None, every)
-        for turned in _together(own, len(again)):
+    for turned in _together((_turned(images[again], number) for number in range(1, stage.turns)), len(again)):
+        for engine in engines:
             logits += list(_logit(engine.scores(turned).astype(np.float64)).reshape(-1, len(again)))
     score = score.copy()
     score[again] = expit(np.mean(logits, axis=0))
@@ -176,14 +178,12 @@ def _together(orientations: Iterator[NDArray[np.uint8]], images: int) -> Iterato
         yield np.concatenate(part)
 
 
-def _turns(images: NDArray[np.uint8], turns: int) -> Iterator[NDArray[np.uint8]]:
-    """The other orientations of images (N, s, s, C): of 4 the three turns, of 8 also the mirror images."""
-    for quarter in range(4):
-        turned = np.rot90(images, quarter, axes=(1, 2))
-        if quarter:
-            yield np.ascontiguousarray(turned)
-        if turns == 8:
-            yield np.ascontiguousarray(turned[:, :, ::-1])
+def _turned(images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    """Images (N, s, s, C) in one of eight orientations: as they are, their three quarter turns, and the mirror images
+    of these four.
+    """
+    turned = np.rot90(images, number % 4, axes=(1, 2))
+    return np.ascontiguousarray(turned if number < 4 else turned[:, :, ::-1])
 
 
 def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:

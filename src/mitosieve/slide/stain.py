@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.compiled import compiled
 from mitosieve.errors import FormatError
 
 HAEMATOXYLIN_OD = (0.65, 0.70, 0.29)
@@ -263,7 +263,7 @@ def apply_transform(rgb: NDArray[np.uint8], transform: NDArray[np.floating]) -> 
     return answer.reshape(rgb.shape)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _apply(
     flat: NDArray[np.uint8], share: NDArray[np.float32], value_of_step: NDArray[np.uint8], answer: NDArray[np.uint8]
 ) -> None:  # pragma: no cover - compiled

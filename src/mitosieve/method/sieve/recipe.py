@@ -44,8 +44,8 @@ class SieveStage(StageRecipe):
     ratio: tuple[Weight, Weight, Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]] = (1, 1, 3)
     """Figures : negatives : false positives in a batch."""
     mining: MiningRule = MiningRule()
-    looks: Literal["each", "shared"] = "each"
-    """See `Stage.looks`; a single network, as out of fold, looks at every orientation."""
+    looks: Literal["all", "one"] = "all"
+    """See `Stage.looks`; a single network, as out of fold, looks at all orientations."""
     carry: float = Field(default=0.0, ge=0, le=10)
     """See `Stage.carry`."""
     per_mm2: float | None = Field(default=None, gt=0, le=1e5)

@@ -7,10 +7,10 @@ linear, and one of values. So a pixel goes through one logarithm (a table), one 
 import math
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.compiled import compiled
 from mitosieve.patch.augment.distortion import Distortion
 from mitosieve.slide.stain import OD_OF_VALUE, reference_profile
 
@@ -113,7 +113,7 @@ def _compressed(patch: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_noise(
     values: NDArray[np.float32], sigma: np.float32, seed: np.uint64, answer: NDArray[np.uint8]
 ) -> None:  # pragma: no cover - compiled
