@@ -93,3 +93,14 @@ def test_no_file_knows_too_many_others():
     count = {name: len(graph.find_modules_directly_imported_by(name)) for name in graph.modules}
     assert sum(count.values()) / len(count) <= 4.5
     assert {name: n for name, n in count.items() if n > 14 and name != "mitosieve.method.registry"} == {}
+
+
+def test_the_root_holds_what_belongs_there():
+    """Pictures of a browser, graphs of a quantizer: what programs leave where they were started is not kept."""
+    told = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if told.returncode != 0 or not told.stdout:
+        pytest.skip("no git, or no repository")
+    kept = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "Dockerfile", "pyproject.toml"}
+    kept |= {"constraints.txt", "demo.sh", "mkdocs.yml"}
+    found = {name for name in told.stdout.splitlines() if "/" not in name and not name.startswith(".")}
+    assert found <= kept
