@@ -21,7 +21,6 @@ from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Opened
 from mitosieve.sieve.resolution import resolution_warning
-from mitosieve.slide.overview import OVERVIEW_MPP
 from mitosieve.slide.slide import Slide
 from mitosieve.slide.tissue import Tissue
 
@@ -103,8 +102,8 @@ def write_slide_heatmap(
     if 0 in shown.pixels.shape:
         return
     mpp = max(*slide.mpp_xy, max(side * mpp for side, mpp in zip(slide.size_l0, slide.mpp_xy, strict=True)) / MAP_PX)
-    rgb = shown.pixels if mpp >= OVERVIEW_MPP else slide.thumbnail(mpp)
-    mpp = OVERVIEW_MPP if rgb is shown.pixels else mpp
+    rgb = shown.pixels if mpp >= shown.tissue.mpp else slide.thumbnail(mpp)
+    mpp = shown.tissue.mpp if rgb is shown.pixels else mpp
     mask = cv2.resize(shown.tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
     picture = Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_))

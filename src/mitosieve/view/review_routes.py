@@ -11,14 +11,13 @@ from mitosieve.errors import InputError
 from mitosieve.view import downloads
 from mitosieve.view.desk import Desk
 from mitosieve.view.endpoint import answered, number_of
-from mitosieve.view.page import reviewed_page
 from mitosieve.view.reported import report_page, report_part, slide_report
 from mitosieve.view.reviewing import compared, known_readers, reviewed
 
 _FILES: dict[str, tuple[Callable[[Desk, str], str], str]] = {
     "decisions.csv": (downloads.decisions_csv, "text/csv"),
     "summary.csv": (downloads.summary_csv, "text/csv"),
-    "report.html": (reviewed_page, "text/html"),
+    "report.html": (downloads.reviewed_page, "text/html"),
 }
 
 
