@@ -1,4 +1,4 @@
-"""Decisions as files to take away: for QuPath, as tables, as a page. What is not decided stands as the detector has it."""
+"""Decisions as files to take away: for QuPath, as tables, as a page. Undecided cells stand as the detector has them."""
 
 import base64
 import csv
