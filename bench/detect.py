@@ -34,7 +34,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import Asking, sieve_tile
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.stages import plan_of
+from mitosieve.sieve.stages import Judge, Judges, plan_of
 from mitosieve.sieve.tile_reader import Answer, TileReader, survey
 from mitosieve.slide.slide import open_slide
 from slides import FOLDER, MPP, Drawn, make
@@ -168,31 +168,38 @@ def measure_dense(asked: argparse.Namespace, drawn: Drawn, whole: Path, start_s:
     return speed
 
 
-def recorded(asking: Asking, reader: TileReader) -> list[Answer]:
+def recorded(asking: Asking, reader: TileReader, judges: Judges) -> list[Answer]:
     """All that a tile's sieving asks to be read, in order."""
     answers: list[Answer] = []
     request = next(asking)
     while True:
-        answers.append(reader.answer(request))
+        if isinstance(request, Judge):
+            answer: Any = judges.answers([request])[0]
+        else:
+            answer = reader.answer(request)
+            answers.append(answer)
         try:
-            request = asking.send(answers[-1])
+            request = asking.send(answer)
         except StopIteration:
             return answers
 
 
-def replayed(asking: Asking, answers: list[Answer]) -> None:
+def replayed(asking: Asking, answers: list[Answer], judges: Judges) -> None:
     """The same tile with its answers from memory: proposals and pixels are there, the networks remain."""
-    next(asking)
-    for answer in answers:
+    left = iter(answers)
+    request = next(asking)
+    while True:
+        answer: Any = judges.answers([request])[0] if isinstance(request, Judge) else next(left)
         try:
-            asking.send(answer)
+            request = asking.send(answer)
         except StopIteration:
             return
 
 
 def fed_from_memory(asked: argparse.Namespace, drawn: Drawn) -> float:
     """mm2 of tissue a second that the networks alone manage, in batches as the command makes them; best of five."""
-    detector, compute = Detector.load(asked.run), Compute.choose(asked.device)
+    detector = Detector.load(asked.run)
+    judges = Judges(detector, Compute.choose(asked.device), Clock())
     with open_slide(drawn.path) as slide:
         plan = plan_of(detector)
         reader = TileReader(slide, plan, survey(slide, plan))
@@ -200,12 +207,12 @@ def fed_from_memory(asked: argparse.Namespace, drawn: Drawn) -> float:
         cores = [core for band in reader.bands() for core in band]
         cores = sorted(cores, key=lambda core: -tissue.fraction(core, mpp) * core.area_px2)[: asked.memory_tiles]
         mm2 = sum(tissue.fraction(core, mpp) * core.area_px2 for core in cores) * (mpp / 1000) ** 2
-        kept = [recorded(sieve_tile(detector, core, compute, Clock()), reader) for core in cores]
+        kept = [recorded(sieve_tile(judges, core), reader, judges) for core in cores]
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
         for core, answers in zip(cores, kept, strict=True):
-            replayed(sieve_tile(detector, core, compute, Clock()), answers)
+            replayed(sieve_tile(judges, core), answers, judges)
         seconds.append(time.perf_counter() - start)
     return mm2 / min(seconds)
 

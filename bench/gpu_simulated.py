@@ -1,9 +1,10 @@
 """Whether a device would wait: `python bench/gpu_simulated.py SLIDE [--detector swift]`, on any machine.
 
 The networks are replaced by a device that sleeps: so long a batch and so long a patch, as a GPU might take (by default
-1 ms and 10 us, which nobody measured). Pixels are real and come from real reader processes. Printed for each stage:
-batches, patches, how full they are against what the device takes at once (a stage's last batch of a tile is what the
-tile leaves), and what share of the job the device computed, waited for readers, and was held up by the loop between.
+1 ms and 10 us, which nobody measured; with --patch-us 500 it is slower than two cores read, and must never wait).
+Pixels are real and come from real reader processes. Printed for each stage: batches, patches, how full they are
+against what the device takes at once (what tiles that are begun have of a stage is judged together), and what share of
+the job the device computed, waited for readers, and was held up by the loop between.
 For the real device: `mitosieve detect SLIDE --device cuda --out OUT`, or `python bench/detect.py swift --device cuda`.
 """
 

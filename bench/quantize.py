@@ -28,8 +28,8 @@ from mitosieve.run.folder import hash_file
 from mitosieve.score.evaluation import evaluate
 from mitosieve.sieve.cascade import detect, sieve_tile
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.stages import plan_of
-from mitosieve.sieve.tile_reader import Cut, Found, TileReader, survey
+from mitosieve.sieve.stages import Judge, Judges, plan_of
+from mitosieve.sieve.tile_reader import TileReader, survey
 
 IMAGES = 512
 """A stage sees so many in calibration; three times as many changed nothing."""
@@ -38,24 +38,24 @@ IMAGES = 512
 def seen_patches(detector: Detector, cohort: Cohort, cases: tuple[str, ...], slides: int) -> list[NDArray[np.uint8]]:
     """What each stage is given on some slides of the cases, evenly drawn."""
     chosen = [entry.slide_id for entry in cohort.of_cases(cases).slides]
-    plan, compute = plan_of(detector), Compute.choose("cpu")
+    plan, judges = plan_of(detector), Judges(detector, Compute.choose("cpu"), Clock())
     seen: list[list[NDArray[np.uint8]]] = [[] for _ in detector.config.stages]
     for slide_id in chosen[:: max(1, len(chosen) // slides)]:
         with cohort.open(slide_id) as slide:
             reader = TileReader(slide, plan, survey(slide, plan))
             for core in (core for band in reader.bands() for core in band):
-                asking = sieve_tile(detector, core, compute, Clock())
+                asking = sieve_tile(judges, core)
                 answer = None
                 while True:
                     try:
                         request = asking.send(answer)
                     except StopIteration:
                         break
-                    answer = reader.answer(request)
-                    if isinstance(answer, Found):
-                        seen[0].append(answer.images)
-                    if isinstance(request, Cut) and isinstance(answer, np.ndarray):
-                        seen[request.stage].append(answer.astype(np.uint8, copy=False))
+                    if isinstance(request, Judge):
+                        seen[request.stage].append(request.images.astype(np.uint8, copy=False))
+                        answer = judges.answers([request])[0]
+                    else:
+                        answer = reader.answer(request)
     generator = np.random.default_rng(0)
     whole = [np.concatenate(parts) for parts in seen]
     return [images[generator.permutation(len(images))[:IMAGES]] for images in whole]

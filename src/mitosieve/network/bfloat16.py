@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _HOW = {"INFERENCE_PRECISION_HINT": "bf16"}
 
+_PX = 64 * 64
+"""Of smaller images as many more go through at once: of 32 px one of eight takes a tenth longer than one of 32."""
+
 
 class Bfloat16Engine(Engine):
     """A graph in OpenVINO whose convolutions are of bfloat16; sums and the score's sigmoid have more digits.
@@ -48,14 +51,15 @@ class Bfloat16Engine(Engine):
         self._own = threading.local()
 
     def scores(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        parts = [images[start : start + self.at_once] for start in range(0, len(images), self.at_once)]
-        return each_part(self._part, parts, self.threads)
+        at_once = self.at_once * max(1, _PX // (images.shape[1] * images.shape[2]))
+        parts = [images[start : start + at_once] for start in range(0, len(images), at_once)]
+        return each_part(lambda part: self._part(part, at_once), parts, self.threads)
 
-    def _part(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        whole = np.zeros((self.at_once, *images.shape[1:]), dtype=np.uint8)
-        whole[: len(images)] = images
-        answer = self._request(whole.shape).infer({0: whole})
-        return np.array(answer[0][: len(images)], dtype=np.float32)  # a copy: the request's memory is used again
+    def _part(self, images: NDArray[np.uint8], at_once: int) -> NDArray[np.float32]:
+        request = self._request((at_once, *images.shape[1:]))
+        request.get_input_tensor().data[: len(images)] = images  # behind them others of before, not looked at
+        request.infer()
+        return np.array(request.get_output_tensor().data[: len(images)], dtype=np.float32)
 
     def _request(self, shape: tuple[int, ...]) -> "InferRequest":
         """This thread's own, for images of one number and size."""

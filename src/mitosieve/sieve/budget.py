@@ -14,10 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import Region
-from mitosieve.network.compute import Compute
-from mitosieve.run.clock import Clock
-from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.stages import gates_of, seen_by
+from mitosieve.sieve.stages import Judge, Judges, gates_of, seen_by
 from mitosieve.sieve.tile_reader import Find, Found, Request, Sample
 
 LARGE_MM2 = 4.0
@@ -55,23 +52,19 @@ def gate_for(score: NDArray[np.floating], area_mm2: float, per_mm2: float) -> fl
     return (last_in + float(first_out)) / 2
 
 
-def gates_within(
-    detector: Detector, sample: Sample, compute: Compute, clock: Clock
-) -> Generator[Request, Any, tuple[float, ...]]:
+def gates_within(judges: Judges, sample: Sample) -> Generator[Request | Judge, Any, tuple[float, ...]]:
     """The gates of a slide: what the next stage can afford passes, whatever its scores; of a small slide also what
     reaches the stage's threshold, and of a stage before one without a budget this alone.
 
     Args:
-        detector: its stages say what they can afford (`Stage.per_mm2`).
+        judges: of the detector, whose stages say what they can afford (`Stage.per_mm2`).
         sample: of the slide.
-        compute: machine.
-        clock: gets the seconds of each stage.
 
     Yields:
-        What it needs read of the sample's blocks, as a tile does.
+        What it needs read of the sample's blocks, or judged, as a tile does.
     """
-    gates = list(gates_of(detector))
-    budgets = [stage.per_mm2 for stage in detector.config.stages]
+    gates = list(gates_of(judges.detector))
+    budgets = [stage.per_mm2 for stage in judges.detector.config.stages]
     limited = [number for number, budget in enumerate(budgets) if budget is not None]
     if not limited or sample.area_mm2 == 0:
         return tuple(gates)
@@ -83,8 +76,7 @@ def gates_within(
     for number in range(limited[-1]):
         scores: list[NDArray[np.float64]] = []
         for block in blocks:
-            args = (block.core, block.found, block.center_px, 0.0, compute, clock)
-            seen = yield from seen_by(detector, number, *args)
+            seen = yield from seen_by(judges, number, block.core, block.found, block.center_px, 0.0)
             block.center_px = seen.center_px
             scores.append(seen.score.max(axis=1))
         budget = budgets[number + 1]

@@ -25,7 +25,7 @@ from mitosieve.sieve.activation_peak import located
 from mitosieve.sieve.budget import gates_within
 from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.sieve.plan import Survey
-from mitosieve.sieve.stages import combined, gates_of, no_scores, plan_of, seen_by, width_of
+from mitosieve.sieve.stages import Judge, Judges, combined, gates_of, no_scores, plan_of, seen_by, width_of
 from mitosieve.sieve.tile_reader import Answer, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
@@ -73,8 +73,8 @@ class Sieved:
 
 Made = TypeVar("Made")
 
-Asking = Generator[Request, Any, Scored]
-"""A tile being sieved: yields what it needs read, is sent the answer, returns what came through."""
+Asking = Generator[Request | Judge, Any, Scored]
+"""A tile being sieved: yields what it needs read or judged, is sent the answer, returns what came through."""
 
 
 def columns_of(detector: Detector) -> int:
@@ -158,44 +158,41 @@ def sieve_slide(
     reader = TileReader(slide, plan, seen, roi)
     tiles = [core for band in reader.bands() for core in band]
     parts: list[Scored] = []
-    clock = Clock()
-    gates = answered(gates_within(detector, reader.sample(), compute, clock), reader)
+    judges = Judges(detector, compute, Clock())
+    gates = answered(gates_within(judges, reader.sample()), reader, judges)
     for number, core in enumerate(tiles, start=1):
-        parts.append(answered(sieve_tile(detector, core, compute, clock, gates), reader))
+        parts.append(answered(sieve_tile(judges, core, gates), reader, judges))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
     scored = Scored.concatenate(parts, columns_of(detector))
     return Sieved(found=finish(scored, detector, slide, roi), survey=seen, counts=scored.counts)
 
 
-def answered(asking: Generator[Request, Any, Made], reader: TileReader) -> Made:
+def answered(asking: Generator[Request | Judge, Any, Made], reader: TileReader, judges: Judges) -> Made:
     """Drive a tile, or what else is asked, with a tile reader of this process."""
-    reply: Answer | None = None
+    reply: Answer | NDArray[np.float64] | None = None
     while True:
         try:
             request = asking.send(reply)
         except StopIteration as end:
             return end.value
-        reply = reader.answer(request)
+        reply = judges.answers([request])[0] if isinstance(request, Judge) else reader.answer(request)
 
 
-def sieve_tile(
-    detector: Detector, core: Region, compute: Compute, clock: Clock, gates: tuple[float, ...] | None = None
-) -> Asking:
+def sieve_tile(judges: Judges, core: Region, gates: tuple[float, ...] | None = None) -> Asking:
     """Propose in one tile, then let each stage see only what the last one left.
 
     Args:
-        detector: any.
+        judges: of the detector.
         core: a tile of `TileReader.bands`.
-        compute: machine.
-        clock: gets the seconds of each stage.
         gates: score that a place needs to come through each stage; None is `gates_of`, without a budget.
     """
+    detector = judges.detector
     gates = gates_of(detector) if gates is None else gates
     found: Found = yield Find(core=core)
     center, score, counts = found.center_px, np.zeros((len(found.center_px), 0)), no_scores()
     for number in range(len(detector.config.stages)):
-        seen = yield from seen_by(detector, number, core, found, center, gates[number], compute, clock)
+        seen = yield from seen_by(judges, number, core, found, center, gates[number])
         if number == 0:
             center, counts = seen.center_px, seen.counts
             score = score if found.plane is None else np.zeros((len(center), 0))
@@ -206,7 +203,7 @@ def sieve_tile(
     if detector.config.locating is None:
         center = yield Settle(core=core, center_px=center)
     else:  # a peak is where the figure is: the proposer must not move it again
-        center = yield from located(detector, core, center, compute, clock)
+        center = yield from located(detector, core, center, judges.compute, judges.clock)
         has_peak = np.isfinite(center).all(axis=1)
         center, score = center[has_peak], score[has_peak]
     return Scored(center_px=center, score=score, counts=counts)

@@ -1,6 +1,6 @@
 """What one stage says of places: patches asked for, scored by its networks, fused; or maxima of its map."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -36,6 +36,41 @@ class Seen:
     counts: NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Asks for a stage's scores of images (N, s, s, C); answered by (N, K), K as of `width_of`. Of whom they are does
+    not matter: images of many tiles may be judged together.
+    """
+
+    stage: int
+    images: NDArray[np.uint8]
+
+
+class Judges:
+    """A detector's networks where they are computed.
+
+    Args:
+        detector: any.
+        compute: machine.
+        clock: gets the seconds of each stage.
+    """
+
+    def __init__(self, detector: Detector, compute: Compute, clock: Clock) -> None:
+        self.detector = detector
+        self.compute = compute
+        self.clock = clock
+
+    def answers(self, requests: Sequence[Judge]) -> list[NDArray[np.float64]]:
+        """Scores of each request, all of one stage, computed together."""
+        number = requests[0].stage
+        stage = self.detector.config.stages[number]
+        with self.clock.part(f"stage {stage.name}"):
+            images = requests[0].images if len(requests) == 1 else np.concatenate([one.images for one in requests])
+            scores = _columns(stage, self.detector.networks[number], images, self.compute)
+        ends = np.cumsum([len(one.images) for one in requests])
+        return np.split(scores, ends[:-1])
+
+
 def plan_of(detector: Detector) -> Plan:
     """What reading needs to know of a detector."""
     config = detector.config
@@ -61,32 +96,24 @@ def width_of(detector: Detector, number: int) -> int:
     return len(detector.networks[number]) if detector.config.stages[number].fusion == "votes" else 1
 
 
-def seen_by(  # noqa: PLR0913 - a stage, what it is given, and where it is computed
-    detector: Detector,
-    number: int,
-    core: Region,
-    found: Found,
-    center_px: NDArray[np.float64],
-    gate: float,
-    compute: Compute,
-    clock: Clock,
-) -> Generator[Request, Any, Seen]:
-    """A stage's scores of places of a tile; asks for their patches.
+def seen_by(
+    judges: Judges, number: int, core: Region, found: Found, center_px: NDArray[np.float64], gate: float
+) -> Generator[Request | Judge, Any, Seen]:
+    """A stage's scores of places of a tile; asks for their patches, and for these to be judged.
 
     Args:
-        detector: any.
+        judges: of the detector.
         number: of the stage.
         core: the tile.
         found: what it holds; the first stage sees its images, or proposes on its plane.
         center_px: (N, 2) places that came so far.
         gate: below which a dense first stage need not tell.
-        compute: machine.
-        clock: gets the seconds of the stage.
     """
+    detector = judges.detector
     stage = detector.config.stages[number]
     if number == 0 and found.plane is not None:
-        with clock.part(f"stage {stage.name}"):
-            center, score, counts = _dense(detector, found.plane, core, gate, compute)
+        with judges.clock.part(f"stage {stage.name}"):
+            center, score, counts = _dense(detector, found.plane, core, gate, judges.compute)
         return Seen(center_px=center, score=score, counts=counts)
     ready = {0: found.images} if number == 0 else {}
     scores: list[NDArray[np.float64]] = []
@@ -94,8 +121,7 @@ def seen_by(  # noqa: PLR0913 - a stage, what it is given, and where it is compu
         images = ready.pop(start, None)
         if images is None:
             images = yield Cut(core=core, stage=number, center_px=center_px[start : start + CHUNK])
-        with clock.part(f"stage {stage.name}"):
-            scores.append(_columns(stage, detector.networks[number], images, compute))
+        scores.append((yield Judge(stage=number, images=images)))
     columns = np.concatenate([np.zeros((0, width_of(detector, number))), *scores])
     counts = count_scores(columns.max(axis=1)) if number == 0 else no_scores()
     return Seen(center_px=center_px, score=columns, counts=counts)

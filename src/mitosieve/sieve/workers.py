@@ -10,20 +10,35 @@ import multiprocessing
 import queue
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from mitosieve.errors import SlideError
+from mitosieve.geometry import Region
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.sieve.cascade import Asking, Scored, answered, columns_of, gates_within, plan_of, sieve_tile
+from mitosieve.sieve.cascade import (
+    Asking,
+    Judge,
+    Judges,
+    Scored,
+    answered,
+    columns_of,
+    gates_within,
+    plan_of,
+    sieve_tile,
+)
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Open, Opened, Reply, SlideSource, open_tile_reader, serve
 from mitosieve.sieve.tile_reader import Cut, Request, Settle, TileReader
 
 IN_FLIGHT = 3
 """Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
+
+Place = tuple[int, int]
+"""Number of a tile's band, and of the tile in it."""
 
 Gates = tuple[float, ...]
 """Score that a place needs to come through each stage."""
@@ -137,13 +152,87 @@ class Readers:
     def ask(self, reader: int, key: Any, request: Any) -> None:  # noqa: ANN401 - whatever the caller wants back
         self._readers[reader].ask(key, request)
 
-    def answers(self) -> Iterator[tuple[Any, Reply]]:
-        """Keys and replies as they come; waits in short steps so that an interrupt is heard."""
+    def answer(self, *, wait: bool) -> tuple[Any, Reply] | None:
+        """The next key and reply; waits in short steps so that an interrupt is heard, or does not and may be None."""
         while True:
             try:
-                yield self._answers.get(timeout=0.5)
+                return self._answers.get(timeout=0.5) if wait else self._answers.get_nowait()
             except queue.Empty:
-                continue
+                if not wait:
+                    return None
+
+
+def fullest(pending: Mapping[int, Mapping[Place, Judge]]) -> int:
+    """The stage whose tiles ask for most images to be judged, by stage and tile; of equal ones the latest, whose tiles
+    are nearest to their end.
+    """
+    images = {stage: sum(len(one.images) for one in tiles.values()) for stage, tiles in pending.items()}
+    return max(images, key=lambda stage: (images[stage], stage))
+
+
+class _Flight:
+    """Tiles that readers have begun and not ended.
+
+    Args:
+        cores: of all tiles, in the order in which they begin.
+        readers: how many there are.
+        sieve: begins a tile.
+        ask: sends a reader a request.
+        ended: told what came through a tile.
+
+    Attributes:
+        running: of each tile its reader, and what it is being sieved by.
+        pending: by stage, what tiles ask to be judged.
+    """
+
+    def __init__(
+        self,
+        cores: Mapping[Place, Region],
+        readers: int,
+        sieve: Callable[[Region], Asking],
+        ask: Callable[[int, Place, Request], None],
+        ended: Callable[[Place, Scored], None],
+    ) -> None:
+        self.running: dict[Place, tuple[int, Asking]] = {}
+        self.pending: dict[int, dict[Place, Judge]] = {}
+        self._left = iter(cores.items())
+        self._sieve = sieve
+        self._ask = ask
+        self._ended = ended
+        for _ in range(IN_FLIGHT):
+            for reader in range(readers):
+                self._begin(reader)
+
+    def read(self, place: Place, answer: Any) -> None:  # noqa: ANN401 - whatever the tile asked for
+        """Give a tile what its reader answered."""
+        self._go_on(place, answer)
+
+    def judged(self, judges: Judges) -> None:
+        """Judge what tiles ask of the fullest stage, together."""
+        tiles = self.pending.pop(fullest(self.pending))
+        for place, score in zip(tiles, judges.answers(list(tiles.values())), strict=True):
+            self._go_on(place, score)
+
+    def _begin(self, reader: int) -> None:
+        for place, core in self._left:
+            self.running[place] = (reader, self._sieve(core))
+            self._go_on(place, None)
+            return
+
+    def _go_on(self, place: Place, answer: Any) -> None:  # noqa: ANN401 - whatever the tile asked for
+        """A tile asks for more, or has ended and its reader begins another."""
+        reader, asking = self.running[place]
+        try:
+            request = asking.send(answer)
+        except StopIteration as end:
+            del self.running[place]
+            self._begin(reader)
+            self._ended(place, end.value)
+            return
+        if isinstance(request, Judge):
+            self.pending.setdefault(request.stage, {})[place] = request
+        else:
+            self._ask(reader, place, request)
 
 
 class Sieving:
@@ -162,7 +251,7 @@ class Sieving:
     ) -> None:
         self._detector = detector
         self._source = source
-        self._compute = compute
+        self._judges = Judges(detector, compute, clock)
         self._clock = clock
         self._readers = readers
         self._tile_reader: TileReader | None = None
@@ -206,12 +295,12 @@ class Sieving:
             SlideError: the slide cannot be read to its end; finished bands were told.
         """
         reader = self._tile_reader
-        asking = gates_within(self._detector, opened.sample, self._compute, self._clock)
-        self._gates = self._asked(asking) if reader is None else answered(asking, reader)
+        asking = gates_within(self._judges, opened.sample)
+        self._gates = self._asked(asking) if reader is None else answered(asking, reader, self._judges)
         if reader is not None:
             for number, band in enumerate(opened.bands):
                 if number not in done:
-                    tiles = [answered(self._tile(core), reader) for core in band]
+                    tiles = [answered(self._tile(core), reader, self._judges) for core in band]
                     self._clock.add(reader.clock.taken())
                     on_band(number, self._whole(tiles))
             return
@@ -223,37 +312,35 @@ class Sieving:
             self._tile_reader.slide.close()
 
     def _run_readers(self, opened: Opened, done: set[int], on_band: OnBand) -> None:
+        """Tiles are read side by side. What has come is judged when nothing else has: while networks are slower than
+        readers, the images of several tiles come together and fill a device; while they are not, none waits for others.
+        """
         assert self._readers is not None
-        bands = [(number, band) for number, band in enumerate(opened.bands) if number not in done]
-        waiting = iter([(number, place, core) for number, band in bands for place, core in enumerate(band)])
-        left = {number: len(band) for number, band in bands}
+        cores = {
+            (number, place): core
+            for number, band in enumerate(opened.bands)
+            if number not in done
+            for place, core in enumerate(band)
+        }
+        left = Counter(number for number, _ in cores)
         tiles: dict[int, dict[int, Scored]] = {number: {} for number in left}
-        running: dict[tuple[int, int], tuple[int, Asking]] = {}
 
-        def begin(reader: int) -> None:
-            for number, place, core in waiting:
-                asking = self._tile(core)
-                running[number, place] = (reader, asking)
-                self._ask(reader, (number, place), next(asking))
-                return
+        def ended(place: Place, scored: Scored) -> None:
+            number = place[0]
+            tiles[number][place[1]] = scored
+            if len(tiles[number]) == left[number]:
+                band = tiles.pop(number)
+                on_band(number, self._whole([band[i] for i in sorted(band)]))
 
-        for _ in range(IN_FLIGHT):
-            for reader in range(len(self._readers)):
-                begin(reader)
-        while running:
-            (number, place), value = self._next()
-            reader, asking = running[number, place]
-            try:
-                self._ask(reader, (number, place), asking.send(value))
-            except StopIteration as end:
-                del running[number, place]
-                tiles[number][place] = end.value
-                begin(reader)
-                if len(tiles[number]) == left[number]:
-                    band = tiles.pop(number)
-                    on_band(number, self._whole([band[i] for i in sorted(band)]))
+        flight = _Flight(cores, len(self._readers), self._tile, self._ask, ended)
+        while flight.running:
+            come = self._come(wait=False) if flight.pending else self._next()
+            if come is None:
+                flight.judged(self._judges)
+            else:
+                flight.read(*come)
 
-    def _asked(self, asking: Generator[Request, Any, Gates]) -> Gates:
+    def _asked(self, asking: Generator[Request | Judge, Any, Gates]) -> Gates:
         """Drive what is asked before the tiles with the first reader process."""
         reply: Any = None
         while True:
@@ -261,24 +348,37 @@ class Sieving:
                 request = asking.send(reply)
             except StopIteration as end:
                 return end.value
-            self._ask(0, None, request)
-            reply = self._next()[1]
+            if isinstance(request, Judge):
+                reply = self._judges.answers([request])[0]
+            else:
+                self._ask(0, None, request)
+                reply = self._next()[1]
 
-    def _tile(self, core: Any) -> Asking:  # noqa: ANN401 - a Region
-        return sieve_tile(self._detector, core, self._compute, self._clock, self._gates)
+    def _tile(self, core: Region) -> Asking:
+        return sieve_tile(self._judges, core, self._gates)
 
     def _whole(self, tiles: list[Scored]) -> Scored:
         return Scored.concatenate(tiles, columns_of(self._detector))
 
-    def _ask(self, reader: int, key: tuple[int, int] | None, request: Any) -> None:  # noqa: ANN401 - any request
+    def _ask(self, reader: int, key: Place | None, request: Any) -> None:  # noqa: ANN401 - any request
         assert self._readers is not None
         self._readers.ask(reader, (self._turn, key), request)
 
     def _next(self) -> tuple[Any, Any]:
         """The next answer for this slide, its seconds counted; an error is raised."""
+        answer = None
+        while answer is None:
+            answer = self._come(wait=True)
+        return answer
+
+    def _come(self, *, wait: bool) -> tuple[Any, Any] | None:
+        """`_next`, or None where nothing, or only what is of another slide, has come."""
         assert self._readers is not None
         with self._clock.part("waiting for readers"):
-            key, reply = next((key, reply) for (turn, key), reply in self._readers.answers() if turn is self._turn)
+            answer = self._readers.answer(wait=wait)
+        if answer is None or answer[0][0] is not self._turn:
+            return None
+        (_, key), reply = answer
         self._clock.add(reply.seconds)
         if isinstance(reply.value, Exception):
             raise reply.value
