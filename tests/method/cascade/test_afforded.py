@@ -71,10 +71,12 @@ def test_recall_within_a_budget_is_that_of_the_strongest_places(tmp_path, per_mm
     assert json.loads((tmp_path / "budget.json").read_text())["lost"] == told.lost
 
 
-def test_a_threshold_above_the_budget_s_gate_loses_nothing(tmp_path):
-    told = measure_budget(a_job(tmp_path / "run"), a_detector(1e5, threshold=0.5), RADIUS_UM, tmp_path / "budget.json")
-    assert told.gate == told.threshold == 0.5
-    assert told.lost == 0
+def test_a_budget_lets_its_places_through_whatever_the_threshold(tmp_path):
+    """As on a large slide: with room for all, figures that the threshold drops are kept, and none is lost."""
+    told = measure_budget(a_job(tmp_path / "run"), a_detector(1e5, threshold=0.99), RADIUS_UM, tmp_path / "budget.json")
+    assert told.gate == 0 < told.threshold
+    assert told.recall_within > told.recall
+    assert told.lost < 0
 
 
 def test_without_a_budget_nothing_is_measured(tmp_path):
@@ -85,4 +87,5 @@ def test_without_a_budget_nothing_is_measured(tmp_path):
 def test_a_recipe_without_a_budget_is_written_as_before():
     """What names a run of a study has no word of budgets; with one it has."""
     assert "refined_per_mm2" not in SwiftRecipe().model_dump(mode="json")
+    assert SwiftRecipe(refined_per_mm2=0) == SwiftRecipe()
     assert SwiftRecipe(refined_per_mm2=60).model_dump(mode="json")["refined_per_mm2"] == 60

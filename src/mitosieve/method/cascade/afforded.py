@@ -28,7 +28,7 @@ class Afforded:
         figures: marked on them.
         places_per_mm2: what the threshold alone lets through.
         threshold: of the first stage.
-        gate: within the budget; the threshold where that lets less through.
+        gate: that lets the budget through, whatever the threshold.
         recall: share of the figures that have a place above the threshold within the radius of a match.
         recall_within: above the gate.
     """
@@ -44,6 +44,7 @@ class Afforded:
 
     @property
     def lost(self) -> float:
+        """Below 0 where the budget lets more through than the threshold."""
         return self.recall - self.recall_within
 
 
@@ -78,7 +79,7 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
         return None
     area, threshold = sum(areas), detector.config.stages[0].threshold
     scores: NDArray[np.float64] = found.score
-    gate = max(threshold, gate_for(scores, area, budget))
+    gate = gate_for(scores, area, budget)
     told = Afforded(
         per_mm2=budget,
         tissue_mm2=round(area, 4),

@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from torch import nn
 
 from mitosieve.method.cascade.afforded import measure_budget
@@ -76,16 +84,22 @@ class SwiftRecipe(BaseModel):
     )
     refined_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
     """Figures : background : false positives in a batch of the refined network."""
-    refined_per_mm2: float | None = Field(default=None, gt=0, le=1e5)
+    refined_per_mm2: float | None = Field(default=None, ge=0, le=1e5)
     """Places a mm2 of tissue that the refined network can afford on a large slide (`Stage.per_mm2`): what a slide takes
     then does not hang on the gate that validation happens to choose. What it costs in recall is measured on validation
-    (budget.json). None, the default, is as many as pass the gate; runs of before do not name it."""
+    (budget.json). None, or 0 in a file, is as many as pass the gate; runs of before do not name it."""
     thresholds: ThresholdRule = ThresholdRule()
     curve_background: int = Field(default=2000, ge=1)
     """Proposals of the validation cases that the curves are drawn from, beside all that are figures."""
     merge_um: float = Field(default=7.5, ge=0, le=100)
     """See `DetectorConfig.merge_um`."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
+
+    @field_validator("refined_per_mm2")
+    @classmethod
+    def _none_is_zero(cls, value: float | None) -> float | None:
+        """TOML has no word for nothing."""
+        return value or None
 
     @model_validator(mode="after")
     def _consistent(self) -> "SwiftRecipe":
