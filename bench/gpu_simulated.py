@@ -23,7 +23,8 @@ from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import Scored
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import SlideSource
-from mitosieve.sieve.workers import Readers, Sieving
+from mitosieve.sieve.readers import Readers
+from mitosieve.sieve.workers import Sieving
 
 PASS = {"screening": 0.06, "refined": 0.02}
 """Share of places that come through a stage, by chance, the same for the same patch."""

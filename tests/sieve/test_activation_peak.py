@@ -26,9 +26,10 @@ from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
 from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.sieve.readers import Readers
 from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
-from mitosieve.sieve.workers import Readers, Sieving
+from mitosieve.sieve.workers import Sieving
 from mitosieve.slide.slide import open_slide
 
 CPU = Compute(device="cpu", precision="32-true")

@@ -21,9 +21,10 @@ from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.sieve.readers import Readers
 from mitosieve.sieve.stages import Judges, gates_of, plan_of, seen_by
 from mitosieve.sieve.tile_reader import Cut, Find, TileReader, survey
-from mitosieve.sieve.workers import Readers, Sieving
+from mitosieve.sieve.workers import Sieving
 from mitosieve.slide.slide import open_slide
 
 CPU = Compute(device="cpu", precision="32-true", engine="onnxruntime")

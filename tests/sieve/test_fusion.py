@@ -27,9 +27,10 @@ from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.sieve.readers import Readers
 from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
-from mitosieve.sieve.workers import Readers, Sieving
+from mitosieve.sieve.workers import Sieving
 from mitosieve.slide.slide import open_slide
 from stage_scores import score_images, score_places
 

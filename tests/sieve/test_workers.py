@@ -1,5 +1,6 @@
 """Laws of tiles that are read side by side: judged together or alone, on any device, they give the same."""
 
+import threading
 import time
 
 import cv2
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitosieve.errors import MitosieveError
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.reader_process import SlideSource
+from mitosieve.sieve.readers import ProcessReader, Readers, ThreadReader
 from mitosieve.sieve.stages import Judge, Judges
-from mitosieve.sieve.workers import IN_FLIGHT, Readers, Sieving, fullest
+from mitosieve.sieve.workers import IN_FLIGHT, Sieving, fullest
 from sieve.test_budget import CPU, a_detector
 
 
@@ -51,8 +54,9 @@ def judged(monkeypatch):
     return seen
 
 
+@pytest.mark.parametrize("kind", [ThreadReader, ProcessReader])
 @pytest.mark.parametrize("budgets", [(None, None, None), (None, 1500.0, 400.0)])
-def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monkeypatch, budgets):
+def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monkeypatch, budgets, kind):
     """Several at once, never more than are begun, and the same bytes as one by one in this process."""
     detector = a_detector(budgets, (0.2, 0.2, 0.0))
     source, counted = SlideSource(path=slide, slide_id="s", mpp=0.25), Judges.answers
@@ -72,7 +76,7 @@ def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monke
     assert max(tiles for _, tiles in judged) == 1
     judged.clear()
     monkeypatch.setattr(Judges, "answers", slowly)
-    with Readers(2) as readers:
+    with Readers(2, kind) as readers:
         together = sieved(readers)
     assert 1 < max(tiles for _, tiles in judged) <= 2 * IN_FLIGHT
     assert len(alone) == len(together) == 2
@@ -93,3 +97,18 @@ def test_answers_go_to_whom_they_belong(judged):
         assert np.array_equal(judges.answers([request])[0], scores)
     assert judged[0] == (0, 4)
     assert set(judges.clock.seconds) == {"stage a"}
+
+
+@pytest.mark.parametrize("kind", [ThreadReader, ProcessReader])
+def test_a_slide_that_cannot_be_read_is_an_error_and_the_next_one_is_read(slide, tmp_path, kind):
+    """Its file named; readers live on."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(slide.read_bytes()[:3000])
+    detector = a_detector((None, None, None), (0.2, 0.2, 0.0))
+    with Readers(1, kind) as readers:
+        for _ in range(2):
+            with pytest.raises(MitosieveError, match="broken"):
+                Sieving(detector, SlideSource(path=broken, slide_id="b", mpp=0.25), CPU, Clock(), readers).open()
+            whole = Sieving(detector, SlideSource(path=slide, slide_id="s", mpp=0.25), CPU, Clock(), readers)
+            assert len(whole.open().bands) == 2
+    assert not [thread.name for thread in threading.enumerate() if "_feed" in thread.name]

@@ -1,7 +1,6 @@
 """One slide of a job: through the detector into its files. Done once, it is not looked at again."""
 
-import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,31 +16,8 @@ from mitosieve.scan.task import SlideResult, SlideTask
 from mitosieve.sieve.cascade import Scored, columns_of, finish
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.resolution import open_for
-from mitosieve.sieve.workers import Opened, Readers, Sieving
+from mitosieve.sieve.workers import Opened, Readers, ReadersFor, Sieving, readers_for_large
 from mitosieve.slide.slide import Slide
-
-LARGE_PX = 2**26
-"""A slide of more level-0 px is read by reader processes; for a smaller one they would not pay."""
-
-
-ReadersFor = Callable[[Slide], Readers | None]
-"""Reader processes for a slide, or None to read it in this process."""
-
-
-@contextlib.contextmanager
-def readers_for_large(workers: int) -> Generator[ReadersFor]:
-    """Reader processes that are started when the first large slide asks for them, and live as long as the context."""
-    with contextlib.ExitStack() as ending:
-        started: list[Readers] = []
-
-        def readers_for(slide: Slide) -> Readers | None:
-            if workers == 0 or slide.bounds.area_px2 <= LARGE_PX:
-                return None
-            if not started:
-                started.append(ending.enter_context(Readers(workers)))
-            return started[0]
-
-        yield readers_for
 
 
 def do_slide(

@@ -1,4 +1,6 @@
-"""A reader process: opens slides and answers what is asked of them, until its pipe is closed. Imports no torch."""
+"""What a reader does: opens slides and answers what is asked of them; and the main of a process that does so until its
+pipe is closed. Imports no torch.
+"""
 
 import signal
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.errors import MitosieveError, SlideError
 from mitosieve.geometry import Region
 from mitosieve.sieve.plan import Plan, Survey
-from mitosieve.sieve.tile_reader import Answer, Sample, TileReader, survey
+from mitosieve.sieve.tile_reader import Answer, Request, Sample, TileReader, survey
 from mitosieve.slide.slide import Slide, open_slide
 
 CACHE_BYTES = 256 * 2**20
@@ -97,6 +99,43 @@ def open_tile_reader(request: Open) -> TileReader:
         raise
 
 
+class Answering:
+    """Answers what is asked of one slide after another; an error is an answer too."""
+
+    def __init__(self) -> None:
+        self._reader: TileReader | None = None
+
+    def reply(self, request: Open | Request) -> Reply:
+        """To a request of the slide that was opened last, or to open another, which closes it."""
+        try:
+            value = self._opened(request) if isinstance(request, Open) else self._open_reader.answer(request)
+            return Reply(value=value, seconds=self._open_reader.clock.taken())
+        except MitosieveError as error:
+            return Reply(value=error, seconds={})
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear of it
+            where = request.source.path if isinstance(request, Open) else self._name()
+            failure = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
+            return Reply(value=failure, seconds={})
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.slide.close()
+            self._reader = None
+
+    def _opened(self, request: Open) -> Opened:
+        self.close()
+        self._reader = open_tile_reader(request)
+        return Opened.by(self._reader)
+
+    @property
+    def _open_reader(self) -> TileReader:
+        assert self._reader is not None
+        return self._reader
+
+    def _name(self) -> str:
+        return "a slide" if self._reader is None else str(self._reader.slide.path)
+
+
 def serve(pipe: Connection) -> None:
     """Answer requests until the other end closes; the main of a reader process.
 
@@ -104,35 +143,14 @@ def serve(pipe: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    reader: TileReader | None = None
+    answering = Answering()
     while True:
         try:
             request = pipe.recv()
         except EOFError:
             return
-        try:
-            value: Answer | Opened
-            if isinstance(request, Open):
-                if reader is not None:
-                    reader.slide.close()
-                    reader = None
-                reader = open_tile_reader(request)
-                value = Opened.by(reader)
-            else:
-                assert reader is not None
-                value = reader.answer(request)
-            reply = Reply(value=value, seconds=reader.clock.taken())
-        except MitosieveError as error:
-            reply = Reply(value=error, seconds={})
-        except Exception as error:  # noqa: BLE001 - whatever it is, the main process must hear of it
-            where = request.source.path if isinstance(request, Open) else _name(reader)
-            failure = SlideError(f"reading failed unexpectedly ({type(error).__name__}: {error})", where=where)
-            reply = Reply(value=failure, seconds={})
+        reply = answering.reply(request)
         try:
             pipe.send(reply)
         except OSError:  # the main process is gone
             return
-
-
-def _name(reader: TileReader | None) -> str:
-    return "a slide" if reader is None else str(reader.slide.path)

@@ -54,13 +54,15 @@ def sample_blocks(slide: Slide, tissue: Tissue, mpp: float) -> list[Region]:
     """
     whole = lattice(slide.bounds, mpp_l0=slide.mpp_xy, mpp=mpp)
     side = max(1, round(BLOCK_UM / mpp / COARSE_PX)) * COARSE_PX
-    places = [
-        Region(x=x, y=y, w=side, h=side).clip(whole) for y in range(0, whole.h, side) for x in range(0, whole.w, side)
-    ]
-    share = np.array([tissue.fraction(place, mpp) for place in places])
+    x, y = (np.array([*range(0, length, side), length]) for length in (whole.w, whole.h))
+    share = tissue.fractions(x, y, mpp).ravel()
     chosen = np.flatnonzero(share > 0)
     if len(chosen) > BLOCKS:
         filled = np.flatnonzero(share >= WELL_FILLED)
         chosen = filled if len(filled) >= BLOCKS else chosen
         chosen = chosen[np.linspace(0, len(chosen) - 1, BLOCKS).round().astype(int)]
-    return [places[i] for i in chosen]
+    rows, columns = np.unravel_index(chosen, (len(y) - 1, len(x) - 1))
+    return [
+        Region(x=int(x[i]), y=int(y[j]), w=int(x[i + 1] - x[i]), h=int(y[j + 1] - y[j]))
+        for j, i in zip(rows, columns, strict=True)
+    ]

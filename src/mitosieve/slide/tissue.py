@@ -156,12 +156,21 @@ class Tissue:
         """
         if region_px.area_px2 == 0:
             return 0.0
+        x, y = np.array([0, region_px.w]) + region_px.x, np.array([0, region_px.h]) + region_px.y
+        return float(self.fractions(x, y, mpp)[0, 0])
+
+    def fractions(self, x_px: NDArray[np.integer], y_px: NDArray[np.integer], mpp: float) -> NDArray[np.float64]:
+        """`fraction` of each region between rising edges, (rows, columns), one fewer than there are edges.
+
+        Args:
+            x_px: where regions end along a row, px of the slide's lattice at `mpp`; no two are equal.
+            y_px: along a column.
+            mpp: um per px of them.
+        """
         scale = mpp / self.mpp
-        edges_x = np.array([region_px.x, region_px.x + region_px.w]) * scale
-        edges_y = np.array([region_px.y, region_px.y + region_px.h]) * scale
-        area = self._area_before(edges_x, edges_y)
-        inside = area[1, 1] - area[0, 1] - area[1, 0] + area[0, 0]
-        return float(np.clip(inside / (region_px.area_px2 * scale**2), 0.0, 1.0))
+        area = self._area_before(x_px.astype(np.float64) * scale, y_px.astype(np.float64) * scale)
+        inside = area[1:, 1:] - area[:-1, 1:] - area[1:, :-1] + area[:-1, :-1]
+        return np.clip(inside / (np.diff(y_px)[:, None] * np.diff(x_px) * scale**2), 0.0, 1.0)
 
     def holds(self, points_um: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which points (N, 2) lie on tissue; x and y in um from the slide's top left corner."""
