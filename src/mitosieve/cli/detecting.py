@@ -219,6 +219,8 @@ def _tell_done(done: "Scanned", engine: str) -> None:
     used = done.known.detector.config.int8
     if used is not None and engine == "int8":
         warn(f"note: {used.told}")
+    if engine == "bfloat16":
+        warn("note: scored in bfloat16; thresholds were chosen in float32, whose scores differ a little")
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)
 

@@ -80,7 +80,9 @@ class TorchEngine(Engine):
         with torch.inference_mode(), torch.autocast(self.choice.device, torch.bfloat16, enabled=self.choice.half):
             for start in range(0, len(images), self.choice.images_at_once):
                 part = torch.from_numpy(images[start : start + self.choice.images_at_once])
-                found.append(self.scorer(part.to(self.choice.device)))
+                if self.choice.device == "cuda":  # from pinned memory the next part is copied while this one is scored
+                    part = part.pin_memory()
+                found.append(self.scorer(part.to(self.choice.device, non_blocking=True)))
             return torch.cat(found).cpu().numpy() if found else np.zeros(0, dtype=np.float32)
 
 
