@@ -34,7 +34,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import Asking, sieve_tile
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.stages import Judge, Judges, plan_of
+from mitosieve.sieve.stages import Judge, Scorer, plan_of
 from mitosieve.sieve.tile_reader import Answer, TileReader, survey
 from mitosieve.slide.slide import open_slide
 from slides import FOLDER, MPP, Drawn, make
@@ -168,13 +168,13 @@ def measure_dense(asked: argparse.Namespace, drawn: Drawn, whole: Path, start_s:
     return speed
 
 
-def recorded(asking: Asking, reader: TileReader, judges: Judges) -> list[Answer]:
+def recorded(asking: Asking, reader: TileReader, scorer: Scorer) -> list[Answer]:
     """All that a tile's sieving asks to be read, in order."""
     answers: list[Answer] = []
     request = next(asking)
     while True:
         if isinstance(request, Judge):
-            answer: Any = judges.answers([request])[0]
+            answer: Any = scorer.answers([request])[0]
         else:
             answer = reader.answer(request)
             answers.append(answer)
@@ -184,12 +184,12 @@ def recorded(asking: Asking, reader: TileReader, judges: Judges) -> list[Answer]
             return answers
 
 
-def replayed(asking: Asking, answers: list[Answer], judges: Judges) -> None:
+def replayed(asking: Asking, answers: list[Answer], scorer: Scorer) -> None:
     """The same tile with its answers from memory: proposals and pixels are there, the networks remain."""
     left = iter(answers)
     request = next(asking)
     while True:
-        answer: Any = judges.answers([request])[0] if isinstance(request, Judge) else next(left)
+        answer: Any = scorer.answers([request])[0] if isinstance(request, Judge) else next(left)
         try:
             request = asking.send(answer)
         except StopIteration:
@@ -199,7 +199,7 @@ def replayed(asking: Asking, answers: list[Answer], judges: Judges) -> None:
 def fed_from_memory(asked: argparse.Namespace, drawn: Drawn) -> float:
     """mm2 of tissue a second that the networks alone manage, in batches as the command makes them; best of five."""
     detector = Detector.load(asked.run)
-    judges = Judges(detector, Compute.choose(asked.device), Clock())
+    scorer = Scorer(detector, Compute.choose(asked.device), Clock())
     with open_slide(drawn.path) as slide:
         plan = plan_of(detector)
         reader = TileReader(slide, plan, survey(slide, plan))
@@ -207,12 +207,12 @@ def fed_from_memory(asked: argparse.Namespace, drawn: Drawn) -> float:
         cores = [core for band in reader.bands() for core in band]
         cores = sorted(cores, key=lambda core: -tissue.fraction(core, mpp) * core.area_px2)[: asked.memory_tiles]
         mm2 = sum(tissue.fraction(core, mpp) * core.area_px2 for core in cores) * (mpp / 1000) ** 2
-        kept = [recorded(sieve_tile(judges, core), reader, judges) for core in cores]
+        kept = [recorded(sieve_tile(scorer, core), reader, scorer) for core in cores]
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
         for core, answers in zip(cores, kept, strict=True):
-            replayed(sieve_tile(judges, core), answers, judges)
+            replayed(sieve_tile(scorer, core), answers, scorer)
         seconds.append(time.perf_counter() - start)
     return mm2 / min(seconds)
 

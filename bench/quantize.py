@@ -28,7 +28,7 @@ from mitosieve.run.folder import hash_file
 from mitosieve.score.evaluation import evaluate
 from mitosieve.sieve.cascade import detect, sieve_tile
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.stages import Judge, Judges, plan_of
+from mitosieve.sieve.stages import Judge, Scorer, plan_of
 from mitosieve.sieve.tile_reader import TileReader, survey
 
 IMAGES = 512
@@ -38,13 +38,13 @@ IMAGES = 512
 def seen_patches(detector: Detector, cohort: Cohort, cases: tuple[str, ...], slides: int) -> list[NDArray[np.uint8]]:
     """What each stage is given on some slides of the cases, evenly drawn."""
     chosen = [entry.slide_id for entry in cohort.of_cases(cases).slides]
-    plan, judges = plan_of(detector), Judges(detector, Compute.choose("cpu"), Clock())
+    plan, scorer = plan_of(detector), Scorer(detector, Compute.choose("cpu"), Clock())
     seen: list[list[NDArray[np.uint8]]] = [[] for _ in detector.config.stages]
     for slide_id in chosen[:: max(1, len(chosen) // slides)]:
         with cohort.open(slide_id) as slide:
             reader = TileReader(slide, plan, survey(slide, plan))
             for core in (core for band in reader.bands() for core in band):
-                asking = sieve_tile(judges, core)
+                asking = sieve_tile(scorer, core)
                 answer = None
                 while True:
                     try:
@@ -53,7 +53,7 @@ def seen_patches(detector: Detector, cohort: Cohort, cases: tuple[str, ...], sli
                         break
                     if isinstance(request, Judge):
                         seen[request.stage].append(request.images.astype(np.uint8, copy=False))
-                        answer = judges.answers([request])[0]
+                        answer = scorer.answers([request])[0]
                     else:
                         answer = reader.answer(request)
     generator = np.random.default_rng(0)

@@ -45,6 +45,15 @@ def test_the_bar_has_the_length_that_it_names(tmp_path):
     assert black.max() == 0.05 * 1000 / 0.5
 
 
+@pytest.mark.parametrize(("side_px", "mpp"), [(60, 0.25), (7, 0.25), (2, 0.25), (2000, 0.4)])
+def test_a_bar_is_at_most_a_quarter_of_the_picture(tmp_path, side_px, mpp):
+    """Also of a few px."""
+    picture = drawn(tmp_path, a_field(width=side_px, height=side_px, mpp=mpp), [])
+    wide = Thumbnail(rgb=np.zeros((side_px, side_px, 3), np.uint8), mpp_xy=(mpp, mpp)).resized()[0].shape[1]
+    black = (picture[MARGIN + wide + 2 :] == 0).all(axis=2).sum(axis=1)
+    assert 0.09 * wide < black.max() <= 0.25 * wide + 1
+
+
 def test_words_are_below_and_fit(tmp_path):
     """A count or none, the note after it; a narrow field has them under the bar."""
     texts = [drawn(tmp_path, a_field(), points)[MARGIN + 480 + 16 :] for points in ([], [(9, 9)], [(9, 9), (50, 50)])]
@@ -60,8 +69,9 @@ def test_words_are_below_and_fit(tmp_path):
 
 def test_equal_input_gives_equal_bytes(tmp_path):
     """As every output."""
-    one, two = (drawn(tmp_path, a_field(), [(30, 40)]) for _ in range(2))
-    assert np.array_equal(one, two)
+    point = np.array([[30.0, 40.0]])
+    one, two = (write_field(tmp_path / name, a_field(), point).read_bytes() for name in ("one.png", "two.png"))
+    assert one == two
 
 
 @pytest.mark.parametrize(("width", "is_field"), [(FIELD_UM - 1, True), (FIELD_UM, False)])

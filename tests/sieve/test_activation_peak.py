@@ -430,7 +430,7 @@ def test_a_resnet_is_no_map_of_patches():
 
 
 def test_a_later_stage_locates_what_a_dense_one_proposed(dotted):
-    """The whole chain: a map proposes, a ResNet judges and says where."""
+    """The whole chain: a map proposes, a ResNet scorer and says where."""
     torch.manual_seed(3)
     first = Stage(name="map", network=SwiftConfig(), mpp=0.5, views="one", patch_px=32, threshold=0.0)
     networks = ((SwiftNet(SwiftConfig()).eval(),), (DarkMap().eval(),))

@@ -22,7 +22,7 @@ from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.readers import Readers
-from mitosieve.sieve.stages import Judges, gates_of, plan_of, seen_by
+from mitosieve.sieve.stages import Scorer, gates_of, plan_of, seen_by
 from mitosieve.sieve.tile_reader import Cut, Find, TileReader, survey
 from mitosieve.sieve.workers import Sieving
 from mitosieve.slide.slide import open_slide
@@ -75,23 +75,23 @@ def reader_of(path, detector):
 
 def gates(path, detector):
     reader = reader_of(path, detector)
-    judges = Judges(detector, CPU, Clock())
-    return answered(gates_within(judges, reader.sample()), reader, judges), reader
+    scorer = Scorer(detector, CPU, Clock())
+    return answered(gates_within(scorer, reader.sample()), reader, scorer), reader
 
 
 def scores(detector, reader):
     """(N, 3) of all places of the sample, by every stage, whatever the gates."""
-    judges = Judges(detector, CPU, Clock())
+    scorer = Scorer(detector, CPU, Clock())
 
     def all_of(core):
         found = yield Find(core=core)
         columns = []
         for number in range(3):
-            seen = yield from seen_by(judges, number, core, found, found.center_px, 0.0)
+            seen = yield from seen_by(scorer, number, core, found, found.center_px, 0.0)
             columns.append(seen.score[:, 0])
         return np.stack(columns, axis=1)
 
-    return np.concatenate([answered(all_of(core), reader, judges) for core in reader.sample().blocks])
+    return np.concatenate([answered(all_of(core), reader, scorer) for core in reader.sample().blocks])
 
 
 @settings(max_examples=12, deadline=None)
@@ -174,7 +174,7 @@ def test_a_field_of_a_foreign_tissue_is_looked_at(slide):
 def test_without_a_budget_the_gates_are_the_thresholds(slide):
     """Nothing is read for it."""
     detector = a_detector((None, None, None), (0.2, 0.3, 0.4))
-    asking = gates_within(Judges(detector, CPU, Clock()), reader_of(slide, detector).sample())
+    asking = gates_within(Scorer(detector, CPU, Clock()), reader_of(slide, detector).sample())
     with pytest.raises(StopIteration) as end:
         next(asking)
     assert end.value.value == (0.2, 0.3, 0.0)

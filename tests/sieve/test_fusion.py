@@ -259,6 +259,12 @@ def test_networks_may_look_once_each(turns, number):
     assert np.allclose(score_images(still, networks, images, CPU), score_images(plain, networks, images, CPU))
 
 
+def test_voters_do_not_share_their_looks():
+    """Each votes for itself: it is refused, not passed over."""
+    with pytest.raises(ValueError, match="of a mean"):
+        a_stage(2, patch_px=32, turns=8, looks="one")
+
+
 def spread(network, side):
     """The network with a decision that spreads the scores of what the slide looks like."""
     network.eval()

@@ -1,7 +1,9 @@
-"""Laws of tiles that are read side by side: judged together or alone, on any device, they give the same."""
+"""Laws of tiles that are read side by side: judged together or alone, by whatever engine, they give the same."""
 
+import queue
 import threading
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitosieve.errors import MitosieveError
+from mitosieve.geometry import Region
+from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.readers import ProcessReader, Readers, ThreadReader
-from mitosieve.sieve.stages import Judge, Judges
-from mitosieve.sieve.workers import IN_FLIGHT, Sieving, fullest
+from mitosieve.sieve.stages import Judge, Scorer
+from mitosieve.sieve.workers import IN_FLIGHT, Sieving, fullest, readers_for_large
 from sieve.test_budget import CPU, a_detector
 
 
@@ -43,23 +47,36 @@ def slide(tmp_path_factory):
 def judged(monkeypatch):
     """How many tiles were judged together, each time, by stage."""
     seen = []
-    answers = Judges.answers
+    answers = Scorer.answers
 
     def counted(self, requests):
         seen.append((requests[0].stage, len(requests)))
         assert {request.stage for request in requests} == {requests[0].stage}
         return answers(self, requests)
 
-    monkeypatch.setattr(Judges, "answers", counted)
+    monkeypatch.setattr(Scorer, "answers", counted)
     return seen
 
 
+def test_torch_judges_tiles_alone_on_a_cpu():
+    """Its scores' last digits hang on what else is in the batch; on a GPU full batches are worth that."""
+    gathers = {
+        (engine, device): Scorer(
+            a_detector((None, None, None)), Compute(device=device, precision="32-true", engine=engine), Clock()
+        ).may_gather
+        for engine, device in (("torch", "cpu"), ("onnxruntime", "cpu"), ("bfloat16", "cpu"), ("torch", "cuda"))
+    }
+    assert list(gathers.values()) == [False, True, True, True]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
 @pytest.mark.parametrize("kind", [ThreadReader, ProcessReader])
 @pytest.mark.parametrize("budgets", [(None, None, None), (None, 1500.0, 400.0)])
-def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monkeypatch, budgets, kind):
-    """Several at once, never more than are begun, and the same bytes as one by one in this process."""
+def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monkeypatch, budgets, kind, engine):
+    """Several at once, never more than are begun, and the same bytes as one by one in this process; torch alone."""
+    compute = Compute(device="cpu", precision="32-true", engine=engine)
     detector = a_detector(budgets, (0.2, 0.2, 0.0))
-    source, counted = SlideSource(path=slide, slide_id="s", mpp=0.25), Judges.answers
+    source, counted = SlideSource(path=slide, slide_id="s", mpp=0.25), Scorer.answers
 
     def slowly(self, requests):
         time.sleep(0.4)
@@ -67,7 +84,7 @@ def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monke
 
     def sieved(readers):
         bands = {}
-        sieving = Sieving(detector, source, CPU, Clock(), readers)
+        sieving = Sieving(detector, source, compute, Clock(), readers)
         sieving.run(sieving.open(), set(), bands.__setitem__)
         sieving.close()
         return [bands[n] for n in sorted(bands)]
@@ -75,10 +92,11 @@ def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monke
     alone = sieved(None)
     assert max(tiles for _, tiles in judged) == 1
     judged.clear()
-    monkeypatch.setattr(Judges, "answers", slowly)
+    monkeypatch.setattr(Scorer, "answers", slowly)
     with Readers(2, kind) as readers:
         together = sieved(readers)
-    assert 1 < max(tiles for _, tiles in judged) <= 2 * IN_FLIGHT
+    most = max(tiles for _, tiles in judged)
+    assert most == 1 if engine == "torch" else 1 < most <= 2 * IN_FLIGHT
     assert len(alone) == len(together) == 2
     for one, other in zip(alone, together, strict=True):
         for name in ("center_px", "score", "counts"):
@@ -88,15 +106,15 @@ def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monke
 
 def test_answers_go_to_whom_they_belong(judged):
     """Judged together each request gets the scores of its own images, also of none."""
-    judges = Judges(a_detector((None, None, None)), CPU, Clock())
+    scorer = Scorer(a_detector((None, None, None)), CPU, Clock())
     generator = np.random.default_rng(0)
     requests = [Judge(stage=0, images=generator.integers(0, 256, (n, 32, 32, 3), np.uint8)) for n in (3, 0, 5, 1)]
-    together = judges.answers(requests)
+    together = scorer.answers(requests)
     assert [len(scores) for scores in together] == [3, 0, 5, 1]
     for request, scores in zip(requests, together, strict=True):
-        assert np.array_equal(judges.answers([request])[0], scores)
+        assert np.array_equal(scorer.answers([request])[0], scores)
     assert judged[0] == (0, 4)
-    assert set(judges.clock.seconds) == {"stage a"}
+    assert set(scorer.clock.seconds) == {"stage a"}
 
 
 @pytest.mark.parametrize("kind", [ThreadReader, ProcessReader])
@@ -112,3 +130,64 @@ def test_a_slide_that_cannot_be_read_is_an_error_and_the_next_one_is_read(slide,
             whole = Sieving(detector, SlideSource(path=slide, slide_id="s", mpp=0.25), CPU, Clock(), readers)
             assert len(whole.open().bands) == 2
     assert not [thread.name for thread in threading.enumerate() if "_feed" in thread.name]
+
+
+@pytest.mark.parametrize(
+    ("side_px", "workers", "slides", "kind"),
+    [
+        (2**13, 2, 1, None),
+        (2**13 + 1, 2, 1, ThreadReader),
+        (2**15, 2, 1, ThreadReader),
+        (2**15 + 1, 2, 1, ProcessReader),
+        (2**13 + 1, 2, 2, ProcessReader),
+        (2**13 + 1, 3, 1, ProcessReader),
+        (2**15 + 1, 0, 1, None),
+    ],
+)
+def test_the_only_slide_of_a_job_is_read_by_threads(monkeypatch, side_px, workers, slides, kind):
+    """Of a middling size, and by few; more slides, larger ones and more readers have processes; a field has none."""
+    started = []
+
+    class Started:
+        def __init__(self, number, kind):
+            started.append((number, kind))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr("mitosieve.sieve.workers.Readers", Started)
+    one = SimpleNamespace(bounds=Region(x=0, y=0, w=side_px, h=side_px))
+    with readers_for_large(workers, slides) as readers_for:
+        found = [readers_for(one), readers_for(one)]
+    assert started == ([] if kind is None else [(workers, kind)])
+    assert found[0] is found[1]
+    assert (found[0] is None) == (kind is None)
+
+
+def test_a_slide_is_closed_when_nobody_reads_it(monkeypatch):
+    """A thread that is still reading when its reader is closed closes the slide itself, afterwards."""
+    told, go_on = [], threading.Event()
+
+    class Slowly:
+        def reply(self, request):
+            told.append("begins")
+            go_on.wait(10)
+            told.append("ends")
+
+        def close(self):
+            told.append("closed")
+
+    monkeypatch.setattr("mitosieve.sieve.readers.Answering", Slowly)
+    answers = queue.SimpleQueue()
+    reader = ThreadReader(answers)
+    reader.ask("key", None)
+    while not told:
+        time.sleep(0.01)
+    reader.end()
+    threading.Timer(0.3, go_on.set).start()
+    reader.close()
+    assert told == ["begins", "ends", "closed"]
+    assert not reader.alive

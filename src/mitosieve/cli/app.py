@@ -108,7 +108,10 @@ VerboseOpt = Annotated[
     bool, typer.Option("--verbose", "-v", callback=be_verbose, help="Say each step, and where it is every 5 s.")
 ]
 EngineOpt = Annotated[
-    str, typer.Option("--engine", help="What scores: auto, torch, onnxruntime or int8.", callback=arguments.an_engine)
+    str,
+    typer.Option(
+        "--engine", help="What scores: auto, torch, onnxruntime, bfloat16, int8.", callback=arguments.an_engine
+    ),
 ]
 BatchOpt = Annotated[
     int, typer.Option("--batch-size", min=0, help="Images that a network scores at once; 0 is the best measured.")

@@ -114,7 +114,7 @@ def detect(
         str | None, typer.Option("--cluster", metavar="auto|HOST:PORT", help="Do the slides on a Ray cluster.")
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=-1, help="Processes that read large slides; -1 chooses, 0 has none.")
+        int, typer.Option("--workers", min=-1, help="Readers of a large slide; -1 chooses, 0 reads where it is judged.")
     ] = -1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and how long it takes; make nothing.")
@@ -220,7 +220,7 @@ def _tell_done(done: "Scanned", engine: str) -> None:
     if used is not None and engine == "int8":
         warn(f"note: {used.told}")
     if engine == "bfloat16":
-        warn("note: scored in bfloat16; thresholds were chosen in float32, whose scores differ a little")
+        warn("note: scored in bfloat16: scores of float32, by which thresholds were chosen, differ")
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)
 
@@ -267,7 +267,7 @@ def _check_words(images: list[str], detector: str, out: Path, cohort: Path | Non
 
 
 def workers_for(device: str, *, on_cluster: bool) -> int:
-    """Reader processes that keep a device busy: on a CPU half the cores, but two: measured.
+    """Readers that keep a device busy: on a CPU half the cores, but two: measured.
 
     On a cluster of CPUs none: a core has a slide of its own.
     """

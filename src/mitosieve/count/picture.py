@@ -21,7 +21,7 @@ FIELD_UM = 900.0
 LONGEST_PX = (480, 900)
 """Least and most of the longer side of a drawn picture."""
 
-_SCALES_MM = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_SCALES_MM = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 _RING_UM, _LEAST_RING_PX = 9.0, 7.0
 """Radius of a ring: about the cell, not across it."""

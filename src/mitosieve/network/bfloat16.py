@@ -15,9 +15,12 @@ from mitosieve.errors import InputError
 from mitosieve.network.engine import Engine, EngineChoice, each_part
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, InferRequest
+    from openvino import CompiledModel, Core, InferRequest
 
 _HOW = {"INFERENCE_PRECISION_HINT": "bf16"}
+
+_MOST = 16
+"""Images of 64 px that go through at once, whatever is asked: the last part is filled up, and more gains nothing."""
 
 _PX = 64 * 64
 """Of smaller images as many more go through at once: of 32 px one of eight takes a tenth longer than one of 32."""
@@ -44,8 +47,9 @@ class Bfloat16Engine(Engine):
     ) -> None:
         require_openvino()
         self.threads = choice.threads
-        self.at_once = choice.images_at_once
+        self.at_once = min(choice.images_at_once, _MOST)
         self.graph = _with_weights(graph, weights) if weights else graph
+        openvino_core().read_model(model=self.graph)  # what is wrong with it is told now
         self._compiled: dict[tuple[int, ...], CompiledModel] = {}
         self._compiling = threading.Lock()
         self._own = threading.local()
@@ -70,11 +74,9 @@ class Bfloat16Engine(Engine):
 
     def _model(self, shape: tuple[int, ...]) -> "CompiledModel":
         """The graph for images of one number and size."""
-        import openvino
-
         with self._compiling:
             if shape not in self._compiled:
-                core = openvino.Core()
+                core = openvino_core()
                 model = core.read_model(model=self.graph)
                 model.reshape({0: list(shape)})
                 how = {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self.threads}
@@ -95,6 +97,13 @@ def require_openvino() -> None:
             "OpenVINO, which computes in bfloat16, is not installed",
             remedy="pip install 'mitosieve[fast]', or leave out --engine bfloat16",
         ) from error
+
+
+def openvino_core() -> "Core":
+    """What reads and compiles graphs."""
+    import openvino
+
+    return openvino.Core()
 
 
 def _with_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:

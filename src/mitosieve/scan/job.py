@@ -41,7 +41,7 @@ class Scan:
         operating_point: name of one that the detector has; not beside a threshold.
         formats: extra files a slide, names of `export.FORMATS`.
         resume: whether finished slides of an earlier try are kept.
-        workers: reader processes for large slides.
+        workers: readers of a large slide.
         counts: how slides are counted.
         shard: a part of the slides, whose result is `shards/i-of-n.csv`; None does all and collects.
         mapper: does the slides elsewhere; None does them here.
@@ -196,7 +196,7 @@ def _results(job: Scan, known: KnownDetector, tasks: Sequence[SlideTask]) -> Gen
         yield from job.mapper(do_slide_alone, tasks)
         return
     figures, mm2 = 0, 0.0
-    with readers_for_large(job.workers) as readers_for:
+    with readers_for_large(job.workers, len(tasks)) as readers_for:
         for number, task in enumerate(tasks, start=1):
             result = do_slide(task, known.detector, readers_for, job.progress)
             if isinstance(result.summary, SlideSummary):

@@ -61,7 +61,7 @@ def check_opens(task: SlideTask, detector: Detector) -> None:
 def do_slide_alone(task: SlideTask) -> SlideResult:
     """`do_slide` where nothing is at hand but the task: loads the detector and starts the readers itself."""
     detector = _loaded(task.detector, task.threshold, task.out)
-    with readers_for_large(task.workers) as readers_for:
+    with readers_for_large(task.workers, 1) as readers_for:
         return do_slide(task, detector, readers_for)
 
 

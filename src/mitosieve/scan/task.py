@@ -62,7 +62,7 @@ class SlideTask:
         threshold: instead of the detector's own; None leaves it.
         compute: machine.
         counts: how it is counted.
-        workers: reader processes where the task runs alone.
+        workers: readers where the task runs alone.
         detector_hash: of the detector, of which the ids of its detections are made.
         trust: what is known of the detector; None where nobody asked.
     """

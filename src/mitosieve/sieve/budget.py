@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.geometry import Region
-from mitosieve.sieve.stages import Judge, Judges, gates_of, seen_by
+from mitosieve.sieve.stages import Judge, Scorer, gates_of, seen_by
 from mitosieve.sieve.tile_reader import Find, Found, Request, Sample
 
 LARGE_MM2 = 4.0
@@ -52,19 +52,19 @@ def gate_for(score: NDArray[np.floating], area_mm2: float, per_mm2: float) -> fl
     return (last_in + float(first_out)) / 2
 
 
-def gates_within(judges: Judges, sample: Sample) -> Generator[Request | Judge, Any, tuple[float, ...]]:
+def gates_within(scorer: Scorer, sample: Sample) -> Generator[Request | Judge, Any, tuple[float, ...]]:
     """The gates of a slide: what the next stage can afford passes, whatever its scores; of a small slide also what
     reaches the stage's threshold, and of a stage before one without a budget this alone.
 
     Args:
-        judges: of the detector, whose stages say what they can afford (`Stage.per_mm2`).
+        scorer: of the detector, whose stages say what they can afford (`Stage.per_mm2`).
         sample: of the slide.
 
     Yields:
         What it needs read of the sample's blocks, or judged, as a tile does.
     """
-    gates = list(gates_of(judges.detector))
-    budgets = [stage.per_mm2 for stage in judges.detector.config.stages]
+    gates = list(gates_of(scorer.detector))
+    budgets = [stage.per_mm2 for stage in scorer.detector.config.stages]
     limited = [number for number, budget in enumerate(budgets) if budget is not None]
     if not limited or sample.area_mm2 == 0:
         return tuple(gates)
@@ -76,7 +76,7 @@ def gates_within(judges: Judges, sample: Sample) -> Generator[Request | Judge, A
     for number in range(limited[-1]):
         scores: list[NDArray[np.float64]] = []
         for block in blocks:
-            seen = yield from seen_by(judges, number, block.core, block.found, block.center_px, 0.0)
+            seen = yield from seen_by(scorer, number, block.core, block.found, block.center_px, 0.0)
             block.center_px = seen.center_px
             scores.append(seen.score.max(axis=1))
         budget = budgets[number + 1]

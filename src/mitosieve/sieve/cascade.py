@@ -1,8 +1,8 @@
 """From a slide to detections: propose places, let each stage throw away what is easy, merge, re-centre, suppress.
 
 Works through own-once tiles: every place belongs to exactly one tile, whose halo shows all it needs, so no figure is
-lost or doubled at a seam. What is to be read is asked for (`Find`, `Cut`) and answered by whoever drives: here the
-same process, in `workers` reader processes. Knows no recipe and no marks.
+lost or doubled at a seam. What is to be read (`Find`, `Cut`) or judged (`Judge`) is asked for and answered by whoever
+drives: here the same process, in `workers` several readers. Knows no recipe and no marks.
 """
 
 from collections.abc import Callable, Generator, Iterable
@@ -25,7 +25,7 @@ from mitosieve.sieve.activation_peak import located
 from mitosieve.sieve.budget import gates_within
 from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.sieve.plan import Survey
-from mitosieve.sieve.stages import Judge, Judges, combined, gates_of, no_scores, plan_of, seen_by, width_of
+from mitosieve.sieve.stages import Judge, Scorer, combined, gates_of, no_scores, plan_of, seen_by, width_of
 from mitosieve.sieve.tile_reader import Answer, Find, Found, Request, Settle, TileReader, survey
 from mitosieve.slide.slide import Slide
 
@@ -158,17 +158,17 @@ def sieve_slide(
     reader = TileReader(slide, plan, seen, roi)
     tiles = [core for band in reader.bands() for core in band]
     parts: list[Scored] = []
-    judges = Judges(detector, compute, Clock())
-    gates = answered(gates_within(judges, reader.sample()), reader, judges)
+    scorer = Scorer(detector, compute, Clock())
+    gates = answered(gates_within(scorer, reader.sample()), reader, scorer)
     for number, core in enumerate(tiles, start=1):
-        parts.append(answered(sieve_tile(judges, core, gates), reader, judges))
+        parts.append(answered(sieve_tile(scorer, core, gates), reader, scorer))
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
     scored = Scored.concatenate(parts, columns_of(detector))
     return Sieved(found=finish(scored, detector, slide, roi), survey=seen, counts=scored.counts)
 
 
-def answered(asking: Generator[Request | Judge, Any, Made], reader: TileReader, judges: Judges) -> Made:
+def answered(asking: Generator[Request | Judge, Any, Made], reader: TileReader, scorer: Scorer) -> Made:
     """Drive a tile, or what else is asked, with a tile reader of this process."""
     reply: Answer | NDArray[np.float64] | None = None
     while True:
@@ -176,23 +176,23 @@ def answered(asking: Generator[Request | Judge, Any, Made], reader: TileReader, 
             request = asking.send(reply)
         except StopIteration as end:
             return end.value
-        reply = judges.answers([request])[0] if isinstance(request, Judge) else reader.answer(request)
+        reply = scorer.answers([request])[0] if isinstance(request, Judge) else reader.answer(request)
 
 
-def sieve_tile(judges: Judges, core: Region, gates: tuple[float, ...] | None = None) -> Asking:
+def sieve_tile(scorer: Scorer, core: Region, gates: tuple[float, ...] | None = None) -> Asking:
     """Propose in one tile, then let each stage see only what the last one left.
 
     Args:
-        judges: of the detector.
+        scorer: of the detector.
         core: a tile of `TileReader.bands`.
         gates: score that a place needs to come through each stage; None is `gates_of`, without a budget.
     """
-    detector = judges.detector
+    detector = scorer.detector
     gates = gates_of(detector) if gates is None else gates
     found: Found = yield Find(core=core)
     center, score, counts = found.center_px, np.zeros((len(found.center_px), 0)), no_scores()
     for number in range(len(detector.config.stages)):
-        seen = yield from seen_by(judges, number, core, found, center, gates[number])
+        seen = yield from seen_by(scorer, number, core, found, center, gates[number])
         if number == 0:
             center, counts = seen.center_px, seen.counts
             score = score if found.plane is None else np.zeros((len(center), 0))
@@ -203,7 +203,7 @@ def sieve_tile(judges: Judges, core: Region, gates: tuple[float, ...] | None = N
     if detector.config.locating is None:
         center = yield Settle(core=core, center_px=center)
     else:  # a peak is where the figure is: the proposer must not move it again
-        center = yield from located(detector, core, center, judges.compute, judges.clock)
+        center = yield from located(detector, core, center, scorer.compute, scorer.clock)
         has_peak = np.isfinite(center).all(axis=1)
         center, score = center[has_peak], score[has_peak]
     return Scored(center_px=center, score=score, counts=counts)

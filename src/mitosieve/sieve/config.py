@@ -40,7 +40,8 @@ class Stage(View):
     """Places whose score as they are is lower keep it: only what may be a figure is worth eight looks."""
     looks: Literal["all", "one"] = "all"
     """How several networks look: each at all orientations of what may be a figure, or each once, at an orientation of
-    its own, which costs an eighth and measured the same (docs/sieve.md). A single network looks at all. Ours."""
+    its own, whatever its score, which costs a fifth and measured the same (docs/sieve.md). A single network looks at
+    all. Of fusion "mean" alone. Ours."""
     fusion: Literal["mean", "votes"] = "mean"
     """What several networks say together. "mean" is the sigmoid of their mean logit. "votes" calls a place at a score
     where at least `votes` networks reach that score somewhere within `votes_um` of it: so were detections of an
@@ -81,6 +82,8 @@ class Stage(View):
 
     @model_validator(mode="after")
     def _has_voters(self) -> "Stage":
+        if self.fusion == "votes" and self.looks == "one":
+            raise ValueError('looks "one" is of a mean: with votes each network looks at all orientations')
         if self.fusion == "votes" and 0 < len(self.weights) < self.votes:
             raise ValueError(f"{self.votes} votes of {len(self.weights)} network(s) cannot be had: give fewer votes")
         return self

@@ -1,4 +1,4 @@
-"""Readers of a slide beside the process that judges: threads of it, or processes.
+"""Readers of a slide beside the process that scorer: threads of it, or processes.
 
 A reader answers one request at a time and each is fed by a thread of its own, so a large answer never blocks a reader
 that could go on, and nothing can wait for itself.
@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+
+import cv2
 
 from mitosieve.errors import SlideError
 from mitosieve.sieve.reader_process import Answering, Reply, serve
@@ -58,9 +60,13 @@ class Reader(ABC):
     def alive(self) -> bool:
         """Whether it can answer."""
 
-    def close(self) -> None:
-        """What was asked and not answered is lost."""
+    def end(self) -> None:
+        """Ask for nothing more; what was asked and not begun is lost."""
         self._requests.put((-1, 0, None, None))
+
+    def close(self) -> None:
+        """End, and wait for what was begun, but not long."""
+        self.end()
         self._thread.join(timeout=5)
 
     @abstractmethod
@@ -71,8 +77,12 @@ class Reader(ABC):
         while True:
             order, _, key, request = self._requests.get()
             if order < 0:
+                self._leave()
                 return
             self._answers.put((key, self._exchange(request)))
+
+    def _leave(self) -> None:  # noqa: B027 - most have nothing to leave
+        """What the feeding thread does last."""
 
 
 class ThreadReader(Reader):
@@ -81,6 +91,7 @@ class ThreadReader(Reader):
     """
 
     def __init__(self, answers: "queue.SimpleQueue[tuple[Any, Any]]") -> None:
+        cv2.setNumThreads(1)
         self._answering = Answering()
         super().__init__(answers)
 
@@ -88,12 +99,12 @@ class ThreadReader(Reader):
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def close(self) -> None:
-        super().close()
-        self._answering.close()
-
     def _exchange(self, request: Any) -> Reply:  # noqa: ANN401 - any request
         return self._answering.reply(request)
+
+    def _leave(self) -> None:
+        """Close the slide: nobody else may, while it is read."""
+        self._answering.close()
 
 
 class ProcessReader(Reader):
@@ -114,7 +125,7 @@ class ProcessReader(Reader):
 
     def close(self) -> None:
         """End the process at once."""
-        self._requests.put((-1, 0, None, None))
+        self.end()
         self._process.terminate()
         self._process.join(timeout=5)
         if self._process.is_alive():
@@ -161,6 +172,8 @@ class Readers:
         self.close()
 
     def close(self) -> None:
+        for reader in self._readers:
+            reader.end()
         for reader in self._readers:
             reader.close()
 

@@ -46,7 +46,7 @@ class Judge:
     images: NDArray[np.uint8]
 
 
-class Judges:
+class Scorer:
     """A detector's networks where they are computed.
 
     Args:
@@ -59,6 +59,13 @@ class Judges:
         self.detector = detector
         self.compute = compute
         self.clock = clock
+
+    @property
+    def may_gather(self) -> bool:
+        """Whether images of several tiles are judged together: not where an image's score hangs on what else is in the
+        batch, in its last digits, as torch's does; but on a device that wants full batches.
+        """
+        return self.compute.engine != "torch" or self.compute.device != "cpu"
 
     def answers(self, requests: Sequence[Judge]) -> list[NDArray[np.float64]]:
         """Scores of each request, all of one stage, computed together."""
@@ -97,23 +104,23 @@ def width_of(detector: Detector, number: int) -> int:
 
 
 def seen_by(
-    judges: Judges, number: int, core: Region, found: Found, center_px: NDArray[np.float64], gate: float
+    scorer: Scorer, number: int, core: Region, found: Found, center_px: NDArray[np.float64], gate: float
 ) -> Generator[Request | Judge, Any, Seen]:
     """A stage's scores of places of a tile; asks for their patches, and for these to be judged.
 
     Args:
-        judges: of the detector.
+        scorer: of the detector.
         number: of the stage.
         core: the tile.
         found: what it holds; the first stage sees its images, or proposes on its plane.
         center_px: (N, 2) places that came so far.
         gate: below which a dense first stage need not tell.
     """
-    detector = judges.detector
+    detector = scorer.detector
     stage = detector.config.stages[number]
     if number == 0 and found.plane is not None:
-        with judges.clock.part(f"stage {stage.name}"):
-            center, score, counts = _dense(detector, found.plane, core, gate, judges.compute)
+        with scorer.clock.part(f"stage {stage.name}"):
+            center, score, counts = _dense(detector, found.plane, core, gate, scorer.compute)
         return Seen(center_px=center, score=score, counts=counts)
     ready = {0: found.images} if number == 0 else {}
     scores: list[NDArray[np.float64]] = []

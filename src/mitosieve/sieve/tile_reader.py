@@ -1,6 +1,6 @@
 """Reads a slide for a detector: where there is tissue, which places are worth a look, and their patches.
 
-Runs in reader processes, so it knows no networks (and imports no torch). What it answers depends on the slide, the
+Runs in readers, so it knows no networks (and imports no torch). What it answers depends on the slide, the
 plan and the tile asked for, never on what was asked before.
 """
 
@@ -194,9 +194,10 @@ class TileReader:
             return view.images(self.survey.look.stained(patches) if own else patches)
 
     def settle(self, core: Region, center_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Places of a tile moved onto the middle of their cell, where the proposer can tell."""
+        """Places of a tile moved onto the middle of their cell, where the proposer can tell; asked last of it."""
         proposer = self.plan.proposer
         if not proposer.settles or len(center_px) == 0:
+            self._held.pop(core, None)
             return center_px
         mpp = self.plan.frame.mpp
         raw = self._frame_of(core) if proposer.own_colours else self._render(core, self.survey.look.raw)
@@ -204,6 +205,7 @@ class TileReader:
             origin = np.array(raw.origin_px)
             local = rescale_points(center_px, mpp_from=mpp, mpp_to=self.plan.mpp) - origin
             moved = proposer.settle(raw.pixels, local) + origin
+        self._held.pop(core, None)
         return rescale_points(moved, mpp_from=self.plan.mpp, mpp_to=mpp)
 
     def keep(self, center_px: NDArray[np.float64]) -> NDArray[np.bool_]:

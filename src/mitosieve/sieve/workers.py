@@ -15,8 +15,8 @@ from mitosieve.run.clock import Clock
 from mitosieve.sieve.cascade import (
     Asking,
     Judge,
-    Judges,
     Scored,
+    Scorer,
     answered,
     columns_of,
     gates_within,
@@ -25,34 +25,44 @@ from mitosieve.sieve.cascade import (
 )
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Open, Opened, SlideSource, open_tile_reader
-from mitosieve.sieve.readers import ProcessReader, Reader, Readers, ThreadReader
+from mitosieve.sieve.readers import ProcessReader, Readers, ThreadReader
 from mitosieve.sieve.tile_reader import Request, TileReader
 from mitosieve.slide.slide import Slide
 
 IN_FLIGHT = 3
 """Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
 
-SMALL_PX, LARGE_PX = 2**26, 2**30
-"""A slide of more level-0 px is read side by side: up to the second by threads, which begin at once (10 mm2 of tissue
-take 4.9 s in place of 6.0), above by processes, which do not wait for each other's Python."""
+SIDE_BY_SIDE_PX = 2**26
+"""A slide of more level-0 px is read by several readers; for a smaller one they would not pay."""
+
+THREADS_PX, THREADS = 2**30, 2
+"""Readers of a job's only slide are threads where it has no more level-0 px and they are no more: they begin at once
+(10 mm2 of tissue take 5.2 s in place of 5.9). Processes take a second to start, once a job, and do not wait for each
+other's Python.
+"""
 
 ReadersFor = Callable[[Slide], Readers | None]
 """Readers for a slide, or None to read it where it is judged."""
 
 
 @contextlib.contextmanager
-def readers_for_large(workers: int) -> Generator[ReadersFor]:
-    """Readers that are started when the first slide of their size asks for them, and live as long as the context."""
+def readers_for_large(workers: int, slides: int) -> Generator[ReadersFor]:
+    """Readers that are started when the first large slide asks for them, and live as long as the context.
+
+    Args:
+        workers: how many; 0 is none.
+        slides: of the job.
+    """
     with contextlib.ExitStack() as ending:
-        started: dict[type[Reader], Readers] = {}
+        started: list[Readers] = []
 
         def readers_for(slide: Slide) -> Readers | None:
-            if workers == 0 or slide.bounds.area_px2 <= SMALL_PX:
+            if workers == 0 or slide.bounds.area_px2 <= SIDE_BY_SIDE_PX:
                 return None
-            kind = ThreadReader if slide.bounds.area_px2 <= LARGE_PX else ProcessReader
-            if kind not in started:
-                started[kind] = ending.enter_context(Readers(workers, kind))
-            return started[kind]
+            if not started:
+                by_threads = slides == 1 and workers <= THREADS and slide.bounds.area_px2 <= THREADS_PX
+                started.append(ending.enter_context(Readers(workers, ThreadReader if by_threads else ProcessReader)))
+            return started[0]
 
         yield readers_for
 
@@ -112,10 +122,17 @@ class _Flight:
         """Give a tile what its reader answered."""
         self._go_on(place, answer)
 
-    def judged(self, judges: Judges) -> None:
-        """Judge what tiles ask of the fullest stage, together."""
-        tiles = self.pending.pop(fullest(self.pending))
-        for place, score in zip(tiles, judges.answers(list(tiles.values())), strict=True):
+    def judged(self, scorer: Scorer) -> None:
+        """Judge what tiles ask of the fullest stage: together, or the first of them alone."""
+        stage = fullest(self.pending)
+        tiles = self.pending.pop(stage)
+        if not scorer.may_gather:
+            first = next(iter(tiles))
+            alone = {first: tiles.pop(first)}
+            if tiles:
+                self.pending[stage] = tiles
+            tiles = alone
+        for place, score in zip(tiles, scorer.answers(list(tiles.values())), strict=True):
             self._go_on(place, score)
 
     def _begin(self, reader: int) -> None:
@@ -148,7 +165,7 @@ class Sieving:
         source: of the slide.
         compute: machine.
         clock: gets the seconds of every part, of this process and of the readers.
-        readers: processes that read; None reads here.
+        readers: that read; None reads here.
     """
 
     def __init__(
@@ -156,7 +173,7 @@ class Sieving:
     ) -> None:
         self._detector = detector
         self._source = source
-        self._judges = Judges(detector, compute, clock)
+        self._scorer = Scorer(detector, compute, clock)
         self._clock = clock
         self._readers = readers
         self._tile_reader: TileReader | None = None
@@ -200,12 +217,12 @@ class Sieving:
             SlideError: the slide cannot be read to its end; finished bands were told.
         """
         reader = self._tile_reader
-        asking = gates_within(self._judges, opened.sample)
-        self._gates = self._asked(asking) if reader is None else answered(asking, reader, self._judges)
+        asking = gates_within(self._scorer, opened.sample)
+        self._gates = self._asked(asking) if reader is None else answered(asking, reader, self._scorer)
         if reader is not None:
             for number, band in enumerate(opened.bands):
                 if number not in done:
-                    tiles = [answered(self._tile(core), reader, self._judges) for core in band]
+                    tiles = [answered(self._tile(core), reader, self._scorer) for core in band]
                     self._clock.add(reader.clock.taken())
                     on_band(number, self._whole(tiles))
             return
@@ -241,12 +258,12 @@ class Sieving:
         while flight.running:
             come = self._come(wait=False) if flight.pending else self._next()
             if come is None:
-                flight.judged(self._judges)
+                flight.judged(self._scorer)
             else:
                 flight.read(*come)
 
     def _asked(self, asking: Generator[Request | Judge, Any, Gates]) -> Gates:
-        """Drive what is asked before the tiles with the first reader process."""
+        """Drive what is asked before the tiles with the first reader."""
         reply: Any = None
         while True:
             try:
@@ -254,13 +271,13 @@ class Sieving:
             except StopIteration as end:
                 return end.value
             if isinstance(request, Judge):
-                reply = self._judges.answers([request])[0]
+                reply = self._scorer.answers([request])[0]
             else:
                 self._ask(0, None, request)
                 reply = self._next()[1]
 
     def _tile(self, core: Region) -> Asking:
-        return sieve_tile(self._judges, core, self._gates)
+        return sieve_tile(self._scorer, core, self._gates)
 
     def _whole(self, tiles: list[Scored]) -> Scored:
         return Scored.concatenate(tiles, columns_of(self._detector))
