@@ -298,8 +298,8 @@ def test_slides_that_vanish_while_they_are_read(tmp_path):
     other = write_slide(folder / "other.tif", tissue(500, 400))
     words = detecting(tall, small, other, out=tmp_path / "out")
     process, family = under_way(words, tmp_path / "out")
+    small.unlink()  # first: once the tall one fails, the small one's turn has come
     os.truncate(tall, 5000)
-    small.unlink()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1, told
     assert "failed: tall: " in told
