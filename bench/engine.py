@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mitosieve.network.bfloat16 import load_openvino
 from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.config import ChsNetConfig, SwiftConfig
 from mitosieve.network.engine import EngineChoice
@@ -67,8 +68,7 @@ def engines(network: nn.Module, images: Images, threads: int) -> Iterator[tuple[
 
 def open_vino(network: nn.Module, images: Images, threads: int, precision: str, at_once: int) -> Scoring:
     """OpenVINO on the same graph, its own threads."""
-    import openvino
-
+    openvino = load_openvino()
     core = openvino.Core()
     model = core.read_model(onnx_bytes(ScoresOfBytes(network), images))
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}

@@ -1,6 +1,8 @@
 """Laws of bfloat16: near float32's scores, each image by itself, from a folder too, and only where asked for."""
 
+import importlib.util
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -18,7 +20,8 @@ from mitosieve.network.live import engine_of
 from mitosieve.network.registry import build_network, save_weights
 from network.test_kept import CONFIGS, some_images
 
-pytest.importorskip("openvino")
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("OpenVINO is not installed", allow_module_level=True)
 has_bfloat16 = pytest.mark.skipif(not _has_fast_bfloat16("cpu"), reason="this processor does not compute in bfloat16")
 
 BFLOAT16 = Compute(device="cpu", precision="32-true", engine="bfloat16")
@@ -115,3 +118,20 @@ def test_it_is_refused_where_it_cannot_be_computed(monkeypatch):
         Compute.choose("cpu", engine="bfloat16")
     with pytest.raises(InputError, match="not installed"):
         module.Bfloat16Engine(b"", EngineChoice(kind="bfloat16", device="cpu", half=False, threads=1, images_at_once=1))
+
+
+def test_nobody_is_told_that_it_is_used():
+    """Importing openvino sends a message over the network, which a laboratory's machine must not: no socket is opened,
+    and the package that would is not loaded, also where several threads import.
+    """
+    code = (
+        "import socket, sys, threading\n"
+        "def never(*_, **__): print('network')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = never\n"
+        "from mitosieve.network.bfloat16 import load_openvino\n"
+        "threads = [threading.Thread(target=load_openvino) for _ in range(4)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "print('openvino' in sys.modules, [name for name in sys.modules if 'openvino_telemetry' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PATH": ""})
+    assert done.stdout.splitlines() == ["True []"]

@@ -4,8 +4,11 @@ Twice as fast as float32, and not the same scores: how far off they are depends 
 is asked for (docs/decisions/0008). openvino is imported when the first such engine is made.
 """
 
+import sys
 import threading
 from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from openvino import CompiledModel, Core, InferRequest
 
 _HOW = {"INFERENCE_PRECISION_HINT": "bf16"}
+
+_TELEMETRY = "openvino_telemetry"
+_LOADING = threading.Lock()
 
 _MOST = 16
 """Images of 64 px that go through at once, whatever is asked: the last part is filled up, and more gains nothing."""
@@ -45,11 +51,11 @@ class Bfloat16Engine(Engine):
     def __init__(
         self, graph: bytes, choice: EngineChoice, *, weights: Mapping[str, NDArray[Any]] | None = None
     ) -> None:
-        require_openvino()
+        self.core: Core = load_openvino().Core()
         self.threads = choice.threads
         self.at_once = min(choice.images_at_once, _MOST)
         self.graph = _with_weights(graph, weights) if weights else graph
-        openvino_core().read_model(model=self.graph)  # what is wrong with it is told now
+        self.core.read_model(model=self.graph)  # what is wrong with it is told now
         self._compiled: dict[tuple[int, ...], CompiledModel] = {}
         self._compiling = threading.Lock()
         self._own = threading.local()
@@ -76,34 +82,33 @@ class Bfloat16Engine(Engine):
         """The graph for images of one number and size."""
         with self._compiling:
             if shape not in self._compiled:
-                core = openvino_core()
-                model = core.read_model(model=self.graph)
+                model = self.core.read_model(model=self.graph)
                 model.reshape({0: list(shape)})
                 how = {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self.threads}
-                self._compiled[shape] = core.compile_model(model, "CPU", _HOW | how)
+                self._compiled[shape] = self.core.compile_model(model, "CPU", _HOW | how)
             return self._compiled[shape]
 
 
-def require_openvino() -> None:
-    """Refuse where OpenVINO is not installed.
+def load_openvino() -> ModuleType:
+    """OpenVINO, without its telemetry: importing it tells its makers of the import over the network, unless the package
+    `openvino_telemetry` is not there. Here it is not.
 
     Raises:
-        InputError: how to get it.
+        InputError: it is not installed, and how to get it.
     """
-    try:
-        import openvino  # noqa: F401 # pyright: ignore[reportUnusedImport] - whether it is there
-    except ImportError as error:
-        raise InputError(
-            "OpenVINO, which computes in bfloat16, is not installed",
-            remedy="pip install 'mitosieve[fast]', or leave out --engine bfloat16",
-        ) from error
-
-
-def openvino_core() -> "Core":
-    """What reads and compiles graphs."""
-    import openvino
-
-    return openvino.Core()
+    with _LOADING:
+        telemetry = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == _TELEMETRY}
+        sys.modules[_TELEMETRY] = None  # pyright: ignore[reportArgumentType] - what Python calls not there
+        try:
+            return import_module("openvino")
+        except ImportError as error:
+            raise InputError(
+                "OpenVINO, which computes in bfloat16, is not installed",
+                remedy="pip install 'mitosieve[fast]', or leave out --engine bfloat16",
+            ) from error
+        finally:
+            del sys.modules[_TELEMETRY]
+            sys.modules.update(telemetry)
 
 
 def _with_weights(graph: bytes, weights: Mapping[str, NDArray[Any]]) -> bytes:

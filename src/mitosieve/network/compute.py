@@ -188,9 +188,9 @@ def _check_bfloat16() -> None:
             "this processor has no instructions for bfloat16: it would not be faster, and score otherwise",
             remedy="leave out --engine bfloat16",
         )
-    from mitosieve.network.bfloat16 import require_openvino
+    from mitosieve.network.bfloat16 import load_openvino
 
-    require_openvino()
+    load_openvino()
 
 
 def _has_fast_int8() -> bool:
