@@ -40,7 +40,7 @@ class Stage(View):
     """Places whose score as they are is lower keep it: only what may be a figure is worth eight looks."""
     looks: Literal["all", "one"] = "all"
     """How several networks look: each at all orientations of what may be a figure, or each once, at an orientation of
-    its own, whatever its score, which costs a fifth and measured the same (docs/sieve.md). A single network looks at
+    its own, whatever its score, which costs far less and measured the same (docs/sieve.md). A single network looks at
     all. Of fusion "mean" alone. Ours."""
     fusion: Literal["mean", "votes"] = "mean"
     """What several networks say together. "mean" is the sigmoid of their mean logit. "votes" calls a place at a score
