@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 CATEGORIES = [{"id": 1, "name": "mitotic figure"}, {"id": 2, "name": "not mitotic figure"}]
 
@@ -47,6 +48,13 @@ def tiff(path: Path, *, mpp: float | None = 0.25, width: int = 400, height: int 
     pixels = np.full((height, width, 3), shade, dtype=np.uint8)
     stated = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, pixels, photometric="rgb", **stated)
+    return path
+
+
+def frame_image(path: Path, *, width: int = 60, height: int = 40) -> Path:
+    """A flat RGB image of the kind that its ending says, without a resolution."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height), tuple(zlib.crc32(str(path).encode()).to_bytes(4)[:3])).save(path)
     return path
 
 

@@ -101,7 +101,7 @@ def test_a_missing_source_is_refused_by_every_format(tmp_path, name):
 
 def test_an_unknown_format_names_those_there_are(tmp_path):
     """Formats are named, never searched for."""
-    with pytest.raises(FormatError, match="atypia14, midog, tupac, voc, points, coco, slide_runner"):
+    with pytest.raises(FormatError, match="atypia14, icpr12, midog, tupac, voc, points, coco, slide_runner"):
         import_cohort("labelme", labels(tmp_path), tmp_path / "c", mpp=0.25)
 
 

@@ -31,6 +31,7 @@ def sources(folder):
         "yolo": text(folder / "yolo/labels/p1_a.txt", "0 0.5 0.5 0.1 0.1\n").parent,
         "tupac": text(folder / "tupac/mitoses_ground_truth/01/01.csv", "1,2\n").parents[2],
         "atypia14": text(folder / "at/A03/mitosis/A03_00Aa_mitosis.csv", "1,2\n").parents[2],
+        "icpr12": text(folder / "icpr/A03_v2/A03_00.csv", "1,2,2,2\n").parents[1],
         "images": text(folder / "images.csv", "image,case\na.png,p\n"),
     }
     an_image(folder / "yolo/images/p1_a.png")

@@ -21,9 +21,9 @@ def import_command(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="midog, coco, voc, points, slide_runner, qupath, yolo, asap, image_scope, tupac, atypia14; images: a "
-            "folder of unlabelled ones; corrections: GeoJSON of an audit or a result; reviews: a folder that was "
-            "looked at with `mitosieve view`.",
+            help="midog, coco, voc, points, slide_runner, qupath, yolo, asap, image_scope, tupac, atypia14, icpr12; "
+            "images: a folder of unlabelled ones; corrections: GeoJSON of an audit or a result; reviews: a folder that "
+            "was looked at with `mitosieve view`.",
             callback=an_import_format,
         ),
     ],

@@ -2,12 +2,26 @@
 
 from collections.abc import Mapping
 
-from mitosieve.cohort import asap, atypia14, coco, image_scope, midog, points, qupath, slide_runner, tupac, voc, yolo
+from mitosieve.cohort import (
+    asap,
+    atypia14,
+    coco,
+    icpr12,
+    image_scope,
+    midog,
+    points,
+    qupath,
+    slide_runner,
+    tupac,
+    voc,
+    yolo,
+)
 from mitosieve.cohort.images import read as read_images
 from mitosieve.cohort.marked import Reader
 
 FORMATS: Mapping[str, Reader] = {
     "atypia14": atypia14.read,
+    "icpr12": icpr12.read,
     "midog": midog.read,
     "tupac": tupac.read,
     "voc": voc.read,

@@ -95,6 +95,8 @@ def _of_folder(folder: Path) -> Recognised | None:
         return Recognised(what="TUPAC's layout", formats=("tupac",))
     if next(folder.rglob("*_mitosis.csv"), None) is not None:
         return Recognised(what="MITOS-ATYPIA-14's layout", formats=("atypia14",))
+    if next(folder.rglob("[AH][0-9][0-9]_[0-9][0-9].csv"), None) is not None:
+        return Recognised(what="ICPR 2012's layout", formats=("icpr12",))
     files = list(_some_files(folder))
     kinds = [(kind.formats, kind) for path in files if (kind := _of_file(path)) is not None]
     if kinds:

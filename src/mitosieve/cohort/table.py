@@ -115,13 +115,16 @@ def header_found(header: list[str], required: tuple[str, ...]) -> str:
     return f"header found: {names if len(names) <= MAX_SHOWN else names[:MAX_SHOWN] + '...'}{why}"
 
 
-def read_numbers(path: Path, *, names: tuple[str, ...], extra: int = 0) -> list[tuple[int, tuple[float, ...]]]:
+def read_numbers(
+    path: Path, *, names: tuple[str, ...], extra: int = 0, repeated: bool = False
+) -> list[tuple[int, tuple[float, ...]]]:
     """The rows of a comma-separated file of numbers without a header; an empty file has none.
 
     Args:
         path: the file.
         names: what each number of a row is, for messages.
         extra: how many of the last names a row may leave out.
+        repeated: whether a row holds all names any number of times over, in place of once; a comma may end it.
 
     Returns:
         Line and numbers of each row; all numbers finite.
@@ -130,12 +133,16 @@ def read_numbers(path: Path, *, names: tuple[str, ...], extra: int = 0) -> list[
         FormatError: not UTF-8, another number of values, or a value that is not a finite number.
     """
     rows: list[tuple[int, tuple[float, ...]]] = []
-    remedy = f"expected one {','.join(names)} a line, without a header"
+    expected = ",".join(names)
+    remedy = f"expected {f'{expected},{expected},...' if repeated else f'one {expected}'} a line, without a header"
     for line, values in _csv_lines(path, FormatError):
         where = f"{path}, line {line}"
-        if not len(names) - extra <= len(values) <= len(names):
+        if repeated and not values[-1].strip():
+            values.pop()
+        fits = not len(values) % len(names) if repeated else len(names) - extra <= len(values) <= len(names)
+        if not fits:
             raise FormatError(f"has {len(values)} values in a row", where=where, remedy=remedy)
-        rows.append((line, tuple(finite(text, names[i], where=where) for i, text in enumerate(values))))
+        rows.append((line, tuple(finite(text, names[i % len(names)], where=where) for i, text in enumerate(values))))
     return rows
 
 

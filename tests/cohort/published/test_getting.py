@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from layouts import midog_json, text, tiff
+from layouts import frame_image, midog_json, text, tiff
 from mitosieve import Cohort, Split
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.published.contract import Counts
@@ -137,6 +137,43 @@ def test_a_copy_with_a_table_of_labels_is_taken_and_told_as_a_copy(tmp_path):
     assert report.imported.cohort.hash() == plain.cohort.hash()
 
 
+def icpr(folder, *, letters="A", slides=range(5)):
+    """The official layout: ten frames a slide, one figure of four px in each, and the drawing beside it."""
+    for name in (f"{letter}{slide:02d}_{frame:02d}" for letter in letters for slide in slides for frame in range(10)):
+        below = folder / f"{name[:3]}_v2"
+        frame_image(below / f"{name}.bmp")
+        frame_image(below / f"{name}.jpg")
+        text(below / f"{name}.csv", "10,20,11,20,10,21,11,21\n")
+    return folder
+
+
+def test_the_frames_of_icpr_2012_are_imported_by_slide(tmp_path):
+    """Both scanners of a slide are one case, each at its own resolution; drawings are left out; no split is shipped."""
+    report = get("icpr-2012", icpr(tmp_path / "set", letters="AH"), tmp_path / "c")
+    cohort = Cohort.load(tmp_path / "c")
+    assert cohort.cases == ("00", "01", "02", "03", "04")
+    assert {entry.slide_id[0]: entry.mpp for entry in cohort.slides} == {"A": 0.2456, "H": 0.2273}
+    assert {entry.path.rsplit(".", 1)[1] for entry in cohort.slides} == {"bmp"}
+    assert (report.imported.total.slides, report.imported.total.figures, report.splits) == (100, 100, ())
+    assert "test frames come from the five slides" in report.imported.warnings[0]
+    assert not [warning for warning in report.imported.warnings if "were read" in warning]
+
+
+def test_frames_of_icpr_2012_that_are_missing_are_named(tmp_path):
+    """A slide of one scanner less; a frame that has lost its image; nothing is written."""
+    folder = icpr(tmp_path / "set", slides=range(4))
+    with pytest.raises(FormatError, match=r"10 parts of icpr-2012 are missing: A04_00, A04_01"):
+        get("icpr-2012", folder, tmp_path / "c")
+    for frame in folder.rglob("A03_05.*"):
+        if frame.suffix != ".csv":
+            frame.unlink()
+    with pytest.raises(FormatError, match=r"11 parts of icpr-2012 are missing: .*"):
+        get("icpr-2012", folder, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+    partial = get("icpr-2012", folder, tmp_path / "c", partial=True)
+    assert partial.imported.total.slides == 39
+
+
 def test_tupac_cases_without_a_label_file_have_no_figure(tmp_path):
     """The seven cases that the challenge's labels leave out are searched and empty; test cases are not imported."""
     folder = tupac(tmp_path / "set")
@@ -206,6 +243,7 @@ def test_an_altered_label_file_is_told_and_not_refused(tmp_path, monkeypatch):
     ("name", "message"),
     [
         ("mitos-atypia-14", "holds no slide of MITOS-ATYPIA-14"),
+        ("icpr-2012", "holds no frame of ICPR 2012"),
         ("tupac16", "holds no folder mitoses_ground_truth"),
         ("midog-2021", "holds no files named MIDOG.json"),
         ("midog-plus-plus", "holds no files named MIDOG"),
@@ -216,7 +254,7 @@ def test_another_folder_is_refused_with_what_to_fetch(tmp_path, name, message):
     """An empty folder, or an unknown set: one message, and no cohort."""
     with pytest.raises(FormatError, match=message) as caught:
         get(name, tmp_path, tmp_path / "c")
-    assert "fetch from https://" in str(caught.value) or "known:" in str(caught.value)
+    assert "fetch from http" in str(caught.value) or "known:" in str(caught.value)
     with pytest.raises(FormatError, match=r"there is no such folder|is known"):
         get(name, tmp_path / "nowhere", tmp_path / "c")
     assert not (tmp_path / "c").exists()
@@ -231,9 +269,9 @@ def test_a_set_that_is_in_the_cohort_already_is_refused(tmp_path):
 
 
 def test_every_set_says_where_it_is_from_and_which_splits_it_has():
-    """An https page, what to fetch, terms, and only tables that the package ships; every table is of some set."""
+    """A page, what to fetch, terms, and only tables that the package ships; every table is of some set."""
     for one in PUBLISHED.values():
-        assert one.address.startswith("https://")
+        assert one.address.startswith(("https://", "http://"))  # ICPR 2012's page is older than https
         assert one.fetch
         assert one.terms
         assert bool(one.digests) == bool(one.digest_source)

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from mitosieve.cohort.published.atypia14 import ATYPIA14
 from mitosieve.cohort.published.contract import PublishedSet
+from mitosieve.cohort.published.icpr12 import ICPR12
 from mitosieve.cohort.published.midog import MIDOG_2021, MIDOG_PLUS_PLUS
 from mitosieve.cohort.published.tupac16 import TUPAC16, TUPAC16_ALTERNATIVE
 from mitosieve.errors import FormatError, did_you_mean
 
 PUBLISHED: Mapping[str, PublishedSet] = {
     "mitos-atypia-14": ATYPIA14,
+    "icpr-2012": ICPR12,
     "tupac16": TUPAC16,
     "tupac16-alternative": TUPAC16_ALTERNATIVE,
     "midog-2021": MIDOG_2021,
