@@ -105,6 +105,25 @@ def test_a_difference_takes_only_seeds_that_both_have():
     assert not the(result, "none").differences
 
 
+def test_a_control_is_a_reference_of_its_own():
+    """The same difference as where it is the reference, corrected over those that have a control, and no more."""
+    base, low, high, other = a_method("b", 0.5), a_method("lo", 0.5), a_method("hi", 0.6), a_method("o", 0.6)
+    pairs = {"hi": "lo", "o": "b", "b": "gone"}
+    methods = (base, low, high, other)
+    both = compare_repeats(methods, "b", np.random.default_rng(0), resamples=400, controls=pairs)
+    plain = compared(*methods)
+    turned = compared(*methods, reference="lo")
+    assert [row.differences for row in both.rows] == [row.differences for row in plain.rows]
+    assert {row.name: set(row.over_control) for row in both.rows if row.over_control} == {
+        "hi": {"f1", "ap"}, "o": {"f1", "ap"},
+    }  # fmt: skip
+    for name in ("f1", "ap"):
+        found = [the(both, row).over_control[name] for row in ("hi", "o")]
+        assert found[0].value == the(turned, "hi").differences[name].value
+        assert found[1].value == the(plain, "o").differences[name].value
+        assert [one.p_holm for one in found] == holm([one.p for one in found])
+
+
 def test_under_no_difference_p_is_below_a_twentieth_about_as_rarely():
     """80 pairs of methods with equal recall, one seed each: at most a fifth are called different at 0.05."""
     called = 0

@@ -77,6 +77,9 @@ def test_faults_of_a_file_are_told_in_words(tmp_path):
     assert "unknown key 'rows.0.detecter'" in mistyped
     assert "did you mean 'detector'?" in mistyped
     assert "the reference 'none' is no row" in refusal(tmp_path, SMALL.replace('"one"', '"none"', 1))
+    controlled = SMALL.replace('name = "two"', 'name = "two"\ncontrol = "three"')
+    assert "the control of 'two' is 'three', which is no row; rows: one, two" in refusal(tmp_path, controlled)
+    assert "the control of 'two' is itself" in refusal(tmp_path, controlled.replace("three", "two"))
     assert "two rows are called 'one'" in refusal(tmp_path, SMALL.replace('"two"', '"one"'))
     assert "has no recipe" in refusal(tmp_path, SMALL.replace('recipe = "swift"\n', ""))
     assert "a seed stands twice" in refusal(tmp_path, "seeds = [1, 1]\n" + SMALL)

@@ -26,6 +26,7 @@ name = "full"
 published = {{ f1 = 0.5 }}
 [[rows]]
 name = "alone"
+control = "full"
 detector = "detector-refined-alone"
 """
 
@@ -69,6 +70,16 @@ def test_the_table_holds_what_the_run_folders_hold(done):
             assert float(line["f1"]) == pytest.approx(values[-1])
         mean = next(r for r in rows_of(out) if (r["scope"], r["row"], r["seed"]) == ("pooled", row, "mean"))
         assert float(mean["f1"]) == pytest.approx(sum(values) / 2)
+
+
+def test_a_row_stands_beside_its_own_control(done):
+    """The same difference as to the reference, where that is the control; in the page and both tables."""
+    _, out, _ = done
+    line = next(r for r in rows_of(out) if (r["scope"], r["row"], r["seed"]) == ("pooled", "alone", "mean"))
+    assert line["control"] == "full"
+    assert (line["f1_minus_control"], line["f1_control_p"]) == (line["f1_minus_reference"], line["f1_p"])
+    for name in ("study.md", "study.html"):
+        assert "Each row minus its own control" in (out / name).read_text()
 
 
 def test_every_training_is_an_ordinary_run_folder(done):

@@ -3,7 +3,7 @@ intervals and differences over slides and seeds at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,13 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A method minus the reference, mean over the seeds that both have.
+    """A method minus another, mean over the seeds that both have.
 
     Attributes:
         value: with the interval, paired: the same slides and seeds for both. Not corrected for many comparisons.
         p: two-sided: the smallest level at which the percentile interval leaves 0 out; at least 2 / (resamples + 1).
-        p_holm: p corrected for all methods that are compared with the reference in this figure.
+        p_holm: p corrected for all differences of its kind in this figure: all methods that are compared with the
+            reference, or all that are compared with a control of their own.
     """
 
     value: Value
@@ -69,6 +70,8 @@ class Row:
         figures: name -> value, as `FIGURES`.
         seed_figures: seed -> name -> value on the slides as they are.
         differences: of `COMPARED`, to the reference; empty for the reference itself.
+        control: the method that it is also compared with; empty where none was named.
+        over_control: of `COMPARED`, to that one.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Row:
     figures: Mapping[str, Value]
     seed_figures: Mapping[int, Mapping[str, float]]
     differences: Mapping[str, Difference]
+    control: str = ""
+    over_control: Mapping[str, Difference] = field(default_factory=dict[str, Difference])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +111,7 @@ def compare_repeats(
     resamples: int = RESAMPLES,
     min_cases: int = MIN_CASES,
     names: Sequence[str] = tuple(FIGURES),
+    controls: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Means, intervals and differences by a bootstrap that draws slides (or cases) and seeds, crossed.
 
@@ -122,6 +128,8 @@ def compare_repeats(
         resamples: how often.
         min_cases: from how many cases on, cases are drawn and not slides within cases.
         names: of the figures, of `FIGURES`.
+        controls: method -> another that it is compared with besides, such as itself without what it is about; one
+            that is not among the methods is passed over.
 
     Raises:
         FrameError: trainings were scored on different slides or marks.
@@ -147,9 +155,22 @@ def compare_repeats(
         for seed, one in method.by_seed.items()
         for name in names
     }
-    differences = _differences(ordered, reference, exact, drawn, chance)
+    known = {method.name: method for method in ordered}
+    pairs = [(method, known[reference]) for method in ordered if reference in known and method.name != reference]
+    controlled = [(known[one], known[other]) for one, other in (controls or {}).items() if {one, other} <= set(known)]
+    differences = _differences(pairs, exact, drawn, chance)
+    over_controls = _differences(controlled, exact, drawn, chance)
+    rows = [_row(method, names, exact, drawn, chance) for method in ordered]
     return Comparison(
-        rows=tuple(_row(method, names, exact, drawn, chance, differences) for method in ordered),
+        rows=tuple(
+            replace(
+                row,
+                differences=_of(differences, row.name),
+                control=(controls or {}).get(row.name, ""),
+                over_control=_of(over_controls, row.name),
+            )
+            for row in rows
+        ),
         cases=len({row[1] for row in slides}),
         slides=len(slides),
         figures=sum(row[2] for row in slides),
@@ -184,7 +205,6 @@ def _row(
     exact: _Exact,
     drawn: _Drawn,
     chance: NDArray[np.float64],
-    differences: Mapping[tuple[str, str], Difference],
 ) -> Row:
     seeds = tuple(method.by_seed)
     figures = {
@@ -205,8 +225,12 @@ def _row(
         counts=(tp, fp, fn),
         figures=figures,
         seed_figures={seed: {name: exact[method.name, seed, name] for name in names} for seed in seeds},
-        differences={name: found for (whose, name), found in differences.items() if whose == method.name},
+        differences={},
     )
+
+
+def _of(differences: Mapping[tuple[str, str], Difference], method: str) -> dict[str, Difference]:
+    return {name: found for (whose, name), found in differences.items() if whose == method}
 
 
 def _value(exact: Sequence[float], drawn: Sequence[NDArray[np.float64]], chance: NDArray[np.float64]) -> Value:
@@ -224,22 +248,19 @@ def _over_seeds(by_seed: NDArray[np.float64], chance: NDArray[np.float64]) -> ND
 
 
 def _differences(
-    methods: Sequence[Repeats], reference: str, exact: _Exact, drawn: _Drawn, chance: NDArray[np.float64]
+    pairs: Sequence[tuple[Repeats, Repeats]], exact: _Exact, drawn: _Drawn, chance: NDArray[np.float64]
 ) -> dict[tuple[str, str], Difference]:
-    """(method, figure) -> difference to the reference, for methods that share a seed with it."""
-    base = next((method for method in methods if method.name == reference), None)
+    """(first of a pair, figure) -> its difference to the second, for pairs that share a seed."""
     found: dict[tuple[str, str], Difference] = {}
-    if base is None:
-        return found
     for name in COMPARED:
         values: dict[str, tuple[Value, float]] = {}
-        for method in methods:
+        for method, base in pairs:
             seeds = [seed for seed in method.by_seed if seed in base.by_seed]
-            if method is base or not seeds:
+            if not seeds:
                 continue
-            apart = np.stack([drawn[method.name, seed, name] - drawn[reference, seed, name] for seed in seeds])
+            apart = np.stack([drawn[method.name, seed, name] - drawn[base.name, seed, name] for seed in seeds])
             value = _value(
-                [exact[method.name, seed, name] - exact[reference, seed, name] for seed in seeds], list(apart), chance
+                [exact[method.name, seed, name] - exact[base.name, seed, name] for seed in seeds], list(apart), chance
             )
             values[method.name] = value, p_value(_over_seeds(apart, chance))
         corrected = holm([p for _, p in values.values()])

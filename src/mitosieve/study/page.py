@@ -1,5 +1,7 @@
 """A study's page: the tables of study.md, differences and curves as pictures; offline, without scripts."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
 from mitosieve.report.words import day_of, environment
 from mitosieve.score.froc import froc
+from mitosieve.score.repeated import Difference
 from mitosieve.score.table import pool
 from mitosieve.study.result import StudyResult
 from mitosieve.study.table import notes_of, tables_of
@@ -24,7 +27,7 @@ def render(result: StudyResult, command: str) -> str:
         result: what the study found.
         command: that made it.
     """
-    charts = [differences(result), precision_recall(result), froc_curves(result)]
+    charts = [differences(result), over_controls(result), precision_recall(result), froc_curves(result)]
     return (
         environment()
         .get_template("study.html.jinja")
@@ -41,27 +44,38 @@ def render(result: StudyResult, command: str) -> str:
 
 def differences(result: StudyResult) -> Chart | None:
     """F1 of every row minus the reference, with 95 % intervals; None where nothing is compared."""
-    rows = [] if result.pooled is None else [row for row in result.pooled.rows if "f1" in row.differences]
+    rows = [] if result.pooled is None else result.pooled.rows
+    found = {row.name: row.differences["f1"] for row in rows if "f1" in row.differences}
+    return _of_differences(found, f"that of {result.study.reference}")
+
+
+def over_controls(result: StudyResult) -> Chart | None:
+    """F1 of every row minus its own control's, with 95 % intervals; None where no row has one."""
+    rows = [] if result.pooled is None else result.pooled.rows
+    found = {row.name: row.over_control["f1"] for row in rows if "f1" in row.over_control}
+    return _of_differences(found, "that of its control")
+
+
+def _of_differences(rows: Mapping[str, Difference], whose: str) -> Chart | None:
     if not rows:
         return None
     with chart_style():
         figure = Figure(figsize=(6.4, 0.9 + 0.32 * len(rows)))
         figure.subplots_adjust(left=0.42, right=0.98, bottom=0.55 / (0.9 + 0.32 * len(rows)), top=0.97)
         axes = figure.add_subplot()
-        for place, row in enumerate(rows):
-            found = row.differences["f1"]
+        for place, found in enumerate(rows.values()):
             low, high = found.value.interval.low, found.value.interval.high
             clear = found.p_holm < 0.05
             axes.plot([low, high], [place, place], color=BLUE if clear else GREY, linewidth=1.6)
             axes.plot([found.value.mean], [place], "o", color=BLUE if clear else GREY, markersize=5)
         axes.axvline(0, color=VERMILLION, linewidth=1)
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_yticks(range(len(rows)), list(rows))
         axes.invert_yaxis()
-        axes.set_xlabel(f"F1 minus that of {result.study.reference}")
-        told = "; ".join(f"{row.name} {row.differences['f1'].value.mean:+.3f}" for row in rows)
+        axes.set_xlabel(f"F1 minus {whose}")
+        told = "; ".join(f"{name} {found.value.mean:+.3f}" for name, found in rows.items())
         return Chart(
-            title="F1 differences with 95 % intervals (blue: p below 0.05 after Holm's correction)",
-            alt=f"Differences to {result.study.reference}: {told}.",
+            title=f"F1 minus {whose}, with 95 % intervals (blue: p below 0.05 after Holm's correction)",
+            alt=f"Differences to {whose}: {told}.",
             svg=to_svg(figure),
         )
 

@@ -153,9 +153,10 @@ def _compare(
     if not there:
         return None
     generator = derive_generator(0, f"study {part}")
+    controls = {row.name: row.control for row in study.rows if row.control}
     if names is None:
-        return compare_repeats(there, study.reference, generator)
-    return compare_repeats(there, study.reference, generator, names=names)
+        return compare_repeats(there, study.reference, generator, controls=controls)
+    return compare_repeats(there, study.reference, generator, names=names, controls=controls)
 
 
 def _windows(study: Study, plan: Plan, row: StudyRow) -> dict[tuple[str, ...], NDArray[np.float64]]:

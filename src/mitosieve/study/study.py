@@ -30,6 +30,8 @@ class StudyRow(BaseModel):
     """Overrides, "key=value", after those of the study."""
     detector: str = layout.DETECTOR
     """Which detector folder of the training is scored: a part or a control of it."""
+    control: str = ""
+    """Another row that this one is compared with besides the reference: the same without what it is about."""
     about: str = ""
     """What the row is, for the table's reader."""
     published: dict[str, float] = Field(default_factory=dict)
@@ -74,6 +76,9 @@ class Study(BaseModel):
         for row in self.rows:
             if not (row.recipe or self.recipe):
                 raise ValueError(f"the row '{row.name}' has no recipe, nor has the study")
+            if row.control == row.name or row.control not in ("", *names):
+                what = "itself" if row.control == row.name else f"'{row.control}', which is no row"
+                raise ValueError(f"the control of '{row.name}' is {what}; rows: {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed stands twice")
         return self

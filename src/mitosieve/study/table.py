@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mitosieve.score.metrics import number
-from mitosieve.score.repeated import Comparison, Row, Value
+from mitosieve.score.repeated import Comparison, Difference, Row, Value
 from mitosieve.study.result import StudyResult
 from mitosieve.study.study import StudyRow
 
 _UNKNOWN = "–"
+_DIFFERENCE_COLUMNS = ("F1 difference [95 %]", "p", "p (Holm)", "AP difference [95 %]", "p", "p (Holm)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,8 @@ class Table:
 
 def tables_of(result: StudyResult) -> tuple[Table, ...]:
     """All tables that have a row, the pooled one first."""
-    tables = [_main(result), _differences(result), _counting(result), _parts(result, "Fold"), _parts(result, "Domain")]
-    tables += [_windows(result), _seeds(result), _costs(result), _rows(result)]
+    tables = [_main(result), _differences(result), _over_controls(result), _counting(result)]
+    tables += [_parts(result, "Fold"), _parts(result, "Domain"), _windows(result), _seeds(result), _costs(result), _rows(result)]
     return tuple(table for table in tables if table is not None and table.rows)
 
 
@@ -117,9 +118,11 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
     for name, value in row.figures.items():
         line |= {name: number(value.mean)} | _ends(name, value)
     for name, difference in row.differences.items():
-        key = f"{name}_minus_reference"
-        line |= {key: number(difference.value.mean), **_ends(key, difference.value)}
-        line |= {f"{name}_p": number(difference.p), f"{name}_p_holm": number(difference.p_holm)}
+        line |= _difference_cells(f"{name}_minus_reference", name, difference)
+    if row.over_control:
+        line["control"] = row.control
+    for name, difference in row.over_control.items():
+        line |= _difference_cells(f"{name}_minus_control", f"{name}_control", difference)
     cost = result.costs.get(row.name)
     if cost is not None and scope == "pooled":
         line |= {
@@ -133,6 +136,13 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
         for seed, figures in row.seed_figures.items()
     ]
     return [line, *by_seed]
+
+
+def _difference_cells(key: str, name: str, difference: Difference) -> dict[str, float | None]:
+    return {
+        **{key: number(difference.value.mean), **_ends(key, difference.value)},
+        **{f"{name}_p": number(difference.p), f"{name}_p_holm": number(difference.p_holm)},
+    }
 
 
 def _ends(name: str, value: Value) -> dict[str, float | None]:
@@ -198,22 +208,28 @@ def _differences(result: StudyResult) -> Table | None:
         title=f"Each row minus {result.study.reference}",
         about="Paired over the same slides and seeds. p is two-sided; Holm's correction is over the rows of a column. "
         "Intervals are not corrected.",
-        columns=("row", "F1 difference [95 %]", "p", "p (Holm)", "AP difference [95 %]", "p", "p (Holm)"),
-        rows=tuple(
-            (
-                row.name,
-                *(
-                    text
-                    for name in ("f1", "ap")
-                    for text in (
-                        in_words(row.differences[name].value, sign=True),
-                        _small(row.differences[name].p),
-                        _small(row.differences[name].p_holm),
-                    )
-                ),
-            )
-            for row in rows
-        ),
+        columns=("row", *_DIFFERENCE_COLUMNS),
+        rows=tuple((row.name, *_difference_words(row.differences)) for row in rows),
+    )
+
+
+def _over_controls(result: StudyResult) -> Table | None:
+    if result.pooled is None:
+        return None
+    rows = [row for row in result.pooled.rows if row.over_control]
+    return Table(
+        title="Each row minus its own control",
+        about="The control is the same without what the row is about. Paired as above; Holm's correction is over these "
+        "rows.",
+        columns=("row", "control", *_DIFFERENCE_COLUMNS),
+        rows=tuple((row.name, row.control, *_difference_words(row.over_control)) for row in rows),
+    )
+
+
+def _difference_words(differences: Mapping[str, Difference]) -> tuple[str, ...]:
+    found = [differences[name] for name in ("f1", "ap")]
+    return tuple(
+        text for one in found for text in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm))
     )
 
 
