@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.train.parts import NO_PART, case_parts, inner_parts
+from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked
 
 
 @given(
@@ -42,3 +42,17 @@ def test_parts_of_cases_are_alike_in_figures(figures, parts, seed):
             assert load[number] - min(dealt) <= min(load)
     turned = dict(reversed(list(figures.items())))
     assert case_parts(turned, parts, seed) == found
+
+
+@given(st.dictionaries(st.sampled_from("ABCDEFG"), st.sets(st.sampled_from("abcdefghij"), min_size=1), min_size=1))
+def test_domains_that_share_a_case_are_one_group(cases_of):
+    """Two cases are together just where a chain of domains leads from one to the other; groups are told apart."""
+    found = linked(cases_of)
+    near = {case: set().union(*(of for of in cases_of.values() if case in of)) for of in cases_of.values() for case in of}
+    assert set(found) == set(near)
+    for case in near:
+        reached, before = {case}, set()
+        while reached != before:
+            before, reached = reached, set().union(*(near[one] for one in reached))
+        assert {other for other in found if found[other] == found[case]} == reached
+        assert found[case] == min(domain for domain, of in cases_of.items() if of & reached)

@@ -9,7 +9,7 @@ from mitosieve.train.job import Job
 from mitosieve.train.lesson import BatchConfig, Lesson, Network, classification, fresh
 from mitosieve.train.loop import is_kept, learn
 from mitosieve.train.objective import Supervised
-from mitosieve.train.parts import NO_PART, case_parts, inner_parts
+from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked
 from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
 from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, crop_rooms, curve_rows, render_frames
 from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propose
@@ -56,6 +56,7 @@ __all__ = [
     "fresh",
     "inner_parts",
     "learn",
+    "linked",
     "operating_threshold",
     "places_of_fold",
     "propose",

@@ -1,9 +1,10 @@
 """Inner parts of the training slides: what is scored by a network that has not seen it. Knows ids and numbers only."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 
 from mitosieve.run.seed import derive_generator
 
@@ -37,6 +38,27 @@ def inner_parts(
     return np.array(
         [number[str(name)] if known else NO_PART for name, known in zip(group, dealt, strict=True)], dtype=np.int64
     )
+
+
+def linked(cases_of: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Group of each case: cases of one domain are together, and so are domains that share a case.
+
+    Args:
+        cases_of: cases of each domain, one or more.
+
+    Returns:
+        Case -> name of its group, that of its first domain in order of names.
+    """
+    joined = DisjointSet({case for cases in cases_of.values() for case in cases})
+    for cases in cases_of.values():
+        first, *others = sorted(cases)
+        for other in others:
+            joined.merge(first, other)
+    return {
+        case: min(domain for domain, cases in cases_of.items() if not together.isdisjoint(cases))
+        for together in joined.subsets()
+        for case in together
+    }
 
 
 def case_parts(figures: Mapping[str, int], parts: int, seed: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,38 @@ def test_no_network_learns_from_the_part_that_it_judges(trained, places):
         assert not unseen[0] & unseen[1]
     for stage in ("screening", "refined"):
         assert cases_of(places, shown[stage]) == everyone
+
+
+def of_domains(folder, domains):
+    """The cohort with domains of its cases' own, by case."""
+    shutil.copytree(a_cohort(), folder)
+    cohort = Cohort.load(a_cohort())
+    slides = tuple(replace(entry, domain=domains[entry.case_id]) for entry in cohort.slides)
+    Cohort(folder, slides, cohort.annotations).save()
+    return folder
+
+
+def test_where_domains_are_dealt_no_network_has_seen_the_domain_that_it_judges(tmp_path):
+    """Patients of one domain are left out together; the run's out-of-fold scores are of domains never learned from."""
+    fold = Split.load(a_split()).fold("A")
+    learned = sorted({*fold.train, *fold.validation})
+    domains = dict.fromkeys(fold.test, "other") | {case: f"d{min(i, 1)}" for i, case in enumerate(learned)}
+    cohort = of_domains(tmp_path / "cohort", domains)
+    with rows_shown() as shown:
+        told = train(tmp_path / "run", cohort=cohort, settings=('dealt="domains"',))
+    assert told.code == 0, told.err
+    places = Places.load(tmp_path / "run" / "places" / "train.parquet")
+    for stage in STAGES:
+        seen = [cases_of(places, shown[f"{stage} without part {number}"]) for number in (1, 2)]
+        assert sorted(sorted({domains[case] for case in cases}) for cases in seen) == [["d0"], ["d1"]]
+        assert seen[0] | seen[1] == set(learned)
+
+
+def test_too_few_domains_are_refused_with_how_many_there_are(tmp_path):
+    cohort = of_domains(tmp_path / "cohort", dict.fromkeys(Cohort.load(a_cohort()).cases, "one"))
+    told = train(tmp_path / "run", cohort=cohort, settings=('dealt="domains"',))
+    assert told.code == 2
+    assert "has 1 domains that share no patient, and 2 parts are to have one each: one" in told.err
 
 
 def test_validation_cases_are_learned_from_and_test_cases_never_opened(trained, places, tmp_path):

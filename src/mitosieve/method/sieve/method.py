@@ -78,7 +78,7 @@ def score_out_of_fold(recipe: SieveRecipe, job: Job, stage: str, apart: list[nn.
     if path.exists():
         return
     pool = pool_of(recipe, job, stage)
-    part = part_of_rows(recipe, job, pool.places)
+    part = part_of_rows(recipe, job.cohort, pool.places)
     score = np.zeros(len(pool.index), dtype=np.float32)
     for number, network in enumerate(apart):
         rows = np.flatnonzero(part == number)
@@ -97,7 +97,7 @@ def assemble(recipe: SieveRecipe, job: Job, networks: dict[str, list[nn.Module]]
     config = detector_config(recipe, job, {name: gate.threshold for name, gate in gates.items()})
     apart = [networks[stage][-recipe.parts :] for stage in recipe.stages]
     members = [Detector(config=config, networks=tuple((each,) for each in one)) for one in zip(*apart, strict=True)]
-    found, counts = detect_out_of_fold(job, slides, members, parts_of_cases(recipe, job, places))
+    found, counts = detect_out_of_fold(job, slides, members, parts_of_cases(recipe, job.cohort, places))
     chosen = choose(recipe, job, slides, found)
     strong = tuple(networks[recipe.names[-1]])
     whole = Detector(config=config, networks=(*((networks[name][0],) for name in recipe.names[:-1]), strong))

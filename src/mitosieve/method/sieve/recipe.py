@@ -70,6 +70,10 @@ class SieveRecipe(BaseModel):
     parts: int = Field(default=4, ge=2, le=50)
     """Parts of the patients: of each stage a network is trained without each. The detector takes those of the last
     stage, and of the others one more that all patients teach."""
+    dealt: Literal["patients", "domains"] = "patients"
+    """What is dealt to the parts whole: a patient; or, to learn what a detector is worth where it has learned nothing,
+    a domain, with all domains that share a patient with it. Then out-of-fold scores are leave-domains-out scores, and
+    thresholds are chosen from them."""
     screening: SieveStage
     refined: SieveStage
     strong: SieveStage

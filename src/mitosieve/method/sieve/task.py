@@ -1,5 +1,6 @@
 """One network of a sieve training, as any process is given it: whose patients it may see, what it learns from."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.errors import CohortError, some
 from mitosieve.method.sieve.recipe import MiningRule, SieveRecipe, SieveStage
 from mitosieve.network.registry import build_network
 from mitosieve.patch.augment.distortion import reach_px
@@ -29,6 +31,7 @@ from mitosieve.train import (
     fresh,
     is_kept,
     learn,
+    linked,
     places_of_fold,
     render_frames,
 )
@@ -71,7 +74,7 @@ def train_network(task: NetworkTask) -> nn.Module:
     pool = pool_of(task.recipe, task.job, task.stage)
     seen = np.ones(len(pool.index), dtype=np.bool_)
     if task.without != WHOLE:
-        seen = part_of_rows(task.recipe, task.job, pool.places) != task.without
+        seen = part_of_rows(task.recipe, task.job.cohort, pool.places) != task.without
     kinds = _kinds(task, pool)
     nothing = np.zeros(0, dtype=np.intp)
     lesson = classification(
@@ -178,26 +181,53 @@ def pool_of(recipe: SieveRecipe, job: Job, stage: str, part: Part = "train") -> 
     return PatchPool.of_places(places, frame_store(recipe, job, stage), view, job.cohort, rooms)
 
 
-def part_of_rows(recipe: SieveRecipe, job: Job, places: Places) -> NDArray[np.int64]:
+def part_of_rows(recipe: SieveRecipe, cohort: Cohort, places: Places) -> NDArray[np.int64]:
     """(N,) part of the patient of each place."""
-    part = parts_of_cases(recipe, job, places)
-    case = job.cohort.case_of
+    part = parts_of_cases(recipe, cohort, places)
+    case = cohort.case_of
     return np.array([part[case[str(name)]] for name in places.index.slide_id], dtype=np.int64)
 
 
-def parts_of_cases(recipe: SieveRecipe, job: Job, places: Places) -> dict[str, int]:
-    """Part of each patient: those with whole slides and those of crops alone are dealt apart, each by their figures."""
-    crops, case_of = set(crops_of(recipe, job.cohort)), job.cohort.case_of
-    figures: dict[str, int] = {}
+def parts_of_cases(recipe: SieveRecipe, cohort: Cohort, places: Places) -> dict[str, int]:
+    """Part of each patient: those with whole slides and those of crops alone are dealt apart, each by their figures.
+
+    Where domains are dealt, a patient goes where its group of domains goes (`linked`).
+
+    Raises:
+        CohortError: there are fewer groups of domains than parts.
+    """
+    crops, case_of = set(crops_of(recipe, cohort)), cohort.case_of
     names, slide = np.unique(places.index.slide_id, return_inverse=True)
     count = np.bincount(slide, weights=places.index.origin == Origin.FIGURE.value, minlength=len(names))
+    group = _groups(recipe, cohort, {str(name) for name in names})
+    figures: Counter[str] = Counter()
     for name, number in zip(names, count, strict=True):
-        case = case_of[str(name)]
-        figures[case] = figures.get(case, 0) + int(number)
-    whole = {case_of[str(name)] for name in names if str(name) not in crops}
-    of_whole = {case: number for case, number in figures.items() if case in whole}
-    of_crops = {case: number for case, number in figures.items() if case not in whole}
-    return case_parts(of_whole, recipe.parts, recipe.seed) | case_parts(of_crops, recipe.parts, recipe.seed)
+        figures[group[case_of[str(name)]]] += int(number)
+    whole = {group[case_of[str(name)]] for name in names if str(name) not in crops}
+    of_whole = {name: number for name, number in figures.items() if name in whole}
+    of_crops = {name: number for name, number in figures.items() if name not in whole}
+    part = case_parts(of_whole, recipe.parts, recipe.seed) | case_parts(of_crops, recipe.parts, recipe.seed)
+    return {case: part[name] for case, name in group.items()}
+
+
+def _groups(recipe: SieveRecipe, cohort: Cohort, slides: set[str]) -> dict[str, str]:
+    """What each patient of some slides is dealt with: itself, or the first of its domains."""
+    entries = [entry for entry in cohort.slides if entry.slide_id in slides]
+    if recipe.dealt == "patients":
+        return {entry.case_id: entry.case_id for entry in entries}
+    cases_of: dict[str, set[str]] = {}
+    for entry in entries:
+        cases_of.setdefault(entry.domain, set()).add(entry.case_id)
+    group = linked(cases_of)
+    found = sorted(set(group.values()))
+    if len(found) < recipe.parts:
+        raise CohortError(
+            f"has {len(found)} domains that share no patient, and {recipe.parts} parts are to have one each: "
+            f"{some(found)}",
+            where=cohort.folder,
+            remedy=f"--set parts={len(found)}" if len(found) > 1 else "add data of another domain, or deal patients",
+        )
+    return group
 
 
 def crops_of(recipe: SieveRecipe, cohort: Cohort) -> list[str]:
