@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_a_line_is_a_figure_and_its_centre_that_of_its_pixels(tmp_path):
         mask[y : y + height, x : x + width] = rng.random((height, width)) < 0.7
         mask[y, x] = True
         places = np.argwhere(mask)[:, ::-1]
-        centres.append((places[:, 0].sum() / len(places) + 0.5, places[:, 1].sum() / len(places) + 0.5))
+        centres.append((places[:, 0].sum() / len(places), places[:, 1].sum() / len(places)))
         rows.append(line_of(rng.permutation(places)))
     frame(tmp_path, "A00_00", "\n".join([*rows[:4], rows[4] + ","]) + "\n")
     (image,) = read_labels("icpr12", tmp_path, None).images
@@ -53,19 +55,43 @@ def test_scans_of_a_slide_are_one_case_and_a_frame_without_labels_is_none(tmp_pa
     assert "1 frames have no CSV and are kept as unlabelled: A04_01" in report.warnings[0]
 
 
+def test_a_figure_of_one_pixel_lies_at_its_coordinate(tmp_path):
+    """A pixel's centre is its integer coordinate, as everywhere."""
+    frame(tmp_path, "A00_00", "10,12\n")
+    (image,) = read_labels("icpr12", tmp_path, None).images
+    assert (image.marks[0].x, image.marks[0].y) == (10, 12)
+
+
 def test_a_drawing_is_never_taken_for_tissue(tmp_path):
-    """The JPEG beside the labels shows the answer; alone it is refused, and from another folder a JPEG is a frame."""
+    """The JPEG beside the labels shows the answer: alone it is no image of the frame, and from elsewhere it is one."""
     frame(tmp_path / "a", "A00_00", "1,2\n")
     (image,) = read_labels("icpr12", tmp_path / "a", None).images
     assert image.path == tmp_path / "a/A00_v2/A00_00.bmp"
     frame(tmp_path / "b", "A00_00", "1,2\n", endings=(".jpg",))
     for given in (None, ImageFolder(tmp_path / "b")):
-        with pytest.raises(FormatError, match="only the JPEG beside the labels is there") as caught:
-            read_labels("icpr12", tmp_path / "b", given)
-        assert "A00_00" in str(caught.value)
+        reading = read_labels("icpr12", tmp_path / "b", given)
+        assert reading.images[0].path is None
+        assert "only the JPEG beside the labels is there" in reading.cautions[0].text
     frame_image(tmp_path / "frames/A00_00.jpg")
     (image,) = read_labels("icpr12", tmp_path / "b", ImageFolder(tmp_path / "frames")).images
     assert image.path == tmp_path / "frames/A00_00.jpg"
+
+
+def test_a_drawing_alone_is_a_missing_frame_in_the_cohort_too(tmp_path):
+    """Whoever names the folder of the labels as that of the images gets no drawing in place of a frame."""
+    frame(tmp_path / "b", "A00_00", "1,2\n", endings=(".jpg",))
+    frame(tmp_path / "b", "A00_01", "1,2\n")
+    report = import_cohort("icpr12", tmp_path / "b", tmp_path / "c", images=tmp_path / "b")
+    assert [entry.path.endswith(".bmp") for entry in report.cohort.slides] == [True, True]
+    assert any("images are not in" in warning and "A00_00" in warning for warning in report.warnings)
+
+
+def test_one_folder_named_twice_holds_each_frame_once(tmp_path, monkeypatch):
+    """`import icpr12 data COHORT --images $PWD/data`: the same files by two spellings."""
+    frame(tmp_path / "data", "A00_00", "1,2\n")
+    monkeypatch.chdir(tmp_path)
+    (image,) = read_labels("icpr12", Path("data"), ImageFolder(tmp_path / "data")).images
+    assert image.path is not None
 
 
 def test_labels_without_images_are_imported_with_the_place_where_frames_belong(tmp_path):

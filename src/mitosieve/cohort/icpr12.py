@@ -35,16 +35,16 @@ MAX_SEGMENT_PX = 250
 def read(source: Path, images: ImageFolder | None) -> Reading:
     """Read all frames below a folder; a slide of the cohort is one frame.
 
-    A figure's centre is the mean of its px, each at its middle. A frame without a CSV is kept as unlabelled. The JPEG
-    beside a CSV is the frame with outlines drawn into it and is never taken; one that lies elsewhere is a frame.
+    A figure's centre is the mean of its px. A frame without a CSV is kept as unlabelled. The JPEG beside a CSV is the
+    frame with outlines drawn into it and is never taken, so that a frame of which nothing else is there has no image;
+    one that lies elsewhere is a frame.
 
     Args:
         source: a folder that holds A00_00.csv, ... at any depth.
         images: a folder of frames, where they do not lie beside the CSVs.
 
     Raises:
-        FormatError: no such layout, a frame with labels or images twice, a line that is no list of px, or a frame of
-            which only the outlined JPEG is there.
+        FormatError: no such layout, a frame with labels or images twice, or a line that is no list of px.
     """
     labels: dict[str, Path] = {}
     for path in sorted(source.rglob("*.csv")):
@@ -52,7 +52,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
             if path.stem in labels:
                 raise FormatError(f"the frame {path.stem} has labels twice", where=path, remedy="keep one of the two")
             labels[path.stem] = path
-    frames = _frames((*sorted(source.rglob("*")), *(() if images is None else images.paths)), labels)
+    paths = (*sorted(source.rglob("*")), *(() if images is None else images.paths))
+    frames, drawn = _frames(paths, labels)
     if not labels and not frames:
         raise FormatError(
             "holds neither frames nor labels of ICPR 2012",
@@ -62,41 +63,33 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     made = tuple(_image(source, name, labels.get(name), frames.get(name)) for name in sorted(labels | frames))
     return Reading(
         images=made,
-        cautions=_unlabelled(made),
+        cautions=(*_unlabelled(made), *_drawn(drawn)),
         classes=(Label.MITOTIC_FIGURE,),
         one_mpp=len({image.mpp for image in made}) < 2,
     )
 
 
-def _frames(paths: Iterable[Path], labels: dict[str, Path]) -> dict[str, Path]:
-    """The frames by name; outlined ones left out.
+def _frames(paths: Iterable[Path], labels: dict[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """The frames by name, and the names of those that are there as drawings alone.
 
     Raises:
-        FormatError: a frame is there twice, or is there with outlines alone.
+        FormatError: a frame is there twice.
     """
     found: dict[str, Path] = {}
-    outlined: dict[str, Path] = {}
-    images = [path for path in dict.fromkeys(paths) if path.suffix.lower() in IMAGE_SUFFIXES]
-    images = [path for path in images if _FRAME.fullmatch(path.stem)]
-    drawn_beside = {path.with_suffix("") for path in labels.values()}
-    drawn_beside |= {path.with_suffix("") for path in images if path.suffix.lower() not in _OVERLAY}
-    for path in images:
+    drawn: set[str] = set()
+    images = {path.resolve(): path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = {real: path for real, path in images.items() if _FRAME.fullmatch(path.stem)}
+    beside = {path.resolve().with_suffix("") for path in labels.values()}
+    beside |= {real.with_suffix("") for real in images if real.suffix.lower() not in _OVERLAY}
+    for real, path in images.items():
         name = path.stem
-        if path.suffix.lower() in _OVERLAY and path.with_suffix("") in drawn_beside:
-            outlined[name] = path
+        if real.suffix.lower() in _OVERLAY and real.with_suffix("") in beside:
+            drawn.add(name)
         elif name in found:
             raise FormatError(f"the frame {name} is there twice, also as {found[name]}", where=path, remedy="keep one")
         else:
             found[name] = path
-    alone = [name for name in outlined if name not in found]
-    if alone:
-        raise FormatError(
-            f"of {len(alone)} frames only the JPEG beside the labels is there, into which the contest drew its "
-            f"figures: {some(alone)}",
-            where=outlined[alone[0]].parent,
-            remedy="add the .bmp frames; JPEGs that are no drawings go into another folder, named with --images",
-        )
-    return found
+    return found, sorted(drawn - set(found))
 
 
 def _image(source: Path, name: str, labels: Path | None, path: Path | None) -> MarkedImage:
@@ -111,6 +104,7 @@ def _image(source: Path, name: str, labels: Path | None, path: Path | None) -> M
         labelled=labels is not None,
         mpp=MPP[letter],
         path=path,
+        looked_for=True,
     )
 
 
@@ -125,7 +119,7 @@ def _marks(source: Path, path: Path) -> Iterable[Mark]:
                 where=where,
                 remedy="expected the px of one figure a line: x,y,x,y,...",
             )
-        x, y = places.mean(axis=0) + 0.5
+        x, y = places.mean(axis=0)
         yield Mark(
             x=float(x),
             y=float(y),
@@ -133,6 +127,17 @@ def _marks(source: Path, path: Path) -> Iterable[Mark]:
             where=where,
             source=path.relative_to(source).as_posix(),
         )
+
+
+def _drawn(names: list[str]) -> tuple[Caution, ...]:
+    if not names:
+        return ()
+    text = (
+        f"of {len(names)} frames only the JPEG beside the labels is there, into which the contest drew its figures; it "
+        f"was not taken: {some(names)} (add the .bmp frames; JPEGs that are no drawings go into another folder, named "
+        "with --images)"
+    )
+    return (Caution(text=text),)
 
 
 def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:

@@ -67,6 +67,7 @@ class MarkedImage:
         roi_wkt: the area that was searched, as WKT in level-0 px; empty is the whole image.
         source: the data set that the image came from; empty where nobody says.
         path: the image itself, where the reader has found it.
+        looked_for: whether its reader knows best which file it is: without a path it is not there.
         whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
         presumed: whether it is labelled only because its label file is absent, which its format takes for no figure.
         lost: how many marks the reader left out that may be figures (crowds, difficult ones).
@@ -83,6 +84,7 @@ class MarkedImage:
     roi_wkt: str = ""
     source: str = ""
     path: Path | None = None
+    looked_for: bool = False
     whole_name: bool = False
     case_guessed: bool = False
     presumed: bool = False

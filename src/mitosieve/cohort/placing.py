@@ -63,6 +63,8 @@ def find_all(images: Sequence[MarkedImage], folder: ImageFolder) -> tuple[Marked
     times = Counter(PurePosixPath(image.file_name).stem for image in images)
 
     def found(image: MarkedImage) -> MarkedImage:
+        if image.looked_for:
+            return image
         whole = image.whole_name or times[PurePosixPath(image.file_name).stem] > 1
         return replace(image, path=image.path or folder.find(image.file_name, whole=whole))
 

@@ -29,10 +29,13 @@ class Repeats:
     Attributes:
         name: of the method.
         by_seed: seed -> its detections, scored; all seeds on the same slides.
+        control: another method that it is compared with besides the reference, such as itself without what it is
+            about; empty is none, and one that is not there is passed over.
     """
 
     name: str
     by_seed: Mapping[int, Scored]
+    control: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,6 @@ def compare_repeats(
     resamples: int = RESAMPLES,
     min_cases: int = MIN_CASES,
     names: Sequence[str] = tuple(FIGURES),
-    controls: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Means, intervals and differences by a bootstrap that draws slides (or cases) and seeds, crossed.
 
@@ -128,14 +130,12 @@ def compare_repeats(
         resamples: how often.
         min_cases: from how many cases on, cases are drawn and not slides within cases.
         names: of the figures, of `FIGURES`.
-        controls: method -> another that it is compared with besides, such as itself without what it is about; one
-            that is not among the methods is passed over.
 
     Raises:
         FrameError: trainings were scored on different slides or marks.
     """
     ordered = [
-        Repeats(name=method.name, by_seed={seed: one.ordered() for seed, one in sorted(method.by_seed.items())})
+        replace(method, by_seed={seed: one.ordered() for seed, one in sorted(method.by_seed.items())})
         for method in methods
     ]
     slides = _same_slides(ordered)
@@ -157,18 +157,13 @@ def compare_repeats(
     }
     known = {method.name: method for method in ordered}
     pairs = [(method, known[reference]) for method in ordered if reference in known and method.name != reference]
-    controlled = [(known[one], known[other]) for one, other in (controls or {}).items() if {one, other} <= set(known)]
+    controlled = [(method, known[method.control]) for method in ordered if method.control in known]
     differences = _differences(pairs, exact, drawn, chance)
     over_controls = _differences(controlled, exact, drawn, chance)
     rows = [_row(method, names, exact, drawn, chance) for method in ordered]
     return Comparison(
         rows=tuple(
-            replace(
-                row,
-                differences=_of(differences, row.name),
-                control=(controls or {}).get(row.name, ""),
-                over_control=_of(over_controls, row.name),
-            )
+            replace(row, differences=_of(differences, row.name), over_control=_of(over_controls, row.name))
             for row in rows
         ),
         cases=len({row[1] for row in slides}),
@@ -226,6 +221,7 @@ def _row(
         figures=figures,
         seed_figures={seed: {name: exact[method.name, seed, name] for name in names} for seed in seeds},
         differences={},
+        control=method.control,
     )
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -153,10 +153,11 @@ def _compare(
     if not there:
         return None
     generator = derive_generator(0, f"study {part}")
-    controls = {row.name: row.control for row in study.rows if row.control}
+    control_of = {row.name: row.control for row in study.rows}
+    there = [replace(method, control=control_of[method.name]) for method in there]
     if names is None:
-        return compare_repeats(there, study.reference, generator, controls=controls)
-    return compare_repeats(there, study.reference, generator, names=names, controls=controls)
+        return compare_repeats(there, study.reference, generator)
+    return compare_repeats(there, study.reference, generator, names=names)
 
 
 def _windows(study: Study, plan: Plan, row: StudyRow) -> dict[tuple[str, ...], NDArray[np.float64]]:

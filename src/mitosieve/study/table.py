@@ -35,9 +35,9 @@ class Table:
 
 def tables_of(result: StudyResult) -> tuple[Table, ...]:
     """All tables that have a row, the pooled one first."""
-    tables = [_main(result), _differences(result), _over_controls(result), _counting(result)]
-    tables += [_parts(result, "Fold"), _parts(result, "Domain"), _windows(result), _seeds(result), _costs(result), _rows(result)]
-    return tuple(table for table in tables if table is not None and table.rows)
+    compared = [_main(result), _differences(result), _over_controls(result), _counting(result)]
+    told = [_parts(result, "Fold"), _parts(result, "Domain"), _windows(result), _seeds(result), _costs(result)]
+    return tuple(table for table in (*compared, *told, _rows(result)) if table is not None and table.rows)
 
 
 def to_markdown(result: StudyResult, command: str) -> str:
@@ -140,8 +140,10 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
 
 def _difference_cells(key: str, name: str, difference: Difference) -> dict[str, float | None]:
     return {
-        **{key: number(difference.value.mean), **_ends(key, difference.value)},
-        **{f"{name}_p": number(difference.p), f"{name}_p_holm": number(difference.p_holm)},
+        key: number(difference.value.mean),
+        **_ends(key, difference.value),
+        f"{name}_p": number(difference.p),
+        f"{name}_p_holm": number(difference.p_holm),
     }
 
 
@@ -228,9 +230,7 @@ def _over_controls(result: StudyResult) -> Table | None:
 
 def _difference_words(differences: Mapping[str, Difference]) -> tuple[str, ...]:
     found = [differences[name] for name in ("f1", "ap")]
-    return tuple(
-        text for one in found for text in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm))
-    )
+    return tuple(text for one in found for text in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm)))
 
 
 def _small(p: float) -> str:
