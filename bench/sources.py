@@ -120,7 +120,7 @@ def main() -> None:
     cohort = chosen(Cohort.load(given.cohort))
     with tempfile.TemporaryDirectory() as folder:
         pool = a_pool(cohort, Path(folder))
-        looks = Looks.of_pool(pool, cohort)
+        looks = Looks.of_rows(pool, np.arange(len(pool.index)), cohort)
         rows = np.arange(len(pool.index))
         drawn = AugmentConfig(translate_px=8, rotate="right", flip=True).draw(
             len(rows), np.random.default_rng(given.seed)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import shapely
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +114,18 @@ def test_as_many_pass_as_can_be_afforded(slide, second, third, low, high, seed, 
         assert passing.sum() == (max(reaching, afforded) if small else afforded)
         left = passing
     assert found[2] == gates_of(detector)[2]
+
+
+def test_a_roi_moves_no_gate(slide, monkeypatch):
+    """A sample stands for the slide: what is looked at of it changes nothing that a stage can afford a mm2."""
+    monkeypatch.setattr(budget, "LARGE_MM2", 0.0)
+    detector = a_detector((None, 1000.0, 300.0))
+    whole, _ = gates(slide, detector)
+    opened, plan = open_slide(slide, mpp=0.25), plan_of(detector)
+    for roi in (shapely.box(0, 0, 300, 200), shapely.box(850, 0, 1400, 900)):
+        reader = TileReader(opened, plan, survey(opened, plan), roi)
+        scorer = Scorer(detector, CPU, Clock())
+        assert answered(gates_within(scorer, reader.sample()), reader, scorer) == whole
 
 
 def test_the_whole_slide_keeps_to_the_budget(slide, monkeypatch):

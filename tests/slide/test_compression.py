@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from build import an_image
+from mitosieve.errors import SlideError
 from mitosieve.slide.compression import jpeg_quality
 
 
@@ -18,7 +19,9 @@ def test_the_quality_that_was_written_is_read(tmp_path, quality):
 
 
 def test_other_files_have_none(tmp_path):
-    """A PNG, a text and a missing file are no JPEG."""
+    """A PNG and a text are no JPEG; of a file that is not there nothing is known, and that is told."""
     an_image(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_text("no picture")
-    assert [jpeg_quality(tmp_path / name) for name in ("a.png", "b.jpg", "c.jpg")] == [None, None, None]
+    assert [jpeg_quality(tmp_path / name) for name in ("a.png", "b.jpg")] == [None, None]
+    with pytest.raises(SlideError, match=r"c\.jpg: cannot be read"):
+        jpeg_quality(tmp_path / "c.jpg")

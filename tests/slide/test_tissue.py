@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import shapely
 from build_files import a_picture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,21 @@ def test_tissue_on_glass_is_found():
     found = tissue_mask(pixels)
     assert found.dtype == np.bool_
     assert (found == (disc == 1)).mean() > 0.98
+
+
+def test_its_area_within_a_roi_is_counted_px_by_px():
+    """By brute force, in level-0 px of another size, oblong ones too."""
+    rng = np.random.default_rng(0)
+    tissue = Tissue(mask=rng.random((30, 40)) < 0.5, mpp=8.0)
+    roi = shapely.Polygon([(10, 5), (900, 300), (400, 800)])
+    for across, down in ((0.25, 0.25), (0.25, 0.5)):
+        inside = sum(
+            tissue.mask[y, x] and roi.contains(shapely.Point((x + 0.5) * 8 / across - 0.5, (y + 0.5) * 8 / down - 0.5))
+            for y in range(30)
+            for x in range(40)
+        )
+        assert tissue.area_within_mm2(roi, (across, down)) == pytest.approx(inside * 64e-6)
+    assert tissue.area_within_mm2(None, 0.25) == tissue.area_mm2
 
 
 @pytest.mark.parametrize("value", [200, 220, 236, 255])

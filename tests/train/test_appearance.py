@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from build import a_cohort
+from mitosieve.cohort.cohort import Cohort
+from mitosieve.errors import SlideError
 from mitosieve.patch.augment.exchange import ExchangeConfig, exchange, statistics
 from mitosieve.patch.augment.variant import AugmentConfig, Variant
 from mitosieve.patch.frames import FrameConfig, FrameStore
@@ -48,16 +50,40 @@ def pool(tmp_path_factory):
 
 def a_feed(pool, cohort, share, looks=None):
     augment = STILL.model_copy(update={"exchange": None if share is None else ExchangeConfig(share=share)})
-    looks = looks_for(pool, cohort, augment.exchange)
+    looks = looks_for(pool, [np.arange(len(pool.index))], cohort, augment.exchange)
     sampler = InTurn(len(pool.index))
     target = pool.index.label
     return Feed(pool=pool, sampler=sampler, augments=(augment,), streams=("x",), target=target, seed=1, looks=looks)
 
 
+def all_looks(pool, cohort):
+    return Looks.of_rows(pool, np.arange(len(pool.index)), cohort)
+
+
+def test_what_is_not_learned_from_is_not_looked_at(pool):
+    """The looks of two cases are those that a pool of these cases alone has; a third one's are in none of them."""
+    patches, cohort = pool
+    case = np.array([cohort.case_of[str(name)] for name in patches.index.slide_id])
+    learned = np.flatnonzero(case != "c1")
+    looks, every = Looks.of_rows(patches, learned, cohort), all_looks(patches, cohort)
+    assert looks.among.source.tolist() == ["far", "near"]
+    assert (looks.of_row[case == "c1"] == -1).all()
+    for own, whole in ((0, 0), (1, 1)):
+        assert (looks.among.mean[own] == every.among.mean[whole]).all()
+    assert not (looks.among.mean == every.among.mean[2]).all(axis=1).any()
+
+
+def test_a_file_that_is_gone_is_no_file_without_compression(pool, tmp_path):
+    """Resumed where the images are not, a training would go on with other looks."""
+    patches, cohort = pool
+    with pytest.raises(SlideError, match="cannot be read"):
+        Looks.of_rows(patches, np.arange(len(patches.index)), Cohort(tmp_path, cohort.slides, cohort.annotations))
+
+
 def test_slides_of_a_case_and_source_are_one_look(pool):
     """Each row has the look of its case and source, measured on what stands there."""
     patches, cohort = pool
-    looks = Looks.of_pool(patches, cohort)
+    looks = all_looks(patches, cohort)
     assert looks.among.source.tolist() == ["far", "near", "near"]
     case = np.array([cohort.case_of[str(name)] for name in patches.index.slide_id])
     for look, name in enumerate(("c2", "c0", "c1")):
@@ -83,7 +109,7 @@ def test_a_batch_is_its_steps_and_the_exchange_has_a_stream_of_its_own(pool):
 def test_classes_are_exchanged_alike(pool):
     """As many figures as negatives take another look, and what is drawn knows no label."""
     patches, cohort = pool
-    looks = Looks.of_pool(patches, cohort)
+    looks = all_looks(patches, cohort)
     rows = np.tile(np.arange(len(patches.index)), 40)
     drawn = looks.draw(rows, ExchangeConfig(share=0.5), np.random.default_rng(4))
     moved = (drawn.density != np.eye(3, 4)).any(axis=(1, 2))
@@ -93,14 +119,14 @@ def test_classes_are_exchanged_alike(pool):
     swapped = replace(
         patches, places=replace(patches.places, index=replace(patches.index, label=1 - patches.index.label))
     )
-    again = Looks.of_pool(swapped, cohort).draw(rows, ExchangeConfig(share=0.5), np.random.default_rng(4))
+    again = all_looks(swapped, cohort).draw(rows, ExchangeConfig(share=0.5), np.random.default_rng(4))
     assert (again.density == drawn.density).all()
 
 
 def test_two_views_of_a_patch_are_exchanged_as_one(pool):
     """CHS-NET's two pictures come from one exchanged patch."""
     patches, cohort = pool
-    looks = Looks.of_pool(patches, cohort)
+    looks = all_looks(patches, cohort)
     rows = np.arange(6)
     drawn = looks.draw(rows, ExchangeConfig(share=1), np.random.default_rng(2))
     both = replace(patches, view=View(views="two", patch_px=32))

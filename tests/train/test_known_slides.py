@@ -1,5 +1,6 @@
 """A training leaves in its detector what its slides are like, and those of the test stay unseen."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -25,6 +26,27 @@ def test_the_reference_is_of_train_and_validation_slides_alone():
             expected.append(measure_slide(slide, look_over(slide).tissue, 0.25).sharpness)
     assert known.values[:, 0] == pytest.approx(expected, abs=1e-5)
     assert 0 < len(expected) < len(cohort.slides)
+
+
+def test_slides_are_seen_as_those_to_be_judged(tmp_path):
+    """By the proposer's own rule of tissue: else a training slide would differ from itself."""
+    rng = np.random.default_rng(0)
+    pixels = np.full((1500, 1500, 3), (206, 190, 214), np.float64)  # pale stroma, no glass
+    pixels[:500, :500] = (140, 70, 130)
+    grain = np.repeat(np.repeat(rng.normal(0, 12, (750, 750, 1)), 2, 0), 2, 1)
+    grain[:500, :500] = rng.normal(0, 12, (500, 500, 1))  # finer where it is dark
+    cv2.imwrite(str(tmp_path / "s.png"), np.clip(pixels + grain, 0, 255).astype(np.uint8))
+    entries = [SlideEntry(slide_id=case, path="s.png", case_id=case, domain="d", mpp=0.25) for case in "abc"]
+    cohort = Cohort(tmp_path, tuple(entries), Cohort.load(a_cohort()).annotations[:0])
+    job = SimpleNamespace(cohort=cohort, fold=SimpleNamespace(train=("a", "b", "c"), validation=()), progress=None)
+    plain = Detector.load(a_run())
+    proposer = plain.config.proposer.model_copy(update={"tissue": "glass"})
+    asked = replace(plain, config=plain.config.model_copy(update={"proposer": proposer}))
+    told = reference_of(job, asked, {}).known["sharpness"].values[0, 0]
+    with cohort.open("a") as slide:
+        seen = {rule: measure_slide(slide, look_over(slide, rule).tissue, 0.25).sharpness for rule in ("otsu", "glass")}
+    assert told == pytest.approx(seen["glass"], abs=1e-5)
+    assert abs(seen["glass"] - seen["otsu"]) > 0.01
 
 
 def test_crops_of_one_case_count_as_one_slide(tmp_path):

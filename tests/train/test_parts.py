@@ -31,15 +31,20 @@ def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, s
 
 @given(st.dictionaries(st.sampled_from("abcdefghijklmnop"), st.integers(0, 30)), st.integers(2, 6), st.integers(0, 9))
 def test_parts_of_cases_are_alike_in_figures(figures, parts, seed):
-    """Every case is in one part; the fullest part would be no fuller than the emptiest but for its last case."""
+    """Every case is in one part; the fullest part would be no fuller than the emptiest but for its last case. Cases
+    without a figure even out how many cases the parts have.
+    """
     found = case_parts(figures, parts, seed)
     assert set(found) == set(figures)
     assert set(found.values()) <= set(range(parts))
     load = [sum(figures[case] for case, part in found.items() if part == number) for number in range(parts)]
     for number in range(parts):
-        dealt = [figures[case] for case, part in found.items() if part == number]
+        dealt = [figures[case] for case, part in found.items() if part == number and figures[case]]
         if dealt:
             assert load[number] - min(dealt) <= min(load)
+    size = [sum(part == number for part in found.values()) for number in range(parts)]
+    bare = [found[case] for case in figures if figures[case] == 0]
+    assert all(size[part] - 1 <= min(size) for part in bare)
     turned = dict(reversed(list(figures.items())))
     assert case_parts(turned, parts, seed) == found
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 
 from build import a_cohort
 from mitosieve.annotation import Annotations, Label
@@ -82,6 +83,24 @@ def test_windows_lie_inside_the_roi(store):
     assert (right <= 220.5).all()
     everywhere = found(cohort, frames, windows)
     assert everywhere.index.count()["background"] > places.index.count()["background"]
+
+
+def test_windows_lie_inside_a_slanted_roi_with_all_their_corners(store):
+    """A corner is farther from the middle than a side: by brute force over the corners of every window."""
+    cohort, frames = store
+    roi = shapely.Polygon([(160, 20), (300, 150), (160, 290), (20, 150)])
+    limited = cohort.with_entries(lambda entry: replace(entry, roi_wkt=roi.wkt))
+    windows = WindowConfig(patch_px=64, stride_px=8)
+    places = found(limited, frames, windows)
+    inside, everywhere = (
+        {tuple(center) for center in part.index.center_l0[part.with_origin(Origin.BACKGROUND)].tolist()}
+        for part in (places, found(cohort, frames, windows))
+    )
+    corners = [(dx, dy) for dx in (-32, 32) for dy in (-32, 32)]
+    assert inside == {
+        (x, y) for x, y in everywhere if all(roi.covers(shapely.Point(x + dx, y + dy)) for dx, dy in corners)
+    }
+    assert 0 < len(inside) < len(everywhere)
 
 
 def test_unlabelled_slides_give_no_patch(store):

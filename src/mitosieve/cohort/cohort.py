@@ -203,8 +203,8 @@ class Cohort:
 
     @property
     def source_of(self) -> dict[str, str]:
-        """The source of each slide."""
-        return {entry.slide_id: entry.source for entry in self.slides}
+        """The source of each slide; where nobody named one, its domain."""
+        return {entry.slide_id: entry.source or entry.domain for entry in self.slides}
 
     def entry(self, slide_id: str) -> SlideEntry:
         """The row of one slide.

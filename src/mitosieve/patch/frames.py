@@ -26,7 +26,7 @@ from mitosieve.slide.stain import (
     estimate_profile,
     od_transform,
 )
-from mitosieve.slide.tissue import DEFAULT_BACKGROUND, background_color
+from mitosieve.slide.tissue import DEFAULT_BACKGROUND, TissueRule, background_color
 
 SMALL_PX = 2**24
 """A slide of at most so many level-0 px is judged (stain, background) by all its pixels; a larger one by a sample."""
@@ -102,16 +102,22 @@ def sample_pixels(slide: Slide, overview: Overview | None = None) -> NDArray[np.
     return np.concatenate([np.zeros((1, 0, 3), dtype=np.uint8), *pixels], axis=1)
 
 
-def fit_target(slides: Iterable[Callable[[], Slide]]) -> StainProfile | None:
+def overview_of(slide: Slide, rule: TissueRule) -> Overview | None:
+    """A large slide seen whole; None of a small one, which is sampled as it is."""
+    return None if slide.bounds.area_px2 <= SMALL_PX else look_over(slide, rule)
+
+
+def fit_target(slides: Iterable[Callable[[], Slide]], tissue: TissueRule = "otsu") -> StainProfile | None:
     """The stain that slides are brought to: the robust mean of the slides' own profiles; None if no slide has one.
 
     Args:
         slides: openers of training slides only: fitted on others, the target would leak them into training.
+        tissue: how tissue is told from glass.
     """
     found: list[StainProfile] = []
     for open_it in slides:
         with open_it() as slide:
-            profile = estimate_profile(sample_pixels(slide), MacenkoConfig())
+            profile = estimate_profile(sample_pixels(slide, overview_of(slide, tissue)), MacenkoConfig())
         if profile is not None:
             found.append(profile)
     return average_profiles(found) if found else None
@@ -194,12 +200,14 @@ class FrameStore:
         folder: where the files are; each file exists only when whole, so a killed run goes on where it was.
         config: what was rendered.
         margin_px: margin round each frame.
+        tissue: how tissue is told from glass where a slide's stain is measured, as its proposer tells it.
     """
 
-    def __init__(self, folder: Path, config: FrameConfig, *, margin_px: int) -> None:
+    def __init__(self, folder: Path, config: FrameConfig, *, margin_px: int, tissue: TissueRule = "otsu") -> None:
         self.folder = folder
         self.config = config
         self.margin_px = margin_px
+        self.tissue: TissueRule = tissue
         self._open: dict[str, Frame] = {}
 
     def add(self, slide_id: str, open_it: Callable[[], Slide], target: StainProfile | None) -> None:
@@ -215,7 +223,7 @@ class FrameStore:
                     where=slide.path,
                     remedy="resample it to square pixels and import it again; detect takes it as it is",
                 )
-            look = look_at(slide, target)
+            look = look_at(slide, target, overview_of(slide, self.tissue))
             frame = render(slide, slide.bounds, mpp=self.config.mpp, margin_px=self.margin_px, look=look)
         write_atomic(path, lambda file: np.save(file, frame.pixels))
 

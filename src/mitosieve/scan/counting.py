@@ -6,23 +6,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
 from mitosieve.count.hotspot import Hotspot
 from mitosieve.count.picture import Thumbnail, write_field
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
 from mitosieve.familiarity import Familiarity
-from mitosieve.geometry import Region, mm2_from_px2, rescale_points
+from mitosieve.geometry import Region
 from mitosieve.run import layout
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Opened
 from mitosieve.sieve.resolution import resolution_warning
 from mitosieve.slide.slide import Slide
-from mitosieve.slide.tissue import Tissue
 
 MAP_PX = 900
 """Longer side of a heat map: small slides are read finer than their overview."""
@@ -50,17 +47,6 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
     return summarize(findings, **asdict(task.counts))
 
 
-def area_mm2(tissue: Tissue, slide: Slide, roi: BaseGeometry | None) -> float:
-    """Area of a mask within the ROI, to the pixel of the overview."""
-    if roi is None:
-        return tissue.area_mm2
-    rows, columns = np.nonzero(tissue.mask)
-    place = rescale_points(
-        np.stack([columns, rows], axis=1).astype(np.float64), mpp_from=tissue.mpp, mpp_to=slide.mpp_xy
-    )
-    return mm2_from_px2(int(shapely.contains_xy(roi, place[:, 0], place[:, 1]).sum()), tissue.mpp)
-
-
 def facts_of(
     task: SlideTask, detector: Detector, slide: Slide, opened: Opened, counts: NDArray[np.int64]
 ) -> dict[str, Any]:
@@ -78,8 +64,8 @@ def facts_of(
     return {
         "mpp_xy": list(slide.mpp_xy),
         "size_l0": list(slide.size_l0),
-        "tissue_mm2": round(area_mm2(tissue, slide, task.source.roi), 6),
-        "glass_mm2": round(area_mm2(glass, slide, task.source.roi), 6),
+        "tissue_mm2": round(tissue.area_within_mm2(task.source.roi, slide.mpp_xy), 6),
+        "glass_mm2": round(glass.area_within_mm2(task.source.roi, slide.mpp_xy), 6),
         "threshold": detector.config.threshold,
         "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,

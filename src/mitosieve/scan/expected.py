@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mitosieve.errors import MitosieveError
-from mitosieve.scan.counting import area_mm2
 from mitosieve.scan.job import Scan
 from mitosieve.scan.learnt import KnownDetector, stated_speed
 from mitosieve.scan.tables import measured_beside
@@ -83,7 +82,7 @@ def expected_of(job: Scan) -> Expected:
         try:
             with open_for(item, known.detector) as slide:
                 tissue = look_over(slide, known.detector.config.proposer.tissue).tissue
-                mm2 = area_mm2(tissue, slide, item.roi)
+                mm2 = tissue.area_within_mm2(item.roi, slide.mpp_xy)
                 slides.append(ExpectedSlide(slide_id=item.slide_id, size_l0=slide.size_l0, tissue_mm2=mm2))
         except MitosieveError as error:
             slides.append(ExpectedSlide(slide_id=item.slide_id, error=str(error).replace("\n", "; ")))

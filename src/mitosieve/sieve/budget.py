@@ -71,7 +71,7 @@ def gates_within(scorer: Scorer, sample: Sample) -> Generator[Request | Judge, A
     is_small = sample.tissue_mm2 < LARGE_MM2
     blocks: list[_Block] = []
     for core in sample.blocks:
-        found: Found = yield Find(core=core)
+        found: Found = yield Find(core=core, everywhere=True)
         blocks.append(_Block(core=core, found=found, center_px=found.center_px))
     for number in range(limited[-1]):
         scores: list[NDArray[np.float64]] = []

@@ -58,9 +58,15 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Find:
-    """Asks for the places of a tile; answered by `Found`."""
+    """Asks for the places of a tile; answered by `Found`.
+
+    Attributes:
+        core: the tile.
+        everywhere: whether places outside the ROI are wanted too: a sample stands for the slide.
+    """
 
     core: Region
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,25 +155,25 @@ class TileReader:
     def answer(self, request: Request) -> Answer:
         """What was asked for."""
         if isinstance(request, Find):
-            return self.find(request.core)
+            return self.find(request.core, everywhere=request.everywhere)
         if isinstance(request, Settle):
             return self.settle(request.core, request.center_px)
         return self.cut(request.core, request.stage, request.center_px)
 
-    def find(self, core: Region) -> Found:
-        """Places that a tile's core owns, with the input of the first stage for the first of them."""
+    def find(self, core: Region, *, everywhere: bool = False) -> Found:
+        """Places that a tile's core owns, with the input of the first stage for the first of them; see `Find`."""
         if self.plan.proposer.dense:
             nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
             return Found(center_px=np.zeros((0, 2)), images=nothing, plane=self._frame_of(core))
-        centers = self.places(core)
+        centers = self.places(core, everywhere=everywhere)
         return Found(center_px=centers, images=self.cut(core, 0, centers[:CHUNK]))
 
-    def places(self, core: Region) -> NDArray[np.float64]:
+    def places(self, core: Region, *, everywhere: bool = False) -> NDArray[np.float64]:
         """Places (N, 2) that a tile's core owns, on the lattice at the frame's mpp; not for a dense proposer."""
         plane = self._frame_of(core)
         with self.clock.part("propose"):
             center = self.plan.proposer.places(self._tile(core, plane), self.survey.cut)
-        return center if self.roi is None else center[self.keep(center)]
+        return center if self.roi is None or everywhere else center[self.keep(center)]
 
     def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Network input of a stage at places of a tile.

@@ -6,9 +6,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
-from mitosieve.geometry import Region, mm2_from_px2
+from mitosieve.geometry import Mpp, Region, mm2_from_px2, rescale_points
 
 DEFAULT_BACKGROUND = (242, 242, 242)
 """Glass of a slide that shows none: near the median glass of common scanners, which is not quite white."""
@@ -143,6 +145,15 @@ class Tissue:
     @property
     def area_mm2(self) -> float:
         return mm2_from_px2(int(np.count_nonzero(self.mask)), self.mpp)
+
+    def area_within_mm2(self, roi: BaseGeometry | None, mpp_l0: Mpp) -> float:
+        """Its area within a ROI in level-0 px, to the pixel of the mask; None is all of it."""
+        if roi is None:
+            return self.area_mm2
+        rows, columns = np.nonzero(self.mask)
+        px = np.stack([columns, rows], axis=1).astype(np.float64)
+        place = rescale_points(px, mpp_from=self.mpp, mpp_to=mpp_l0)
+        return mm2_from_px2(int(shapely.contains_xy(roi, place[:, 0], place[:, 1]).sum()), self.mpp)
 
     def fraction(self, region_px: Region, mpp: float) -> float:
         """Which part of a region's area is tissue, exactly; what lies beyond the mask is none.

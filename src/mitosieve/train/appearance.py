@@ -1,5 +1,6 @@
 """What the training slides of each source look like, measured on the places that are learned from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,27 +18,38 @@ SEEN = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """The appearances of a pool, and which of them each row has.
+    """The appearances of the rows of a pool that are learned from, and which of them each row has.
 
     Attributes:
         among: one appearance a source and case.
-        of_row: (N,) row of `among`.
+        of_row: (N,) row of `among`; -1 of rows that are not learned from.
     """
 
     among: Appearances
     of_row: NDArray[np.intp]
 
     @classmethod
-    def of_pool(cls, pool: PatchPool, cohort: Cohort) -> "Looks":
+    def of_rows(cls, pool: PatchPool, learned: NDArray[np.intp], cohort: Cohort) -> "Looks":
         """Measure them: a case's slides of one source together, for a crop alone shows too little.
 
-        A slide that names no source has its domain for one. Of files the quality of an appearance's first slide counts.
+        Of files the quality of an appearance's first slide counts.
+
+        Args:
+            pool: of the training.
+            learned: rows that are learned from. What the other rows look like is not looked at: a network that is to
+                judge a patient must not have been shown the patient's colours.
+            cohort: of the pool's slides.
+
+        Raises:
+            SlideError: an image file is not there.
         """
-        named = {e.slide_id: (e.source or e.domain, e.case_id) for e in cohort.slides}
-        slides, row_of = np.unique(pool.index.slide_id, return_inverse=True)
-        keys = sorted({named[str(name)] for name in slides})
+        source_of, case_of = cohort.source_of, cohort.case_of
+        slides, row_of = np.unique(pool.index.slide_id[learned], return_inverse=True)
+        named = {str(name): (source_of[str(name)], case_of[str(name)]) for name in slides}
+        keys = sorted(set(named.values()))
         number = {key: i for i, key in enumerate(keys)}
-        of_row = np.array([number[named[str(name)]] for name in slides], dtype=np.intp)[row_of]
+        of_row = np.full(len(pool.index), -1, dtype=np.intp)
+        of_row[learned] = np.array([number[named[str(name)]] for name in slides], dtype=np.intp)[row_of]
         mean, covariance = np.zeros((len(keys), 3)), np.zeros((len(keys), 3, 3))
         detail, jpeg = np.ones((len(keys), len(AMOUNTS))), np.zeros(len(keys), dtype=np.int64)
         for i in range(len(keys)):
@@ -54,6 +66,8 @@ class Looks:
         return draw_exchange(self.of_row[rows], self.among, config, generator)
 
 
-def looks_for(pool: PatchPool, cohort: Cohort, *exchanges: ExchangeConfig | None) -> Looks | None:
-    """The looks of a pool where any of the views exchanges them."""
-    return Looks.of_pool(pool, cohort) if any(exchanges) else None
+def looks_for(
+    pool: PatchPool, kinds: Iterable[NDArray[np.intp]], cohort: Cohort, *exchanges: ExchangeConfig | None
+) -> Looks | None:
+    """The looks of the rows that are learned from, where any of the views exchanges them."""
+    return Looks.of_rows(pool, np.unique(np.concatenate(list(kinds))), cohort) if any(exchanges) else None

@@ -39,7 +39,8 @@ def reference_of(
     small: dict[tuple[str, str, float], list[NDArray[np.uint8]]] = {}
     for number, entry in enumerate(entries, start=1):
         with job.cohort.open(entry.slide_id) as slide:
-            pieces = tissue_pieces(slide, look_over(slide).tissue, detector.config.frame.mpp)
+            tissue = look_over(slide, detector.config.proposer.tissue).tissue  # as a slide to be judged is seen
+            pieces = tissue_pieces(slide, tissue, detector.config.frame.mpp)
             mpp = slide.mpp
         if len(pieces) >= LEAST_PIECES:
             measured.append((entry.case_id, measure_pieces(pieces, mpp)))

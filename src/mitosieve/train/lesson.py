@@ -127,7 +127,8 @@ class BatchConfig(BaseModel):
         """
         if self.balance == "none":
             return RatioSampler(kinds, ratio, batch_size=batch_size, seed=seed, hardness=hardness)
-        group_of = {e.slide_id: e.source if self.balance == "source" else e.domain for e in cohort.slides}
+        domain_of = {entry.slide_id: entry.domain for entry in cohort.slides}
+        group_of = cohort.source_of if self.balance == "source" else domain_of
         names, row_of = np.unique(slide_id, return_inverse=True)
         group = np.array([group_of[str(name)] for name in names], dtype=np.str_)[row_of]
         return BalancedSampler(
@@ -209,7 +210,7 @@ def classification(  # noqa: PLR0913 - what tells one such training from another
         target=config.target(pools.train.places, job.cohort.annotations),
         seed=seed,
         unvaried=unvaried_rows(pools.train, augment, fixed_figures=fixed_figures),
-        looks=looks_for(pools.train, job.cohort, augment.exchange),
+        looks=looks_for(pools.train, kinds.values(), job.cohort, augment.exchange),
     )
     return Lesson(
         name=name,

@@ -62,7 +62,8 @@ def linked(cases_of: Mapping[str, Collection[str]]) -> dict[str, str]:
 
 
 def case_parts(figures: Mapping[str, int], parts: int, seed: int) -> dict[str, int]:
-    """Part of each case, alike in figures: the largest first, each to the part with fewest figures, then fewest cases.
+    """Part of each case, alike in figures: the largest first, each to the part with fewest figures, then fewest cases;
+    cases without a figure each to the part with fewest cases.
 
     Args:
         figures: of each case; equally many are dealt in a random order.
@@ -73,7 +74,8 @@ def case_parts(figures: Mapping[str, int], parts: int, seed: int) -> dict[str, i
     load = [(0, 0)] * parts
     found: dict[str, int] = {}
     for name in sorted(map(str, names), key=lambda case: -figures[case]):
-        least = min(range(parts), key=load.__getitem__)
+        by_figures = figures[name] > 0
+        least = min(range(parts), key=lambda part: load[part] if by_figures else load[part][::-1])
         found[name] = least
         load[least] = (load[least][0] + figures[name], load[least][1] + 1)
     return found

@@ -200,7 +200,7 @@ def render_frames(job: Job, *stores: FrameStore, unlabelled: bool = False) -> No
         openers = [partial(job.cohort.open, slide_id) for slide_id in train_slides]
         target = None
         if first.config.stain == "macenko":
-            target = fit_target(openers) if job.start is None else job.start.detector.stain_target
+            target = fit_target(openers, first.tissue) if job.start is None else job.start.detector.stain_target
         first.save_target(target)
     everything = [*train_slides, *more, *held_out]
     for number, slide_id in enumerate(everything, start=1):

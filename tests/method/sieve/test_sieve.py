@@ -19,6 +19,7 @@ from mitosieve.network.registry import build_network, load_weights
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.sieve.budget import gate_for
+from mitosieve.slide.tissue import tissue_mask
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
 from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve
@@ -113,7 +114,7 @@ def test_too_few_domains_are_refused_with_how_many_there_are(tmp_path):
     cohort = of_domains(tmp_path / "cohort", dict.fromkeys(Cohort.load(a_cohort()).cases, "one"))
     told = train(tmp_path / "run", cohort=cohort, settings=('dealt="domains"',))
     assert told.code == 2
-    assert "has 1 domains that share no patient, and 2 parts are to have one each: one" in told.err
+    assert "fills 1 of 2 parts: it has one to deal" in told.err
 
 
 def test_validation_cases_are_learned_from_and_test_cases_never_opened(trained, places, tmp_path):
@@ -175,11 +176,15 @@ def test_points_are_those_of_the_out_of_fold_detections(trained):
 
 
 def test_the_gates_keep_the_budgets(trained, places):
-    """At most so many places a mm2 of the training slides pass each gate, and one more would not fit."""
+    """At most so many places a mm2 of the training slides' tissue pass each gate, and one more would not fit."""
     run, _ = trained
     detector, cohort = Detector.load(run), Cohort.load(a_cohort())
     names = set(map(str, places.index.slide_id))
-    area = sum(entry.area_mm2 for entry in cohort.slides if entry.slide_id in names)
+    area = 0.0
+    for entry in cohort.slides:
+        if entry.slide_id in names:
+            with cohort.open(entry.slide_id) as slide:
+                area += np.count_nonzero(tissue_mask(slide.thumbnail(8.0), "glass")) * 64e-6
     passing = np.ones(len(places), dtype=bool)
     told = json.loads((run / "gate.json").read_text())
     for stage, per_mm2 in zip(detector.config.stages, (1000, 500), strict=False):
@@ -205,7 +210,7 @@ def test_the_hardest_share_of_each_source_is_mined(places):
     background = np.flatnonzero(places.index.origin == "background")
 
     def mined(**more):
-        return mined_rows(MiningRule(share=0.25, **more), background, score, source, 1)
+        return mined_rows(MiningRule(share=0.25, **more), background, score, source, np.random.default_rng(1))
 
     score = np.random.default_rng(0).random(len(places))
     source = np.array([("one", "two")[i % 3 == 0] for i in range(len(places))])
@@ -230,6 +235,11 @@ def test_side_by_side_and_after_a_kill_the_bytes_are_the_same(trained, tmp_path)
     assert files_of(tmp_path / "two") == files_of(run)
     shutil.copytree(run, tmp_path / "cut")
     for gone in ("detector", "gate.json", "networks/strong without part 2.safetensors", "out-of-fold/score-counts.npz"):
+        path = tmp_path / "cut" / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert train(tmp_path / "cut", "--resume").code == 0
+    assert files_of(tmp_path / "cut") == files_of(run)
+    for gone in ("detector", "gate.json"):  # killed after the detections were written
         path = tmp_path / "cut" / gone
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert train(tmp_path / "cut", "--resume").code == 0

@@ -64,8 +64,9 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
         return None
     areas: list[float] = []
 
-    def on_slide(_: str, sieved: Sieved) -> None:
-        areas.append(sieved.survey.tissue.area_mm2)
+    def on_slide(slide_id: str, sieved: Sieved) -> None:
+        entry = slides.entry(slide_id)
+        areas.append(sieved.survey.tissue.area_within_mm2(entry.roi, entry.mpp_xy))
 
     found = detect(_first_alone(detector), slides, compute=job.compute, on_slide=on_slide)
     figures = slides.annotations.with_label(Label.MITOTIC_FIGURE)

@@ -152,7 +152,8 @@ def frame_store(recipe: SwiftRecipe, job: Job, name: str) -> FrameStore:
     part = recipe.parts[name]
     config = recipe.frame.model_copy(update={"mpp": part.view.mpp_in(recipe.frame.mpp)})
     margin = margin_for(part.view.patch_px, part.augment.translate_px)
-    return FrameStore(job.file(f"{layout.FRAMES}/{name}"), config, margin_px=margin)
+    folder = job.file(f"{layout.FRAMES}/{name}")
+    return FrameStore(folder, config, margin_px=margin, tissue=recipe.proposer.tissue)
 
 
 def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore]) -> dict[str, Pools]:

@@ -46,8 +46,10 @@ class WindowRule:
         centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows, generator)
         centers_l0 = rescale_points(centers_px, mpp_from=mpp, mpp_to=entry.mpp_xy)
         if entry.roi is not None:
-            inner = entry.roi.buffer(-self.windows.patch_px / 2 * mpp / min(entry.mpp_xy))
-            centers_l0 = centers_l0[shapely.contains_xy(inner, centers_l0[:, 0], centers_l0[:, 1])]
+            reach_l0 = self.windows.patch_px / 2 * mpp / np.array(entry.mpp_xy)
+            low, high = centers_l0 - reach_l0, centers_l0 + reach_l0
+            shapely.prepare(entry.roi)
+            centers_l0 = centers_l0[shapely.covers(entry.roi, shapely.box(*low.T, *high.T))]
         pieces.append(PatchIndex.of(slide_id=entry.slide_id, center_l0=centers_l0, origin=Origin.BACKGROUND, mpp=mpp))
         return Places.of_index(PatchIndex.concatenate(pieces))
 

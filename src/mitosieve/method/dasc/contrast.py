@@ -64,7 +64,7 @@ def train_contrast(course: Course, found: Verdicts) -> ContrastNet:
     lesson = Lesson(
         name=course.name_of("classifier"),
         network=course.fresh(lambda: ContrastNet(config), "classifier"),
-        feed=course.feed("classifier", sampler, (recipe.strong, recipe.strong), course.label),
+        feed=course.feed("classifier", sampler, (recipe.strong, recipe.strong), course.label, kept),
         steps=epochs * per_epoch,
         schedule=stage.train,
         objective=objective,
@@ -139,7 +139,7 @@ def _without_part(course: Course, number: int, rows: NDArray[np.intp]) -> Lesson
     return Lesson(
         name=course.name_of(name),
         network=course.fresh(lambda: ResNetCam(config), name),
-        feed=course.feed(name, sampler, (course.recipe.strong,), course.label),
+        feed=course.feed(name, sampler, (course.recipe.strong,), course.label, rows),
         steps=stage.train.whole_epochs() * sampler.steps_per_epoch,
         schedule=stage.train,
         objective=Supervised(CROSS_ENTROPY),

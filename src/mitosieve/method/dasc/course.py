@@ -62,9 +62,14 @@ class Course:
         return begun(fresh(build, self.recipe.seed, stage), self.recipe.initial)
 
     def feed(
-        self, stage: str, sampler: Sampler, augments: tuple[DistortionConfig, ...], target: NDArray[np.number]
+        self,
+        stage: str,
+        sampler: Sampler,
+        augments: tuple[DistortionConfig, ...],
+        target: NDArray[np.number],
+        learned: NDArray[np.intp],
     ) -> Feed:
-        """Batches of labels, each seen once a distortion; its random streams are the same on every way."""
+        """Batches of the labels `learned`, each seen once a distortion; random streams are the same on every way."""
         return Feed(
             pool=self.pools.train,
             sampler=sampler,
@@ -72,7 +77,7 @@ class Course:
             streams=tuple(f"{stage} view {number}" for number in range(1, len(augments) + 1)),
             target=target,
             seed=self.recipe.seed,
-            looks=looks_for(self.pools.train, self.job.cohort, *(augment.exchange for augment in augments)),
+            looks=looks_for(self.pools.train, [learned], self.job.cohort, *(augment.exchange for augment in augments)),
             places=True,
         )
 

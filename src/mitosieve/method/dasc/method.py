@@ -50,7 +50,8 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
         DetectorError: the file of initial weights does not fit; said before anything is made.
     """
     check_initial(recipe)
-    store = FrameStore(job.file(layout.FRAMES), recipe.frame, margin_px=recipe.margin_px)
+    tissue = recipe.proposer.tissue
+    store = FrameStore(job.file(layout.FRAMES), recipe.frame, margin_px=recipe.margin_px, tissue=tissue)
     with job.timed("candidates"):
         candidates = gather(recipe, job, store)
     with job.timed("negative search (NS)"):

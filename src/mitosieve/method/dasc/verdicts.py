@@ -112,8 +112,9 @@ def remember(course: Course) -> Memory:
     config = course.shape(stage.stages)
     features = 2 * config.channels[-1]
     memory = Memory.of(course.labels.index.patch_id, course.label, stage.memory, epochs=epochs, features=features)
+    learned = np.arange(len(course.labels))
     sampler = EpochSampler(
-        np.arange(len(course.labels)),
+        learned,
         repeats=balancing_repeats(course.label) if stage.balanced else None,
         batch_size=stage.train.batch_size,
         seed=seed,
@@ -122,7 +123,7 @@ def remember(course: Course) -> Memory:
     lesson = Lesson(
         name=course.name_of("memory"),
         network=course.fresh(lambda: DualResNet(config, stage.head), "memory"),
-        feed=course.feed("memory", sampler, (course.recipe.weak, course.recipe.strong), course.label),
+        feed=course.feed("memory", sampler, (course.recipe.weak, course.recipe.strong), course.label, learned),
         steps=epochs * sampler.steps_per_epoch,
         schedule=stage.train,
         objective=MemoryObjective(memory=memory, steps_per_epoch=sampler.steps_per_epoch),
@@ -188,7 +189,7 @@ def learn_levels(course: Course, level: NDArray[np.int8], rows: NDArray[np.intp]
     lesson = Lesson(
         name=course.name_of(name),
         network=course.fresh(lambda: LevelNet(config, max(present), stage.head), name),
-        feed=course.feed(name, sampler, (course.recipe.weak,), np.maximum(level - 1, 0)),
+        feed=course.feed(name, sampler, (course.recipe.weak,), np.maximum(level - 1, 0), rows),
         steps=stage.train.whole_epochs() * per_epoch,
         schedule=stage.train,
         objective=LevelObjective(hits=hits, warm_up_steps=stage.levels.warm_up * per_epoch),

@@ -94,9 +94,8 @@ def _load_places(path: Path) -> Places:
 
 def frame_store(recipe: FineGrainedRecipe, job: Job) -> FrameStore:
     """The rendered frames of the run."""
-    return FrameStore(
-        job.file(layout.FRAMES), recipe.frame, margin_px=reach_px(recipe.augment, recipe.network.input_px)
-    )
+    margin_px = reach_px(recipe.augment, recipe.network.input_px)
+    return FrameStore(job.file(layout.FRAMES), recipe.frame, margin_px=margin_px, tissue=recipe.proposer.tissue)
 
 
 def parts_of(task: TrialTask, places: Places, parts: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from mitosieve.cohort.split import Fold
 from mitosieve.method.sieve.choice import Gate, choose, report
-from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, scale_of, whole_slides
+from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, scale_of, tissue_mm2, whole_slides
 from mitosieve.method.sieve.recipe import SieveRecipe
 from mitosieve.method.sieve.task import (
     WHOLE,
@@ -93,7 +93,7 @@ def assemble(recipe: SieveRecipe, job: Job, networks: dict[str, list[nn.Module]]
     places = pool_of(recipe, job, first).places
     slides = whole_slides(job.cohort, job.fold.train, set(crops_of(recipe, job.cohort)))
     on_slides = np.isin(places.index.slide_id, [entry.slide_id for entry in slides.slides])
-    gates = open_gates(recipe, job, places, on_slides, float(np.nansum([entry.area_mm2 for entry in slides.slides])))
+    gates = open_gates(recipe, job, places, on_slides, tissue_mm2(slides, recipe.proposer.tissue))
     config = detector_config(recipe, job, {name: gate.threshold for name, gate in gates.items()})
     apart = [networks[stage][-recipe.parts :] for stage in recipe.stages]
     members = [Detector(config=config, networks=tuple((each,) for each in one)) for one in zip(*apart, strict=True)]
@@ -117,7 +117,7 @@ def open_gates(
         job: of the run.
         places: all that were named.
         on_slides: (N,) which of them lie on whole slides.
-        area_mm2: of these slides.
+        area_mm2: of these slides' tissue, within their ROIs.
     """
     gates: dict[str, Gate] = {}
     passing = np.ones(int(on_slides.sum()), dtype=np.bool_)

@@ -13,6 +13,8 @@ from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic
 from mitosieve.sieve.cascade import Sieved, detect
 from mitosieve.sieve.detector import Detector
+from mitosieve.slide.overview import look_over
+from mitosieve.slide.tissue import TissueRule
 from mitosieve.train import Job
 
 
@@ -22,6 +24,15 @@ def whole_slides(cohort: Cohort, cases: tuple[str, ...], crops: set[str]) -> Coh
     names = np.array([entry.slide_id for entry in kept], dtype=np.str_)
     marks = cohort.annotations[np.isin(cohort.annotations.slide_id, names)]
     return Cohort(cohort.folder, kept, marks)
+
+
+def tissue_mm2(slides: Cohort, rule: TissueRule) -> float:
+    """Tissue of some slides within their ROIs, as a slide that is detected on is seen."""
+    total = 0.0
+    for entry in slides.slides:
+        with slides.open(entry.slide_id) as slide:
+            total += look_over(slide, rule).tissue.area_within_mm2(entry.roi, slide.mpp_xy)
+    return total
 
 
 def detect_out_of_fold(
@@ -35,7 +46,7 @@ def detect_out_of_fold(
         job: of the run.
         slides: whole slides of the training cases.
         detectors: of each part, trained without it.
-        part_of_case: part of each case.
+        part_of_case: part of each case; of one without a place no network has learned, so any may judge it.
     """
     folder = job.file(layout.OUT_OF_FOLD_SLIDES)
     file, counts_file = folder / layout.DETECTIONS, folder / layout.SCORE_COUNTS
@@ -51,7 +62,7 @@ def detect_out_of_fold(
 
     found = [Detections.empty(detectors[0].stage_names)]
     for number, detector in enumerate(detectors):
-        cases = tuple(case for case in slides.cases if part_of_case[case] == number)
+        cases = tuple(case for case in slides.cases if part_of_case.get(case, 0) == number)
         if cases:
             more = detect(detector, slides, cases=cases, compute=job.compute, progress=job.progress, on_slide=on_slide)
             found.append(more)
@@ -59,7 +70,7 @@ def detect_out_of_fold(
     names, rows = np.array(list(counts), dtype=np.str_), np.array(list(counts.values()))
     write_atomic(counts_file, lambda handle: np.savez(handle, slide_id=names, counts=rows))
     write_detections(file, whole)
-    return whole, counts
+    return read_detections(file), counts  # as whoever resumes has them, to the last digit
 
 
 def unseen_slides(cohort: Cohort, cases: Sequence[str]) -> Cohort:

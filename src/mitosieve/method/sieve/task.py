@@ -75,13 +75,13 @@ def train_network(task: NetworkTask) -> nn.Module:
     seen = np.ones(len(pool.index), dtype=np.bool_)
     if task.without != WHOLE:
         seen = part_of_rows(task.recipe, task.job.cohort, pool.places) != task.without
-    kinds = _kinds(task, pool)
+    kinds = _kinds(task, pool, seen)
     nothing = np.zeros(0, dtype=np.intp)
     lesson = classification(
         task.name,
         network,
         Pools(train=pool, validation=pool_of(task.recipe, task.job, task.stage, "validation"), curve_rows=nothing),
-        {name: rows[seen[rows]] for name, rows in kinds.items()},
+        kinds,
         ratio=dict(zip(kinds, task.part.ratio, strict=False)),
         schedule=task.part.train,
         loss=task.recipe.loss,
@@ -98,15 +98,23 @@ def train_quietly(task: NetworkTask) -> None:
     train_network(replace(task, job=replace(task.job, mapper=None)))
 
 
-def _kinds(task: NetworkTask, pool: PatchPool) -> dict[str, NDArray[np.intp]]:
-    """Rows of the pool by kind; every stage but the first has the false positives of the one before beside."""
+def _kinds(task: NetworkTask, pool: PatchPool, seen: NDArray[np.bool_]) -> dict[str, NDArray[np.intp]]:
+    """Rows of the pool by kind, of those (N,) that the network may see; every stage but the first has the false
+    positives of the one before beside.
+
+    What the scores of the rows that it may see say of the others is little and not nothing: they come from networks
+    that have learned from them. Networks of their own for every pair of parts would cost `parts` times as much.
+    """
+    figures, background = pool.figures[seen[pool.figures]], pool.background[seen[pool.background]]
     before = stage_before(task.recipe, task.stage)
     if before is None:
-        return {"figures": pool.figures, "background": pool.background}
+        return {"figures": figures, "background": background}
     score = PoolScores.load(task.job.file(scores_file(before)), pool.index.patch_id).score
-    source = source_of(task.job.cohort, pool.places)
-    known, mined = mined_rows(task.part.mining, pool.background, score, source, task.recipe.seed)
-    return {"figures": pool.figures, "background": known, "false positives": mined}
+    source_of = task.job.cohort.source_of
+    source = np.array([source_of[str(name)] for name in pool.index.slide_id], dtype=np.str_)
+    generator = derive_generator(task.recipe.seed, f"mining at random for {task.stage}")
+    known, mined = mined_rows(task.part.mining, background, score, source, generator)
+    return {"figures": figures, "background": known, "false positives": mined}
 
 
 def stage_before(recipe: SieveRecipe, stage: str) -> str | None:
@@ -125,7 +133,7 @@ def mined_rows(
     negatives: NDArray[np.intp],
     score: NDArray[np.floating],
     source: NDArray[np.str_],
-    seed: int,
+    generator: np.random.Generator,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Negatives that are learned from, and the false positives among them: the hardest share of each source.
 
@@ -134,12 +142,12 @@ def mined_rows(
         negatives: rows of the places without a figure.
         score: (N,) of all places, by networks of the stage before that have not seen the patient.
         source: (N,) of each place.
-        seed: of the control.
+        generator: of the control.
     """
     known = negatives[score[negatives] < rule.cap] if rule.cap < 1 else negatives
     order = score[known].astype(np.float64)
     if rule.choice == "random":
-        order = derive_generator(seed, "mining at random").random(len(known))
+        order = generator.random(len(known))
     mined: list[NDArray[np.intp]] = []
     for name in np.unique(source[known]):
         rows = np.flatnonzero(source[known] == name)
@@ -148,18 +156,13 @@ def mined_rows(
     return known, np.sort(np.concatenate(mined)) if mined else known
 
 
-def source_of(cohort: Cohort, places: Places) -> NDArray[np.str_]:
-    """(N,) source of each place's slide."""
-    source = {entry.slide_id: entry.source for entry in cohort.slides}
-    return np.array([source[str(name)] for name in places.index.slide_id], dtype=np.str_)
-
-
 def frame_store(recipe: SieveRecipe, job: Job, stage: str) -> FrameStore:
     """Where the frames of one stage's resolution are."""
     part = recipe.stages[stage]
     config = recipe.frame.model_copy(update={"mpp": part.view.mpp_in(recipe.frame.mpp)})
     margin_px = reach_px(part.augment, part.view.patch_px)
-    return FrameStore(job.file(f"{layout.FRAMES}/{stage}"), config, margin_px=margin_px)
+    folder = job.file(f"{layout.FRAMES}/{stage}")
+    return FrameStore(folder, config, margin_px=margin_px, tissue=recipe.proposer.tissue)
 
 
 def gather(recipe: SieveRecipe, job: Job) -> None:
@@ -194,7 +197,7 @@ def parts_of_cases(recipe: SieveRecipe, cohort: Cohort, places: Places) -> dict[
     Where domains are dealt, a patient goes where its group of domains goes (`linked`).
 
     Raises:
-        CohortError: there are fewer groups of domains than parts.
+        CohortError: a part would be empty: its network would have learned from all.
     """
     crops, case_of = set(crops_of(recipe, cohort)), cohort.case_of
     names, slide = np.unique(places.index.slide_id, return_inverse=True)
@@ -207,6 +210,13 @@ def parts_of_cases(recipe: SieveRecipe, cohort: Cohort, places: Places) -> dict[
     of_whole = {name: number for name, number in figures.items() if name in whole}
     of_crops = {name: number for name, number in figures.items() if name not in whole}
     part = case_parts(of_whole, recipe.parts, recipe.seed) | case_parts(of_crops, recipe.parts, recipe.seed)
+    most = len(set(part.values()))
+    if most < recipe.parts:
+        raise CohortError(
+            f"fills {most} of {recipe.parts} parts: it has {some(sorted(part))} to deal, whole slides and crops apart",
+            where=cohort.folder,
+            remedy=f"--set parts={most}" if most > 1 else f"add {recipe.dealt}, or deal patients",
+        )
     return {case: part[name] for case, name in group.items()}
 
 
@@ -218,16 +228,7 @@ def _groups(recipe: SieveRecipe, cohort: Cohort, slides: set[str]) -> dict[str, 
     cases_of: dict[str, set[str]] = {}
     for entry in entries:
         cases_of.setdefault(entry.domain, set()).add(entry.case_id)
-    group = linked(cases_of)
-    found = sorted(set(group.values()))
-    if len(found) < recipe.parts:
-        raise CohortError(
-            f"has {len(found)} domains that share no patient, and {recipe.parts} parts are to have one each: "
-            f"{some(found)}",
-            where=cohort.folder,
-            remedy=f"--set parts={len(found)}" if len(found) > 1 else "add data of another domain, or deal patients",
-        )
-    return group
+    return linked(cases_of)
 
 
 def crops_of(recipe: SieveRecipe, cohort: Cohort) -> list[str]:
