@@ -15,7 +15,7 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import SlideEntry
 from mitosieve.errors import TrainingError
 from mitosieve.export.table import read_detections
-from mitosieve.method.finegrained.gathering import cap_report, gather, hidden_slides, partition
+from mitosieve.method.finegrained.method import cap_report, gather, hidden_slides, partition
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
 from mitosieve.method.finegrained.task import TrialTask, parts_of, pool_of
