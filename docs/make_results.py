@@ -9,16 +9,19 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 TARGET = DOCS / "results.md"
-BLOCK = re.compile(r"(<!-- ([\w-]+): (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"^(<!-- ([\w-]+): ([^\n]+?) -->\n)((?:\|[^\n]*\n)*)(<!-- end -->)$", re.MULTILINE)
 
 
 def filled(text: str, studies: Path) -> str:
     """A text with every table between its marks as its study has it.
 
     Raises:
-        ValueError: a study has no such table.
+        ValueError: a study has no such table, or a mark stands alone, or something else than a table between two.
     """
-    return BLOCK.sub(lambda found: found[1] + table(studies / found[2] / "study.md", found[3]) + found[4], text)
+    marks = len(re.findall(r"^<!-- [^\n]*-->", text, re.MULTILINE))
+    if not marks or marks != 2 * len(BLOCK.findall(text)):
+        raise ValueError(f"of {marks} marks some do not stand in pairs with a table or nothing between")
+    return BLOCK.sub(lambda found: found[1] + table(studies / found[2] / "study.md", found[3]) + found[5], text)
 
 
 def table(study: Path, heading: str) -> str:

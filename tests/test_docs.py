@@ -91,6 +91,23 @@ def test_the_examples_of_help_are_commands():
     assert set(EXAMPLES) <= shown
 
 
+def test_tables_of_results_are_those_of_the_studies(tmp_path):
+    """No number of a study is typed: docs/results.md is what docs/make_results.py makes of it; a lost mark is told."""
+    spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert script.filled(text, ROOT / "docs" / "studies") == text
+    emptied = re.sub(r"(-->\n)(?:\|.*\n)+(<!-- end)", r"\1\2", text)
+    assert emptied != text
+    assert script.filled(emptied, ROOT / "docs" / "studies") == text
+    for broken in (text.replace("<!-- end -->", "", 1), "no mark"):
+        with pytest.raises(ValueError, match="marks"):
+            script.filled(broken, ROOT / "docs" / "studies")
+    with pytest.raises(ValueError, match="no table below"):
+        script.filled(text.replace(": All folds pooled", ": No such heading", 1), ROOT / "docs" / "studies")
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "python")], ids=lambda p: p.name)
 def test_python_runs(path, tmp_path, monkeypatch):
     """Blocks of a page run one after another, on a cohort, split, run and result of these names."""
