@@ -23,6 +23,26 @@ def test_finished_slides_are_not_looked_at_again(tmp_path):
     assert part.name.split(".")[0] not in set(found.slide_id)
 
 
+def test_slides_that_an_earlier_try_did_keep_its_times(tmp_path):
+    """A resume that does one of two slides leaves the times of both; one that does none leaves the files alone."""
+    out = tmp_path / "out"
+    words = ["detect", "--detector", a_run(), *images()[:2], "--mpp", 0.25, "--out", out, *ONE_CORE]
+    assert mitosieve(*words).code == 0
+    before, parts = (out / "timing.csv").read_text().splitlines(), json.loads((out / "timing.json").read_text())
+    (out / "timing.csv").write_text("\n".join([before[0], before[1].replace(before[1].split(",")[1], "777.000"), ""]))
+    next((out / "parts").glob(f"{images()[1].stem}*.csv")).unlink()
+    assert mitosieve(*words, "--resume").code == 0
+    rows = list(csv.DictReader((out / "timing.csv").read_text().splitlines()))
+    assert [row["slide_id"] for row in rows] == [path.stem for path in images()[:2]]
+    assert rows[0]["seconds"] == "777.000"
+    after = json.loads((out / "timing.json").read_text())
+    assert list(after["parts_s"]) == list(parts["parts_s"])
+    assert after["parts_s"][images()[0].stem] == parts["parts_s"][images()[0].stem]
+    times = {name: (out / name).read_bytes() for name in ("timing.csv", "timing.json")}
+    assert mitosieve(*words, "--resume").code == 0
+    assert times == {name: (out / name).read_bytes() for name in times}
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     """Their detections could not be told apart."""
     (tmp_path / "a").mkdir()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.cohort.table import Row, read_table
+from mitosieve.cohort.table import Row, number_of, read_table
 from mitosieve.count.columns import SUMMARY_COLUMNS, TIMING_COLUMNS
 from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspots, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, score_of_tissue
@@ -297,6 +297,16 @@ def read_timing(folder: Path) -> dict[str, Row]:
     path = folder / layout.SLIDE_TIMES
     rows = read_table(path, required=("slide_id", "seconds"), optional=("engine",)) if path.exists() else []
     return {row.values["slide_id"]: row for row in rows}
+
+
+def seconds_of(folder: Path) -> dict[str, float]:
+    """slide_id -> seconds of the slides that a folder's timing.csv has a time of.
+
+    Raises:
+        FormatError: as `read_timing`.
+    """
+    times = {name: number_of(row.values["seconds"]) for name, row in read_timing(folder).items()}
+    return {name: seconds for name, seconds in times.items() if math.isfinite(seconds)}
 
 
 def write_slide_summary(path: Path, summary: SlideSummary) -> Path:
