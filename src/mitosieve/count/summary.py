@@ -162,6 +162,7 @@ class SlideSummary:
             "test_f1": _text(None if trust is None else trust.f1, 4),
             "test_f1_low": _text(ends[0], 4),
             "test_f1_high": _text(ends[1], 4),
+            "test_f1_on": "" if trust is None else trust.tested_on,
             "detector_warning": "" if trust is None else "; ".join(trust.warnings),
             "strangeness": _text(None if findings.familiarity is None else findings.familiarity.strangeness, 3),
             "warning": "; ".join(self.warnings),
