@@ -464,7 +464,7 @@ def test_corrections_need_a_new_folder_and_nothing_else_takes_one(made, tmp_path
     source, out = report.out / "qupath", tmp_path / "new"
     for words, said in (
         (("corrections", source, cohort.folder), "name its folder with --out"),
-        (("corrections", source, cohort.folder, "--out", out, "--mpp", "0.25"), "leave out --images, --mpp"),
+        (("corrections", source, cohort.folder, "--out", out, "--mpp", "0.25"), "leave out --mpp"),
         (("points", source, cohort.folder, "--out", out), "--out is for corrections and reviews only"),
     ):
         told = mitosieve("import", *words)

@@ -296,7 +296,12 @@ def test_the_same_point_twice_is_refused(cohort, points, tmp_path):
 
 @pytest.mark.parametrize(
     ("classification", "words"),
-    [({"name": "Tumor"}, "unknown class 'Tumor'"), (None, "has no class"), ({"name": 3}, "unknown class '3'")],
+    [
+        ({"name": "Tumor"}, "unknown class 'Tumor'"),
+        ({"names": ["Tumor", "Mitotic figure"]}, "unknown class 'Tumor: Mitotic figure'"),
+        (None, "has no class"),
+        ({"names": []}, "has no class"),
+    ],
 )
 def test_an_unknown_class_is_refused_with_the_known_ones(cohort, points, tmp_path, classification, words):
     def change(features):
@@ -306,6 +311,21 @@ def test_an_unknown_class_is_refused_with_the_known_ones(cohort, points, tmp_pat
     edit(points / "c0_s0.geojson", change)
     error = refused(points, cohort, tmp_path, FormatError, words)
     assert all(name in error.remedy for name in CLASS_OF.values())
+
+
+@pytest.mark.parametrize(
+    "classification",
+    [{"names": ["Mitotic figure", "atypical"]}, {"name": "Mitotic figure: atypical"}, "Mitotic figure"],
+)
+def test_a_derived_class_is_what_it_derives_from(cohort, points, tmp_path, classification):
+    """QuPath writes a class of several levels as names, or as one name with colons."""
+
+    def change(features):
+        features[2]["properties"]["classification"] = classification
+        return features
+
+    edit(points / "c0_s0.geojson", change)
+    assert taken(points, cohort, tmp_path / "new").cohort.annotations.label[2] == FIGURE
 
 
 def test_a_slide_that_the_cohort_has_not_is_refused(cohort, points, tmp_path):
@@ -327,6 +347,7 @@ def test_a_slide_that_the_cohort_has_not_is_refused(cohort, points, tmp_path):
             '[{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[0, 0]]]}}]',
             "its geometry is Polygon",
         ),
+        ('[{"type": "Feature", "properties": {"classification": {"name": 3}}}]', "its classification is '{'name': 3}'"),
         ('[{"type": "Feature", "geometry": {"type": "Point", "coordinates": ["a", 1]}}]', "x is 'a', not a finite"),
         ('[{"type": "Feature", "geometry": {"type": "Point", "coordinates": [NaN, 1]}}]', "x is 'nan', not a finite"),
         ('[{"type": "Feature", "geometry": {"type": "MultiPoint", "coordinates": [[1, 1], [2, 2]]}}]', "has no class"),

@@ -1,6 +1,7 @@
 """Corrected detections and added points, from QuPath into a new version of the cohort."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from build import a_cohort
 from mitosieve.annotation import Label
 from mitosieve.audit.corrections import import_corrections
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export import HotspotOutline, SlideContext
@@ -115,6 +117,20 @@ def test_points_that_a_person_set_are_marks(cohort, tmp_path):
     }
     again = import_corrections(tmp_path / f"{SLIDE}.geojson", tmp_path / "new", tmp_path / "again", now=NOW)
     assert again.total.changed == 0
+
+
+def test_a_mark_is_near_in_um_where_pixels_are_oblong(cohort, tmp_path):
+    """At 0.25 x 0.5 um per px a point 24 px across (6 um) from a mark is that mark; one 18 px down (9 um) is not."""
+    entries = [replace(entry, mpp=0.375, oblong=(0.25, 0.5)) for entry in cohort.slides]
+    cohort = Cohort(cohort.folder, tuple(entries), cohort.annotations[:1])
+    cohort.save()
+    x, y = cohort.annotations.center_l0[0]
+    for number, (place, added) in enumerate((([x + 24.5, y + 0.5], 0), ([x + 0.5, y + 18.5], 1))):
+        path = tmp_path / str(number) / f"{SLIDE}.geojson"
+        path.parent.mkdir()
+        path.write_text(json.dumps(a_point("Imposter", place)))
+        report = taken(path, cohort, tmp_path, out=f"new{number}")
+        assert (report.total.to_imposter, report.total.added) == (1 - added, added)
 
 
 def test_the_slide_is_that_of_the_file_or_the_only_one(cohort, tmp_path):

@@ -189,6 +189,7 @@ def test_a_fold_without_validation_where_it_is_asked_for(tmp_path):
     part, bare = ["--part", "validation"], (file, "fold A has no validation case")
     refused(mitosieve("detect", "--detector", a_run(), "--cohort", a_cohort(), *fold, *part, *out), *bare)
     refused(mitosieve("evaluate", a_scan(), a_cohort(), *fold, *part, *out), *bare)
+    refused(mitosieve("evaluate", a_scan(), a_cohort(), *part, *out), "--part needs --split")
     assert not (tmp_path / "out").exists()
 
 
@@ -378,10 +379,12 @@ def _named(told, path):
         (("IMAGE", "--cohort", "COHORT"), "images or --cohort"),
         (("--cohort", "COHORT", "--mpp", "0.25"), "come from the cohort"),
         (("--cohort", "COHORT", "--fold", "A"), "--fold needs --split"),
+        (("--cohort", "COHORT", "--part", "validation"), "--part needs --split"),
         (("--cohort", "COHORT", "--split", "SPLIT"), "--split needs --fold"),
         (("--cohort", "COHORT", "--split", "SPLIT", "--fold", "Q"), "there is no fold 'Q'"),
         (("--cohort", "COHORT", "--split", "SPLIT", "--fold", "A", "--part", "tset"), "there is no part 'tset'"),
         (("IMAGE", "--split", "SPLIT", "--fold", "A"), "--cohort"),
+        (("IMAGE", "--part", "tset"), "--part choose slides of a cohort"),
         (("IMAGE", "--format", "geojson,xml"), "unknown format 'xml'"),
         (("IMAGE", "--roi", "gone.geojson"), "gone.geojson"),
         (("IMAGE", "--device", "tpu"), "unknown device 'tpu'"),

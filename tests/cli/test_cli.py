@@ -1,6 +1,7 @@
 """The command line: every command, its exit code, and the path of its result on the last line."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -279,6 +280,29 @@ def test_images_and_cohort_give_the_same_detections(tmp_path):
     assert told.code == 0, told.err
     by_cohort = pd.read_csv(a_scan() / "detections.csv").query("slide_id == @slide.slide_id").reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d" / "detections.csv"), by_cohort)
+
+
+def test_detect_says_which_part_of_a_cohort_it_did(tmp_path):
+    """Without a split no part; with one the part, which the command that scores it names too, in words of a shell."""
+    split = tmp_path / "my split.json"
+    shutil.copy2(a_split(), split)
+    words = ["detect", "--detector", a_run(), "--cohort", a_cohort(), *ONE_CORE]
+    for number, (more, part, scored) in enumerate(
+        (
+            ([], None, None),
+            (["--split", split, "--fold", "A"], "test", []),
+            (["--split", split, "--fold", "A", "--part", "validation"], "validation", ["--part", "validation"]),
+        )
+    ):
+        out = tmp_path / f"out {number}"
+        told = mitosieve(*words, *more, "--out", out)
+        assert told.code == 0, told.err
+        assert json.loads((out / "detect.json").read_text())["part"] == part
+        if scored is not None:
+            line = next(line for line in told.err.splitlines() if "mitosieve evaluate" in line)
+            command = shlex.split(line.partition("mitosieve ")[2])
+            assert command == list(map(str, ["evaluate", out, a_cohort(), "--split", split, "--fold", "A", *scored]))
+            assert mitosieve(*command).code == 0
 
 
 def test_evaluate_prints_and_writes(tmp_path):

@@ -222,6 +222,24 @@ def test_a_folder_that_is_gone_or_lacks_a_file_is_refused(tmp_path):
         Cohort.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["slides.csv", "annotations.csv"])
+def test_columns_of_somebodys_own_are_not_written_over(tmp_path, name):
+    """They would be gone: saving in place is refused before anything is written; elsewhere the cohort is saved."""
+    cohort = a_cohort(tmp_path / "c", cases=1)
+    table = cohort.folder / name
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"{head},grade,mine,", *(f"{row},2,b," for row in rows), ""]))
+    before = files_below(cohort.folder)
+    read = Cohort.load(cohort.folder)
+    for target in (None, cohort.folder):
+        with pytest.raises(CohortError, match="does not know and would not keep: grade, mine") as caught:
+            read.save(target)
+        assert caught.value.where == str(table)
+        assert "a file of their own" in caught.value.remedy
+        assert files_below(cohort.folder) == before
+    assert Cohort.load(read.save(tmp_path / "new")).hash() == cohort.hash()
+
+
 def test_saving_what_was_loaded_changes_no_byte(tmp_path):
     """A cohort file is stable."""
     a_cohort(tmp_path)

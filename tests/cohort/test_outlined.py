@@ -74,6 +74,45 @@ def test_layers_of_image_scope_are_classes_and_it_says_the_resolution(tmp_path):
     assert any("1 marks are lines or arrows" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("places", "middle", "area"),
+    [
+        (((0, 0), (10, 10), (10, 0), (0, 10)), (5, 5), 50),
+        (((0, 0), (40, 40), (40, 0), (0, 38)), None, None),
+    ],
+)
+def test_an_outline_that_crosses_itself_is_what_it_encloses(tmp_path, places, middle, area):
+    """A hand that crosses its line encloses both lobes; the mark lies between them and is not lost."""
+    made = {
+        "asap": asap(tmp_path / "a.xml", ("Polygon", "Mitosis", places)),
+        "image_scope": image_scope(tmp_path / "b.xml", ("mitosis", [("0", "", places)])),
+    }
+    for name, source in made.items():
+        (image,) = read_labels(name, source, None).images
+        (mark,) = image.marks
+        xs, ys = zip(*places, strict=True)
+        assert min(xs) < mark.x < max(xs)
+        assert min(ys) < mark.y < max(ys)
+        if middle:
+            assert (mark.x, mark.y, mark.outline.area) == (*middle, area)
+
+
+def test_what_a_layer_of_image_scope_excludes_is_taken_off_its_areas_alone(tmp_path):
+    """A hole in a searched region and in a figure's outline; no mark of its own, nothing of another layer, no point."""
+    whole, inner = ((0, 0), (40, 0), (40, 40), (0, 40)), ((0, 0), (20, 0), (20, 40), (0, 40))
+    source = image_scope(
+        tmp_path / "p1_a.xml",
+        ("ROI", [("1", "", whole), ("1", "", inner)]),
+        ("mitosis", [("0", "", whole), ("0", "", [(5, 5)]), ("1", "", inner), ("2", "", whole)]),
+        ("hard negative", [("0", "", whole)]),
+    )
+    holes = source.read_text().replace('Type="1" Text=""', 'Type="1" Text="" NegativeROA="1"')
+    source.write_text(holes.replace(' NegativeROA="1"', ' NegativeROA="0"', 1))
+    assert marks("image_scope", source) == [(30, 20, FIGURE), (5, 5, FIGURE), (30, 20, FIGURE), (20, 20, IMPOSTER)]
+    (entry,) = import_cohort("image_scope", source, tmp_path / "c", mpp=0.25).cohort.slides
+    assert (entry.roi.area, entry.roi.bounds) == (800, (20, 0, 40, 40))
+
+
 @pytest.mark.parametrize("name", ["asap", "image_scope"])
 def test_a_slide_without_a_mark_or_with_lines_alone_is_unlabelled(tmp_path, name):
     """Such a file does not say that anybody searched; what was lost leaves no slide free of figures."""

@@ -196,6 +196,7 @@ def test_what_speaks_against_trusting_a_count_is_in_its_row(tmp_path, other, mpp
     assert "; ".join(told) == "; ".join(every)
     assert row["warning"].startswith("slide coarser") == (mpp == 0.5)
     assert (row["learnt_from"], row["test_f1"], row["test_f1_low"]) == ("phantoms", "0.7000", "0.6000")
+    assert row["test_f1_on"] == trust.tested_on
     content = summary.to_json()
     assert [*content["trust"]["warnings"], *content["warnings"]] == list(every)
 

@@ -1,5 +1,7 @@
 """Laws of the DICOM annotations, read back with highdicom and pydicom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from highdicom.ann import annread
@@ -115,6 +117,30 @@ def test_equal_detections_are_equal_bytes_and_others_another_instance(tmp_path):
     assert first.SOPInstanceUID != third.SOPInstanceUID
     assert first.ReferencedImageSequence[0] == third.ReferencedImageSequence[0]
     assert first.StudyInstanceUID == third.StudyInstanceUID
+
+
+@pytest.mark.parametrize("is_dicom", [True, False])
+def test_one_instance_is_one_content(tmp_path, is_dicom):
+    """Warnings, notes, size and um per px stand in the file: where one differs, it is another instance of DICOM."""
+    path = tmp_path / "slide.dcm"
+    if is_dicom:
+        a_level(path, size_l0=(90_000, 90_000))
+    slide = a_slide(path)
+    others = [
+        slide,
+        replace(slide, warnings=("stain unlike the training's",)),
+        replace(slide, notes=("stain unlike the training's",)),
+        replace(slide, mpp_xy=(0.25, 0.25)),
+    ]
+    made = [
+        dcmread(write_annotations(tmp_path / f"{number}.dcm", some_detections(), other))
+        for number, other in enumerate(others)
+    ]
+    if is_dicom:
+        a_level(path, size_l0=(90_000, 90_000), PatientID="p8")
+        made.append(dcmread(write_annotations(tmp_path / "other.dcm", some_detections(), slide)))
+    assert len({one.SOPInstanceUID for one in made}) == len(made)
+    assert len({group.AnnotationGroupUID for one in made for group in one.AnnotationGroupSequence}) == 2 * len(made)
 
 
 def test_a_slide_that_is_no_dicom_is_said_to_be_none(tmp_path):

@@ -44,6 +44,14 @@ def test_a_shipped_detector_is_known_by_its_card():
     assert [said.split(":")[0] for said in known("swift", threshold=0.3).warnings] == ["low threshold"]
 
 
+def test_a_score_that_is_not_the_detectors_own_says_so():
+    """The shipped default has learned from the patient of its card's first score: words and summary.csv tell whose."""
+    trust = known("default")
+    assert trust.f1 is not None
+    assert "by a like training without the patient" in trust.f1_words
+    assert "by a like training without the patient" in trust.tested_on
+
+
 def test_of_many_sources_the_names_and_sums_are_told():
     """The card has the rest: patients are counted once, and those that nobody knows are said to be there."""
     rows = [row for row in read_card(folder_of("sieve") / "card.toml").data if row.used == "training"]

@@ -1,11 +1,17 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mitosieve.annotation import Annotations
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.export.table import read_detections
+from mitosieve.network.compute import Compute
+from mitosieve.sieve.cascade import detect
+from mitosieve.sieve.detector import Detector
 from tiny import ONE_CORE, a_cohort, a_run, a_scan, images, mitosieve
 
 ALL = ("--threshold", "0", *ONE_CORE)
@@ -21,6 +27,26 @@ def test_finished_slides_are_not_looked_at_again(tmp_path):
     assert mitosieve(*words, "--resume").code == 0
     found = read_detections(tmp_path / "out" / "detections.csv")
     assert part.name.split(".")[0] not in set(found.slide_id)
+
+
+def test_slides_that_an_earlier_try_did_keep_its_times(tmp_path):
+    """A resume that does one of two slides leaves the times of both; one that does none leaves the files alone."""
+    out = tmp_path / "out"
+    words = ["detect", "--detector", a_run(), *images()[:2], "--mpp", 0.25, "--out", out, *ONE_CORE]
+    assert mitosieve(*words).code == 0
+    before, parts = (out / "timing.csv").read_text().splitlines(), json.loads((out / "timing.json").read_text())
+    (out / "timing.csv").write_text("\n".join([before[0], before[1].replace(before[1].split(",")[1], "777.000"), ""]))
+    next((out / "parts").glob(f"{images()[1].stem}*.csv")).unlink()
+    assert mitosieve(*words, "--resume").code == 0
+    rows = list(csv.DictReader((out / "timing.csv").read_text().splitlines()))
+    assert [row["slide_id"] for row in rows] == [path.stem for path in images()[:2]]
+    assert rows[0]["seconds"] == "777.000"
+    after = json.loads((out / "timing.json").read_text())
+    assert list(after["parts_s"]) == list(parts["parts_s"])
+    assert after["parts_s"][images()[0].stem] == parts["parts_s"][images()[0].stem]
+    times = {name: (out / name).read_bytes() for name in ("timing.csv", "timing.json")}
+    assert mitosieve(*words, "--resume").code == 0
+    assert times == {name: (out / name).read_bytes() for name in times}
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
@@ -97,6 +123,23 @@ def test_the_job_says_where_its_inputs_came_from():
     assert facts["cohort"] == str(a_cohort().resolve())
     assert (facts["fold"], facts["part"]) == ("A", "test")
     assert len(facts["detector_hash"]) == 64
+
+
+def test_oblong_pixels_of_a_cohort_are_those_of_the_job(tmp_path):
+    """mpp_x and mpp_y of slides.csv: the command finds what the library finds on the cohort, and states both."""
+    whole = Cohort.load(shutil.copytree(a_cohort(), tmp_path / "c"))
+    entries = tuple(replace(entry, mpp=0.225, oblong=(0.25, 0.2)) for entry in whole.slides[:1])
+    cohort = Cohort(whole.folder, entries, Annotations.empty())
+    cohort.save()
+    told = mitosieve("detect", "--detector", a_run(), "--cohort", cohort.folder, "--out", tmp_path / "out", *ALL)
+    assert told.code == 0, told.err
+    by_job = read_detections(tmp_path / "out" / "detections.csv")
+    by_library = detect(Detector.load(a_run()), cohort, compute=Compute.choose("cpu"))
+    assert len(by_job) == len(by_library) > 0
+    np.testing.assert_allclose(by_job.center_l0, by_library.center_l0, atol=1e-3)
+    np.testing.assert_allclose(by_job.score, by_library.score, atol=1e-5)
+    (row,) = csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines())
+    assert (row["mpp_x"], row["mpp_y"]) == ("0.25", "0.2")
 
 
 def test_density_is_that_of_the_roi(tmp_path):

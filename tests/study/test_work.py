@@ -191,3 +191,56 @@ def test_bad_words_are_refused_before_anything_is_made(done, tmp_path):
     assert "unknown" in mitosieve(*where, "--split", a_split(), "--out", tmp_path / "x", "--set", "nothing=1").err
     assert "was made by train, not by study" in told(file, next((out / "runs").iterdir()), "--resume").err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_training_with_a_slide_that_failed_is_not_done_until_the_slide_is_read(tmp_path):
+    """Nothing is scored and the reason is told, by a resume's tables too; a resume with the slide gives the table."""
+    cohort, file = tmp_path / "cohort", tmp_path / "one.toml"
+    shutil.copytree(a_cohort(), cohort)
+    text = STUDY.replace("[1, 2]", "[1]").replace('["A", "B"]', '["C"]').replace("windows = true", "")
+    file.write_text(text.partition('[[rows]]\nname = "alone"')[0])
+    whole = Cohort.load(cohort)
+    broken = whole.path_of(whole.of_cases(("case04",)).slides[0].slide_id)
+    kept = broken.read_bytes()
+    broken.write_bytes(b"no image")
+    words = ["study", file, cohort, "--split", a_split(), "--out", tmp_path / "out", *ONE_CORE]
+    told = mitosieve(*words)
+    assert told.code == 1
+    assert "not scored, for slides failed" in told.err
+    (test,) = (tmp_path / "out" / "runs").glob("*/test")
+    assert not (test / "metrics.json").exists()
+    again = mitosieve(*words, "--resume", "--tables-only")
+    for said in (told.err, again.err, (tmp_path / "out" / "study.md").read_text()):
+        assert "full: 1 of 1 trainings are not done" in said
+        assert f"full, C/1: {broken.stem} failed" in said
+    assert mitosieve(*words, "--dry-run").out.splitlines()[1].startswith("to do")
+    shutil.copy2(a_split(), test / "metrics.json")  # scores of a version that counted the slide as missed
+    assert mitosieve(*words, "--dry-run").out.splitlines()[1].startswith("to do")
+    broken.write_bytes(kept)
+    assert mitosieve(*words, "--resume").code == 0
+    row = next(r for r in rows_of(tmp_path / "out") if (r["scope"], r["seed"]) == ("pooled", "mean"))
+    assert (row["cases"], bool(row["detection_s"])) == ("2", True)
+
+
+def test_times_that_are_not_whole_are_not_told(done, tmp_path):
+    """Without the times of a slide, or of all, the study stands and says nothing of how long its test cases took."""
+    file, out, _ = done
+    for number, keep in enumerate((1, 0)):
+        runs = tmp_path / f"runs{number}"
+        shutil.copytree(out / "runs", runs)
+        times = next(runs.glob("*-A-seed1-*/test/timing.csv"))
+        if keep:
+            times.write_text(times.read_text().splitlines()[0] + "\n")
+        else:
+            times.unlink()
+        what = told(file, tmp_path / f"out{number}", "--runs", runs, "--tables-only")
+        assert what.code == 0, what.err
+        mean = {
+            r["row"]: r for r in rows_of(tmp_path / f"out{number}") if (r["scope"], r["seed"]) == ("pooled", "mean")
+        }
+        assert (mean["full"]["detection_s"], bool(mean["alone"]["detection_s"])) == ("", True)
+        line = next(
+            row for row in (tmp_path / f"out{number}" / "study.md").read_text().split("## What it took")[1].splitlines()
+            if row.startswith("| full |")
+        )  # fmt: skip
+        assert line.split(" | ")[2] == "–"

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from mitosieve.annotation import NO_MARK
 from mitosieve.audit.place import LABEL_OF
 from mitosieve.cohort.jsonfile import read_any
+from mitosieve.cohort.qupath import UNCLASSIFIED, class_of
 from mitosieve.cohort.table import finite
 from mitosieve.errors import FormatError
 from mitosieve.export.geojson import CALLED, CANDIDATE_CLASS, HOTSPOT_CLASS
@@ -92,7 +93,7 @@ def points_of(path: Path) -> Iterator[Point]:
         if not isinstance(item, dict) or item.get("type") != "Feature":
             raise FormatError("is not a GeoJSON feature", where=where, remedy=_REMEDY)
         feature = cast("dict[str, Any]", item)
-        if _class_of(_object(feature.get("properties")).get("classification")) != HOTSPOT_CLASS["name"]:
+        if _first_level(class_of(feature.get("properties"), where)) != HOTSPOT_CLASS["name"]:
             yield from _points(feature, where, origin, path.stem)
 
 
@@ -116,7 +117,7 @@ def _points(item: dict[str, Any], where: str, origin: str, file: str) -> Iterato
             kind=kind,
             x=x - QUPATH_SHIFT,
             y=y - QUPATH_SHIFT,
-            label=_label(properties.get("classification"), where),
+            label=_label(class_of(properties, where), where),
             called=None if called is None else bool(called),
             metadata=metadata,
         )
@@ -148,19 +149,18 @@ def _no_point(kind: object, where: str) -> FormatError:
     )
 
 
-def _class_of(classification: object) -> str | None:
-    """Name of a class, written as an object with a name, or as a bare name."""
-    name = classification if isinstance(classification, str) else _object(classification).get("name")
-    return None if name is None else str(name)
+def _first_level(name: str) -> str:
+    """What a class derives from in QuPath: "Mitotic figure" of "Mitotic figure: atypical"."""
+    return name.split(":")[0].strip()
 
 
-def _label(classification: object, where: str) -> str:
-    """The label of a class; a detection that is still a candidate has no mark."""
-    name = _class_of(classification)
-    if name == CANDIDATE_CLASS["name"]:
+def _label(name: str, where: str) -> str:
+    """The label of a class, or of what it derives from; a detection that is still a candidate has no mark."""
+    known = _first_level(name)
+    if known == CANDIDATE_CLASS["name"]:
         return NO_MARK
-    label = LABEL_OF.get(str(name))
+    label = LABEL_OF.get(known)
     if label is None:
-        what = "has no class" if name is None else f"has the unknown class '{name}'"
+        what = "has no class" if name == UNCLASSIFIED else f"has the unknown class '{name}'"
         raise FormatError(what, where=where, remedy=f"known classes: {', '.join(LABEL_OF)}")
     return label

@@ -91,9 +91,10 @@ import images`, or with their decisions by `mitosieve import reviews`",
         rows = np.flatnonzero(marks.slide_id == slide_id)
         if not len(rows):
             return {}
-        reach = SAME_CELL_UM / self._cohort.entry(slide_id).mpp * (1 + 1e-9)
-        here = KDTree(np.array([(point.x, point.y) for point in points]))
-        near = here.sparse_distance_matrix(KDTree(marks.center_l0[rows]), reach, output_type="coo_matrix")
+        mpp_xy = self._cohort.entry(slide_id).mpp_xy
+        here = KDTree(np.array([(point.x, point.y) for point in points]) * mpp_xy)
+        there = KDTree(marks.center_l0[rows] * mpp_xy)
+        near = here.sparse_distance_matrix(there, SAME_CELL_UM * (1 + 1e-9), output_type="coo_matrix")
         found: dict[int, int] = {}
         for _, number, place in sorted(zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)):
             row = int(rows[place])

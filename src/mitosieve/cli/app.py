@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mitosieve.cohort.split import Split
     from mitosieve.network.compute import Compute
 
+DEFAULT_PART = "test"
+"""Of a fold, where none is named."""
+
 SLIDES_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 UsageError: Any = typer.BadParameter.__bases__[0]
@@ -81,7 +84,9 @@ SplitOpt = Annotated[Path | None, typer.Option("--split", help="Split file.", ca
 FoldOpt = Annotated[str | None, typer.Option("--fold", help="Fold of the split.", callback=arguments.a_fold)]
 TheSplitOpt = Annotated[Path, typer.Option("--split", help="Split file.", callback=arguments.a_split)]
 TheFoldOpt = Annotated[str, typer.Option("--fold", help="Fold of the split.", callback=arguments.a_fold)]
-PartOpt = Annotated[str, typer.Option("--part", help="train, validation or test.")]
+PartOpt = Annotated[
+    str | None, typer.Option("--part", help="Of the fold: train, validation or test.", show_default=DEFAULT_PART)
+]
 DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.", callback=arguments.a_device)]
 PrecisionOpt = Annotated[
     str, typer.Option("--precision", help="auto, 32-true or bf16-mixed.", callback=arguments.a_precision)
@@ -133,14 +138,17 @@ def compute_of(
     return Compute.choose(device, precision, engine, batch_size or None)
 
 
-def cases_of(split: Path | None, fold: str | None, part: str, cohort: "Cohort") -> tuple[str, ...] | None:
-    """Cases of a part of a fold; None where no split is named."""
+def cases_of(split: Path | None, fold: str | None, part: str | None, cohort: "Cohort") -> tuple[str, ...] | None:
+    """Cases of a part of a fold, of test where none is named; None where no split is named."""
     if split is None:
         if fold is not None:
             raise InputError("--fold needs --split", remedy="name the split file the fold is in")
+        if part is not None:
+            raise InputError("--part needs --split", remedy="name the split file, and with --fold the fold of the part")
         return None
     if fold is None:
         raise InputError("--split needs --fold", remedy="name one of its folds")
+    part = part or DEFAULT_PART
     cases = split_of(split, cohort).fold(fold).part(part)
     if not cases:
         raise SplitError(

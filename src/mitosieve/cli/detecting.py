@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mitosieve.cli.app import (
+    DEFAULT_PART,
     SLIDES_FAILED,
     BatchOpt,
     DeviceOpt,
@@ -96,7 +97,7 @@ def detect(
     ] = None,
     split: SplitOpt = None,
     fold: FoldOpt = None,
-    part: PartOpt = "test",
+    part: PartOpt = None,
     hotspot_mm2: Annotated[float, typer.Option("--hotspot-mm2", min=0.01, max=100, help="Area of the hotspot.")] = 2.0,
     hotspot_shape: Annotated[
         str,
@@ -132,7 +133,7 @@ def detect(
     for both, clash, remedy in (
         (threshold is not None and operating_point is not None, *_TWO_THRESHOLDS),
         (cluster is not None and shard is not None, *_TWO_DIVISIONS),
-        (cohort is None and (split is not None or fold is not None), *_NO_COHORT),
+        (cohort is None and any(word is not None for word in (split, fold, part)), *_NO_COHORT),
         (cohort is not None and (mpp is not None or roi is not None), *_COHORT_SAYS),
     ):
         if both:
@@ -152,7 +153,7 @@ def detect(
             out=out,
             formats=tuple(name for name in formats.split(",") if name),
             counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape, tissue=tissue),
-            origin=origin_of(whole, fold, part if whole is not None else None),
+            origin=origin_of(whole, fold, None if cases is None else part or DEFAULT_PART),
             compute=compute,
             resume=resume,
             workers=workers_for(compute.device, on_cluster=cluster is not None) if workers < 0 else workers,
@@ -171,14 +172,14 @@ def detect(
     for slide_id, why in done.failed.items():
         warn(f"failed: {slide_id}: {why}")
     if shard is None:
-        tell_next(_what_next(out, (whole, split, fold), page, formats))
+        tell_next(_what_next(out, _scoring_of(whole, split, fold, part), page, formats))
     if done.failed:
         raise typer.Exit(SLIDES_FAILED)
 
 
 _TWO_THRESHOLDS = "--threshold and --operating-point both say what counts as a figure", "use one of them"
 _TWO_DIVISIONS = "--cluster and --shard both divide the slides", "use one of them"
-_NO_COHORT = "--split and --fold choose slides of a cohort", "add --cohort, or leave them out"
+_NO_COHORT = "--split, --fold and --part choose slides of a cohort", "add --cohort, or leave them out"
 _COHORT_SAYS = "mpp and ROI come from the cohort", "leave out --mpp and --roi, or name images"
 
 
@@ -231,15 +232,20 @@ def _page_of(out: Path) -> Path:
     return write_report(out)
 
 
-def _what_next(
-    out: Path, asked: "tuple[Cohort | None, Path | None, str | None]", page: Path | None, formats: str
-) -> str:
+def _scoring_of(cohort: "Cohort | None", split: Path | None, fold: str | None, part: str | None) -> str:
+    """The words that score what was done of a cohort; empty where no part of it was named."""
+    if cohort is None or split is None or fold is None:
+        return ""
+    words = [str(cohort.folder), "--split", str(split), "--fold", fold, *(() if part is None else ("--part", part))]
+    return shlex.join(words)
+
+
+def _what_next(out: Path, scoring: str, page: Path | None, formats: str) -> str:
     """What a person does with a result: score it where there are marks, look at its page, open it in QuPath."""
     place = shlex.quote(str(out))
-    cohort, split, fold = asked
     files = "; the files in geojson/ open in QuPath" if "geojson" in formats.split(",") else ""
-    if cohort is not None and split is not None and fold is not None:
-        return f"mitosieve evaluate {place} {shlex.quote(str(cohort.folder))} --split {split} --fold {fold}"
+    if scoring:
+        return f"mitosieve evaluate {place} {scoring}"
     if page is not None:
         return f"open the page in a browser{files}"
     return f"mitosieve report {place} makes a page of it{files}"
@@ -286,7 +292,7 @@ def _items(words: list[str], mpp: str | None, roi: Path | None, *, repair: bool)
 
 
 def _slides_of(
-    cohort: Path, split: Path | None, fold: str | None, part: str
+    cohort: Path, split: Path | None, fold: str | None, part: str | None
 ) -> "tuple[Cohort, tuple[str, ...] | None]":
     """A cohort and the cases that were asked for, whose images are there."""
     from mitosieve.cohort.cohort import Cohort

@@ -25,14 +25,10 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
 
     from mitosieve.audit.corrections import import_corrections
 
-    all_seen = given.pop("all_seen")
-    if any(given.values()):
-        raise InputError(
-            "corrections know their images", remedy="leave out --images, --mpp, --source-name, --domain and --reader"
-        )
+    _refuse_others(given, ("all_seen",), "corrections know their images and their marks")
     if out is None:
         raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
-    report = import_corrections(source, cohort, out, now=datetime.now(UTC), all_seen=all_seen)
+    report = import_corrections(source, cohort, out, now=datetime.now(UTC), all_seen=given["all_seen"])
     columns = ("slide_id", "to_figure", "to_imposter", "added")
     print_table(
         [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
@@ -54,10 +50,8 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
     from mitosieve.review.marks import import_reviews
     from mitosieve.review.slides import Told
 
-    if given["all_seen"]:
-        raise InputError("--all-seen is for corrections only", remedy="leave it out: decisions say what was seen")
-    if given["mpp"] is not None:
-        raise InputError("reviews know the resolution of their slides", remedy="leave out --mpp")
+    taken = ("images", "source_name", "domain", "reader")
+    _refuse_others(given, taken, "reviews know what was seen, and the resolution and case of their slides")
     if out is None:
         raise InputError("reviews make a new version of the cohort", remedy="name its folder with --out")
     if not cohort.exists():
@@ -73,6 +67,14 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
     if report.new_slides:
         warn(f"note: {len(report.new_slides)} slides are new in the cohort, each a case of its own: see case_id")
     say(out)
+
+
+def _refuse_others(given: dict[str, Any], taken: tuple[str, ...], why: str) -> None:
+    """Refuse options that say what such an import does not ask: they would be passed over without a word."""
+    said = [name for name, value in given.items() if value is not None and value is not False and value not in ("", [])]
+    others = [f"--{name.replace('_', '-')}" for name in said if name not in taken]
+    if others:
+        raise InputError(why, remedy=f"leave out {', '.join(others)}")
 
 
 NEW_VERSIONS: dict[str, Callable[[Path, Path, Path | None, dict[str, Any]], None]] = {

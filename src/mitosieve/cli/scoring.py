@@ -37,7 +37,7 @@ def evaluate(
     cohort: CohortArg,
     split: SplitOpt = None,
     fold: FoldOpt = None,
-    part: PartOpt = "test",
+    part: PartOpt = None,
     radius_um: Annotated[
         float, typer.Option("--radius-um", min=0.1, max=100, help="Largest distance of a pair.")
     ] = 7.5,

@@ -26,8 +26,8 @@ from mitosieve.cohort.entries import (
     slide_entry,
     slides_csv,
 )
-from mitosieve.cohort.table import Row, read_table
-from mitosieve.errors import CohortError, SlideError
+from mitosieve.cohort.table import Row, header_of, read_table
+from mitosieve.errors import CohortError, SlideError, some
 from mitosieve.geometry import Mpp
 from mitosieve.run.folder import write_atomic
 from mitosieve.run.storage import storage_error
@@ -41,6 +41,10 @@ _MARK_OPTIONAL = ("score", "votes", "source")
 _MARK_CORRECTED = ("label_before", "corrected_at", "corrected_from")
 _MARK_REVIEWED = ("reviewed_by", "reviewed_at")
 """Columns that annotations.csv has only where a mark was corrected or reviewed: others keep their bytes and hash."""
+_KNOWN = {
+    SLIDES_FILE: (*REQUIRED, *OPTIONAL, SOURCE, *OBLONG),
+    ANNOTATIONS_FILE: (*_MARK_REQUIRED, *_MARK_OPTIONAL, *_MARK_CORRECTED, *_MARK_REVIEWED),
+}
 _MARK_TEXTS = (*_MARK_CORRECTED[1:], *_MARK_REVIEWED)
 
 T = TypeVar("T")
@@ -126,10 +130,12 @@ class Cohort:
         die between the two moves, the slides wait alone, and whoever opens the folder next moves them (`settle`).
 
         Raises:
+            CohortError: a file that is there has columns of somebody's own, which would be gone; nothing is written.
             StorageError: the folder cannot be written.
         """
         target = self.folder if folder is None else folder
         settle(target)
+        _refuse_own_columns(target)
         texts = {ANNOTATIONS_FILE: self._annotations_csv(), SLIDES_FILE: slides_csv(self.slides)}
         waiting = {name: _waiting(target, name) for name in texts}
         try:
@@ -322,6 +328,18 @@ def _score(row: dict[str, str]) -> float:
     if not is_finite(row["score"]) or not 0 <= float(row["score"]) <= 1:
         raise ValueError(f"score is '{row['score']}'; it is the share of raters, 0..1, or empty")
     return float(row["score"])
+
+
+def _refuse_own_columns(folder: Path) -> None:
+    """Refuse to write over a table with columns that a cohort does not hold: they would vanish without a word."""
+    for name, known in _KNOWN.items():
+        own = [column for column in header_of(folder / name) if column not in known]
+        if own:
+            raise CohortError(
+                f"has columns that mitosieve does not know and would not keep: {some(own)}",
+                where=folder / name,
+                remedy="keep them in a file of their own, and take them out of this one",
+            )
 
 
 def settle(folder: Path) -> None:

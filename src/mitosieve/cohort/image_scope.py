@@ -4,16 +4,20 @@
     <Vertices><Vertex X="1" Y="1"/></Vertices></Region></Regions></Annotation></Annotations>
 
 The class is the layer's name, without one the region's text. Positions are level-0 px, taken as they stand. Types of
-regions: 0 freehand, 1 rectangle, 2 ellipse (corners round it), 3 arrow, 4 ruler. Source: files as ImageScope 12 writes
-them.
+regions: 0 freehand, 1 rectangle, 2 ellipse (corners round it), 3 arrow, 4 ruler. With NegativeROA="1" a region is a
+hole in the areas of its layer. Source: files as ImageScope 12 writes them.
 """
 
+import itertools
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import shapely
+from shapely.geometry.base import BaseGeometry
+
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.marked import UNCLASSIFIED, Mark, Reading
-from mitosieve.cohort.outlined import Place, SlideFile, mark_of, reading_of
+from mitosieve.cohort.outlined import Place, SlideFile, mark_of, mark_of_outline, reading_of
 from mitosieve.cohort.resolution import usable
 from mitosieve.cohort.table import finite, number_of
 from mitosieve.cohort.xmlfile import read_root, xml_files
@@ -27,7 +31,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     """Read an ImageScope file, or a folder of them; the slide of a file is called as the file is.
 
     A region of one vertex is a mark there, another at the centroid of its outline. Arrows and rulers are left out, and
-    told. A slide without any mark is kept as **unlabelled**. The resolution is the file's `MicronsPerPixel`.
+    told. What a layer excludes (`NegativeROA`) is taken off its areas and is no mark. A slide without any mark is kept
+    as **unlabelled**. The resolution is the file's `MicronsPerPixel`.
 
     Args:
         source: the XML file, or the folder that holds them, with its folders below.
@@ -47,16 +52,36 @@ def _slide_file(path: Path) -> SlideFile:
     root = read_root(path, root="Annotations", remedy=_REMEDY)
     marks: list[Mark] = []
     lost = 0
+    numbers = itertools.count(1)
     for layer in root.iter("Annotation"):
-        for region in layer.iter("Region"):
-            where = f"{path}, region {len(marks) + lost + 1}"
+        own: list[Mark] = []
+        holes: list[BaseGeometry] = []
+        for region, number in zip(layer.iter("Region"), numbers, strict=False):
             if region.get("Type") in _LINES:
                 lost += 1
                 continue
-            marks.append(_mark(region, _class_of(layer, region), where, path.name))
+            mark = _mark(region, _class_of(layer, region), f"{path}, region {number}", path.name)
+            if region.get("NegativeROA") != "1":
+                own.append(mark)
+            elif mark.outline is not None:
+                holes.append(mark.outline)
+        marks += _without(own, holes)
     stated = root.get("MicronsPerPixel")
     mpp = None if not stated else usable(finite(stated, "MicronsPerPixel", where=path), str(path))
     return SlideFile(path=path, image=path.stem, marks=tuple(marks), mpp=mpp, lost=lost)
+
+
+def _without(marks: list[Mark], holes: list[BaseGeometry]) -> list[Mark]:
+    """Marks whose areas lack the holes; points stay."""
+    if not holes:
+        return marks
+    hole = shapely.union_all(holes)
+    return [
+        mark
+        if mark.outline is None
+        else mark_of_outline(mark.outline.difference(hole), name=mark.name, where=mark.where, source=mark.source)
+        for mark in marks
+    ]
 
 
 def _class_of(layer: ET.Element, region: ET.Element) -> str:

@@ -44,10 +44,14 @@ def mark_of(places: Sequence[Place], *, area: bool, name: str, where: str, sourc
         source: the file it is in.
     """
     if not area and len(places) == 1:
-        (x, y), outline = places[0], None
+        x, y = places[0]
         return Mark(x=x, y=y, name=name, where=where, source=source)
-    outline = shapely.Polygon(list(places)) if len(places) > 2 else None
-    return mark_of_outline(outline, name=name, where=where, source=source)
+    return mark_of_outline(area_of(places), name=name, where=where, source=source)
+
+
+def area_of(places: Sequence[Place]) -> BaseGeometry | None:
+    """What corners enclose, where lines that a hand drew cross too; None of fewer than three."""
+    return shapely.make_valid(shapely.Polygon(list(places))) if len(places) > 2 else None
 
 
 def mark_of_outline(outline: BaseGeometry | None, *, name: str, where: str, source: str) -> Mark:

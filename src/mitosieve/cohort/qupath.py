@@ -63,7 +63,7 @@ def _slide_file(path: Path) -> SlideFile:
         where = f"{path}, feature {number}"
         if not isinstance(item, dict) or item.get("type") != "Feature":
             raise FormatError("is not a GeoJSON feature", where=where, remedy=_REMEDY)
-        name = _class_of(item.get("properties"), where)
+        name = class_of(item.get("properties"), where)
         own, lines = _marks(item.get("geometry"), name, where, path.name)
         marks += own
         lost += lines
@@ -95,8 +95,12 @@ def _content(path: Path) -> Any:  # noqa: ANN401 - whatever JSON can hold
     return loads(text, where=path, remedy=_REMEDY)
 
 
-def _class_of(properties: object, where: str) -> str:
-    """The name of an object's class; of several levels with `: ` between them, as QuPath shows it."""
+def class_of(properties: object, where: str) -> str:
+    """The name of an object's class; of several levels with `: ` between them, as QuPath shows it.
+
+    Raises:
+        FormatError: the classification is none.
+    """
     known = properties if isinstance(properties, dict) else {}
     value: Any = known.get("classification")
     if isinstance(value, dict):

@@ -104,6 +104,16 @@ def read_table(
     return rows
 
 
+def header_of(path: Path) -> list[str]:
+    """Names of a table's columns, as far as its first line can be read; none where there is no such file."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            lines = (values for values in csv.reader(file) if any(value.strip() for value in values))
+            return [name.strip() for name in next(lines, []) if name.strip()]
+    except (OSError, csv.Error):
+        return []  # whoever reads or writes the file says what is wrong with it
+
+
 def header_found(header: list[str], required: tuple[str, ...]) -> str:
     """What a header that lacks a column has, and why that may be."""
     names = ",".join(header)

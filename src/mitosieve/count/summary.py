@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.cohort.table import Row, read_table
+from mitosieve.cohort.table import Row, number_of, read_table
+from mitosieve.count.columns import SUMMARY_COLUMNS, TIMING_COLUMNS
 from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspots, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, score_of_tissue
 from mitosieve.count.trust import Trust
@@ -28,49 +29,8 @@ from mitosieve.run.folder import write_atomic, write_json
 
 DISCLAIMER = "Research use only, not for diagnosis."
 
-SUMMARY_COLUMNS = (
-    "slide_id",
-    "mpp_x",
-    "mpp_y",
-    "width",
-    "height",
-    "tissue_mm2",
-    "glass_mm2",
-    "figures",
-    "figures_per_mm2",
-    "hotspot_shape",
-    "hotspot_area_mm2",
-    "hotspot_x",
-    "hotspot_y",
-    "hotspot_width",
-    "hotspot_height",
-    "hotspot_figures",
-    "hotspot_figures_per_mm2",
-    "hotspot_note",
-    "nottingham_mitotic_score",
-    "proposer",
-    "threshold",
-    "learnt_from",
-    "test_f1",
-    "test_f1_low",
-    "test_f1_high",
-    "detector_warning",
-    "strangeness",
-    "warning",
-    "note",
-    "error",
-)
-"""Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
-hotspot's upright box; `hotspot_note` says why there is none. `test_f1` and its 95 % interval are the detector's, on
-patients that it did not learn from; `detector_warning` holds for all slides of a job, `warning` for this one: its
-resolution can hardly be right, it is coarser than the network, or unlike the training's (`strangeness` is the largest
-distance from those in limits: above 1 there is a warning). `note` is what the file says of itself that must be known.
-A field is empty where a value is not known or not defined."""
-
 _ALWAYS = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 """Columns without which a summary.csv is none."""
-
-TIMING_COLUMNS = ("slide_id", "seconds", "tissue_mm2_per_s", "engine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +162,7 @@ class SlideSummary:
             "test_f1": _text(None if trust is None else trust.f1, 4),
             "test_f1_low": _text(ends[0], 4),
             "test_f1_high": _text(ends[1], 4),
+            "test_f1_on": "" if trust is None else trust.tested_on,
             "detector_warning": "" if trust is None else "; ".join(trust.warnings),
             "strangeness": _text(None if findings.familiarity is None else findings.familiarity.strangeness, 3),
             "warning": "; ".join(self.warnings),
@@ -337,6 +298,16 @@ def read_timing(folder: Path) -> dict[str, Row]:
     path = folder / layout.SLIDE_TIMES
     rows = read_table(path, required=("slide_id", "seconds"), optional=("engine",)) if path.exists() else []
     return {row.values["slide_id"]: row for row in rows}
+
+
+def seconds_of(folder: Path) -> dict[str, float]:
+    """slide_id -> seconds of the slides that a folder's timing.csv has a time of.
+
+    Raises:
+        FormatError: as `read_timing`.
+    """
+    times = {name: number_of(row.values["seconds"]) for name, row in read_timing(folder).items()}
+    return {name: seconds for name, seconds in times.items() if math.isfinite(seconds)}
 
 
 def write_slide_summary(path: Path, summary: SlideSummary) -> Path:

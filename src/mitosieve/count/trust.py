@@ -22,7 +22,8 @@ class Trust:
         detector: its name.
         learnt_from: data, patients and figures, in words; empty where nobody recorded it.
         is_synthetic: whether it learnt from synthetic tissue; None where nobody recorded it.
-        f1: by the official rule, on patients that it did not learn from; None where that was not measured.
+        f1: by the official rule, on patients that it did not learn from, or, where `tested_on` says so, of a like
+            training without them; None where that was not measured.
         f1_interval: 95 %, both ends; None where it is not known.
         tested_on: the patients and figures, in words.
         mpp: um per px of the finest picture that its networks see.

@@ -61,6 +61,9 @@ _DEMANDED = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "Acce
              "StudyTime", "ReferringPhysicianName")  # fmt: skip
 """What an annotation takes over from its image; some writers of slides leave these out."""
 
+_TAKEN = ("SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", *_DEMANDED, "ContentDate", "ContentTime")
+"""What of the image is written, and so is in the identity of what is written."""
+
 _REMEDY = "detect on the whole DICOM series, or choose another --format"
 _log = logging.getLogger(__name__)
 
@@ -88,7 +91,8 @@ def write_annotations(path: Path, detections: Detections, slide: SlideContext) -
         path.unlink(missing_ok=True)
         return path
     source, is_dicom = _source(slide)
-    identity = _digest(detections, str(source.SOPInstanceUID), _version(), *slide.notes)
+    taken = [str(source.get(name)) for name in _TAKEN]
+    identity = _digest(detections, *taken, _version(), slide.slide_id, _description(slide, is_dicom=is_dicom))
     made = MicroscopyBulkSimpleAnnotations(
         source_images=[source],
         annotation_coordinate_type=AnnotationCoordinateTypeValues.SCOORD,

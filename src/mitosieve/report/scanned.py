@@ -16,7 +16,10 @@ from mitosieve.errors import FormatError
 from mitosieve.run import layout
 from mitosieve.scan.tables import read_slides
 
-_TOLD = ("hotspot_shape", "hotspot_note", "proposer", "learnt_from", "detector_warning", "warning", "note")
+_TOLD = (
+    *("hotspot_shape", "hotspot_note", "proposer", "learnt_from", "test_f1_on"),
+    *("detector_warning", "warning", "note"),
+)
 _WORDS = ("slide_id", "error", *_TOLD)
 _NUMBERS = tuple(name for name in SUMMARY_COLUMNS if name not in _WORDS)
 _JPEG_QUALITY = 80

@@ -87,7 +87,7 @@ def items_of_cohort(cohort: Cohort, cases: tuple[str, ...] | None) -> list[ScanI
         ScanItem(
             path=cohort.path_of(entry.slide_id),
             slide_id=entry.slide_id,
-            mpp=entry.mpp,
+            mpp=entry.oblong or entry.mpp,
             roi=entry.roi,
             size_l0=(entry.width_l0, entry.height_l0) if entry.width_l0 and entry.height_l0 else None,
         )

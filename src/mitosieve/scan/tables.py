@@ -11,6 +11,8 @@ from mitosieve.cohort.table import Row, read_table
 from mitosieve.count.summary import (
     SlideFailure,
     SlideSummary,
+    read_timing,
+    seconds_of,
     write_slide_summary,
     write_summary,
     write_timing,
@@ -111,17 +113,54 @@ def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, pa
             write_slide_summary(out / layout.SLIDE_SUMMARIES / layout.file_of(summary.slide_id, ".json"), summary)
     write_slides(out / part, [_row(summary) for summary in summaries])
     write_summary(out / part / layout.SUMMARY, summaries)
-    timed = {result.summary.slide_id: _rounded(result.seconds) for result in results if result.seconds}
-    if timed:
-        made = machine(compute)
-        engine = f"{made['engine']}, {made['device']}"
-        done = [
-            result.summary.timed(result.seconds["all"], engine)
-            for result in results
-            if isinstance(result.summary, SlideSummary) and result.seconds
-        ]
-        write_timing(out / part / layout.SLIDE_TIMES, done)
-        write_json(out / part / layout.TIMING, {"parts_s": timed, "machine": made})
+    _write_times(out / part, results, machine(compute))
+
+
+def _write_times(folder: Path, results: Sequence[SlideResult], made: dict[str, Any]) -> None:
+    """Write timing.csv and timing.json; slides that an earlier try did keep the times that it wrote.
+
+    Where nothing was timed the files stay as they are. timing.json names one machine: it keeps the parts of that alone.
+    """
+    timed = {result.summary.slide_id: result.seconds for result in results if result.seconds}
+    if not timed:
+        return
+    engine = f"{made['engine']}, {made['device']}"
+    before, parts = _times_before(folder, made)
+    before |= {slide_id: (seconds["all"], engine) for slide_id, seconds in timed.items()}
+    parts |= {slide_id: _rounded(seconds) for slide_id, seconds in timed.items()}
+    done = [result.summary for result in results if isinstance(result.summary, SlideSummary)]
+    write_timing(
+        folder / layout.SLIDE_TIMES, [one.timed(*before[one.slide_id]) for one in done if one.slide_id in before]
+    )
+    asked = [result.summary.slide_id for result in results]
+    write_json(
+        folder / layout.TIMING, {"parts_s": {name: parts[name] for name in asked if name in parts}, "machine": made}
+    )
+
+
+def _times_before(
+    folder: Path, made: dict[str, Any]
+) -> tuple[dict[str, tuple[float, str]], dict[str, dict[str, float]]]:
+    """What earlier tries wrote: slide_id -> seconds and engine, and slide_id -> seconds by part on this machine."""
+    try:
+        engines = {slide_id: row.values["engine"] for slide_id, row in read_timing(folder).items()}
+        seconds = seconds_of(folder)
+        timed: dict[str, Any] = read_json(folder / layout.TIMING, {})
+    except MitosieveError:
+        return {}, {}  # times that are broken tell nothing, and must not end a job that is done
+    parts = timed.get("parts_s", {}) if timed.get("machine") == made else {}
+    return {slide_id: (value, engines[slide_id]) for slide_id, value in seconds.items()}, dict(parts)
+
+
+def seconds_of_job(folder: Path) -> float | None:
+    """Wall time of all slides of a job; None where one was not timed: a part of the time is not the time.
+
+    Raises:
+        FormatError: slides.csv or timing.csv is broken.
+    """
+    times = seconds_of(folder)
+    asked = [row.values["slide_id"] for row in read_slides(folder)]
+    return sum(times[name] for name in asked) if asked and times.keys() >= set(asked) else None
 
 
 def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[Path, float, float] | None:

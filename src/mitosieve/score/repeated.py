@@ -16,7 +16,8 @@ RESAMPLES = 5_000
 """Draws of slides and seeds behind each interval and p value."""
 
 MIN_CASES = 5
-"""From this many cases on, cases are drawn, else slides within cases: our choice. Fewer than ten are noted."""
+"""From this many cases on, cases are drawn, and always where no case has two slides; else slides within cases: our
+choice. Fewer than ten are noted."""
 
 COMPARED = ("f1", "ap")
 """Figures whose differences are tested."""
@@ -128,7 +129,7 @@ def compare_repeats(
         reference: name of the one that the others are compared with.
         generator: advanced by the draws.
         resamples: how often.
-        min_cases: from how many cases on, cases are drawn and not slides within cases.
+        min_cases: from how many cases on, cases are drawn and not slides within cases; always where no case has two.
         names: of the figures, of `FIGURES`.
 
     Raises:

@@ -11,7 +11,7 @@ import cv2
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.errors import MitosieveError, SlideError
-from mitosieve.geometry import Region
+from mitosieve.geometry import Mpp, Region
 from mitosieve.sieve.plan import Plan, Survey
 from mitosieve.sieve.tile_reader import Answer, Request, Sample, TileReader, survey
 from mitosieve.slide.slide import Slide, open_slide
@@ -27,14 +27,14 @@ class SlideSource:
     Attributes:
         path: the file.
         slide_id: name in records.
-        mpp: um per px as stated by the user or the cohort; None where the file states it.
+        mpp: um per px as stated by the user or the cohort, one number or (x, y); None where the file states it.
         roi: area in level-0 px outside which nothing is wanted.
         size_l0: width and height that the image must have; None is any.
     """
 
     path: Path
     slide_id: str
-    mpp: float | None
+    mpp: Mpp | None
     roi: BaseGeometry | None = None
     size_l0: tuple[int, int] | None = None
 

@@ -14,6 +14,7 @@ from mitosieve.cohort.split import Split
 from mitosieve.errors import RecipeError, SplitError
 from mitosieve.recipe.recipe import FoldRun, Recipe, load_recipe
 from mitosieve.run import layout
+from mitosieve.scan.tables import failed_slides
 from mitosieve.study.study import Study
 
 _HASH_LETTERS = 10
@@ -41,7 +42,7 @@ class Training:
     @property
     def is_done(self) -> bool:
         """Whether all its detectors have been scored on the test cases, and what else is asked stands."""
-        scored = all((self.folder / test_of(name) / layout.METRICS).exists() for name in self.detectors)
+        scored = all(is_scored(self.folder / test_of(name)) for name in self.detectors)
         return scored and (not self.windows or (self.folder / layout.PATCH_TABLE).exists())
 
 
@@ -63,6 +64,15 @@ class Plan:
 def test_of(detector: str) -> str:
     """Folder in a run with a detector's detections on the test cases: "test", "test-chosen"."""
     return detector.replace(layout.DETECTOR, layout.TEST, 1)
+
+
+def is_scored(test: Path) -> bool:
+    """Whether a folder has scores of all its slides: one that failed would count as without a single figure found.
+
+    Raises:
+        FormatError: its slides.csv is broken.
+    """
+    return (test / layout.METRICS).exists() and not failed_slides(test)
 
 
 def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, overrides: Sequence[str] = ()) -> Plan:

@@ -14,11 +14,12 @@ from mitosieve.cohort.split import Split
 from mitosieve.export.table import read_detections
 from mitosieve.run import layout
 from mitosieve.run.seed import derive_generator
+from mitosieve.scan.tables import failed_slides, seconds_of_job
 from mitosieve.score.repeated import Comparison, Repeats, compare_repeats
 from mitosieve.score.scored import Scored
 from mitosieve.sieve.cost import StageCost, costs_of
 from mitosieve.sieve.detector import Detector
-from mitosieve.study.plan import Plan, test_of
+from mitosieve.study.plan import Plan, is_scored, test_of
 from mitosieve.study.study import Study, StudyRow
 
 BY_PART = ("f1", "precision", "recall", "ap")
@@ -36,14 +37,14 @@ class Cost:
     Attributes:
         training_s: wall time of a training, mean over folds and seeds; of all that its run trained, also for other
             rows.
-        detection_s: wall time of its test cases, mean likewise.
+        detection_s: wall time of its test cases, mean likewise; None where not all slides were timed.
         stages: of its first detector's networks.
         machine: that it was trained on, in words.
         commits: of the code that trained it.
     """
 
     training_s: float
-    detection_s: float
+    detection_s: float | None
     stages: tuple[StageCost, ...]
     machine: str
     commits: tuple[str, ...]
@@ -119,7 +120,7 @@ def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> Study
 def _detections_of(plan: Plan, row: StudyRow, fold: str, seed: int) -> Path | None:
     """A row's detections on a fold's test cases; None where they are not done."""
     folder = plan.folders[row.name, fold, seed] / test_of(row.detector)
-    return folder / layout.DETECTIONS if (folder / layout.METRICS).exists() else None
+    return folder / layout.DETECTIONS if is_scored(folder) else None
 
 
 def _newest(study: Study, plan: Plan) -> Path | None:
@@ -185,6 +186,10 @@ def _missing(study: Study, plan: Plan, scored: dict[tuple[str, str, int], Scored
         if gone:
             whole = len(study.seeds) * len(plan.folds)
             found.append(f"{row.name}: {len(gone)} of {whole} trainings are not done (fold/seed {', '.join(gone)})")
+        for seed in study.seeds:
+            for fold in plan.folds:
+                failed = failed_slides(plan.folders[row.name, fold, seed] / test_of(row.detector))
+                found += [f"{row.name}, {fold}/{seed}: {slide} failed: {why}" for slide, why in failed.items()]
     return tuple(found)
 
 
@@ -198,17 +203,14 @@ def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
     if not runs:
         return None
     first = runs[0][0]
+    detection = [seconds_of_job(test) for _, test in runs]
+    known = [seconds for seconds in detection if seconds is not None]
     machine = json.loads((first / layout.MACHINE).read_text())
     versions = [json.loads((run / layout.VERSIONS).read_text()) for run, _ in runs]
     return Cost(
         training_s=float(np.mean([sum(json.loads((run / layout.TIMING).read_text()).values()) for run, _ in runs])),
-        detection_s=float(np.mean([_detection_s(test) for _, test in runs])),
+        detection_s=float(np.mean(known)) if len(known) == len(detection) else None,
         stages=costs_of(Detector.load(first / row.detector)),
         machine=f"{machine['processor']}, {machine['torch_threads']} used, {machine['device']}, {machine['precision']}",
         commits=tuple(sorted({one["commit"] for one in versions})),
     )
-
-
-def _detection_s(test: Path) -> float:
-    with (test / layout.SLIDE_TIMES).open(newline="", encoding="utf-8") as file:
-        return sum(float(line["seconds"]) for line in csv.DictReader(file) if line["seconds"])

@@ -127,7 +127,7 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
     if cost is not None and scope == "pooled":
         line |= {
             "training_s": round(cost.training_s, 1),
-            "detection_s": round(cost.detection_s, 1),
+            "detection_s": None if cost.detection_s is None else round(cost.detection_s, 1),
             "multiply_adds": " ".join(str(stage.multiply_adds) for stage in cost.stages),
             "weights": sum(stage.weights for stage in cost.stages),
         }
@@ -321,8 +321,8 @@ def _costs(result: StudyResult) -> Table | None:
     )
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f}"
+def _minutes(seconds: float | None) -> str:
+    return _UNKNOWN if seconds is None else f"{seconds / 60:.1f}"
 
 
 def _rows(result: StudyResult) -> Table:

@@ -13,7 +13,7 @@ from mitosieve.run import layout
 from mitosieve.run.progress import Progress
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.evaluated import evaluate_folder
-from mitosieve.study.plan import Plan, Training, test_of
+from mitosieve.study.plan import Plan, Training, is_scored, test_of
 from mitosieve.train.job import Mapper
 
 
@@ -83,21 +83,21 @@ def do_training(task: Task, progress: Progress | None = None) -> Done:
         failed: dict[str, str] = {}
         for name in one.detectors:
             failed |= _score(one, name, cohort, cases, task.compute, progress)
-        if one.windows and not (one.folder / layout.PATCH_TABLE).exists():
+        if not failed and one.windows and not (one.folder / layout.PATCH_TABLE).exists():
             rows = patch_table(one.folder, cohort, task.split, one.fold, compute=task.compute, progress=progress)
             write_patch_table(one.folder / layout.PATCH_TABLE, rows)
     except MitosieveError as error:
         return Done(folder=one.folder, failed=str(error))
     broken = "; ".join(f"{slide}: {why}" for slide, why in failed.items())
-    return Done(folder=one.folder, failed=f"slides count as missed: {broken}" if broken else "")
+    return Done(folder=one.folder, failed=f"not scored, for slides failed: {broken}" if broken else "")
 
 
 def _score(
     one: Training, name: str, cohort: Cohort, cases: tuple[str, ...], compute: Compute, progress: Progress | None
 ) -> dict[str, str]:
-    """Detect and score with one detector of the run; slide_id -> why it could not be read."""
+    """Detect and score with one detector of the run; where a slide failed nothing is scored: slide_id -> why."""
     out = one.folder / test_of(name)
-    if (out / layout.METRICS).exists():
+    if is_scored(out):
         return {}
     if not (one.folder / name / layout.DETECTOR_CONFIG).exists():
         there = sorted(path.parent.name for path in one.folder.glob(f"*/{layout.DETECTOR_CONFIG}"))
@@ -117,5 +117,6 @@ def _score(
         progress=progress,
     )
     failed = scan(job).failed
-    evaluate_folder(out, cohort, cases=cases)
+    if not failed:
+        evaluate_folder(out, cohort, cases=cases)
     return failed
