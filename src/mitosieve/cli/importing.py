@@ -133,7 +133,15 @@ def get(
 
     if name is None:
         rows = [
-            [key, one.what, one.address, one.fetch, one.terms, one.digest_source or NO_HASH, ", ".join(one.splits)]
+            [
+                key,
+                one.what,
+                one.address,
+                one.fetch,
+                one.terms,
+                one.digest_source or NO_HASH,
+                ", ".join(one.splits) or "none",
+            ]
             for key, one in PUBLISHED.items()
         ]
         print_table(rows, ("set", "what it is", "from", "fetch", "terms", "SHA-256 verified with", "splits"))
