@@ -144,6 +144,7 @@ def get(
             ]
             for key, one in PUBLISHED.items()
         ]
+        rows = [[*row[:-1], row[-1] or "none"] for row in rows]
         print_table(rows, ("set", "what it is", "from", "fetch", "terms", "SHA-256 verified with", "splits"))
         return
     if folder is None:
