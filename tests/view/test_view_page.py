@@ -97,6 +97,22 @@ class Page:
         )
         return self
 
+    def cut_off(self, pattern, method="GET"):
+        """Requests of these addresses do not arrive, until `reached_again`; that is no fault of the page."""
+
+        def broken(route):
+            if route.request.method == method:
+                route.abort()
+            else:
+                route.fallback()
+
+        self.page.route(pattern, broken)
+
+    def reached_again(self, pattern):
+        """Requests arrive, and what the browser itself said of those that did not is forgotten."""
+        self.page.unroute(pattern)
+        self.faults[:] = [fault for fault in self.faults if "ERR_FAILED" not in fault]
+
     def decided(self, n):
         """Wait until so many decisions are on the disk."""
         self.until(f"mitosieve.store.decisions.length >= {n}")
@@ -478,6 +494,32 @@ def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):
     high = [start + float(told[name]) for start, name in zip(low, ("hotspot_width", "hotspot_height"), strict=True)]
     assert corners.reshape(-1, 2).min(axis=0).tolist() == pytest.approx(low, abs=0.2)
     assert corners.reshape(-1, 2).max(axis=0).tolist() == pytest.approx(high, abs=0.2)
+
+
+def test_a_field_is_looked_through_on_its_own_slide_alone(tmp_path, opened):
+    """While the next slide's count has not come, nothing of the slide before is there to be marked; then its own is."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0")
+        first = page.evaluate("mitosieve.page.current.fields[0].corners")
+        page.cut_off("**/api/slides/1/reviewed*")
+        page.select_option(".panel select >> nth=0", "1")
+        page.until("document.querySelector('.can').textContent.includes('does not answer')")
+        page.evaluate("document.activeElement.blur()")
+        page.press("Enter")
+        page.wait_for_timeout(200)
+        assert page.evaluate("[mitosieve.page.current.fields.length, mitosieve.store.decisions.length]") == [0, 0]
+        assert page.inner_text(".panel .wide") == ""
+        page.reached_again("**/api/slides/1/reviewed*")
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0")
+        page.press("Enter")
+        page.decided(1)
+    (looked,) = DecisionLog.beside(folder).read()
+    assert looked.slide_id == "two"
+    assert np.abs(np.array(looked.area) - first).max() > 1
 
 
 def test_two_slides_move_together(tmp_path, opened):
