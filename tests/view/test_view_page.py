@@ -621,3 +621,49 @@ def test_a_server_that_is_gone_is_told(tmp_path, chromium):
     page.press("a")
     page.until("document.getElementById('status').textContent.includes('not saved')")
     page.context.close()
+
+
+def test_what_could_not_be_saved_is_told_until_it_is(tmp_path, opened):
+    """Whatever else the server answers meanwhile; then each decision is saved once, in the order of the keys."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        page.cut_off("**/api/decisions", "POST")
+        page.press("a", "r", "a", "z", "u")
+        page.until("mitosieve.store.unsaved === 3")
+        with page.page.expect_response("**/api/decisions?since=*"):
+            pass
+        page.wait_for_timeout(100)
+        assert "not saved" in page.inner_text("#status")
+        assert page.inner_text("#unsaved") == "3 not saved: try again"
+        page.reached_again("**/api/decisions")
+        page.click("#unsaved")
+        page.decided(3)
+        page.until("document.getElementById('unsaved').hidden")
+        page.press("a")
+        page.decided(4)
+        assert page.evaluate("[mitosieve.store.unsaved, mitosieve.store._unsaved.length]") == [0, 0]
+    assert [d.verdict for d in DecisionLog.beside(folder).read()] == ["figure", "imposter", "unsure", "figure"]
+
+
+def test_a_cell_whose_answer_was_lost_is_added_once(tmp_path, opened):
+    """The server had it on the disk; asked again it is not added a second time, and a place off the slide never."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened()
+
+        def lost(route):
+            client.ask("/api/decisions", method="POST", body=route.request.post_data_buffer)
+            route.abort()
+
+        page.page.route("**/api/decisions", lambda r: lost(r) if r.request.method == "POST" else r.fallback())
+        page.press("i", "Enter")
+        page.until("mitosieve.store.unsaved === 1")
+        page.reached_again("**/api/decisions")
+        page.click("#unsaved")
+        page.until("mitosieve.store.unsaved === 0")
+        page.evaluate("mitosieve.page.current._add(-400, -400)")
+        page.until("document.getElementById('status').textContent.includes('not on the slide')")
+        assert page.evaluate("[mitosieve.store.unsaved, mitosieve.store._unsaved.length]") == [0, 0]
+        page.faults[:] = [fault for fault in page.faults if "400 (Bad Request)" not in fault]
+    assert [d.kind for d in DecisionLog.beside(folder).read()] == ["added"]

@@ -3,6 +3,7 @@
 Knows nothing of HTTP. Numbers of slides and rows that a page sends are checked here.
 """
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,6 +64,14 @@ class Desk:
             self._fault = InputError(f"cannot be read ({type(error).__name__}: {error})")
         finally:
             self._ready.set()
+
+    @property
+    def identity(self) -> str:
+        """Tells what is looked at from anything else; the same when it is opened again. Holds no path."""
+        viewed = self.viewed
+        folder = "" if viewed.folder is None else str(viewed.folder.resolve())
+        words = (folder, viewed.detector_hash, str(viewed.threshold), *(slide.slide_id for slide in viewed.slides))
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
     @property
     def has_cells(self) -> bool:

@@ -131,6 +131,9 @@ def _decisions(desk: Desk) -> list[Route]:
         if not isinstance(asked, list):
             return JSONResponse({"error": "send an object with a list of decisions"}, 400)
         since = content.get("since", 0)
+        if content.get("identity", desk.identity) != desk.identity:
+            # rows of a page that was left open are numbers of other cells here
+            return JSONResponse({"error": "another result is shown at this address now: load the page again"}, 409)
 
         def work(request: Request) -> Response:
             del request

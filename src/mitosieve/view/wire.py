@@ -25,6 +25,7 @@ def session(desk: Desk) -> dict[str, Any]:
         "version": __version__,
         "kind": viewed.kind.value,
         "name": viewed.name,
+        "identity": desk.identity,
         "reader": desk.reader,
         "readOnly": desk.read_only,
         "threshold": viewed.threshold,

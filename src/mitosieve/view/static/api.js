@@ -1,16 +1,24 @@
 // What the server is asked. Everything by numbers of slides and rows.
 
-export class Refused extends Error {}
+// `refused`: asked again it would be refused again.
+export class Refused extends Error {
+  constructor(why, refused = false) {
+    super(why);
+    this.refused = refused;
+  }
+}
 
 async function answer(response) {
   if (response.ok) return response;
-  let why = `the server answered ${response.status}`;
+  let why = `the server answered ${response.status}`, refused = false;
   try {
-    why = (await response.json()).error ?? why;
+    const told = await response.json();
+    why = told.error ?? why;
+    refused = told.refused ?? false;
   } catch {
     // no words: the number has to do
   }
-  throw new Refused(why);
+  throw new Refused(why, refused);
 }
 
 async function reached(address, options) {
