@@ -539,6 +539,40 @@ def test_two_slides_move_together(tmp_path, opened):
         assert page.evaluate("mitosieve.page.current.second.slide") == 1
 
 
+def test_of_two_slides_the_clicked_cell_is_decided(tmp_path, opened):
+    """On whichever side it is; one cell is chosen of both. The second slide stays the one that was chosen."""
+    folder = a_result(tmp_path / "found", names=("one", "two", "three"))
+    second = "mitosieve.page.current.second"
+    found = some_detections("two", seed=1)
+    order = np.argsort(-found.score, kind="stable")
+    x, y = found.center_l0[order[4]].tolist()
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.press("n", "t")
+        page.until(f"{second}?.cells")
+        page.wait_for_timeout(300)
+        page.evaluate(f"{second}.goTo({x}, {y}, 120, true)")
+        page.wait_for_timeout(300)
+        middle = "b => [b.left + b.width / 2, b.top + b.height / 2]"
+        page.mouse.click(*page.evaluate(f"({middle})({second}.node.getBoundingClientRect())"))
+        page.until(f"{second}.selected === 4 && {VIEW}.selected === null")
+        page.press("r")
+        page.decided(1)
+        page.evaluate(f"{VIEW}.select(2)")
+        page.press("a")
+        page.decided(2)
+        assert page.evaluate(f"{second}.selected") is None
+        page.select_option(".second-box select", "2")
+        page.until(f"{second}.slide === 2 && {second}.cells")
+        page.evaluate("document.activeElement.blur()")
+        page.press("t", "t")
+        page.wait_for_timeout(200)
+        assert page.evaluate(f"{second}.slide") == 2
+    decisions = DecisionLog.beside(folder).read()
+    assert [(d.slide_id, d.verdict) for d in decisions] == [("two", "imposter"), ("one", "figure")]
+    assert (decisions[0].x_px, decisions[0].y_px) == (x, y)
+
+
 def test_marks_of_a_cohort_are_browsed_and_corrected(tmp_path, opened):
     """Without scores or thresholds; decisions say that they are about a cohort."""
     a_cohort(tmp_path / "cohort", cases=2)
@@ -662,7 +696,7 @@ def test_a_cell_whose_answer_was_lost_is_added_once(tmp_path, opened):
         page.reached_again("**/api/decisions")
         page.click("#unsaved")
         page.until("mitosieve.store.unsaved === 0")
-        page.evaluate("mitosieve.page.current._add(-400, -400)")
+        page.evaluate(f"mitosieve.page.current._add({VIEW}, -400, -400)")
         page.until("document.getElementById('status').textContent.includes('not on the slide')")
         assert page.evaluate("[mitosieve.store.unsaved, mitosieve.store._unsaved.length]") == [0, 0]
         page.faults[:] = [fault for fault in page.faults if "400 (Bad Request)" not in fault]
