@@ -16,6 +16,7 @@ from build import a_cohort
 from mitosieve import Cohort
 from mitosieve.count.hotspot import find_hotspot, mm_from_l0
 from mitosieve.count.summary import read_summary
+from mitosieve.review.cell import cells_of
 from mitosieve.review.log import DecisionLog, standing
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
@@ -466,6 +467,27 @@ def test_a_second_reader_is_blind_until_they_compare(tmp_path, opened):
         page.click(".cards.loose .card:first-child .verdict.figure")
         page.decided(7)
     assert {d.verdict for d in DecisionLog.beside(folder).read()[-1:]} == {"figure"}
+
+
+def test_a_disagreement_over_an_added_cell_is_settled_by_its_reader(tmp_path, opened):
+    """The added cell gets the new verdict, as often as it is given: none is added, and the detection is not judged."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    found = some_detections("one")
+    x, y = found.center_l0[np.argsort(-found.score, kind="stable")[0]].tolist()
+    with served(folder, reader="A") as client:
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "imposter"})
+    with served(folder, reader="B") as client:
+        client.decide({"kind": "added", "slide": 0, "x": x + 4, "y": y, "verdict": "figure"})
+        page = opened(client).opened()
+        page.press("4")
+        page.click("text=Show their agreement")
+        for number, verdict in ((2, "imposter"), (3, "figure"), (4, "imposter")):
+            page.click(f".cards.loose .verdict.{verdict}")
+            page.decided(number)
+            words = "no figure" if verdict == "imposter" else verdict
+            page.until(f"document.querySelector('.cards.loose .state').textContent === 'you: {words}'")
+    (cell,) = cells_of(DecisionLog.beside(folder).read(), {"one": MPP})
+    assert cell.votes == {"A": "imposter", "B": "imposter"}
 
 
 def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):

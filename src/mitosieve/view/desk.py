@@ -162,9 +162,9 @@ class Desk:
         found, after = self.log.since(offset)
         return [self.shown(decision) for decision in found if decision.reader == self.reader], after
 
-    def standing(self) -> dict[str, Decision]:
-        """What stands of this reader, by the id of the cell."""
-        return standing(self.decisions(), self.reader)
+    def standing(self, reader: str | None = None) -> dict[str, Decision]:
+        """What stands of a reader, by default of this one, by the id of the cell."""
+        return standing(self.decisions(), self.reader if reader is None else reader)
 
     def number_of(self, slide_id: str) -> int | None:
         """The number of a slide by its name; None where it is none of these."""

@@ -163,6 +163,7 @@ def _cell(desk: Desk, cell: Cell) -> dict[str, Any] | None:
         "slide": slide,
         "row": desk.row_at(slide, cell.x_px, cell.y_px, cell.key),
         "key": cell.key,
+        "own": cell.keys.get(desk.reader),
         "x": cell.x_px,
         "y": cell.y_px,
         "score": cell.score,
@@ -172,8 +173,5 @@ def _cell(desk: Desk, cell: Cell) -> dict[str, Any] | None:
 
 def known_readers(desk: Desk) -> list[dict[str, Any]]:
     """Who has decided, this reader first, then by name, and how many decisions stand; what they are is not told."""
-    decisions = desk.decisions()
     names: Sequence[str] = sorted({desk.reader, *desk.readers()}, key=lambda name: (name != desk.reader, name))
-    return [
-        {"reader": name, "decisions": sum(d.reader == name and d.kind != "undo" for d in decisions)} for name in names
-    ]
+    return [{"reader": name, "decisions": len(desk.standing(name))} for name in names]
