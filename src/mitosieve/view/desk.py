@@ -4,6 +4,7 @@ Knows nothing of HTTP. Numbers of slides and rows that a page sends are checked 
 """
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ class Desk:
         read_cells: reads its cells; is called once, in a thread of its own.
         reader: who decides.
         read_only: whether decisions are refused.
+
+    Attributes:
+        edition: stands in addresses of pictures, so that none that a browser has kept is shown of another slide.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Desk:
     def show(self, viewed: Viewed, read_cells: Callable[[], Cells]) -> None:
         """Look at something else from now on: a slide on which somebody has detected meanwhile."""
         self.viewed = viewed
+        self.edition = secrets.token_hex(8)
         self.read_only = self._asked_read_only or viewed.folder is None
         self.shelf = Shelf(viewed.slides)
         self.log = None if viewed.folder is None else DecisionLog.beside(viewed.folder)

@@ -26,6 +26,7 @@ def session(desk: Desk) -> dict[str, Any]:
         "kind": viewed.kind.value,
         "name": viewed.name,
         "identity": desk.identity,
+        "edition": desk.edition,
         "reader": desk.reader,
         "readOnly": desk.read_only,
         "threshold": viewed.threshold,

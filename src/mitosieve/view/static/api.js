@@ -42,9 +42,13 @@ export async function send(address, content) {
   return json(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(content) });
 }
 
-export const tileAddress = (slide, level, column, row) => `/api/slides/${slide}/tiles/${level}/${column}/${row}`;
+// What the server shows now: the browser keeps pictures, and numbers name other slides another time.
+let edition = "";
+export const setEdition = (word) => (edition = word);
 
-export const cropAddress = (slide, x, y, um, px) => `/api/slides/${slide}/crop?x=${x.toFixed(3)}&y=${y.toFixed(3)}&um=${um}&px=${px}`;
+export const tileAddress = (slide, level, column, row) => `/api/slides/${slide}/tiles/${level}/${column}/${row}?of=${edition}`;
+
+export const cropAddress = (slide, x, y, um, px) => `/api/slides/${slide}/crop?x=${x.toFixed(3)}&y=${y.toFixed(3)}&um=${um}&px=${px}&of=${edition}`;
 
 // Cells of a slide, see ARRAYS in wire.py.
 export async function cellsOf(slide) {

@@ -10,6 +10,7 @@ export class Store extends EventTarget {
   constructor(session) {
     super();
     this.session = session;
+    api.setEdition(session.edition);
     this.threshold = session.threshold ?? 0.5;
     this.slide = 0;
     this.lastCell = null;
