@@ -13,6 +13,7 @@ from shapely.geometry import shape
 
 from mitosieve.detection import detection_ids
 from mitosieve.export.roi import read_roi
+from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -186,6 +187,21 @@ def test_a_reader_s_own_vote_is_told_to_be_replaced(folder):
         assert [item["decisions"] for item in client.get("/api/readers")["readers"]] == [2, 2]
     with served(folder, reader="C") as client:
         assert client.get("/api/agreement?first=A&second=B")["disagreements"] == []
+
+
+def test_decisions_on_a_slide_that_is_gone_are_passed_over(tmp_path):
+    """Counts, tables and agreement are those of the slides that are here."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    for reader in ("A", "B"):
+        gone = Decision.now(kind="added", slide_id="gone", reader=reader, how="slide", x_px=9, y_px=9, verdict="figure")
+        DecisionLog.beside(folder).append(gone)
+    with served(folder) as client:
+        client.decide(verdict(0, "imposter"))
+        assert client.get("/api/slides/0/reviewed")["rejected"] == 1
+        for name in ("summary.csv", "decisions.csv"):
+            assert [row["slide_id"] for row in rows_of(client.ask(f"/api/files/{name}")[2].decode())] == ["one"]
+        assert client.ask("/api/files/report.html")[0] == 200
+        assert client.get("/api/agreement?first=A&second=B")["both"] == 0
 
 
 def test_only_what_stands_is_counted_of_a_reader(folder):
