@@ -114,6 +114,25 @@ class Page:
         self.page.unroute(pattern)
         self.faults[:] = [fault for fault in self.faults if "ERR_FAILED" not in fault]
 
+    def held_while(self, pattern, *keys):
+        """Press keys while what the first of them sends is on its way."""
+        held = []
+
+        def hold_first(route):
+            if route.request.method == "POST" and not held:
+                held.append(route)
+            else:
+                route.fallback()
+
+        self.page.route(pattern, hold_first)
+        self.press(*keys)
+        for _ in range(200):
+            if held:
+                break
+            self.page.wait_for_timeout(10)
+        held[0].continue_()
+        self.page.unroute(pattern)
+
     def decided(self, n):
         """Wait until so many decisions are on the disk."""
         self.until(f"mitosieve.store.decisions.length >= {n}")
@@ -372,6 +391,34 @@ def test_a_row_of_the_gallery_is_accepted_as_one(tmp_path, opened):
         page.press("z")
         page.decided(columns + 1)
         assert len(standing(DecisionLog.beside(folder).read(), "A")) == columns - 1
+
+
+def test_a_key_means_what_is_chosen_when_it_is_pressed(tmp_path, opened):
+    """Whatever is still being saved: each row, cell and field is decided once, and each undo is of another decision."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        columns = page.evaluate("mitosieve.page.current.columns")
+        page.held_while("**/api/decisions", "A", "R")
+        page.decided(2 * columns)
+        verdicts = [d.verdict for d in DecisionLog.beside(folder).read()]
+        assert verdicts == ["figure"] * columns + ["imposter"] * columns
+        page.held_while("**/api/decisions", "a", "z", "z", "z")
+        page.decided(2 * columns + 4)
+        assert len(standing(DecisionLog.beside(folder).read(), "A")) == 2 * columns - 2
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0 && mitosieve.page.current._inField().length > 3")
+        page.wait_for_timeout(300)
+        page.evaluate("mitosieve.page.current.field(mitosieve.page.current.at)")
+        before = len(DecisionLog.beside(folder).read())
+        page.held_while("**/api/decisions", "u", "u")
+        page.decided(before + 2)
+        page.held_while("**/api/decisions", "Enter", "Enter")
+        page.decided(before + 3)
+        page.wait_for_timeout(200)
+    last = DecisionLog.beside(folder).read()[before:]
+    assert [d.kind for d in last] == ["verdict", "verdict", "looked"]
+    assert last[0].detection_id != last[1].detection_id
 
 
 def test_a_crop_and_its_place_are_one_key_apart(tmp_path, opened):

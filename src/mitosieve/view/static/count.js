@@ -257,24 +257,27 @@ export class CountView {
     this._choose(some[(from + by + some.length) % some.length]);
   }
 
-  async decide(verdict) {
+  // Goes on at once, as the gallery does: the next key means the next cell.
+  decide(verdict) {
     const what = this.view.selected;
     if (what === null) return this.page.say("choose a cell first: n goes to the next one", true);
     const about = typeof what === "number" ? { row: what } : { key: what };
-    const [saved] = await this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
-    if (saved) this._nextOpen();
+    this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
+    if (!this.store.session.readOnly) this._nextOpen();
   }
 
   _nextOpen() {
-    const { cells } = this.view, some = this._inField(), from = some.indexOf(this.view.selected);
-    const open = [...some.slice(from + 1), ...some.slice(0, from + 1)].find((what) => typeof what === "number" && !cells.verdict[what]);
+    const { slide } = this.store, some = this._inField(), from = some.indexOf(this.view.selected);
+    const open = [...some.slice(from + 1), ...some.slice(0, from + 1)].find((what) => typeof what === "number" && !this.store.isDecided(slide, what));
     if (open !== undefined) this._choose(open);
   }
 
   async looked() {
     const field = this.fields[this.at], { slide } = this.store;
-    if (!field || this._of !== slide || this.store.session.readOnly) return;
+    if (!field || this._of !== slide || this._looking || this.store.session.readOnly) return;
+    this._looking = true; // the field on the screen stays until it is saved: a second Enter would mean it again
     if (!this._lookedAt()[this.at]) await this.store.decide([{ kind: "looked", slide, area: field.corners, how: "hotspot" }]);
+    this._looking = false;
     if (this._of !== slide) return;
     const looked = this._lookedAt(), order = [...looked.keys()].map((k) => (this.at + 1 + k) % looked.length);
     const next = order.find((k) => !looked[k]);

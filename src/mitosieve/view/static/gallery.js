@@ -228,13 +228,12 @@ export class GalleryView {
   }
 
   // All undecided cells of the chosen cell's row on the screen.
-  async decideRow(verdict) {
+  decideRow(verdict) {
     if (!this.cell) return;
     const { columns } = this, first = this.at - ((this.at - this._from) % columns);
     const some = this.batch.slice(first - this._from, first - this._from + columns);
-    const open = [];
-    for (const cell of some) if (!(await this.store.cells(cell.slide)).verdict[cell.row]) open.push({ kind: "verdict", slide: cell.slide, row: cell.row, verdict, how: "gallery" });
-    if (open.length) await this.store.decide(open);
+    const open = some.filter(({ slide, row }) => !this.store.isDecided(slide, row));
+    if (open.length) this.store.decide(open.map(({ slide, row }) => ({ kind: "verdict", slide, row, verdict, how: "gallery" })));
     this._to(first + columns);
   }
 

@@ -95,6 +95,12 @@ export class Store extends EventTarget {
     return this._standing.get(key) ?? null;
   }
 
+  // Whether this reader has decided about a row, also where the answer of the disk is still awaited.
+  isDecided(slide, row) {
+    const is = (d) => d.slide === slide && d.row === row;
+    return this._unsaved.some(({ list }) => list.some(is)) || [...this._standing.values()].some(is);
+  }
+
   // What stands about cells of a slide that the detector had not found.
   addedOf(slide) {
     return [...this._standing.values()].filter((d) => d.slide === slide && d.row === null && d.x !== null);
