@@ -695,7 +695,7 @@ def test_everything_is_legible(tmp_path, opened, scheme, width):
 
 
 def test_the_keyboard_alone_suffices(tmp_path, opened):
-    """Every control is reached by Tab and shows where the focus is; words of a field are no commands."""
+    """Every control is reached by Tab and shows the focus; words of a field and keys of the browser decide nothing."""
     folder = a_result(tmp_path / "found", names=("one",))
     with served(folder) as client:
         page = opened(client).opened()
@@ -713,7 +713,10 @@ def test_the_keyboard_alone_suffices(tmp_path, opened):
         page.gallery()
         page.locator("input[type=number]").first.focus()
         page.press("a", "r", "z")
+        page.locator(".cards").focus()
+        page.press(" ", "Control+a", "Meta+r", "Control+u")
         page.wait_for_timeout(300)
+        assert page.evaluate("document.getElementById('lens').open")
         assert page.evaluate("mitosieve.store.decisions.length") == 0
 
 

@@ -131,11 +131,11 @@ class Page {
 
   _key(event) {
     const target = event.target;
+    if (event.ctrlKey || event.metaKey) return; // the browser's own: nothing is decided by them, in no dialog either
     if (document.querySelector("dialog[open]")) {
       this.current?.lensKey?.(event);
       return;
     }
-    if (event.ctrlKey || event.metaKey) return;
     const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
     if (typing) return;
     if (event.key === "?") return this._done(event, () => this.help());
