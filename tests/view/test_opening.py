@@ -52,6 +52,20 @@ def test_a_browser_keeps_pictures_of_what_is_shown_now(tmp_path):
     assert editions[0] != editions[1]
 
 
+def test_a_slide_that_was_not_done_has_no_counts(tmp_path):
+    """Neither 0 figures nor a score of them, but why it was not done; the others have theirs."""
+    folder = a_result(tmp_path / "found")
+    table = pd.read_csv(folder / "summary.csv", dtype=str, keep_default_na=False)
+    table.loc[1, "error"] = "cannot be read"
+    table.to_csv(folder / "summary.csv", index=False)
+    with served(folder) as client:
+        assert client.get("/api/slides/0/count")["figures"] > 0
+        for what in ("count", "reviewed"):
+            status, _, body = client.ask(f"/api/slides/1/{what}")
+            assert status == 400
+            assert "this slide was not counted" in json.loads(body)["error"]
+
+
 def test_a_slide_without_a_hotspot_says_so(tmp_path):
     """Less tissue than the area: no number, a note, no score; a job that was told no tissue has no score either."""
     with served(a_result(tmp_path / "found", names=("one",), area_mm2=2.0)) as client:

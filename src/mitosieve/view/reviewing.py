@@ -64,7 +64,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: 
     from mitosieve.review.result import CountConfig, FoundResult, FoundSlide
 
     viewed, stated = desk.viewed, desk.viewed.slides[slide]
-    if stated.size_l0 is None or stated.mpp is None:
+    if stated.fault or stated.size_l0 is None or stated.mpp is None:
         raise InputError("this slide was not counted")
     judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == stated.slide_id]
     wanted = desk.called_figures(slide).copy()

@@ -126,14 +126,16 @@ export class SlideTab {
     const words = [slide.fault, slide.warning && `Unlike the training's slides: ${slide.warning}`].filter(Boolean).join(" · ");
     this.fault.textContent = words;
     this.fault.hidden = !words;
+    this.counted.replaceChildren();
+    this._hotspot = null;
     const opened = this.view.open(number);
     this._activate(this.view);
     try {
       await opened;
     } catch {
-      this.counted.replaceChildren();
       return; // the glass says why
     }
+    if (number !== this.store.slide) return; // another was opened meanwhile
     await this._recount(true);
   }
 
@@ -180,7 +182,7 @@ export class SlideTab {
     try {
       told = await json(`/api/slides/${number}/count${own ? "" : `?threshold=${threshold}`}`);
     } catch (error) {
-      this.page.say(error.message, true);
+      if (number === store.slide && threshold === store.threshold) this.counted.replaceChildren(...fact("Figures", "–", error.message));
       return;
     }
     if (number !== store.slide || threshold !== store.threshold) return;
