@@ -15,6 +15,7 @@ export class Store extends EventTarget {
     this.slide = 0;
     this.lastCell = null;
     this._cells = new Map();
+    this._come = new Map(); // those of them that are here
     this._frames = new Map();
     this._decisions = [];
     this._known = new Set();
@@ -60,6 +61,7 @@ export class Store extends EventTarget {
       cells.verdict = new Uint8Array(cells.n);
       cells.added = [];
       this._fill(slide, cells);
+      this._come.set(slide, cells);
       return cells;
     });
   }
@@ -134,7 +136,7 @@ export class Store extends EventTarget {
     const undone = this._undone();
     this._standing = new Map();
     for (const d of this._decisions) if (d.kind !== "undo" && !undone.has(d.id) && d.key !== null) this._standing.set(d.key, d);
-    for (const [slide, made] of this._cells) made.then((cells) => this._fill(slide, cells)).catch(() => {});
+    for (const [slide, cells] of this._come) this._fill(slide, cells); // at once: who is told next shows them
   }
 
   _fill(slide, cells) {
