@@ -375,6 +375,29 @@ def test_heat_map_and_what_is_below_the_threshold_come_and_go(tmp_path, opened):
         assert page.evaluate(f"{VIEW}.pick({x}, {y}, 5)") == 59
 
 
+def test_a_page_of_the_gallery_that_did_not_come_is_asked_for_again(tmp_path, opened):
+    """What went wrong is told in its place, and nothing can be decided there."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        page.cut_off("**/api/cells?rows=*")
+        page.press("2")
+        page.until("document.querySelector('.cards .empty')?.textContent.includes('does not answer')")
+        page.press("a")
+        page.reached_again("**/api/cells?rows=*")
+        page.click("text=Try again")
+        page.until("mitosieve.page.current.cell")
+        assert page.evaluate("mitosieve.store.decisions.length") == 0
+
+
+def test_a_large_screen_has_no_more_cells_than_are_told_of(tmp_path, opened):
+    """Each place of a page has its cell, row by row."""
+    with served(a_result(tmp_path / "found", names=("one",), n=700)) as client:
+        page = opened(client, width=3800, height=2600).opened().gallery()
+        per, columns, batch = page.evaluate("(g => [g.perPage, g.columns, g.batch.length])(mitosieve.page.current)")
+        assert per == batch <= 200
+        assert per % columns == 0
+
+
 def test_a_row_of_the_gallery_is_accepted_as_one(tmp_path, opened):
     """All of it that is undecided; undo takes back one by one."""
     folder = a_result(tmp_path / "found", names=("one",))
@@ -648,9 +671,22 @@ def test_marks_of_a_cohort_are_browsed_and_corrected(tmp_path, opened):
     with served(tmp_path / "cohort") as client:
         page = opened(client).opened()
         assert page.locator("#threshold").count() == 0
+        page.press("h")
+        figure = page.evaluate(f"[...{VIEW}.cells.call].indexOf(1)")
+        page.evaluate(f"{VIEW}.select({figure})")
+        counted = (
+            f"[...{VIEW}.cells.call].filter((_, i) => overlay.counts({VIEW}.cells, i, {VIEW}.cells.n, true)).length"
+        )
+        counted = f"import('/static/overlay.js').then((overlay) => {counted})"
+        assert page.evaluate(counted) == 2  # not the imposter
+        page.press("r")
+        page.decided(1)
+        assert "no figure" in page.inner_text(".chosen dl")  # not the state before
+        assert "1 of 3" in page.inner_text(".panel")
+        assert page.evaluate(counted) == 1
         page.gallery()
         page.press("r", "a")
-        page.decided(2)
+        page.decided(3)
     assert {d.how for d in DecisionLog.beside(tmp_path / "cohort").read()} == {"cohort"}
 
 
