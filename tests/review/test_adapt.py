@@ -117,6 +117,25 @@ def test_decisions_on_one_side_alone_move_no_threshold_to_their_edge(high):
     assert adapt(both, every, own, np.random.default_rng(0), resamples=20).judged == len(wider)
 
 
+@pytest.mark.parametrize("high", [True, False])
+def test_a_threshold_at_the_edge_of_what_was_judged_is_told(high):
+    """Whatever its digits: laboratories that judged one end of the scores, all that end at its edge are told."""
+    at_edge, told = 0, 0
+    for seed in range(12):
+        score, is_figure, slide = a_laboratory(400, seed)
+        order = np.argsort(-score if high else score)[: 50 if high else 150]
+        rows = Judged(
+            score=score[order], is_figure=is_figure[order], slide=slide[order], missed=0, left_out=0, readers=()
+        )
+        made = adapt(rows, score, float(np.median(rows.score)), np.random.default_rng(0), resamples=5)
+        middles = np.convolve(np.unique(np.round(score, 4)), [0.5, 0.5], "valid")
+        inside = middles[(middles >= rows.score.min()) & (middles <= rows.score.max())]
+        edge = inside[0] if high else inside[-1]
+        at_edge += abs(made.points["balanced"] - edge) < 1e-6
+        told += any(f"judge {'lower' if high else 'higher'} scores too" in note for note in made.notes)
+    assert told == at_edge > 3
+
+
 def test_what_says_nothing_is_refused():
     """Decisions of one kind, and scores that are no higher for figures, are each refused with what to do."""
     one = judged(30)

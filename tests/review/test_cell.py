@@ -49,6 +49,7 @@ def test_an_added_cell_is_the_nearest_that_its_reader_has_not_judged():
         (far.id, {"b": "figure"}, True),
         (own.id, {"a": "figure"}, True),
     ]
+    assert [cell.keys for cell in cells] == [{"a": "d", "b": near.id}, {"b": far.id}, {"a": own.id}]
     oblong = [an_added("a", 0, 0, slide="t"), an_added("b", 0, 16, slide="t"), an_added("c", 0, -14, slide="t")]
     assert [list(cell.votes) for cell in cells_of(oblong, MPP)] == [["a", "c"], ["b"]]
     assert [cell.score for cell in cells] == [0.4, None, None]

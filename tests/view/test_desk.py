@@ -163,6 +163,19 @@ def test_a_page_is_told_only_what_is_new(folder):
         assert [d["slide"] for d in client.get(f"/api/decisions?since={offset}")["decisions"]] == [1]
 
 
+def test_a_page_of_another_result_decides_nothing(folder, tmp_path):
+    """Left open while another result is shown at its address: its rows are other cells there."""
+    with served(folder) as client:
+        identity = client.get("/api/session")["identity"]
+    with served(folder) as again, served(a_result(tmp_path / "other")) as other:
+        assert again.get("/api/session")["identity"] == identity
+        one = {"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"}
+        body = json.dumps({"decisions": [one], "identity": identity}).encode()
+        assert other.ask("/api/decisions", method="POST", body=body)[0] == 409
+        assert again.ask("/api/decisions", method="POST", body=body)[0] == 200
+    assert not (tmp_path / "other" / "decisions.jsonl").exists()
+
+
 def test_read_only_takes_no_decision(folder):
     """And leaves no file."""
     with served(folder, read_only=True) as client:

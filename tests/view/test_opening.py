@@ -35,6 +35,37 @@ def test_a_result_is_shown_as_its_tables_have_it(tmp_path):
         assert (frame["size_l0"], frame["mpp_xy"]) == ([1500, 1100], [MPP, MPP])
 
 
+def test_a_browser_keeps_pictures_of_what_is_shown_now(tmp_path):
+    """Another time the same numbers are of another result: its addresses differ, and an old one is not kept again."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    editions = []
+    for _ in range(2):
+        with served(folder) as client:
+            editions.append(client.get("/api/session")["edition"])
+            for place in ("tiles/11/0/0?", "crop?x=99&y=99&"):
+                kept = [client.ask(f"/api/slides/0/{place}of={of}")[1]["cache-control"] for of in (editions[-1], "0")]
+                assert kept == ["private, max-age=3600", "no-store"]
+                assert (
+                    client.ask(f"/api/slides/0/{place}of={editions[0]}")[1]["cache-control"] == kept[len(editions) - 1]
+                )
+            assert f"&amp;of={editions[-1]}" in client.ask("/report")[2].decode()
+    assert editions[0] != editions[1]
+
+
+def test_a_slide_that_was_not_done_has_no_counts(tmp_path):
+    """Neither 0 figures nor a score of them, but why it was not done; the others have theirs."""
+    folder = a_result(tmp_path / "found")
+    table = pd.read_csv(folder / "summary.csv", dtype=str, keep_default_na=False)
+    table.loc[1, "error"] = "cannot be read"
+    table.to_csv(folder / "summary.csv", index=False)
+    with served(folder) as client:
+        assert client.get("/api/slides/0/count")["figures"] > 0
+        for what in ("count", "reviewed"):
+            status, _, body = client.ask(f"/api/slides/1/{what}")
+            assert status == 400
+            assert "this slide was not counted" in json.loads(body)["error"]
+
+
 def test_a_slide_without_a_hotspot_says_so(tmp_path):
     """Less tissue than the area: no number, a note, no score; a job that was told no tissue has no score either."""
     with served(a_result(tmp_path / "found", names=("one",), area_mm2=2.0)) as client:

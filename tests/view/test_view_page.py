@@ -16,6 +16,7 @@ from build import a_cohort
 from mitosieve import Cohort
 from mitosieve.count.hotspot import find_hotspot, mm_from_l0
 from mitosieve.count.summary import read_summary
+from mitosieve.review.cell import cells_of
 from mitosieve.review.log import DecisionLog, standing
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
@@ -96,6 +97,41 @@ class Page:
             "[...document.querySelectorAll('.card img')].every(i => i.complete && i.naturalWidth)"
         )
         return self
+
+    def cut_off(self, pattern, method="GET"):
+        """Requests of these addresses do not arrive, until `reached_again`; that is no fault of the page."""
+
+        def broken(route):
+            if route.request.method == method:
+                route.abort()
+            else:
+                route.fallback()
+
+        self.page.route(pattern, broken)
+
+    def reached_again(self, pattern):
+        """Requests arrive, and what the browser itself said of those that did not is forgotten."""
+        self.page.unroute(pattern)
+        self.faults[:] = [fault for fault in self.faults if "ERR_FAILED" not in fault]
+
+    def held_while(self, pattern, *keys):
+        """Press keys while what the first of them sends is on its way."""
+        held = []
+
+        def hold_first(route):
+            if route.request.method == "POST" and not held:
+                held.append(route)
+            else:
+                route.fallback()
+
+        self.page.route(pattern, hold_first)
+        self.press(*keys)
+        for _ in range(200):
+            if held:
+                break
+            self.page.wait_for_timeout(10)
+        held[0].continue_()
+        self.page.unroute(pattern)
 
     def decided(self, n):
         """Wait until so many decisions are on the disk."""
@@ -339,6 +375,29 @@ def test_heat_map_and_what_is_below_the_threshold_come_and_go(tmp_path, opened):
         assert page.evaluate(f"{VIEW}.pick({x}, {y}, 5)") == 59
 
 
+def test_a_page_of_the_gallery_that_did_not_come_is_asked_for_again(tmp_path, opened):
+    """What went wrong is told in its place, and nothing can be decided there."""
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        page = opened(client).opened()
+        page.cut_off("**/api/cells?rows=*")
+        page.press("2")
+        page.until("document.querySelector('.cards .empty')?.textContent.includes('does not answer')")
+        page.press("a")
+        page.reached_again("**/api/cells?rows=*")
+        page.click("text=Try again")
+        page.until("mitosieve.page.current.cell")
+        assert page.evaluate("mitosieve.store.decisions.length") == 0
+
+
+def test_a_large_screen_has_no_more_cells_than_are_told_of(tmp_path, opened):
+    """Each place of a page has its cell, row by row."""
+    with served(a_result(tmp_path / "found", names=("one",), n=700)) as client:
+        page = opened(client, width=3800, height=2600).opened().gallery()
+        per, columns, batch = page.evaluate("(g => [g.perPage, g.columns, g.batch.length])(mitosieve.page.current)")
+        assert per == batch <= 200
+        assert per % columns == 0
+
+
 def test_a_row_of_the_gallery_is_accepted_as_one(tmp_path, opened):
     """All of it that is undecided; undo takes back one by one."""
     folder = a_result(tmp_path / "found", names=("one",))
@@ -355,6 +414,34 @@ def test_a_row_of_the_gallery_is_accepted_as_one(tmp_path, opened):
         page.press("z")
         page.decided(columns + 1)
         assert len(standing(DecisionLog.beside(folder).read(), "A")) == columns - 1
+
+
+def test_a_key_means_what_is_chosen_when_it_is_pressed(tmp_path, opened):
+    """Whatever is still being saved: each row, cell and field is decided once, and each undo is of another decision."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        columns = page.evaluate("mitosieve.page.current.columns")
+        page.held_while("**/api/decisions", "A", "R")
+        page.decided(2 * columns)
+        verdicts = [d.verdict for d in DecisionLog.beside(folder).read()]
+        assert verdicts == ["figure"] * columns + ["imposter"] * columns
+        page.held_while("**/api/decisions", "a", "z", "z", "z")
+        page.decided(2 * columns + 4)
+        assert len(standing(DecisionLog.beside(folder).read(), "A")) == 2 * columns - 2
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0 && mitosieve.page.current._inField().length > 3")
+        page.wait_for_timeout(300)
+        page.evaluate("mitosieve.page.current.field(mitosieve.page.current.at)")
+        before = len(DecisionLog.beside(folder).read())
+        page.held_while("**/api/decisions", "u", "u")
+        page.decided(before + 2)
+        page.held_while("**/api/decisions", "Enter", "Enter")
+        page.decided(before + 3)
+        page.wait_for_timeout(200)
+    last = DecisionLog.beside(folder).read()[before:]
+    assert [d.kind for d in last] == ["verdict", "verdict", "looked"]
+    assert last[0].detection_id != last[1].detection_id
 
 
 def test_a_crop_and_its_place_are_one_key_apart(tmp_path, opened):
@@ -452,6 +539,27 @@ def test_a_second_reader_is_blind_until_they_compare(tmp_path, opened):
     assert {d.verdict for d in DecisionLog.beside(folder).read()[-1:]} == {"figure"}
 
 
+def test_a_disagreement_over_an_added_cell_is_settled_by_its_reader(tmp_path, opened):
+    """The added cell gets the new verdict, as often as it is given: none is added, and the detection is not judged."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    found = some_detections("one")
+    x, y = found.center_l0[np.argsort(-found.score, kind="stable")[0]].tolist()
+    with served(folder, reader="A") as client:
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "imposter"})
+    with served(folder, reader="B") as client:
+        client.decide({"kind": "added", "slide": 0, "x": x + 4, "y": y, "verdict": "figure"})
+        page = opened(client).opened()
+        page.press("4")
+        page.click("text=Show their agreement")
+        for number, verdict in ((2, "imposter"), (3, "figure"), (4, "imposter")):
+            page.click(f".cards.loose .verdict.{verdict}")
+            page.decided(number)
+            words = "no figure" if verdict == "imposter" else verdict
+            page.until(f"document.querySelector('.cards.loose .state').textContent === 'you: {words}'")
+    (cell,) = cells_of(DecisionLog.beside(folder).read(), {"one": MPP})
+    assert cell.votes == {"A": "imposter", "B": "imposter"}
+
+
 def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):
     """Enter marks a field as looked through, on the disk as its area; all of them cover the hotspot."""
     folder = a_result(tmp_path / "found", names=("one",))
@@ -480,6 +588,32 @@ def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):
     assert corners.reshape(-1, 2).max(axis=0).tolist() == pytest.approx(high, abs=0.2)
 
 
+def test_a_field_is_looked_through_on_its_own_slide_alone(tmp_path, opened):
+    """While the next slide's count has not come, nothing of the slide before is there to be marked; then its own is."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0")
+        first = page.evaluate("mitosieve.page.current.fields[0].corners")
+        page.cut_off("**/api/slides/1/reviewed*")
+        page.select_option(".panel select >> nth=0", "1")
+        page.until("document.querySelector('.can').textContent.includes('does not answer')")
+        page.evaluate("document.activeElement.blur()")
+        page.press("Enter")
+        page.wait_for_timeout(200)
+        assert page.evaluate("[mitosieve.page.current.fields.length, mitosieve.store.decisions.length]") == [0, 0]
+        assert page.inner_text(".panel .wide") == ""
+        page.reached_again("**/api/slides/1/reviewed*")
+        page.press("3")
+        page.until("mitosieve.page.current.fields?.length > 0")
+        page.press("Enter")
+        page.decided(1)
+    (looked,) = DecisionLog.beside(folder).read()
+    assert looked.slide_id == "two"
+    assert np.abs(np.array(looked.area) - first).max() > 1
+
+
 def test_two_slides_move_together(tmp_path, opened):
     """Side by side, by the same um; each shows its own slide."""
     with served(a_result(tmp_path / "found")) as client:
@@ -497,15 +631,62 @@ def test_two_slides_move_together(tmp_path, opened):
         assert page.evaluate("mitosieve.page.current.second.slide") == 1
 
 
+def test_of_two_slides_the_clicked_cell_is_decided(tmp_path, opened):
+    """On whichever side it is; one cell is chosen of both. The second slide stays the one that was chosen."""
+    folder = a_result(tmp_path / "found", names=("one", "two", "three"))
+    second = "mitosieve.page.current.second"
+    found = some_detections("two", seed=1)
+    order = np.argsort(-found.score, kind="stable")
+    x, y = found.center_l0[order[4]].tolist()
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.press("n", "t")
+        page.until(f"{second}?.cells")
+        page.wait_for_timeout(300)
+        page.evaluate(f"{second}.goTo({x}, {y}, 120, true)")
+        page.wait_for_timeout(300)
+        middle = "b => [b.left + b.width / 2, b.top + b.height / 2]"
+        page.mouse.click(*page.evaluate(f"({middle})({second}.node.getBoundingClientRect())"))
+        page.until(f"{second}.selected === 4 && {VIEW}.selected === null")
+        page.press("r")
+        page.decided(1)
+        page.evaluate(f"{VIEW}.select(2)")
+        page.press("a")
+        page.decided(2)
+        assert page.evaluate(f"{second}.selected") is None
+        page.select_option(".second-box select", "2")
+        page.until(f"{second}.slide === 2 && {second}.cells")
+        page.evaluate("document.activeElement.blur()")
+        page.press("t", "t")
+        page.wait_for_timeout(200)
+        assert page.evaluate(f"{second}.slide") == 2
+    decisions = DecisionLog.beside(folder).read()
+    assert [(d.slide_id, d.verdict) for d in decisions] == [("two", "imposter"), ("one", "figure")]
+    assert (decisions[0].x_px, decisions[0].y_px) == (x, y)
+
+
 def test_marks_of_a_cohort_are_browsed_and_corrected(tmp_path, opened):
     """Without scores or thresholds; decisions say that they are about a cohort."""
     a_cohort(tmp_path / "cohort", cases=2)
     with served(tmp_path / "cohort") as client:
         page = opened(client).opened()
         assert page.locator("#threshold").count() == 0
+        page.press("h")
+        figure = page.evaluate(f"[...{VIEW}.cells.call].indexOf(1)")
+        page.evaluate(f"{VIEW}.select({figure})")
+        counted = (
+            f"[...{VIEW}.cells.call].filter((_, i) => overlay.counts({VIEW}.cells, i, {VIEW}.cells.n, true)).length"
+        )
+        counted = f"import('/static/overlay.js').then((overlay) => {counted})"
+        assert page.evaluate(counted) == 2  # not the imposter
+        page.press("r")
+        page.decided(1)
+        assert "no figure" in page.inner_text(".chosen dl")  # not the state before
+        assert "1 of 3" in page.inner_text(".panel")
+        assert page.evaluate(counted) == 1
         page.gallery()
         page.press("r", "a")
-        page.decided(2)
+        page.decided(3)
     assert {d.how for d in DecisionLog.beside(tmp_path / "cohort").read()} == {"cohort"}
 
 
@@ -550,7 +731,7 @@ def test_everything_is_legible(tmp_path, opened, scheme, width):
 
 
 def test_the_keyboard_alone_suffices(tmp_path, opened):
-    """Every control is reached by Tab and shows where the focus is; words of a field are no commands."""
+    """Every control is reached by Tab and shows the focus; words of a field and keys of the browser decide nothing."""
     folder = a_result(tmp_path / "found", names=("one",))
     with served(folder) as client:
         page = opened(client).opened()
@@ -568,7 +749,10 @@ def test_the_keyboard_alone_suffices(tmp_path, opened):
         page.gallery()
         page.locator("input[type=number]").first.focus()
         page.press("a", "r", "z")
+        page.locator(".cards").focus()
+        page.press(" ", "Control+a", "Meta+r", "Control+u")
         page.wait_for_timeout(300)
+        assert page.evaluate("document.getElementById('lens').open")
         assert page.evaluate("mitosieve.store.decisions.length") == 0
 
 
@@ -579,3 +763,49 @@ def test_a_server_that_is_gone_is_told(tmp_path, chromium):
     page.press("a")
     page.until("document.getElementById('status').textContent.includes('not saved')")
     page.context.close()
+
+
+def test_what_could_not_be_saved_is_told_until_it_is(tmp_path, opened):
+    """Whatever else the server answers meanwhile; then each decision is saved once, in the order of the keys."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        page.cut_off("**/api/decisions", "POST")
+        page.press("a", "r", "a", "z", "u")
+        page.until("mitosieve.store.unsaved === 3")
+        with page.page.expect_response("**/api/decisions?since=*"):
+            pass
+        page.wait_for_timeout(100)
+        assert "not saved" in page.inner_text("#status")
+        assert page.inner_text("#unsaved") == "3 not saved: try again"
+        page.reached_again("**/api/decisions")
+        page.click("#unsaved")
+        page.decided(3)
+        page.until("document.getElementById('unsaved').hidden")
+        page.press("a")
+        page.decided(4)
+        assert page.evaluate("[mitosieve.store.unsaved, mitosieve.store._unsaved.length]") == [0, 0]
+    assert [d.verdict for d in DecisionLog.beside(folder).read()] == ["figure", "imposter", "unsure", "figure"]
+
+
+def test_a_cell_whose_answer_was_lost_is_added_once(tmp_path, opened):
+    """The server had it on the disk; asked again it is not added a second time, and a place off the slide never."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with served(folder) as client:
+        page = opened(client).opened()
+
+        def lost(route):
+            client.ask("/api/decisions", method="POST", body=route.request.post_data_buffer)
+            route.abort()
+
+        page.page.route("**/api/decisions", lambda r: lost(r) if r.request.method == "POST" else r.fallback())
+        page.press("i", "Enter")
+        page.until("mitosieve.store.unsaved === 1")
+        page.reached_again("**/api/decisions")
+        page.click("#unsaved")
+        page.until("mitosieve.store.unsaved === 0")
+        page.evaluate(f"mitosieve.page.current._add({VIEW}, -400, -400)")
+        page.until("document.getElementById('status').textContent.includes('not on the slide')")
+        assert page.evaluate("[mitosieve.store.unsaved, mitosieve.store._unsaved.length]") == [0, 0]
+        page.faults[:] = [fault for fault in page.faults if "400 (Bad Request)" not in fault]
+    assert [d.kind for d in DecisionLog.beside(folder).read()] == ["added"]

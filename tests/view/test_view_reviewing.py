@@ -13,6 +13,7 @@ from shapely.geometry import shape
 
 from mitosieve.detection import detection_ids
 from mitosieve.export.roi import read_roi
+from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -162,6 +163,56 @@ def test_agreement_is_that_of_both_readers_decisions(folder):
     assert [item["row"] for item in told["disagreements"]] == [1, 3, 4]
     assert [item["reader"] for item in readers] == ["C", "A", "B"]
     assert [item["decisions"] for item in readers] == [0, 6, 6]
+
+
+def test_a_reader_s_own_vote_is_told_to_be_replaced(folder):
+    """Of a cell that both judged the id that this reader's vote is about; a verdict about it settles, and adds none."""
+    x, y = some_detections("one").center_l0[np.argsort(-some_detections("one").score, kind="stable")[0]].tolist()
+    with served(folder, reader="A") as client:
+        client.decide(verdict(0, "imposter"))
+        client.decide({"kind": "added", "slide": 0, "x": 700.0, "y": 500.0, "verdict": "figure"})
+    with served(folder, reader="B") as client:
+        added = client.decide(
+            {"kind": "added", "slide": 0, "x": x + 4, "y": y, "verdict": "figure"},
+            {"kind": "added", "slide": 0, "x": 704.0, "y": 500.0, "verdict": "figure"},
+        )[1]["decisions"]
+        client.decide({"kind": "verdict", "slide": 0, "key": added[1]["key"], "verdict": "imposter"})
+        told = client.get("/api/agreement?first=A&second=B")["disagreements"]
+        assert [(item["row"], item["own"]) for item in told] == [(0, added[0]["key"]), (None, added[1]["key"])]
+        for item, word in zip(told, ("imposter", "figure"), strict=True):
+            client.decide({"kind": "verdict", "slide": 0, "key": item["own"], "verdict": word})
+        assert client.get("/api/agreement?first=A&second=B")["number"] == 0
+        count = client.get("/api/slides/0/reviewed?readers=all")
+        assert (count["rejected"], count["added"]) == (1, 1)
+        assert [item["decisions"] for item in client.get("/api/readers")["readers"]] == [2, 2]
+    with served(folder, reader="C") as client:
+        assert client.get("/api/agreement?first=A&second=B")["disagreements"] == []
+
+
+def test_decisions_on_a_slide_that_is_gone_are_passed_over(tmp_path):
+    """Counts, tables and agreement are those of the slides that are here."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    for reader in ("A", "B"):
+        gone = Decision.now(kind="added", slide_id="gone", reader=reader, how="slide", x_px=9, y_px=9, verdict="figure")
+        DecisionLog.beside(folder).append(gone)
+    with served(folder) as client:
+        client.decide(verdict(0, "imposter"))
+        assert client.get("/api/slides/0/reviewed")["rejected"] == 1
+        for name in ("summary.csv", "decisions.csv"):
+            assert [row["slide_id"] for row in rows_of(client.ask(f"/api/files/{name}")[2].decode())] == ["one"]
+        assert client.ask("/api/files/report.html")[0] == 200
+        assert client.get("/api/agreement?first=A&second=B")["both"] == 0
+
+
+def test_only_what_stands_is_counted_of_a_reader(folder):
+    """Neither what was undone or decided again, nor areas that were looked through."""
+    corners = [[0, 0], [90, 0], [90, 90]]
+    with served(folder) as client:
+        client.decide(*(verdict(0, word) for word in ("figure", "imposter")), verdict(1, "figure"))
+        client.decide({"kind": "looked", "slide": 0, "area": corners})
+        last = client.decide(verdict(2, "figure"))[1]["decisions"][0]
+        client.decide({"kind": "undo", "id": last["id"]})
+        assert client.get("/api/readers")["readers"] == [{"reader": "A", "decisions": 2}]
 
 
 def test_a_third_reader_settles(folder):

@@ -135,7 +135,7 @@ def adapt(
             "the scores say nothing of these decisions: figures do not score higher than imposters",
             remedy="judge more, also far from the threshold; if it stays so, train on them: see docs/review.md",
         )
-    points = {name: round(float(counts.best(slope, offset, beta)[0]), 6) for name, beta in BETAS.items()}
+    points = {name: _rounded(counts.best(slope, offset, beta)[0]) for name, beta in BETAS.items()}
     chosen = points["balanced"]
     _check_answered(counts, within, chosen, threshold)
     unit = "slides" if len(np.unique(judged.slide)) >= MIN_CASES else "decisions"
@@ -180,7 +180,7 @@ def _check_answered(counts: ExpectedCounts, within: tuple[float, float], chosen:
     their lowest one is no threshold).
     """
     below, above = threshold < within[0], threshold > within[1]
-    lowest, highest = (round(float(counts.between[end]), 6) for end in (-1, 0))
+    lowest, highest = _edges(counts)
     if (below and chosen <= lowest) or (above and chosen >= highest):
         edge = within[0] if below else within[1]
         raise InputError(
@@ -188,6 +188,15 @@ def _check_answered(counts: ExpectedCounts, within: tuple[float, float], chosen:
             f"{edge:.3f}: nothing is known of what lies between",
             remedy=f"judge detections with scores near {threshold:.3f} too",
         )
+
+
+def _edges(counts: ExpectedCounts) -> tuple[float, float]:
+    """The lowest and the highest threshold that may be chosen, with as many digits as a chosen one has."""
+    return _rounded(counts.between[-1]), _rounded(counts.between[0])
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
 
 
 def _weights(judged: Judged, unit: str, generator: np.random.Generator, resamples: int, times: float = 1.0) -> Rows:
@@ -240,8 +249,8 @@ def _notes(judged: Judged, counts: ExpectedCounts, unit: str, threshold: float) 
         )
     if threshold <= counts.score[-1]:
         notes.append("the threshold is the lowest score of the result: a lower one may be better, and cannot be seen")
-    elif threshold in (counts.between[0], counts.between[-1]):
-        side = "higher" if threshold == counts.between[0] else "lower"
+    elif threshold in _edges(counts):
+        side = "higher" if threshold == _edges(counts)[1] else "lower"
         notes.append(f"the threshold is at the edge of what was judged: judge {side} scores too")
     if not judged.missed:
         notes.append(

@@ -27,6 +27,8 @@ class Cell:
         is_added: whether no detection is known to be there.
         detector: hash of the detector whose result was looked at.
         votes: what each reader says of it now, in the order of the readers' first decisions.
+        keys: what each reader's vote is about: the detection, or the cell that this reader added there; a later verdict
+            about it takes the vote's place.
         at: when the last of them decided, ISO 8601, UTC.
     """
 
@@ -38,6 +40,7 @@ class Cell:
     is_added: bool
     detector: str
     votes: dict[str, Verdict] = field(default_factory=dict[str, Verdict])
+    keys: dict[str, str] = field(default_factory=dict[str, str])
     at: str = ""
 
     @property
@@ -57,8 +60,10 @@ class Cell:
     def with_vote(self, decision: Decision) -> "Cell":
         """The same with what a reader decided."""
         assert decision.verdict is not None
+        assert decision.key is not None
         votes: dict[str, Verdict] = {**self.votes, decision.reader: decision.verdict}
-        return replace(self, votes=votes, at=max(self.at, decision.at))
+        keys = {**self.keys, decision.reader: decision.key}
+        return replace(self, votes=votes, keys=keys, at=max(self.at, decision.at))
 
 
 def cells_of(

@@ -17,6 +17,7 @@ class ViewerAddresses:
         gone: numbers of slides whose image is not there.
         words: a text as a page may show it.
         script: name of the page's.
+        edition: of the desk, see there.
         whose: what an address says of whose decisions count; empty for this reader's.
     """
 
@@ -31,11 +32,13 @@ class ViewerAddresses:
         words: Callable[[str], str],
         *,
         script: str,
+        edition: str,
         whose: str = "",
     ) -> None:
         self._number_of = number_of
         self._gone = gone
         self._words = words
+        self._edition = edition
         self.script = Markup("/report/{}").format(script)
         self._whose = Markup("?readers=all") if whose == "all" else Markup("")
         self.job = Markup("/report") + self._whose
@@ -44,8 +47,12 @@ class ViewerAddresses:
         """Of a place on a slide; empty where the slide is not there."""
         number = self._number_of(slide_id)
         x, y = (float(value) for value in center_l0)
-        address = Markup("/api/slides/{}/crop?x={:.3f}&amp;y={:.3f}&amp;um={:.0f}&amp;px={}")
-        return "" if number is None or number in self._gone else address.format(number, x, y, um, _PICTURE_PX)
+        address = Markup("/api/slides/{}/crop?x={:.3f}&amp;y={:.3f}&amp;um={:.0f}&amp;px={}&amp;of={}")
+        return (
+            ""
+            if number is None or number in self._gone
+            else address.format(number, x, y, um, _PICTURE_PX, self._edition)
+        )
 
     def place(self, slide_id: str, center_l0: Sequence[float] | NDArray[np.floating]) -> str:
         """The place in the slide view; empty where the slide is not there."""

@@ -3,6 +3,8 @@
 Knows nothing of HTTP. Numbers of slides and rows that a page sends are checked here.
 """
 
+import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +33,9 @@ class Desk:
         read_cells: reads its cells; is called once, in a thread of its own.
         reader: who decides.
         read_only: whether decisions are refused.
+
+    Attributes:
+        edition: stands in addresses of pictures, so that none that a browser has kept is shown of another slide.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Desk:
     def show(self, viewed: Viewed, read_cells: Callable[[], Cells]) -> None:
         """Look at something else from now on: a slide on which somebody has detected meanwhile."""
         self.viewed = viewed
+        self.edition = secrets.token_hex(8)
         self.read_only = self._asked_read_only or viewed.folder is None
         self.shelf = Shelf(viewed.slides)
         self.log = None if viewed.folder is None else DecisionLog.beside(viewed.folder)
@@ -63,6 +69,14 @@ class Desk:
             self._fault = InputError(f"cannot be read ({type(error).__name__}: {error})")
         finally:
             self._ready.set()
+
+    @property
+    def identity(self) -> str:
+        """Tells what is looked at from anything else; the same when it is opened again. Holds no path."""
+        viewed = self.viewed
+        folder = "" if viewed.folder is None else str(viewed.folder.resolve())
+        words = (folder, viewed.detector_hash, str(viewed.threshold), *(slide.slide_id for slide in viewed.slides))
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
     @property
     def has_cells(self) -> bool:
@@ -153,9 +167,9 @@ class Desk:
         found, after = self.log.since(offset)
         return [self.shown(decision) for decision in found if decision.reader == self.reader], after
 
-    def standing(self) -> dict[str, Decision]:
-        """What stands of this reader, by the id of the cell."""
-        return standing(self.decisions(), self.reader)
+    def standing(self, reader: str | None = None) -> dict[str, Decision]:
+        """What stands of a reader, by default of this one, by the id of the cell."""
+        return standing(self.decisions(), self.reader if reader is None else reader)
 
     def number_of(self, slide_id: str) -> int | None:
         """The number of a slide by its name; None where it is none of these."""

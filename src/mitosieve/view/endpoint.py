@@ -24,7 +24,9 @@ def answered(desk: Desk, work: Callable[[Request], Response]) -> Endpoint:
             again = {"retry-after": "1"}
             return JSONResponse({"error": "an overview is being made", "share": waiting.share}, 503, headers=again)
         except MitosieveError as error:
-            return JSONResponse({"error": message(error, desk.viewed)}, 400)
+            # what was asked will not be taken another time either; a full disk may be emptied, a broken file mended
+            refused = type(error) is InputError
+            return JSONResponse({"error": message(error, desk.viewed), "refused": refused}, 400)
 
     return endpoint
 

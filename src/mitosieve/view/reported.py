@@ -77,4 +77,5 @@ def _found_of(desk: Desk) -> "FoundOf":
 
 def _addresses(desk: Desk, whose: str, script: str = "cells.js") -> ViewerAddresses:
     gone = frozenset(number for number, slide in enumerate(desk.viewed.slides) if slide.path is None)
-    return ViewerAddresses(desk.number_of, gone, desk.viewed.words, script=script, whose=whose)
+    words = desk.viewed.words
+    return ViewerAddresses(desk.number_of, gone, words, script=script, edition=desk.edition, whose=whose)

@@ -42,8 +42,10 @@ def readers_asked(desk: Desk, words: str) -> tuple[str, ...] | None:
 
 
 def judged_cells(desk: Desk, readers: tuple[str, ...] | None) -> list[Cell]:
-    """Cells that these readers judged; None is all."""
-    return cells_of(desk.decisions(), desk.mpp_of, readers=readers)
+    """Cells that these readers judged, on slides that are still here; None is all readers."""
+    mpp_of = desk.mpp_of
+    known = [decision for decision in desk.decisions() if decision.slide_id in mpp_of]
+    return cells_of(known, mpp_of, readers=readers)
 
 
 def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: bool = False) -> Reviewed:
@@ -62,7 +64,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: 
     from mitosieve.review.result import CountConfig, FoundResult, FoundSlide
 
     viewed, stated = desk.viewed, desk.viewed.slides[slide]
-    if stated.size_l0 is None or stated.mpp is None:
+    if stated.fault or stated.size_l0 is None or stated.mpp is None:
         raise InputError("this slide was not counted")
     judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == stated.slide_id]
     wanted = desk.called_figures(slide).copy()
@@ -163,6 +165,7 @@ def _cell(desk: Desk, cell: Cell) -> dict[str, Any] | None:
         "slide": slide,
         "row": desk.row_at(slide, cell.x_px, cell.y_px, cell.key),
         "key": cell.key,
+        "own": cell.keys.get(desk.reader),
         "x": cell.x_px,
         "y": cell.y_px,
         "score": cell.score,
@@ -172,8 +175,5 @@ def _cell(desk: Desk, cell: Cell) -> dict[str, Any] | None:
 
 def known_readers(desk: Desk) -> list[dict[str, Any]]:
     """Who has decided, this reader first, then by name, and how many decisions stand; what they are is not told."""
-    decisions = desk.decisions()
     names: Sequence[str] = sorted({desk.reader, *desk.readers()}, key=lambda name: (name != desk.reader, name))
-    return [
-        {"reader": name, "decisions": sum(d.reader == name and d.kind != "undo" for d in decisions)} for name in names
-    ]
+    return [{"reader": name, "decisions": len(desk.standing(name))} for name in names]

@@ -17,7 +17,6 @@ from mitosieve.view.gallery import chosen, wanted_of
 from mitosieve.view.review_routes import review_routes
 from mitosieve.view.static_files import static_files
 
-_PICTURE = {"cache-control": "private, max-age=3600"}
 MOST_DETAILS = 200
 """Cells that a page may ask about at once."""
 
@@ -47,6 +46,13 @@ def _pages() -> list[Route]:
     return [Route("/", page), Route("/static/{name:path}", static)]
 
 
+def _picture(desk: Desk, request: Request, data: bytes) -> Response:
+    """A browser keeps it where its address is of this edition alone: numbers name other slides another time."""
+    is_ours = request.query_params.get("of") == desk.edition
+    kept = "private, max-age=3600" if is_ours else "no-store"
+    return Response(data, media_type="image/jpeg", headers={"cache-control": kept})
+
+
 def _slides(desk: Desk) -> list[Route]:
     def session(request: Request) -> Response:
         del request
@@ -59,7 +65,7 @@ def _slides(desk: Desk) -> list[Route]:
         number, place = number_of(desk, request), tuple(whole(request, name) for name in ("level", "column", "row"))
         pictures = desk.shelf.pictures(number)
         data = desk.shelf.kept((number, *place), lambda: pictures.tile(*place))
-        return Response(data, media_type="image/jpeg", headers=_PICTURE)
+        return _picture(desk, request, data)
 
     def crop(request: Request) -> Response:
         number, query = number_of(desk, request), request.query_params
@@ -70,7 +76,7 @@ def _slides(desk: Desk) -> list[Route]:
             raise InputError("a crop needs a place, its side in um and in px") from error
         pictures = desk.shelf.pictures(number)
         data = desk.shelf.kept((number, center, um, px), lambda: pictures.crop(center, um=um, px=px))
-        return Response(data, media_type="image/jpeg", headers=_PICTURE)
+        return _picture(desk, request, data)
 
     return [
         Route("/api/session", answered(desk, session)),
@@ -131,6 +137,9 @@ def _decisions(desk: Desk) -> list[Route]:
         if not isinstance(asked, list):
             return JSONResponse({"error": "send an object with a list of decisions"}, 400)
         since = content.get("since", 0)
+        if content.get("identity", desk.identity) != desk.identity:
+            # rows of a page that was left open are numbers of other cells here
+            return JSONResponse({"error": "another result is shown at this address now: load the page again"}, 409)
 
         def work(request: Request) -> Response:
             del request

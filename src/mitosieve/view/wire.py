@@ -25,6 +25,8 @@ def session(desk: Desk) -> dict[str, Any]:
         "version": __version__,
         "kind": viewed.kind.value,
         "name": viewed.name,
+        "identity": desk.identity,
+        "edition": desk.edition,
         "reader": desk.reader,
         "readOnly": desk.read_only,
         "threshold": viewed.threshold,
@@ -111,9 +113,11 @@ def count(desk: Desk, slide: int, threshold: float | None) -> dict[str, Any]:
     """What a slide counts at a threshold: figures, density, hotspot, mitotic score.
 
     Raises:
-        MitosieveError: neither the job nor the slide says how large it is.
+        MitosieveError: the job could not do it, or neither the job nor the slide says how large it is.
     """
     viewed, stated = desk.viewed, desk.viewed.slides[slide]
+    if stated.fault:
+        raise MitosieveError(f"this slide was not counted: {stated.fault}")
     size, mpp_xy = stated.size_l0, None if stated.mpp is None else (stated.mpp, stated.mpp)
     if stated.path is not None:
         opened = desk.shelf.pictures(slide).slide

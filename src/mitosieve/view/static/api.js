@@ -1,16 +1,24 @@
 // What the server is asked. Everything by numbers of slides and rows.
 
-export class Refused extends Error {}
+// `refused`: asked again it would be refused again.
+export class Refused extends Error {
+  constructor(why, refused = false) {
+    super(why);
+    this.refused = refused;
+  }
+}
 
 async function answer(response) {
   if (response.ok) return response;
-  let why = `the server answered ${response.status}`;
+  let why = `the server answered ${response.status}`, refused = false;
   try {
-    why = (await response.json()).error ?? why;
+    const told = await response.json();
+    why = told.error ?? why;
+    refused = told.refused ?? false;
   } catch {
     // no words: the number has to do
   }
-  throw new Refused(why);
+  throw new Refused(why, refused);
 }
 
 async function reached(address, options) {
@@ -34,9 +42,13 @@ export async function send(address, content) {
   return json(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(content) });
 }
 
-export const tileAddress = (slide, level, column, row) => `/api/slides/${slide}/tiles/${level}/${column}/${row}`;
+// What the server shows now: the browser keeps pictures, and numbers name other slides another time.
+let edition = "";
+export const setEdition = (word) => (edition = word);
 
-export const cropAddress = (slide, x, y, um, px) => `/api/slides/${slide}/crop?x=${x.toFixed(3)}&y=${y.toFixed(3)}&um=${um}&px=${px}`;
+export const tileAddress = (slide, level, column, row) => `/api/slides/${slide}/tiles/${level}/${column}/${row}?of=${edition}`;
+
+export const cropAddress = (slide, x, y, um, px) => `/api/slides/${slide}/crop?x=${x.toFixed(3)}&y=${y.toFixed(3)}&um=${um}&px=${px}&of=${edition}`;
 
 // Cells of a slide, see ARRAYS in wire.py.
 export async function cellsOf(slide) {

@@ -55,21 +55,35 @@ export class CountView {
   async open(number) {
     this.store.setSlide(number);
     this.picker.querySelector("select").value = String(number);
-    const again = this.view.slide === number && this.fields.length;
-    this.told = again ? this.told : null;
+    const again = this._of === number && this.fields.length;
+    if (!again) this._forget();
     try {
       await this.view.open(number);
     } catch {
-      this.table.replaceChildren();
-      return;
+      return; // the glass says why
     }
+    if (number !== this.store.slide) return; // another was opened meanwhile
     const counted = this._count();
     if (!again) {
       while (!this.told && this.can.textContent === "counting…") await new Promise((done) => setTimeout(done, 50));
+      if (number !== this.store.slide) return;
       this._divide(true);
     }
     counted.catch(() => {});
     this.view.node.focus({ preventScroll: true });
+  }
+
+  // Nothing of a slide before is left to be looked at or marked as looked through, whether this one's count comes or not.
+  _forget() {
+    this._of = null; // the slide that the fields lie on
+    this._key = undefined;
+    this.told = null;
+    this.fields = [];
+    this.at = 0;
+    this.outline = null;
+    this.view.outlines = [];
+    this.view.redraw();
+    for (const part of [this.table, this.can, this.progress, this.cells]) part.replaceChildren();
   }
 
   _later() {
@@ -90,7 +104,7 @@ export class CountView {
         if (number !== this.store.slide || turn !== this._turn) return;
         this.told = told;
       } catch (error) {
-        this.can.textContent = error.message;
+        if (number === this.store.slide) this.can.textContent = error.message;
         return;
       }
       this._numbers();
@@ -147,7 +161,8 @@ export class CountView {
 
   // Fields that cover the hotspot's box, row by row, every other row backwards; of a circle those that meet it.
   _divide(restart) {
-    if (!this.told || !this.view.frame) return;
+    if (!this.told || !this.view.frame || this.view.slide !== this.store.slide) return;
+    this._of = this.view.slide;
     const spot = this.told[this.which.querySelector("select").value].hotspot;
     const outline = spot.outline_l0;
     this.note = spot.note;
@@ -242,24 +257,28 @@ export class CountView {
     this._choose(some[(from + by + some.length) % some.length]);
   }
 
-  async decide(verdict) {
+  // Goes on at once, as the gallery does: the next key means the next cell.
+  decide(verdict) {
     const what = this.view.selected;
     if (what === null) return this.page.say("choose a cell first: n goes to the next one", true);
     const about = typeof what === "number" ? { row: what } : { key: what };
-    const [saved] = await this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
-    if (saved) this._nextOpen();
+    this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
+    if (!this.store.session.readOnly) this._nextOpen();
   }
 
   _nextOpen() {
-    const { cells } = this.view, some = this._inField(), from = some.indexOf(this.view.selected);
-    const open = [...some.slice(from + 1), ...some.slice(0, from + 1)].find((what) => typeof what === "number" && !cells.verdict[what]);
+    const { slide } = this.store, some = this._inField(), from = some.indexOf(this.view.selected);
+    const open = [...some.slice(from + 1), ...some.slice(0, from + 1)].find((what) => typeof what === "number" && !this.store.isDecided(slide, what));
     if (open !== undefined) this._choose(open);
   }
 
   async looked() {
-    const field = this.fields[this.at];
-    if (!field || this.store.session.readOnly) return;
-    if (!this._lookedAt()[this.at]) await this.store.decide([{ kind: "looked", slide: this.store.slide, area: field.corners, how: "hotspot" }]);
+    const field = this.fields[this.at], { slide } = this.store;
+    if (!field || this._of !== slide || this._looking || this.store.session.readOnly) return;
+    this._looking = true; // the field on the screen stays until it is saved: a second Enter would mean it again
+    if (!this._lookedAt()[this.at]) await this.store.decide([{ kind: "looked", slide, area: field.corners, how: "hotspot" }]);
+    this._looking = false;
+    if (this._of !== slide) return;
     const looked = this._lookedAt(), order = [...looked.keys()].map((k) => (this.at + 1 + k) % looked.length);
     const next = order.find((k) => !looked[k]);
     if (next === undefined) {

@@ -7,6 +7,7 @@ import { CALL_WORD, VERDICT_WORD } from "./words.js";
 const SIZES = [32, 64, 128];
 const NICE_UM = { 32: 10, 64: 20, 128: 50 };
 const CAPTION_PX = 48;
+const MOST_DETAILS = 200; // cells that the server tells of at once
 
 export class GalleryView {
   constructor(store, page) {
@@ -101,7 +102,8 @@ export class GalleryView {
     const columns = this.columns;
     const height = this.grid.clientHeight || innerHeight * 0.6;
     const card = (this.grid.clientWidth - 8) / columns + CAPTION_PX;
-    const per = columns * Math.max(2, Math.floor((height + 8) / card));
+    const rows = Math.max(2, Math.floor((height + 8) / card));
+    const per = columns * Math.max(1, Math.min(rows, Math.floor(MOST_DETAILS / columns)));
     if (per !== this.perPage) {
       this.perPage = per;
       this._from = -1;
@@ -117,7 +119,13 @@ export class GalleryView {
     const from = Math.floor(this.at / this.perPage) * this.perPage;
     if (from !== this._from) {
       this._from = from;
-      const cells = await this._details(from);
+      let cells;
+      try {
+        cells = await this._details(from);
+      } catch (error) {
+        if (this._from === from) this._failed(error.message);
+        return;
+      }
       if (this._from !== from) return;
       this.batch = cells;
       this._shown = from;
@@ -129,12 +137,24 @@ export class GalleryView {
     this._choose();
   }
 
+  // Whatever is done next asks for the page again.
+  _failed(why) {
+    this._from = -1;
+    this.batch = [];
+    this.grid.replaceChildren(el("div", { class: "empty" }, el("p", {}, why), el("button", { type: "button", onclick: () => this._render() }, "Try again")));
+    this._told();
+  }
+
   async _details(from) {
     const some = [...this.rows.slice(from, from + this.perPage)];
     if (!some.length) return [];
     this._kept ??= new Map();
     const key = some.join(",");
-    if (!this._kept.has(key)) this._kept.set(key, api.json(`/api/cells?rows=${key}`));
+    if (!this._kept.has(key)) {
+      const asked = api.json(`/api/cells?rows=${key}`);
+      this._kept.set(key, asked);
+      asked.catch(() => this._kept.delete(key)); // to be asked for again
+    }
     if (this._kept.size > 4) this._kept.delete(this._kept.keys().next().value);
     return this._kept.get(key);
   }
@@ -228,13 +248,12 @@ export class GalleryView {
   }
 
   // All undecided cells of the chosen cell's row on the screen.
-  async decideRow(verdict) {
+  decideRow(verdict) {
     if (!this.cell) return;
     const { columns } = this, first = this.at - ((this.at - this._from) % columns);
     const some = this.batch.slice(first - this._from, first - this._from + columns);
-    const open = [];
-    for (const cell of some) if (!(await this.store.cells(cell.slide)).verdict[cell.row]) open.push({ kind: "verdict", slide: cell.slide, row: cell.row, verdict, how: "gallery" });
-    if (open.length) await this.store.decide(open);
+    const open = some.filter(({ slide, row }) => !this.store.isDecided(slide, row));
+    if (open.length) this.store.decide(open.map(({ slide, row }) => ({ kind: "verdict", slide, row, verdict, how: "gallery" })));
     this._to(first + columns);
   }
 

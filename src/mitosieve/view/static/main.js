@@ -29,8 +29,11 @@ class Page {
     this.names = VIEWS.filter(([name]) => !SHOWN_IN[name] || SHOWN_IN[name].includes(kind));
     this._chrome();
     store.addEventListener("saved", () => this.say("saved"));
-    store.addEventListener("reached", () => $("status").classList.contains("bad") && this.say(""));
-    store.addEventListener("trouble", (event) => this.say(event.detail.why, true));
+    store.addEventListener("reached", () => this._from === "poll" && this.say(""));
+    store.addEventListener("trouble", ({ detail }) => (detail.from === "poll" && store.unsaved) || this.say(detail.why, true, detail.from));
+    store.addEventListener("unsaved", () => this._unsaved());
+    $("unsaved").addEventListener("click", () => store.retry());
+    addEventListener("beforeunload", (event) => store.unsaved && event.preventDefault());
     addEventListener("keydown", (event) => this._key(event));
     addEventListener("hashchange", () => this._follow());
   }
@@ -64,11 +67,19 @@ class Page {
     $("help").showModal();
   }
 
-  say(text, bad = false) {
+  // What goes wrong with saving or with asking the server (`from`) stands until it goes well again.
+  say(text, bad = false, from = "") {
     $("status").textContent = text;
     $("status").classList.toggle("bad", bad);
+    this._from = from;
     clearTimeout(this._quiet);
-    if (!bad && text) this._quiet = setTimeout(() => ($("status").textContent = ""), 1500);
+    if (text && !from) this._quiet = setTimeout(() => this.say(""), bad ? 6000 : 1500);
+  }
+
+  _unsaved() {
+    const { unsaved } = this.store;
+    $("unsaved").hidden = unsaved === 0;
+    $("unsaved").textContent = `${unsaved} not saved: try again`;
   }
 
   pointer(text) {
@@ -120,11 +131,11 @@ class Page {
 
   _key(event) {
     const target = event.target;
+    if (event.ctrlKey || event.metaKey) return; // the browser's own: nothing is decided by them, in no dialog either
     if (document.querySelector("dialog[open]")) {
       this.current?.lensKey?.(event);
       return;
     }
-    if (event.ctrlKey || event.metaKey) return;
     const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
     if (typing) return;
     if (event.key === "?") return this._done(event, () => this.help());

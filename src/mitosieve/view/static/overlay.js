@@ -74,7 +74,7 @@ class Bins {
 }
 
 // Figures per mm2, spread by three running means (near a Gaussian of 300 um), as a small picture over the whole slide.
-export function heatPicture(cells, upto, frame) {
+export function heatPicture(cells, upto, frame, byCall) {
   const [width, height] = frame.size_l0, [mx, my] = frame.mpp_xy;
   const step = Math.max(width * mx, height * my) / 240; // um a px
   const w = Math.max(1, Math.ceil((width * mx) / step)), h = Math.max(1, Math.ceil((height * my) / step));
@@ -83,7 +83,7 @@ export function heatPicture(cells, upto, frame) {
     const column = Math.floor(((x + 0.5) * mx) / step), row = Math.floor(((y + 0.5) * my) / step);
     if (column >= 0 && row >= 0 && column < w && row < h) held[row * w + column]++;
   };
-  for (let i = 0; i < cells.n; i++) if (counts(cells, i, upto)) put(cells.x[i], cells.y[i]);
+  for (let i = 0; i < cells.n; i++) if (counts(cells, i, upto, byCall)) put(cells.x[i], cells.y[i]);
   for (const d of cells.added) if (d.verdict === "figure") put(d.x, d.y);
   const radius = Math.max(1, Math.round(300 / step));
   for (let turn = 0; turn < 3; turn++) held = spread(spread(held, w, h, radius, 1, w), h, w, radius, w, 1);
@@ -102,10 +102,11 @@ export function heatPicture(cells, upto, frame) {
   return { canvas, step, most: most / ((step * step) / 1e6) };
 }
 
-// Whether a cell counts as a figure: as this reader decided, else as it was called.
-export function counts(cells, i, upto) {
+// Whether a cell counts as a figure: as this reader decided, else as it was called, by its score or by its mark.
+export function counts(cells, i, upto, byCall) {
   const verdict = cells.verdict[i];
-  return verdict ? verdict === 1 : i < upto;
+  if (verdict) return verdict === 1;
+  return byCall ? cells.call[i] === 1 : i < upto;
 }
 
 // Running mean along lines of `length` px: `stride` apart on a line, lines `next` apart.

@@ -92,15 +92,26 @@ export class ReadersView {
     );
   }
 
-  async _settle(item, verdict) {
-    const about = item.row !== null ? { row: item.row } : this.store.standing(item.key) ? { key: item.key } : null;
-    if (about) await this.store.decide([{ kind: "verdict", slide: item.slide, verdict, how: "gallery", ...about }]);
-    else await this.store.decide([{ kind: "added", slide: item.slide, x: item.x, y: item.y, verdict, how: "gallery" }]);
+  // One verdict on a cell after another: what the second is about may be what the first added.
+  _settle(item, verdict) {
+    item.settling = (item.settling ?? Promise.resolve()).then(() => this._decide(item, verdict));
+  }
+
+  async _decide(item, verdict) {
+    // a reader's own vote is replaced, not joined by a second: it may be about a cell that this reader added there
+    const added = item.own && !(item.own === item.key && item.row !== null);
+    const about = added ? { key: item.own } : item.row !== null ? { row: item.row } : null;
+    const asked = about ? { kind: "verdict", ...about } : { kind: "added", x: item.x, y: item.y };
+    const [made] = await this.store.decide([{ ...asked, slide: item.slide, verdict, how: "gallery" }]);
+    if (!made) return;
+    item.own = made.key;
+    this._settled();
   }
 
   _settled() {
     for (const card of this.result.querySelectorAll(".card")) {
-      const mine = this.store.standing(card.dataset.key);
+      const item = this.told.disagreements.find(({ key }) => key === card.dataset.key);
+      const mine = this.store.standing(item.own ?? item.key);
       card.querySelector(".state").textContent = mine ? `you: ${VERDICT_WORD[mine.verdict]}` : "";
     }
   }

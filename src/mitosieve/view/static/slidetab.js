@@ -1,6 +1,7 @@
 // The slide view: one slide or two side by side, and a panel beside them.
 
-import { send, json } from "./api.js";
+import { json } from "./api.js";
+import { DetectBox } from "./detection.js";
 import { choice, digits, el, length, scoreText, toggle, whole } from "./dom.js";
 import { SlideView } from "./viewer.js";
 import { CALL_WORD, SCORE_WORDS, VERDICT_WORD } from "./words.js";
@@ -13,6 +14,7 @@ export class SlideTab {
     this.page = page;
     this.view = new SlideView(store);
     this.second = null;
+    this.active = this.view; // whose cell is chosen, and decided
     this.linked = true;
     this.stage = el("div", { class: "stage" }, this.view.node);
     this.panel = el("aside", { class: "panel", "aria-label": "Slide" });
@@ -40,7 +42,7 @@ export class SlideTab {
     this.boxes = [...layers.querySelectorAll("input")];
     this.panel.append(this.picker, this.fault);
     if (store.hasThreshold) this.panel.append(this._threshold());
-    if (session.kind === "slides") this.panel.append(this._detect());
+    if (session.kind === "slides") this.panel.append(new DetectBox(this.page).node);
     else this.panel.append(this.counted, this.chosen, this._adding());
     this.panel.append(layers, this.legend, el("p", { class: "soft" }, SCORE_WORDS));
     this._legend();
@@ -64,7 +66,7 @@ export class SlideTab {
   }
 
   _adding() {
-    this.addButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this._setAdding(!this.view.adding) }, "Add a missed figure ", el("kbd", {}, "i"));
+    this.addButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this._setAdding(!this.active.adding) }, "Add a missed figure ", el("kbd", {}, "i"));
     this.addButton.disabled = this.store.session.readOnly;
     return el("section", { class: "row" }, this.addButton);
   }
@@ -90,15 +92,31 @@ export class SlideTab {
 
   _wire() {
     const { store, view } = this;
-    view.addEventListener("select", (event) => this._selected(event.detail));
-    view.addEventListener("pointer", (event) => this._pointer(event.detail));
-    view.addEventListener("add", (event) => this._add(event.detail.x, event.detail.y));
+    this._wireView(view);
     view.addEventListener("drawn", () => this._follow());
     store.addEventListener("threshold", () => this._recount());
     store.addEventListener("decisions", () => {
-      this._selected(this.view.selected);
+      this._selected();
       this._recount();
     });
+  }
+
+  _wireView(view) {
+    view.addEventListener("select", () => this._activate(view));
+    view.addEventListener("pointer", (event) => this._pointer(event.detail));
+    view.addEventListener("add", (event) => this._add(view, event.detail.x, event.detail.y));
+  }
+
+  // One cell is chosen of both slides: keys and buttons mean the one that was clicked last.
+  _activate(view) {
+    const other = view === this.view ? this.second : this.view;
+    this.active = view;
+    if (other) {
+      other.selected = null;
+      other.redraw();
+    }
+    for (const one of [view, other]) one?.node.classList.toggle("active", one === view);
+    this._selected();
   }
 
   async open(number) {
@@ -108,13 +126,16 @@ export class SlideTab {
     const words = [slide.fault, slide.warning && `Unlike the training's slides: ${slide.warning}`].filter(Boolean).join(" · ");
     this.fault.textContent = words;
     this.fault.hidden = !words;
-    this.chosen.replaceChildren();
+    this.counted.replaceChildren();
+    this._hotspot = null;
+    const opened = this.view.open(number);
+    this._activate(this.view);
     try {
-      await this.view.open(number);
+      await opened;
     } catch {
-      this.counted.replaceChildren();
       return; // the glass says why
     }
+    if (number !== this.store.slide) return; // another was opened meanwhile
     await this._recount(true);
   }
 
@@ -161,7 +182,7 @@ export class SlideTab {
     try {
       told = await json(`/api/slides/${number}/count${own ? "" : `?threshold=${threshold}`}`);
     } catch (error) {
-      this.page.say(error.message, true);
+      if (number === store.slide && threshold === store.threshold) this.counted.replaceChildren(...fact("Figures", "–", error.message));
       return;
     }
     if (number !== store.slide || threshold !== store.threshold) return;
@@ -199,8 +220,8 @@ export class SlideTab {
     this.page.pointer(at ? `x ${length(at.x_um)}  y ${length(at.y_um)}  ·  px ${Math.round(at.x)}, ${Math.round(at.y)}` : "");
   }
 
-  async _selected(what) {
-    const { view, store } = this;
+  _selected() {
+    const { active: view, store } = this, what = view.selected;
     const place = view.placeOf(what);
     if (!place) {
       this.chosen.replaceChildren();
@@ -208,54 +229,55 @@ export class SlideTab {
     }
     const added = typeof what !== "number", row = what;
     const stands = added ? view.cells.added.find((d) => d.key === what)?.verdict : VERDICT_WORD[["", "figure", "imposter", "unsure"][view.cells.verdict[row]]];
-    const call = added ? "added by hand" : this._called(row);
-    const facts = el("dl", { class: "facts" }, ...fact("Called", call));
+    const call = added ? "added by hand" : this._called(view, row);
+    const facts = el("dl", { class: "facts" }, ...(view === this.second ? fact("Slide", store.slides[view.slide].name) : []), ...fact("Called", call));
     if (!added && !Number.isNaN(view.cells.score[row])) facts.append(...fact(store.hasThreshold ? "Score" : "Experts' share", scoreText(view.cells.score[row])));
     if (!added && !Number.isNaN(view.cells.suspicion[row])) facts.append(...fact("Suspicion", scoreText(view.cells.suspicion[row])));
     facts.append(...fact("You decided", added ? VERDICT_WORD[stands] ?? "–" : stands ?? "nothing yet"));
     const button = (key, verdict) => el("button", { type: "button", class: `verdict ${verdict}`, disabled: store.session.readOnly, onclick: () => this.decide(verdict) }, VERDICT_WORD[verdict], " ", el("kbd", {}, key));
     this.chosen.replaceChildren(el("h2", {}, "Chosen cell"), facts, el("div", { class: "row" }, button("a", "figure"), button("r", "imposter"), button("u", "unsure")));
-    if (!added && store.hasThreshold) this._stages(row, facts);
+    if (!added && store.hasThreshold) this._stages(view, row, facts);
   }
 
-  async _stages(row, facts) {
-    const number = this.store.slide;
+  async _stages(view, row, facts) {
+    const number = view.slide;
     const [cell] = await json(`/api/cells?slide=${number}&local=${row}`).catch(() => [null]);
-    if (!cell || this.view.selected !== row || this.store.slide !== number) return;
+    if (!cell || this.active !== view || view.selected !== row || view.slide !== number) return;
     for (const [name, value] of Object.entries(cell.stages)) facts.append(...fact(`${name} stage`, value === null ? "not seen" : scoreText(value)));
   }
 
-  _called(row) {
-    const { cells } = this.view, { store } = this;
+  _called({ cells }, row) {
+    const { store } = this;
     if (!store.hasThreshold) return CALL_WORD[store.session.calls[cells.call[row]]];
     return row < store.above(cells) ? "figure" : "below the threshold";
   }
 
   async decide(verdict) {
-    const { view, store } = this, what = view.selected;
+    const { active: view, store } = this, what = view.selected;
     if (what === null) {
       this.page.say("choose a cell first: click it, or press n", true);
       return;
     }
     const about = typeof what === "number" ? { row: what } : { key: what };
-    await store.decide([{ kind: "verdict", slide: store.slide, verdict, how: "slide", ...about }]);
+    await store.decide([{ kind: "verdict", slide: view.slide, verdict, how: "slide", ...about }]);
   }
 
   _setAdding(on) {
     if (this.store.session.readOnly) on = false;
-    this.view.adding = on;
+    for (const view of [this.view, this.second]) {
+      if (!view) continue;
+      view.adding = on;
+      view.redraw();
+    }
     this.stage.classList.toggle("adding", on);
     this.addButton?.setAttribute("aria-pressed", String(on));
-    this.view.redraw();
     if (on) this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
   }
 
-  async _add(x, y) {
-    const [decision] = await this.store.decide([{ kind: "added", slide: this.store.slide, x, y, verdict: "figure", how: "slide" }]);
-    if (decision) {
-      await this.store.cells(this.store.slide);
-      this.view.select(decision.key);
-    }
+  async _add(view, x, y) {
+    const { slide } = view;
+    const [decision] = await this.store.decide([{ kind: "added", slide, x, y, verdict: "figure", how: "slide" }]);
+    if (decision && view.slide === slide) view.select(decision.key);
   }
 
   _heat(on) {
@@ -273,19 +295,28 @@ export class SlideTab {
       this.second?.node.remove();
       this.stage.classList.remove("two");
       this.secondBox?.remove();
+      this._activate(this.view);
       return;
     }
     if (!this.second) {
       this.second = new SlideView(this.store, { label: "Second slide" });
+      this.second.adding = this.view.adding;
+      this._wireView(this.second);
       const names = this.store.slides.map((slide) => [slide.number, slide.name]);
       const other = this.store.slides.length > 1 ? (this.store.slide + 1) % this.store.slides.length : this.store.slide;
-      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this.second.open(Number(value)).catch(() => {}).then(() => this._lock())), toggle("Move together", true, (value) => (this.linked = value)));
+      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this._openSecond(Number(value))), toggle("Move together", true, (value) => (this.linked = value)));
       this._other = other;
     }
     this.stage.append(this.second.node);
     this.second.node.append(this.secondBox);
     this.stage.classList.add("two");
-    this.second.open(this._other).catch(() => {}).then(() => this._lock());
+    this._openSecond(this._other);
+  }
+
+  _openSecond(number) {
+    this._other = number;
+    this.second.open(number).catch(() => {}).then(() => this._lock());
+    if (this.active === this.second) this._selected(); // what was chosen there is gone
   }
 
   // From here on both move by the same um.
@@ -313,7 +344,7 @@ export class SlideTab {
 
   // The next or previous cell by falling score that this view counts, and not yet decided where there are such.
   _step(by) {
-    const { view, store } = this, cells = view.cells;
+    const { active: view, store } = this, cells = view.cells;
     if (!cells || !cells.n) return;
     const upto = view.below || !store.hasThreshold ? cells.n : store.above(cells);
     if (!upto) {
@@ -327,7 +358,7 @@ export class SlideTab {
   }
 
   key(event) {
-    const { view } = this;
+    const view = this.active;
     const toggles = { h: 0, b: this.store.hasThreshold ? 1 : -1, t: this.boxes.length - 1 };
     const verdicts = { a: "figure", r: "imposter", u: "unsure" };
     const hasCells = this.store.session.kind !== "slides";
@@ -339,43 +370,15 @@ export class SlideTab {
     if (hasCells && event.key === "z") return this.store.undo(), true;
     if (hasCells && event.key === "i") return this._setAdding(!view.adding), true;
     if (hasCells && event.key === "Escape") return this._setAdding(false), view.select(null), true;
-    if (hasCells && event.key === "Enter" && view.adding) return this._add(...view.middle), true;
+    if (hasCells && event.key === "Enter" && view.adding) return this._add(view, ...view.middle), true;
     if (hasCells && event.key === "n") return this._step(1), true;
     if (hasCells && event.key === "p") return this._step(-1), true;
-    return view.key(event);
+    return (this.linked ? this.view : view).key(event);
   }
 
   hide() {
     this._setAdding(false);
     this.page.pointer("");
-  }
-
-  // detection from the page
-
-  _detect() {
-    this.job = el("p", { class: "soft", role: "status" }, "");
-    this.bar = el("progress", { max: "1", value: "0", hidden: true, "aria-label": "Detection" });
-    this.start = el("button", { type: "button", class: "main", onclick: () => this._startDetection() }, "Detect mitotic figures");
-    json("/api/detect").then((state) => this._job(state)).catch(() => {});
-    return el("section", {}, el("h2", {}, "Detect"), this.start, this.bar, this.job);
-  }
-
-  async _startDetection() {
-    try {
-      this._job(await send("/api/detect", {}));
-    } catch (error) {
-      this.page.say(error.message, true);
-    }
-  }
-
-  _job(state) {
-    this.start.disabled = state.state === "running";
-    this.bar.hidden = state.state !== "running";
-    if (state.share === null) this.bar.removeAttribute("value");
-    else this.bar.value = state.share;
-    this.job.textContent = state.words;
-    if (state.state === "running") setTimeout(() => json("/api/detect").then((next) => this._job(next)).catch((error) => this.page.say(error.message, true)), 700);
-    if (state.state === "done") location.reload();
   }
 }
 

@@ -10,16 +10,19 @@ export class Store extends EventTarget {
   constructor(session) {
     super();
     this.session = session;
+    api.setEdition(session.edition);
     this.threshold = session.threshold ?? 0.5;
     this.slide = 0;
     this.lastCell = null;
     this._cells = new Map();
+    this._come = new Map(); // those of them that are here
     this._frames = new Map();
     this._decisions = [];
     this._known = new Set();
     this._offset = 0;
     this._standing = new Map(); // key -> decision
     this._busy = Promise.resolve();
+    this._unsaved = []; // what was decided and is not known to be on the disk, a press of a key each: { list, failed }
   }
 
   tell(what, detail = {}) {
@@ -58,6 +61,7 @@ export class Store extends EventTarget {
       cells.verdict = new Uint8Array(cells.n);
       cells.added = [];
       this._fill(slide, cells);
+      this._come.set(slide, cells);
       return cells;
     });
   }
@@ -93,6 +97,12 @@ export class Store extends EventTarget {
     return this._standing.get(key) ?? null;
   }
 
+  // Whether this reader has decided about a row, also where the answer of the disk is still awaited.
+  isDecided(slide, row) {
+    const is = (d) => d.slide === slide && d.row === row;
+    return this._unsaved.some(({ list }) => list.some(is)) || [...this._standing.values()].some(is);
+  }
+
   // What stands about cells of a slide that the detector had not found.
   addedOf(slide) {
     return [...this._standing.values()].filter((d) => d.slide === slide && d.row === null && d.x !== null);
@@ -126,7 +136,7 @@ export class Store extends EventTarget {
     const undone = this._undone();
     this._standing = new Map();
     for (const d of this._decisions) if (d.kind !== "undo" && !undone.has(d.id) && d.key !== null) this._standing.set(d.key, d);
-    for (const [slide, made] of this._cells) made.then((cells) => this._fill(slide, cells)).catch(() => {});
+    for (const [slide, cells] of this._come) this._fill(slide, cells); // at once: who is told next shows them
   }
 
   _fill(slide, cells) {
@@ -163,7 +173,7 @@ export class Store extends EventTarget {
           await this.refresh();
           this.tell("reached");
         } catch (error) {
-          this.tell("trouble", { why: error.message });
+          this.tell("trouble", { why: error.message, from: "poll" });
         }
       }
       setTimeout(again, POLL_MS);
@@ -177,31 +187,82 @@ export class Store extends EventTarget {
       this.tell("trouble", { why: "opened to be looked at only: decisions are not taken" });
       return Promise.resolve([]);
     }
-    const next = this._busy.then(async () => {
-      try {
-        const { decisions, news, offset } = await api.send("/api/decisions", { decisions: list, since: this._offset });
-        this._offset = Math.max(this._offset, offset);
-        this._take(news); // in the order of the file, with what another tab decided between
-        this.tell("saved", { decisions });
-        return decisions;
-      } catch (error) {
-        this.tell("trouble", { why: `not saved: ${error.message}` });
-        return [];
-      }
-    });
-    this._busy = next;
+    const entry = { list, failed: false };
+    this._unsaved.push(entry);
+    return this._inTurn(() => this._save(entry));
+  }
+
+  // How many decisions could not be saved; they are kept until they are.
+  get unsaved() {
+    return this._unsaved.reduce((sum, { list, failed }) => sum + (failed ? list.length : 0), 0);
+  }
+
+  retry() {
+    return this._inTurn(() => this._save());
+  }
+
+  _inTurn(work) {
+    const next = this._busy.then(work);
+    this._busy = next.catch(() => {});
     return next;
   }
 
-  async undo() {
-    await this._busy;
-    const undone = this._undone();
-    const last = this._decisions.findLast((d) => d.kind !== "undo" && !undone.has(d.id));
-    if (!last) {
-      this.tell("trouble", { why: "nothing to undo" });
-      return null;
+  // What an earlier try left goes first, or an older verdict would come to stand over a newer one.
+  async _save(entry = null) {
+    while (entry ? this._unsaved.includes(entry) : this._unsaved[0]?.failed) {
+      const first = this._unsaved[0];
+      let made = [];
+      try {
+        made = await this._send(first);
+        this.tell("saved", { decisions: made });
+      } catch (error) {
+        if (!error.refused) first.failed = (entry ?? first).failed = true;
+        this.tell("trouble", { why: `not saved: ${error.message}`, from: "save" });
+        this.tell("unsaved");
+        if (!error.refused) return [];
+      }
+      this._unsaved.shift();
+      this.tell("unsaved");
+      if (first === entry) return made;
     }
-    await this.decide([{ kind: "undo", id: last.id }]);
-    return last;
+    return [];
+  }
+
+  async _send({ list, failed }) {
+    let some = list;
+    if (failed) {
+      await this.refresh(); // of a try that arrived, though its answer did not: no cell is added twice
+      some = list.filter((d) => d.kind !== "added" || !this.addedOf(d.slide).some(({ x, y }) => x === d.x && y === d.y));
+      if (!some.length) return [];
+    }
+    const { decisions, news, offset } = await api.send("/api/decisions", { decisions: some, since: this._offset, identity: this.session.identity });
+    this._offset = Math.max(this._offset, offset);
+    this._take(news); // in the order of the file, with what another tab decided between
+    return decisions;
+  }
+
+  // Takes back the last decision, in its turn: pressed twice, the second takes back the one before.
+  undo() {
+    return this._inTurn(async () => {
+      const kept = this._unsaved.findLast(({ failed }) => failed);
+      if (kept) return this._drop(kept);
+      const undone = this._undone();
+      const last = this._decisions.findLast((d) => d.kind !== "undo" && !undone.has(d.id));
+      if (!last || this.session.readOnly) {
+        this.tell("trouble", { why: "nothing to undo" });
+        return null;
+      }
+      const entry = { list: [{ kind: "undo", id: last.id }], failed: false };
+      this._unsaved.unshift(entry); // before what was decided after the key was pressed
+      await this._save(entry);
+      return last;
+    });
+  }
+
+  _drop(entry) {
+    const last = entry.list.pop();
+    this._unsaved = this._unsaved.filter(({ list }) => list.length);
+    this.tell("unsaved");
+    return { ...last, row: last.row ?? null };
   }
 }

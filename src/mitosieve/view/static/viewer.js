@@ -190,7 +190,7 @@ export class SlideView extends EventTarget {
     if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return;
     const map = this.map(), pxPerUm = this.pxPerUm(map);
     const upto = this.cells ? this.store.above(this.cells) : 0;
-    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame);
+    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, !this.store.hasThreshold);
     this.overlay.draw({
       cells: this.cells,
       upto,
