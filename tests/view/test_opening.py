@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from mitosieve.audit.place import place_id
 from mitosieve.audit.report import audit
 from mitosieve.count.summary import read_summary
 from mitosieve.errors import InputError, MitosieveError
+from mitosieve.view.desk import Desk
 from mitosieve.view.opening import open_viewed
 from mitosieve.view.viewed import Kind, without_paths
 
@@ -269,3 +271,13 @@ def test_slides_are_asked_for_by_number_alone(tmp_path):
             address = f"/api/slides/{word.encode().hex() if not word.isascii() else word}"
             assert client.ask(address)[0] in (400, 404), word
         assert DETECTOR_HASH not in str(client.get("/api/session"))
+
+
+def test_a_cohorts_oblong_pixels_stay_oblong(tmp_path):
+    """As its slides.csv states them: in the pictures, and where the page starts a detection."""
+    made = a_cohort(tmp_path / "cohort", cases=1)
+    made.with_entries(lambda entry: replace(entry, mpp=0.225, oblong=(0.25, 0.2))).save()
+    viewed, read_cells = open_viewed(tmp_path / "cohort")
+    desk = Desk(viewed, read_cells, reader="A")
+    assert desk.shelf.pictures(0).slide.mpp_xy == (0.25, 0.2)
+    assert viewed.slides[0].stated_mpp == (0.25, 0.2)

@@ -24,7 +24,7 @@ class Asked:
         out: folder of the result.
     """
 
-    slides: tuple[tuple[Path, str, float | None], ...]
+    slides: tuple[tuple[Path, str, float | tuple[float, float] | None], ...]
     detector: str
     out: Path
 
@@ -67,7 +67,7 @@ class Detection:
     def __init__(
         self, slides: tuple[ViewedSlide, ...], *, detector: str, out: Path, when_done: Callable[[], None]
     ) -> None:
-        named = tuple((slide.path, slide.slide_id, slide.mpp) for slide in slides if slide.path is not None)
+        named = tuple((slide.path, slide.slide_id, slide.stated_mpp) for slide in slides if slide.path is not None)
         self._asked = Asked(slides=named, detector=detector, out=out)
         self._named = Path(detector).name
         self._when_done = when_done

@@ -31,6 +31,7 @@ def read_cohort(folder: Path, find: Find) -> tuple[Viewed, Cells]:
             slide_id=entry.slide_id,
             path=find(entry.slide_id, cohort.path_of(entry.slide_id)),
             mpp=entry.mpp,
+            mpp_xy=entry.oblong,
             size_l0=(entry.width_l0, entry.height_l0) if entry.width_l0 and entry.height_l0 else None,
         )
         for entry in cohort.slides

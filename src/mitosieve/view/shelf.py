@@ -75,7 +75,7 @@ class Shelf:
     def _open(self, slide: ViewedSlide):  # noqa: ANN202 - a Slide
         if slide.path is None:
             raise SlideError("it is not known where the image is", remedy="say it: --slides DIR")
-        opened = open_slide(slide.path, mpp=slide.mpp, slide_id=slide.slide_id, cache_bytes=SLIDE_CACHE_BYTES)
+        opened = open_slide(slide.path, mpp=slide.stated_mpp, slide_id=slide.slide_id, cache_bytes=SLIDE_CACHE_BYTES)
         if slide.size_l0 is not None and opened.size_l0 != slide.size_l0:
             found = opened.size_l0
             opened.close()

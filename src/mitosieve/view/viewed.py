@@ -45,7 +45,7 @@ class ViewedSlide:
         slide_id: its name.
         path: the image; None where nobody knows where it is.
         mpp: um per px as stated by the job or the cohort; None where the file states it.
-        mpp_xy: of x and y, where a job has measured it.
+        mpp_xy: of x and y, where a job has measured it or a cohort states two.
         size_l0: width, height in level-0 px; None where only the file knows.
         tissue_mm2: of tissue; None where it is not known.
         fault: why it cannot be shown or was not done, without a path; empty where all is well.
@@ -60,6 +60,12 @@ class ViewedSlide:
     tissue_mm2: float | None = None
     fault: str = ""
     warning: str = ""
+
+    @property
+    def stated_mpp(self) -> float | tuple[float, float] | None:
+        """What the slide is to be opened with: both numbers where pixels are oblong."""
+        oblong = self.mpp is not None and self.mpp_xy is not None and self.mpp_xy[0] != self.mpp_xy[1]
+        return self.mpp_xy if oblong else self.mpp
 
 
 @dataclass(frozen=True, kw_only=True)
