@@ -1,12 +1,17 @@
 """Training goes on from a detector: its weights, its stain, what it is most wrong about first."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from mitosieve import Cohort, Detector
+from mitosieve import Cohort, Detector, Split
+from mitosieve.cohort.split import Fold
+from mitosieve.models.box import folder_of
+from mitosieve.models.card import read_card, trained_on
 from mitosieve.train.places import Places
 from mitosieve.train.sampler import BalancedSampler, Deck, RatioSampler
 from mitosieve.train.scores import PoolScores
@@ -92,6 +97,22 @@ def test_a_start_that_has_seen_what_it_is_judged_on_is_refused(tmp_path):
     assert told.code == 2
     assert "the start has trained on" in told.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
+    """By their names: a fold that tests one of them is refused as a run's own is."""
+    learned = next(row for row in read_card(folder_of("swift") / "card.toml").data if row.used == "training").patients
+    assert trained_on("swift") == set(learned)
+    renamed = dict(zip(Cohort.load(a_cohort()).cases, (learned[0], "p2", "p3", "p4"), strict=True))
+    cohort = Cohort.load(a_cohort()).with_entries(lambda e: replace(e, case_id=renamed[e.case_id]))
+    shutil.copytree(a_cohort() / "images", tmp_path / "cohort" / "images")
+    cohort.save(tmp_path / "cohort")
+    fold = Fold(train=("p2", "p3"), validation=("p4",), test=(learned[0],))
+    split = Split(folds={"A": fold}).save(tmp_path / "split.json")
+    words = ["train", "swift-tune", tmp_path / "cohort", "--split", split, "--fold", "A", "--out", tmp_path / "run"]
+    told = mitosieve(*words, *ONE_CORE, "--start", "swift")
+    assert told.code == 2
+    assert f"hold 1 cases that the start has trained on: {learned[0]}" in told.err
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
 from mitosieve.recipe.text import recipe_content
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, kind_of, write_atomic, write_json
+from mitosieve.run.folder import RunFolder, write_atomic, write_json
 from mitosieve.run.log import job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
@@ -156,9 +156,9 @@ def check_unseen(start: Start, split: Split, fold: str) -> None:
     """Refuse a fold that would be judged on what the start has learned from.
 
     Raises:
-        SplitError: a validation or test case is a training case of the start's run.
+        SplitError: a validation or test case is a training case of the start, by its run or its card.
     """
-    seen = sorted(_trained_on(Path(start.named)) & {*split.fold(fold).validation, *split.fold(fold).test})
+    seen = sorted(start.trained_on & {*split.fold(fold).validation, *split.fold(fold).test})
     if seen:
         raise SplitError(
             f"validation and test of fold {fold} hold {len(seen)} cases that the start has trained on: "
@@ -166,14 +166,6 @@ def check_unseen(start: Start, split: Split, fold: str) -> None:
             where=start.named,
             remedy="take the fold that the start was trained on, or leave out --split to train on all cases",
         )
-
-
-def _trained_on(named: Path) -> frozenset[str]:
-    """Training cases of the run that a detector lies in; empty where it lies in none."""
-    for folder in (named, named.resolve().parent):
-        if kind_of(folder) is layout.Kind.TRAIN:
-            return frozenset(RunFolder(folder).read_mark().provenance["fold"]["train"])
-    return frozenset()
 
 
 def whole_cohort(cohort: Cohort) -> Split:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from mitosieve.errors import RecipeError
+from mitosieve.models.card import trained_on
 from mitosieve.patch.view import View
 from mitosieve.sieve.detector import Detector, Stage
 
@@ -39,6 +40,11 @@ class Start:
             DetectorError: there is no whole detector.
         """
         return cls(named=named, detector=Detector.load(named))
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Cases that its networks have learned from, as far as its run or its card tells."""
+        return trained_on(self.named)
 
     def check(self, shapes: Mapping[str, Shape], *, mpp: float, stain: str) -> None:
         """Refuse a recipe whose networks are not those of the detector.

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from mitosieve.cohort.icpr12 import MPP
-from mitosieve.cohort.image_name import IMAGE_SUFFIXES
 from mitosieve.cohort.marked import Caution
 from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
 from mitosieve.errors import FormatError
@@ -27,8 +26,7 @@ def look(folder: Path) -> Found:
     Raises:
         FormatError: there is none.
     """
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in (*IMAGE_SUFFIXES, ".csv"))
-    here = {path.stem for path in files if re.fullmatch(r"[AH]0[0-4]_0\d", path.stem)}
+    here = {path.stem for path in folder.rglob("*.*") if re.fullmatch(r"[AH]0[0-4]_0\d", path.stem)}
     letters = sorted({name[0] for name in here})
     if not letters:
         raise FormatError(
