@@ -11,6 +11,7 @@ from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, Y
 from mitosieve.report.words import day_of, environment
 from mitosieve.score.froc import froc
 from mitosieve.score.repeated import Difference
+from mitosieve.score.sweep import thin
 from mitosieve.score.table import pool
 from mitosieve.study.result import StudyResult
 from mitosieve.study.table import notes_of, tables_of
@@ -89,7 +90,7 @@ def precision_recall(result: StudyResult) -> Chart | None:
         for number, (name, trainings) in enumerate(result.curves.items()):
             for seed, one in enumerate(trainings):
                 curve = one.sweep()
-                keep = _thin(len(curve.threshold))
+                keep = thin(curve, _MOST_POINTS)
                 label = name if seed == 0 else None
                 _draw(axes, curve.recall[keep], curve.precision[keep], number, label)
                 at = pool(one.slides)
@@ -135,8 +136,3 @@ def _draw(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], number: in
     """One line in the colour and dash of its row."""
     color, dash = _COLORS[number % len(_COLORS)], _LINES[number // len(_COLORS) % len(_LINES)]
     axes.plot(x, y, label=label, linewidth=1.1, color=color, linestyle=dash)
-
-
-def _thin(length: int) -> NDArray[np.intp]:
-    """At most 400 rows, both ends among them."""
-    return np.unique(np.linspace(0, length - 1, min(length, _MOST_POINTS)).round().astype(np.intp))
