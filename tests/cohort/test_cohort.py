@@ -101,14 +101,17 @@ def test_a_cohort_merges_with_strangers_only(tmp_path):
 
 
 def test_a_column_of_sources_is_there_only_where_one_is_named(tmp_path):
-    """A cohort without sources keeps its bytes and hash; with one it comes back as it was."""
+    """A cohort without sources keeps its bytes and hash; with one it comes back as it was. Its other slides have their
+    domain for a source.
+    """
     plain = a_cohort(tmp_path / "plain")
     assert "source" not in (plain.save() / SLIDES_FILE).read_text().splitlines()[0].split(",")
     named = plain.with_entries(lambda e: replace(e, source="ring" if e == plain.slides[0] else ""))
     loaded = Cohort.load(named.save(tmp_path / "named"))
     assert loaded.source_of == {
-        e.slide_id: "ring" if e.slide_id == plain.slides[0].slide_id else "" for e in plain.slides
+        e.slide_id: "ring" if e.slide_id == plain.slides[0].slide_id else e.domain for e in plain.slides
     }
+    assert [entry.source for entry in loaded.slides] == ["ring", *[""] * (len(plain.slides) - 1)]
     assert loaded.hash() == named.hash() != plain.hash()
 
 

@@ -85,7 +85,7 @@ def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monke
     source, counted = SlideSource(path=slide, slide_id="s", mpp=0.25), Scorer.answers
 
     def slowly(self, requests):
-        time.sleep(0.4)
+        time.sleep(0.0 if engine == "torch" else 0.25)  # torch has nothing to wait for
         return counted(self, requests)
 
     def sieved(readers):
