@@ -315,7 +315,8 @@ def _costs(result: StudyResult) -> Table | None:
     return Table(
         title="What it took",
         about="Wall time of one training (with what its run trains for other rows) and of its test cases, mean over "
-        "folds and seeds; other work may have run beside. Multiply-adds are of one patch as it is.",
+        "folds and seeds; other work may have run beside, and of a training that was interrupted the parts count that "
+        "were done in one go. Multiply-adds are of one patch as it is.",
         columns=("row", "training, min", "test cases, min", "million multiply-adds a patch", "weights", "machine"),
         rows=rows,
     )
