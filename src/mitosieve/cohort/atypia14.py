@@ -20,7 +20,7 @@ from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, some
 
 _SLIDE = re.compile(r"([AH])(\d+)")
-_SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}
+SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}
 MPP = {"A": 0.2455, "H": 0.2273}
 """um per px at x40, Aperio Scanscope XT and Hamamatsu NanoZoomer 2.0-HT (there across; down it is 0.2275). Source:
 the challenge's description of its data, as repeated by others; the page itself could not be read."""
@@ -82,7 +82,7 @@ def _image(source: Path, frame: str, files: dict[Label, Path], path: Path | None
         slide_id=frame,
         file_name=f"{slide}/frames/x40/{frame}.tiff",
         case_id=tissue,
-        domain=_SCANNERS[letter],
+        domain=SCANNERS[letter],
         marks=tuple(marks),
         labelled=Label.MITOTIC_FIGURE in files,
         mpp=MPP[letter],

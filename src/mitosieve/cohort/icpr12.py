@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from mitosieve.annotation import Label
+from mitosieve.cohort.atypia14 import SCANNERS
 from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, some
 
 _FRAME = re.compile(r"([AH])(\d\d)_\d\d")
-_SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}
 MPP = {"A": 0.2456, "H": 0.2273}
 """um per px, Aperio Scanscope XT and Hamamatsu NanoZoomer 2.0-HT (there across; down it is 0.2275). Source: Roux et al.
 2013 (doi 10.4103/2153-3539.112693), materials."""
@@ -99,7 +99,7 @@ def _image(source: Path, name: str, labels: Path | None, path: Path | None) -> M
         slide_id=name,
         file_name=(folder / f"{name}.bmp").relative_to(source).as_posix(),
         case_id=tissue,
-        domain=_SCANNERS[letter],
+        domain=SCANNERS[letter],
         marks=tuple(_marks(source, labels)) if labels else (),
         labelled=labels is not None,
         mpp=MPP[letter],
