@@ -20,6 +20,8 @@ from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.sieve.budget import gate_for
 from mitosieve.slide.tissue import tissue_mask
+from mitosieve.train import lesson
+from mitosieve.train.appearance import looks_for
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
 from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve
@@ -94,8 +96,17 @@ def of_domains(folder, domains):
     return folder
 
 
-def test_where_domains_are_dealt_no_network_has_seen_the_domain_that_it_judges(tmp_path):
-    """Patients of one domain are left out together; the run's out-of-fold scores are of domains never learned from."""
+def test_where_domains_are_dealt_no_network_has_seen_the_domain_that_it_judges(tmp_path, monkeypatch):
+    """Patients of one domain are left out together, patches and looks: out-of-fold scores are of domains that nothing
+    was learned of.
+    """
+    looked: list[set[str]] = []
+
+    def looks_of(pool, kinds, *more):
+        looked.append(cases_of(pool.places, np.concatenate(list(kinds))))
+        return looks_for(pool, kinds, *more)
+
+    monkeypatch.setattr(lesson, "looks_for", looks_of)
     fold = Split.load(a_split()).fold("A")
     learned = sorted({*fold.train, *fold.validation})
     domains = dict.fromkeys(fold.test, "other") | {case: f"d{min(i, 1)}" for i, case in enumerate(learned)}
@@ -104,6 +115,7 @@ def test_where_domains_are_dealt_no_network_has_seen_the_domain_that_it_judges(t
         told = train(tmp_path / "run", cohort=cohort, settings=('dealt="domains"',))
     assert told.code == 0, told.err
     places = Places.load(tmp_path / "run" / "places" / "train.parquet")
+    assert looked == [cases_of(places, rows) for rows in shown.values()]
     for stage in STAGES:
         seen = [cases_of(places, shown[f"{stage} without part {number}"]) for number in (1, 2)]
         assert sorted(sorted({domains[case] for case in cases}) for cases in seen) == [["d0"], ["d1"]]
