@@ -48,7 +48,7 @@ class Page:
     def __init__(self, browser, address, *, width=1280, height=800, scheme="light"):
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.page = self.context.new_page()
-        self.faults, self.hosts = [], set()
+        self.faults, self.hosts, self.held = [], set(), {}
         self.page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
@@ -115,23 +115,25 @@ class Page:
         self.faults[:] = [fault for fault in self.faults if "ERR_FAILED" not in fault]
 
     def held_while(self, pattern, *keys):
-        """Press keys while what the first of them sends is on its way."""
-        held = []
+        """Press keys while what the first of them sends is on its way.
 
-        def hold_first(route):
-            if route.request.method == "POST" and not held:
-                held.append(route)
-            else:
-                route.fallback()
-
-        self.page.route(pattern, hold_first)
+        The route stays once it is there: taken away and set again between two keys, a request can pass between both.
+        """
+        if pattern not in self.held:
+            self.page.route(pattern, lambda route: self._hold(self.held[pattern], route))
+        self.held[pattern] = held = []
         self.press(*keys)
-        for _ in range(200):
-            if held:
-                break
+        end = time.monotonic() + 90
+        while not held:
+            assert time.monotonic() < end, (f"nothing was sent to {pattern}", keys, self.faults)
             self.page.wait_for_timeout(10)
         held[0].continue_()
-        self.page.unroute(pattern)
+
+    def _hold(self, held, route):
+        if route.request.method == "POST" and not held:
+            held.append(route)
+        else:
+            route.fallback()
 
     def decided(self, n):
         """Wait until so many decisions are on the disk."""
