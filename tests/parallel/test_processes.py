@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -88,6 +90,31 @@ def test_a_killed_process_is_told_of():
     """Not a hang, not a traceback: one message with a way on."""
     with pytest.raises(TrainingError, match="killed"):
         ProcessMap(workers=1, threads=1)(killed, [Path("a")])
+
+
+def computing(folder: Path) -> None:
+    """Never done, and never asks for anything."""
+    (folder / str(os.getpid())).touch()
+    while True:
+        sum(range(1000))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_one_that_started_it(tmp_path, how):
+    """However the main one goes: a training for nobody would hold its run for hours."""
+    words = "from test_processes import *; ProcessMap(workers=2, threads=1)(computing, [Path(sys.argv[1])] * 2)"
+    main = subprocess.Popen([sys.executable, "-c", f"import sys; {words}", tmp_path], cwd=Path(__file__).parent)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    main.send_signal(how)
+    assert main.wait() == -how
+    wait_until(lambda: not any(psutil.pid_exists(int(path.name)) for path in tmp_path.iterdir()))
+
+
+def wait_until(told, seconds=60):
+    end = time.monotonic() + seconds
+    while not told():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_threads_and_gpus_are_dealt_out():

@@ -7,10 +7,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
 from multiprocessing.queues import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -126,11 +128,28 @@ class ProcessMap:
 
 
 def _begin(turns: "SimpleQueue[int]", pids: "SimpleQueue[int]", gpus: int) -> None:
-    """Each process: deaf to Ctrl-C, which is for the main one; sees one GPU."""
+    """Each process: deaf to Ctrl-C, which is for the main one; ends with that one; sees one GPU."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     pids.put(os.getpid())
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(turns.get() % gpus)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, however that went, and whatever runs here.
+
+    A pool's process asks for its next task only when it is done with one: it would train on for hours for nobody, and
+    hold the run that `--resume` wants. To be killed is what runs are made for.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_when_gone, args=(parent.sentinel,), name="end with parent", daemon=True).start()
+
+
+def _when_gone(sentinel: int) -> None:
+    wait_for([sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _end(executor: ProcessPoolExecutor, pids: "SimpleQueue[int]") -> None:
