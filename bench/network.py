@@ -16,6 +16,7 @@ from torch import nn
 from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.config import ChsNetConfig, RotoTranslationConfig, SwiftConfig
+from mitosieve.network.memory import keep_memory
 from mitosieve.network.rototranslation import RotoTranslationNet
 from mitosieve.network.swift import SwiftNet
 
@@ -32,7 +33,7 @@ def seconds_of(call: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def measure(network: nn.Module, images: NDArray[np.uint8], batch: int, compute: Compute) -> None:
+def measure(network: nn.Module, images: NDArray[np.uint8], batch: int, compute: Compute, repeats: int) -> None:
     """Print both rates of one network."""
     network = compute.place(network)
     mixed = compute.precision == "bf16-mixed"
@@ -46,7 +47,7 @@ def measure(network: nn.Module, images: NDArray[np.uint8], batch: int, compute: 
         optimizer.zero_grad(set_to_none=True)
 
     network.train()
-    print(f"  training, batch {batch}, {compute.precision}: {batch / seconds_of(step, 3):.0f} patches/s")
+    print(f"  training, batch {batch}, {compute.precision}: {batch / seconds_of(step, repeats):.0f} patches/s")
     start = time.perf_counter()
     predict(network, iter([images[:1]]), compute)
     print(f"  {compute.engine}: ready and first score in {time.perf_counter() - start:.2f} s")
@@ -63,7 +64,11 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=3, help="training steps")
+    parser.add_argument("--give-back", action="store_true", help="memory to the system, which a training does not")
     asked = parser.parse_args()
+    if not asked.give_back:
+        keep_memory()
     if asked.threads:
         torch.set_num_threads(asked.threads)
     compute = Compute.choose(asked.device, asked.precision, engine=asked.engine)
@@ -83,7 +88,7 @@ def main() -> None:
             continue
         print(name)
         images = np.random.default_rng(0).integers(0, 255, (512, side, side, channels), dtype=np.uint8)
-        measure(network, images, asked.batch, compute)
+        measure(network, images, asked.batch, compute, asked.repeats)
 
 
 if __name__ == "__main__":

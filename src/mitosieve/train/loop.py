@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mitosieve.errors import RunFolderError, TrainingError
 from mitosieve.network.compute import Compute
+from mitosieve.network.memory import keep_memory
 from mitosieve.network.registry import load_weights, save_weights
 from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic, write_json
@@ -104,6 +105,8 @@ def train(
     Raises:
         TrainingError: a loss is not finite; the message says at which step and rate.
     """
+    if compute.device == "cpu":
+        keep_memory()
     fabric = compute.fabric()
     schedule = lesson.schedule
     network = compute.place(lesson.network)
