@@ -1,4 +1,4 @@
-"""What the C library does with memory that is given back: it keeps it, where a training asks for the same at once again.
+"""What the C library does with memory that is given back: keep it, where a training asks for the same at once again.
 
 By default glibc returns every large block to the system, which then clears it anew for the next step: some 17,000 page
 faults a step of 64 patches, 8 % of a training's CPU time.
