@@ -17,7 +17,7 @@ SCORE = a_card().scores[0].model_dump()
 def test_what_is_written_is_read(tmp_path):
     """A card comes back from card.toml as it was, with every part filled."""
     card = a_card(
-        left_out=[SCORE],
+        left_out=[SCORE | {"source": "another"}],
         left_out_command="mitosieve crossval",
         points=[{"name": "balanced", "f1": 0.5, "precision": 0.5, "recall": 0.5}],
         points_where="somewhere",
@@ -80,6 +80,23 @@ def test_a_card_that_says_too_little_or_too_much(change, said):
     """No score without its command, no share above 1, no card without limits, no unknown key."""
     with pytest.raises(ValidationError, match=said):
         a_card(**change)
+
+
+def test_a_source_that_was_learned_from_is_left_out_only_by_other_networks():
+    """A score without a source is of networks that have not seen it: of one that the detector learned from, out of fold."""
+    told = {"left_out_command": "mitosieve crossval"}
+    learned = next(row.source for row in a_card().data if row.used == "training")
+    with pytest.raises(ValidationError, match=f"{learned} is left out and learned from"):
+        a_card(left_out=[SCORE | {"source": learned}], **told)
+    a_card(left_out=[SCORE | {"source": learned, "note": "out of fold"}], **told)
+    a_card(left_out=[SCORE | {"source": "another"}], **told)
+
+
+def test_the_heading_of_scores_without_a_source_is_true_of_both_kinds(tmp_path):
+    """By networks trained without it: the detector itself has learned from a source that is scored out of fold."""
+    text = (a_box(tmp_path / "box") / "tiny" / "CARD.md").read_text()
+    headings = [line for line in text.splitlines() if line.startswith("## Scores")]
+    assert headings == ["## Scores", "## Scores on a source by networks trained without it"]
 
 
 def test_a_broken_card_file_is_named(tmp_path):

@@ -119,7 +119,8 @@ class Card(_Record):
     scores: tuple[SourceScore, ...] = ()
     scores_command: str = ""
     left_out: tuple[SourceScore, ...] = ()
-    """Each source scored by a detector that was trained without it."""
+    """Each source scored by networks that were trained without it: by this detector where it has learned nothing of it,
+    else out of fold, which the note then says."""
     left_out_command: str = ""
     points: tuple[PointScore, ...] = ()
     points_where: str = ""
@@ -135,6 +136,14 @@ class Card(_Record):
         for rows, command in (("scores", "scores_command"), ("left_out", "left_out_command")):
             if getattr(self, rows) and not getattr(self, command):
                 raise ValueError(f"{rows} without {command}: no number without its command")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_out(self) -> "Card":
+        learned = {row.source for row in self.data if row.used == "training"}
+        for row in self.left_out:
+            if row.source in learned and "out of fold" not in row.note:
+                raise ValueError(f"{row.source} is left out and learned from: only a score out of fold can be both")
         return self
 
 
@@ -235,7 +244,7 @@ def card_text(card: Card, facts: dict[str, Any], name: str) -> str:
         "## Data\n\n" + _table("source|used for|what|patients|slides|figures|terms", [_data(row) for row in card.data]),
         f"**Held out:** {card.held_out}",
         "## Scores\n\n" + _scores(card.scores, card.scores_command),
-        "## Scores on a source that it was trained without\n\n" + _scores(card.left_out, card.left_out_command),
+        "## Scores on a source by networks trained without it\n\n" + _scores(card.left_out, card.left_out_command),
         "## Operating points\n\n" + _points(card, facts["operating_points"]),
         "## What a score is worth\n\n" + _calibration(card.calibration, facts["calibration"]),
         "## Speed\n\n" + _list([f"{row.mm2_per_s:g} mm2/s: {row.machine} (`{row.command}`)" for row in card.speed]),
