@@ -5,12 +5,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from io import StringIO
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from layouts import text, tiff
 from mitosieve import Cohort, Detector, Split, __version__
+from mitosieve.cli import models, terminal
 from mitosieve.cohort.published.registry import PUBLISHED
 from mitosieve.method.registry import METHODS
 from mitosieve.recipe.header import recipe_headers
@@ -410,13 +413,26 @@ def test_get_makes_a_cohort_with_its_splits(tmp_path):
 
 
 def test_recipes_are_listed_with_what_they_need_and_how_long_they_take():
-    """A row a recipe: name, what it is, machine, data, minutes, as the recipe's own first lines say."""
+    """A row a recipe: name, what it is, machine, data, minutes, on what it was tuned, as its own first lines say."""
     header, *rows = [line.split("\t") for line in mitosieve("recipes").out.splitlines()]
-    assert header == ["recipe", "what it is", "machine", "data", "minutes"]
+    assert header == ["recipe", "what it is", "machine", "data", "minutes", "tuned on"]
     assert [row[0] for row in rows] == recipe_names()
     swift = next(row for row in rows if row[0] == "swift")
     assert swift[2:] == list(vars(recipe_headers()["swift"]).values())[1:]
-    assert all(len(row) == 5 and all(row) for row in rows)
+    assert all(len(row) == 6 and all(row) for row in rows)
+
+
+def test_on_a_terminal_too_a_recipe_is_one_line_with_what_it_needs_and_its_minutes(monkeypatch):
+    """However narrow it is: who asks which recipe to train is told the machine and the time beside the name."""
+    screen = Console(file=StringIO(), force_terminal=True, width=40, soft_wrap=True, color_system=None)
+    monkeypatch.setattr(models, "out_console", screen)
+    monkeypatch.setattr(terminal, "out_console", screen)
+    assert mitosieve("recipes").code == 0
+    told = recipe_headers()
+    lines = screen.file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == list(told)
+    for line, header in zip(lines, told.values(), strict=True):
+        assert all(words in line for words in (header.summary, header.machine, header.minutes))
 
 
 @pytest.mark.parametrize("name", recipe_names())

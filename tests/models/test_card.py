@@ -83,7 +83,7 @@ def test_a_card_that_says_too_little_or_too_much(change, said):
 
 
 def test_a_source_that_was_learned_from_is_left_out_only_by_other_networks():
-    """A score without a source is of networks that have not seen it: of one that the detector learned from, out of fold."""
+    """Networks that have not seen it scored it: where the detector itself has learned from it, out of fold."""
     told = {"left_out_command": "mitosieve crossval"}
     learned = next(row.source for row in a_card().data if row.used == "training")
     with pytest.raises(ValidationError, match=f"{learned} is left out and learned from"):

@@ -6,7 +6,7 @@ from mitosieve.errors import RecipeError
 from mitosieve.recipe.header import RecipeHeader, read_header, recipe_headers
 from mitosieve.recipe.text import recipe_names
 
-LINES = ["# summary: a net: small", "# machine: GPU", "# data: marks", "# minutes: not measured"]
+LINES = ["# summary: a net: small", "# machine: GPU", "# data: marks", "# minutes: not measured", "# tuned: no case"]
 
 
 def test_every_recipe_of_the_package_has_its_header():
@@ -15,14 +15,17 @@ def test_every_recipe_of_the_package_has_its_header():
     assert list(headers) == recipe_names()
     for header in headers.values():
         assert header.machine in ("GPU", "two CPU cores")
+        assert "nothing" in header.tuned or "not written down" in header.tuned or "MITOS-ATYPIA-14" in header.tuned
         assert header.minutes == "not measured" or (header.minutes[0].isdigit() and "MITOS-ATYPIA-14" in header.minutes)
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (3, 1, 4, 0, 2)])
 def test_the_first_lines_are_read_in_any_order_and_no_further(order):
     """What stands behind the first other line is no header; a value may hold a colon."""
     text = "\n".join([*(LINES[i] for i in order), "# Free words: more", "# summary: another", 'method = "swift"'])
-    expected = RecipeHeader(summary="a net: small", machine="GPU", data="marks", minutes="not measured")
+    expected = RecipeHeader(
+        summary="a net: small", machine="GPU", data="marks", minutes="not measured", tuned="no case"
+    )
     assert read_header(text, where="x") == expected
 
 

@@ -63,13 +63,16 @@ def recipes(
         recipe_command(name)
         return
     if out_console.is_terminal:
-        print_lines([(key, header.summary) for key, header in recipe_headers().items()])
-        warn("next: mitosieve recipes NAME prints one, with what it needs and how long it takes")
+        told = recipe_headers().items()
+        print_lines([(key, f"{one.summary} ({one.machine}; minutes: {one.minutes})") for key, one in told])
+        warn(
+            "next: mitosieve recipes NAME prints one; in a pipe a row also tells what it makes use of and was tuned on"
+        )
         return
-    columns = ("summary", "machine", "data", "minutes")
+    columns = ("summary", "machine", "data", "minutes", "tuned")
     print_table(
         [[name, *(getattr(header, column) for column in columns)] for name, header in recipe_headers().items()],
-        ("recipe", "what it is", "machine", "data", "minutes"),
+        ("recipe", "what it is", "machine", "data", "minutes", "tuned on"),
     )
 
 

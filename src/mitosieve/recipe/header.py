@@ -4,6 +4,7 @@
     # machine: what trains it in the stated time
     # data: which cases and marks it makes use of
     # minutes: of one training of a fold, with what it was measured on, or "not measured"
+    # tuned: which of its values were set on which cases, and of which folds those are test cases
 
 They are comments, so that nothing that a run keeps or compares depends on them.
 """
@@ -23,12 +24,14 @@ class RecipeHeader:
         machine: what it needs to be trained in `minutes`, or at all.
         data: use of validation cases, imposters and unlabelled slides.
         minutes: wall time of one training of a fold, and where that was measured; else "not measured".
+        tuned: which of its values were set on which cases: a score on these is not untouched by them.
     """
 
     summary: str
     machine: str
     data: str
     minutes: str
+    tuned: str
 
 
 def read_header(text: str, *, where: str) -> RecipeHeader:
