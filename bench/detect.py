@@ -6,7 +6,7 @@ of PSS over all its processes, five times a second. "start" is what the same com
 The dense baseline is the same networks at every place of a grid of 2 um (8 px at 0.25 um/px), by the same command, on a
 part of the smallest slide. "Fed from memory" are the networks alone: tiles of the smallest slide are read once, and
 what was read is scored again without a slide; with `--device cuda` end to end should be 80 % of that or more.
-Options after `--` go to the command: `python bench/detect.py RUN -- --engine onnx`.
+Options after `--` go to the command: `python bench/detect.py RUN -- --engine onnxruntime`.
 
 The tissue's area is what the command itself says it looked at (`tissue_mm2`), which leaves holes out: never more than
 what was drawn. The last line is about the largest slide with the last number of workers, its peak that of all slides.

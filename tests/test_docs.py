@@ -7,27 +7,16 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
-import typer.main
-from typer import BadParameter
 
 from mitosieve.cli import app
 from mitosieve.cli.usage import EXAMPLES
 from mitosieve.recipe.text import recipe_names
 from tiny import a_cohort, a_run, a_scan, a_split
+from written import PAGES, REFUSED, ROOT, blocks, refusal, refuse_nothing
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
-CLICK = typer.main.get_command(app)
-REFUSED = BadParameter.__bases__[0]
-
-
-def blocks(text, language):
-    """Contents of the fenced blocks of a language; "" are those of none."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def anchors(text):
@@ -57,13 +46,14 @@ def commands(path):
     return [line for line in lines if line.startswith("mitosieve ") and "..." not in line]
 
 
-def refuse_nothing(words):
-    """Parse a command as click does, options and all, and do nothing."""
-    name, *rest = words
-    command = CLICK.get_command(None, name)
-    assert command is not None, f"there is no command {name}"
-    context = command.make_context(name, rest, resilient_parsing=True)
-    assert not context.args, f"too many words: {context.args}"
+@pytest.mark.parametrize(
+    "line",
+    ["detect --nonsense 3 a.svs", "detect a --threshold many", "detect a --engine onnx", "evaluate a b c d", "no"],
+)
+def test_what_is_no_command_is_refused(line):
+    """Wherever the wrong word stands: an option, a number, a choice, one word too many, the command itself."""
+    with pytest.raises((*REFUSED, AssertionError)):
+        refuse_nothing(line.split())
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
@@ -76,7 +66,7 @@ def test_commands_are_written_as_they_are(path):
         try:
             refuse_nothing(words)
         except REFUSED as error:
-            pytest.fail(f"{line}: {error.format_message()}")
+            pytest.fail(f"{line}: {refusal(error)}")
         if words[0] in ("train", "crossval") and not words[1].isupper() and not words[1].endswith(".toml"):
             assert words[1] in (*recipe_names(), "default"), line
 
