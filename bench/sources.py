@@ -1,7 +1,7 @@
 """Whether the source of a patch can be told, before and after the exchange: `python bench/sources.py COHORT`.
 
 A logistic regression is asked for the source of patches of cases it has not seen (`train.probe`). It is shown simple
-statistics of colour, detail and compression, and with `--detector FOLDER` what the detector's last network has before
+statistics of colour, detail and compression, and with `--detector NAME` what the detector's last network has before
 its last layer. Per class too: what tells the source among figures alone is no matter of how many figures there are.
 
     python bench/sources.py cohort --detector RUN/detector
@@ -112,7 +112,7 @@ def penultimate(network: nn.Module) -> Callable[[NDArray[np.uint8]], NDArray[np.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cohort", type=Path)
-    parser.add_argument("--detector", type=Path, help="folder of a detector whose last stage sees 64 px at 0.25 um/px")
+    parser.add_argument("--detector", help="name or folder of a detector whose last stage sees 64 px at 0.25 um/px")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     cv2.setNumThreads(1)

@@ -100,7 +100,7 @@ class FoldRun:
 
 
 def provenance_of(recipe: Recipe, cohort: Cohort) -> dict[str, Any]:
-    """What fixes every training of a recipe on a cohort.
+    """What is asked of every training of a recipe on a cohort; what computes it is not in it.
 
     Raises:
         MitosieveError: what the method can refuse before it starts.

@@ -1,5 +1,5 @@
-"""Which trainings a study needs: each is an ordinary run folder, named by what fixes its result, and done once however
-many rows, studies or tries ask for it.
+"""Which trainings a study needs: each is an ordinary run folder, named by what is asked for (recipe, fold and data, not
+what computes it), and done once however many rows, studies or tries ask for it.
 """
 
 import hashlib
@@ -122,7 +122,10 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, overrides
 
 
 def _folder_name(recipe: str, what: FoldRun, seed: int) -> str:
-    """For eyes the recipe, fold and seed; for machines a hash of all that fixes the result but where the data lie."""
+    """For eyes the recipe, fold and seed; for machines a hash of all that is asked for but where the data lie.
+
+    What computes it is not in it: version of the package, device, precision, threads.
+    """
     provenance = {key: value for key, value in what.provenance().items() if key != "cohort"}
     text = json.dumps(provenance, sort_keys=True)
     mark = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LETTERS]
