@@ -126,6 +126,16 @@ def test_the_readme_is_short_and_leads_to_the_rest():
         assert f"docs/{name}.md" in text
 
 
+def test_every_page_is_in_the_list_of_the_site():
+    """Whoever reads the site finds all of it; a study's page is reached from the results that are copied from it."""
+    listed = set(re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    studies = {page for page in pages if page.startswith("studies/")}
+    assert pages - studies == listed
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert all(f"({page})" in results for page in studies)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
 def test_the_site_builds_without_a_warning(tmp_path):
