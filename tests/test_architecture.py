@@ -5,6 +5,8 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -50,6 +52,30 @@ def test_bodies_are_short(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             assert length < 50, f"{path.name}: {node.name} has {length} lines"
+
+
+def distribution(name):
+    """A distribution's name as the index compares it, of a requirement too."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
+
+
+def test_what_is_imported_is_asked_for():
+    """Each library that a module imports is a dependency of the wheel, not of a dependency; one of an extra is of that."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"network/bfloat16.py": "fast", "parallel/connection.py": "cluster"}
+    providers = packages_distributions()
+    lacking = []
+    for path in SOURCES:
+        module = path.relative_to(ROOT / "src" / "mitosieve").as_posix()
+        more = project["optional-dependencies"][extras[module]] if module in extras else []
+        asked = {distribution(name) for name in [*project["dependencies"], *more]}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"mitosieve"}:
+                if not asked & {distribution(one) for one in providers.get(name, [name])}:
+                    lacking.append(f"{module}: {name}")
+    assert not lacking
 
 
 def rows_of_the_table():

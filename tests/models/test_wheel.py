@@ -38,16 +38,40 @@ def installed(tmp_path_factory):
     return folder, wheel
 
 
-def run(folder, *words):
-    """A command of the installed package, away from the checkout; the libraries are those of this environment."""
+CUT_OFF = """
+import runpy, sys
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise SystemExit(f"network used: {event} {args}")
+sys.addaudithook(refuse)
+module = sys.argv.pop(1)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""A module as `python -m` runs it; any look-up of a name or opening of a connection ends the process."""
+
+
+def run(folder, *words, module="mitosieve.cli"):
+    """A command of the installed package, away from the checkout and without a network; the libraries are those of this
+    environment, and that each is one that the wheel asks for is a law of tests/test_architecture.py.
+    """
     return subprocess.run(
-        [sys.executable, "-m", "mitosieve.cli", *map(str, words)],
+        [sys.executable, "-c", CUT_OFF, module, *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder / "site"), "OMP_NUM_THREADS": "1"},
     )
+
+
+@pytest.mark.slow
+def test_without_a_network_nobody_asks_one(installed):
+    """What the other tests of this file run in is cut off: who looks a name up is ended."""
+    folder, _ = installed
+    (folder / "asks.py").write_text("import socket; socket.getaddrinfo('localhost', 80)")
+    told = run(folder, module="asks")
+    assert told.returncode == 1
+    assert "network used: socket.getaddrinfo" in told.stderr
 
 
 @pytest.mark.slow
