@@ -60,7 +60,7 @@ def distribution(name):
 
 
 def test_what_is_imported_is_asked_for():
-    """Each library that a module imports is a dependency of the wheel, not of a dependency; one of an extra is of that."""
+    """Each library that a module imports is a dependency of the wheel, not of a dependency; or of its extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {"network/bfloat16.py": "fast", "parallel/connection.py": "cluster"}
     providers = packages_distributions()
