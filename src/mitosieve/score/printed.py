@@ -93,7 +93,12 @@ def latex(columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> s
     return "\n".join(lines) + "\n"
 
 
-_SIGNS = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}"}
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def _escaped(text: str) -> str:
