@@ -64,9 +64,9 @@ class DenseNet(nn.Module):
 
 
 def frames_of(cohort: Cohort, cases: tuple[str, ...]) -> list[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
-    """Pixels and figures of each slide at MPP."""
+    """Pixels and figures of each labelled slide at MPP: one without marks would be background from edge to edge."""
     found = []
-    for entry in cohort.of_cases(cases).slides:
+    for entry in (one for one in cohort.of_cases(cases).slides if one.labelled):
         marks = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE)
         places = rescale_points(marks.center_l0, mpp_from=entry.mpp_xy, mpp_to=MPP)
         with cohort.open(entry.slide_id) as slide:

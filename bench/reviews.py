@@ -6,7 +6,8 @@
 An oracle answers from marks that are hidden: a detection is a figure where the official rule pairs it with one. The
 start detects on the fold's validation cases, which are judged, and on its test cases, on which F1 is told; `--review`
 and `--judge` name other cases. Detections are judged in an order: by doubt (score nearest to the threshold), by score
-(highest first), at random (the mean of `--orders` orders). After 0, 25, 50, 100, 200 and 400 decisions the threshold is
+(highest first), at random (of `--orders` orders the one of median F1, of two in the middle the higher, with its own
+interval; all stand in its file). After 0, 25, 50, 100, 200 and 400 decisions the threshold is
 refitted (`review.adapt`); where that is refused (fewer than 20, or of one kind) it stays, and is counted so. `--tune`
 also takes the decisions into the cohort (`import reviews`), trains on (`train swift-tune --start`) and detects anew.
 
@@ -151,15 +152,15 @@ def adapt_point(setting: Setting, rank: str, count: int) -> dict[str, Any]:
         thresholds.append(setting.refitted(rows) if count else None)
     used = [setting.threshold if value is None else value for value in thresholds]
     rows = [setting.row(setting.test, value) for value in used]
-    middle = rows[int(np.argsort([row["f1"] for row in rows])[len(rows) // 2])]  # of several orders the median one
-    first = order_of(setting.found, setting.threshold, rank, 1)[:count]
+    middle = int(np.argsort([row["f1"] for row in rows], kind="stable")[len(rows) // 2])  # of several the upper median
+    shown = order_of(setting.found, setting.threshold, rank, middle + 1)[:count]
     return {
-        **middle,
+        **rows[middle],
         "orders": orders,
         "f1_of_orders": [row["f1"] for row in rows],
         "refused": sum(value is None for value in thresholds) if count else 0,
-        "judged": len(first),
-        "figures": int(setting.truth[first].sum()),
+        "judged": len(shown),
+        "figures": int(setting.truth[shown].sum()),
     }
 
 

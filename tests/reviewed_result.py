@@ -23,6 +23,7 @@ def a_result(
     detector=DETECTOR,
     mpp_xy=(MPP, MPP),
     tissue="breast",
+    ground=None,
 ):
     """A folder as `detect` leaves it: `points` is slide_id -> [(x, y, score), ...] in level-0 px at 0.5 um per px."""
     counts = {"area_mm2": 2.0, "shape": "square", "tissue": tissue}
@@ -36,7 +37,7 @@ def a_result(
             threshold=threshold,
         )
         findings = SlideFindings(
-            slide_id=slide_id, mpp_xy=mpp_xy, size_l0=size_l0, tissue_mm2=tissue_mm2, detections=found,
+            slide_id=slide_id, mpp_xy=mpp_xy, size_l0=size_l0, tissue_mm2=tissue_mm2, detections=found, ground=ground,
             proposer="spots", threshold=threshold,
         )  # fmt: skip
         summaries.append(summarize(findings, tissue=tissue))

@@ -473,7 +473,8 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     place = tmp_path / "file" / "below"
     refused(mitosieve("split", a_cohort(), "--folds", 3, "--out", place), place)
-    refused(mitosieve("evaluate", a_scan(), a_cohort(), "--out", place), tmp_path / "file" / "outcomes.csv")
+    scores = place.with_suffix(".json")
+    refused(mitosieve("evaluate", a_scan(), a_cohort(), "--out", scores), tmp_path / "file" / "below-outcomes.csv")
     refused(mitosieve(*training(place)), place)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.count.nottingham import CUT_OFFS, SOURCE, mitotic_score
+from mitosieve.count.nottingham import CUT_OFFS, SOURCE, mitotic_score, score_where_held
 
 AREAS = st.floats(0.01, 100)
 
@@ -69,3 +69,22 @@ def test_what_cannot_be_is_refused(count, area):
     """Before the table is asked."""
     with pytest.raises(ValueError, match="no score for"):
         mitotic_score(count, area)
+
+
+@given(count=st.integers(0, 60), area=st.floats(1.3, 3.7), share=st.floats(0.01, 1))
+def test_a_score_of_a_region_with_glass_is_that_of_the_same_density_without(count, area, share):
+    """The count's own where both are the same, else none and the reason has the numbers; all tissue changes nothing."""
+    own = mitotic_score(count, area)
+    dense = mitotic_score(math.floor(count / share + 0.5), area)
+    told = score_where_held(count, area, area * share)
+    assert told.score == (own.score if own.score == dense.score else None)
+    if told.score is None:
+        assert f"its count of {count} would be score {own.score}" in told.reason
+        assert f"score {dense.score}" in told.reason
+    assert score_where_held(count, area, area) == own
+
+
+def test_a_region_without_any_tissue_has_a_score_only_where_it_holds_nothing():
+    """There is no density to go by; no figure is the least of any."""
+    assert score_where_held(0, 2.0, 0.0).score == 1
+    assert score_where_held(30, 2.0, 0.0).score is None

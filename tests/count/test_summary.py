@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mitosieve.count.ground import Ground
 from mitosieve.count.summary import (
     DISCLAIMER,
     SUMMARY_COLUMNS,
@@ -136,6 +137,41 @@ def test_no_more_tissue_than_the_region_is_no_hotspot(tmp_path, tissue_mm2, size
         False,
     )
     assert summarize(some_findings(centers=CLUSTER, tissue_mm2=2.01)).hotspot.count == 9
+
+
+def a_strip(*, wide_mm, long_mm=6.0, figures=45, seed=0):
+    """A core of tissue on a slide of 10 x 5 mm: figures evenly strewn over it, and where it lies."""
+    mask = np.zeros((625, 1250), dtype=bool)
+    mask[250 : 250 + round(wide_mm * 125), 125 : 125 + round(long_mm * 125)] = True
+    at = np.random.default_rng(seed).uniform((4000, 8000), (4000 + 4000 * long_mm, 8000 + 4000 * wide_mm), (figures, 2))
+    return some_findings(centers=at.tolist(), tissue_mm2=wide_mm * long_mm, ground=Ground.of(mask, 8.0))
+
+
+@pytest.mark.parametrize("wide_mm", [0.4, 0.5, 0.8, 1.2, 2.4])
+@pytest.mark.parametrize("shape", ["square", "rectangle", "circle"])
+def test_the_hotspot_of_a_core_is_as_dense_as_the_core_at_least(wide_mm, shape):
+    """Glass beside it was not searched: the density is per mm2 of the tissue in the region, in its row and its JSON."""
+    for seed in range(5):
+        summary = summarize(a_strip(wide_mm=wide_mm, seed=seed), shape=shape)
+        spot, row, told = summary.hotspot, summary.row(), summary.to_json()["hotspot"]
+        assert spot.tissue_mm2 <= min(spot.area_mm2, wide_mm * 6.0)
+        assert spot.density_per_mm2 >= summary.density_per_mm2
+        assert float(row["hotspot_tissue_mm2"]) == told["tissue_mm2"] == pytest.approx(spot.tissue_mm2, abs=1e-4)
+        assert float(row["hotspot_figures_per_mm2"]) == pytest.approx(spot.count / spot.tissue_mm2, abs=1e-4)
+
+
+def test_glass_in_the_hotspot_takes_a_score_only_where_it_matters():
+    """Of 12 figures a mm2 on a core half a mm wide a count of 2 mm2 of tissue would have another score."""
+    core = a_strip(wide_mm=0.5, figures=36)
+    narrow = summarize(core, tissue="breast")
+    assert 7 < narrow.hotspot.count < 15
+    assert narrow.score.score is None
+    assert f"its count of {narrow.hotspot.count} would be score 2" in narrow.score.reason
+    assert narrow.row()["nottingham_mitotic_score"] == ""
+    assert summarize(a_strip(wide_mm=0.5, figures=90), tissue="breast").score.score == 3
+    wide = a_strip(wide_mm=2.4)
+    assert summarize(wide, tissue="breast").score == summarize(replace(wide, ground=None), tissue="breast").score
+    assert summarize(replace(core, ground=None), tissue="breast").score.score == 2
 
 
 PLACES = ("figures", "figures_per_mm2", "x", "y", "width", "height")

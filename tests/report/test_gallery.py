@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 from made import Page, a_score, a_scored_run
+from PIL import Image
 
 from build import a_cohort, an_image
 from mitosieve.cohort.cohort import Cohort
@@ -72,6 +73,26 @@ def test_a_picture_is_as_wide_in_um_at_any_resolution(tmp_path, mpp):
     middle = crop.shape[0] // 2
     assert abs(rows.mean() - middle) <= 0.6
     assert abs(columns.mean() - middle) <= 0.6
+
+
+@pytest.mark.parametrize("mpp_xy", [(0.25, 0.5), (0.5, 0.25), (0.2, 0.25), (0.12, 0.25)])
+def test_a_round_cell_is_round_on_oblong_pixels(tmp_path, mpp_xy):
+    """64 um on both sides, a disc of 20 um as wide as high and in the middle; also at the slide's edge."""
+    size = tuple(round(160 / side) for side in mpp_xy)
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    for um in ((80.0, 90.0), (12.0, 11.0)):
+        center = tuple(value / side - 0.5 for value, side in zip(um, mpp_xy, strict=True))
+        away = np.hypot((columns - center[0]) * mpp_xy[0], (rows - center[1]) * mpp_xy[1])
+        pixels = np.where((away <= 10)[..., None], 40, 220).astype(np.uint8).repeat(3, axis=2)
+        Image.fromarray(pixels).save(tmp_path / "s.png")
+        with open_slide(tmp_path / "s.png", mpp=mpp_xy) as slide:
+            crop = cut_crop(slide, center)
+        mpp = max(*mpp_xy, 0.2)
+        assert crop.shape[0] == crop.shape[1] == round(64 / mpp)
+        down, across = np.nonzero(crop[..., 0] < 130)
+        for place in (down, across):
+            assert (np.ptp(place) + 1) * mpp == pytest.approx(20, abs=1.5 * mpp)
+            assert abs(place.mean() - crop.shape[0] // 2) <= 1.1
 
 
 @pytest.mark.parametrize("center", [(0, 0), (399, 299), (3.4, 150), (200, 298.7), (-0.4, -0.4)])

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made import Page
 from PIL import Image
 
@@ -19,7 +21,8 @@ from mitosieve.export.table import write_detections
 from mitosieve.report import write_report
 from mitosieve.report.cells import CELL_PX, MOST_CANDIDATES, STEPS, cells_of, in_hotspot
 from mitosieve.report.gallery import CROP_UM
-from mitosieve.report.scanned import read_scan
+from mitosieve.report.scanned import ScannedSlide, ScanSource, read_scan
+from mitosieve.report.slides import links_of
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.run.layout import Kind
 from mitosieve.scan.tables import read_request
@@ -27,6 +30,9 @@ from mitosieve.scan.tables import read_request
 MPP = 0.25
 SIDE = 8000
 """2 mm: larger than a hotspot."""
+
+NAMES = st.sampled_from(["slide-1", "slide-2", "slide-3", "slide-4", "slide (1)", "a/b", "~1", "~2", "~3", "~4", "1"])
+"""Names as a file of another slide might be called."""
 
 
 def a_job(
@@ -219,3 +225,21 @@ def test_a_slide_that_is_gone_leaves_its_cells_without_pictures(tmp_path, gone):
     assert len(cells_on(page)) == 16
     assert page.text.count("picture not available") == 16
     assert "There are no pictures:" in page.text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(
+        st.one_of(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), NAMES), min_size=4, unique=True
+    )
+)
+def test_every_slide_has_a_page_of_its_own(tmp_path, names):
+    """Whatever slides are called: no page is another's, and none leads elsewhere."""
+    slides = tuple(
+        ScannedSlide(slide_id=name, error="", numbers={}, words={}, seconds=None, engine="", heatmap=None)
+        for name in names
+    )
+    source = ScanSource(folder=tmp_path, request={}, slides=slides, has_summary=True, has_detections=True)
+    links = links_of(source, tmp_path / "report.html")
+    assert len(set(links.values())) == len(names)
+    assert all(link.count("/") == 1 and link.startswith("report-slides/") for link in links.values())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mitosieve.count.ground import Ground
 from mitosieve.errors import FormatError, RunFolderError
 from mitosieve.review.cell import cells_of
 from mitosieve.review.counted import reviewed_count
@@ -113,3 +114,21 @@ def test_a_score_is_of_breast_alone_and_no_hotspot_has_no_numbers(tmp_path):
     assert unnamed.row()["automatic_hotspot_figures"] == "8"
     small = reviewed_count(a_result(tmp_path / "small", {"s": NEAR}, tissue_mm2=1.0), "s", []).row()
     assert (small["automatic_hotspot_figures"], small["reviewed_in_automatic_hotspot"]) == ("", "")
+
+
+def test_a_reviewed_hotspot_has_the_tissue_of_where_it_lies_now(tmp_path):
+    """As the automatic one: from the file of the slide; decisions that can bring a score or take it are deciding."""
+    mask = np.zeros((375, 500), dtype=bool)
+    mask[:60, :] = True  # 0.48 mm
+    points = [(500 + 80 * k, 500 + 30 * (k % 5), 0.9) for k in range(12)]
+    found = a_result(tmp_path / "found", {"s": points}, tissue_mm2=1.92 + 0.2, ground=Ground.of(mask, 8.0))
+    again = replace(found, counts=replace(found.counts, area_mm2=2.0))
+    count = reviewed_count(again, "s", [])
+    held = count.automatic.hotspot.tissue_mm2
+    assert 0.4 < held < 1.0
+    assert count.reviewed.hotspot.tissue_mm2 == held
+    assert float(count.reviewed.row()["hotspot_tissue_mm2"]) == pytest.approx(held, abs=1e-4)
+    assert (count.reviewed.score.score, len(count.deciding), count.is_exact) == (None, 12, False)
+    rejected = [judge(found, row, "imposter") for row in range(10)]
+    after = reviewed_count(again, "s", cells_of(rejected, {"s": MPP}))
+    assert after.reviewed.score.score == 1

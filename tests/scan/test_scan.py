@@ -8,6 +8,8 @@ import pytest
 
 from mitosieve.annotation import Annotations
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.count.ground import Ground
+from mitosieve.count.hotspot import Hotspot
 from mitosieve.export.table import read_detections
 from mitosieve.network.compute import Compute
 from mitosieve.sieve.cascade import detect
@@ -155,6 +157,9 @@ def test_density_is_that_of_the_roi(tmp_path):
         assert mitosieve(*words, "--out", tmp_path / name, *more).code == 0
         row = next(csv.DictReader((tmp_path / name / "summary.csv").read_text().splitlines()))
         tissue[name] = float(row["tissue_mm2"])
+        (told,) = (json.loads(path.read_text()) for path in (tmp_path / name / "summaries").glob("*.json"))
+        everywhere = Hotspot(shape="square", center_mm=(0, 0), size_mm=(9, 9), area_mm2=81.0, count=1)
+        assert Ground.from_json(told["ground"]).tissue_mm2(everywhere) == pytest.approx(tissue[name], abs=1e-4)
         asked = {"whole": 384, "part": 192}[name] * 384 * 0.25**2 / 1e6
         assert tissue[name] + float(row["glass_mm2"]) == pytest.approx(asked, rel=0.05)
         assert float(row["figures_per_mm2"]) == pytest.approx(int(row["figures"]) / tissue[name], rel=0.01)

@@ -17,6 +17,8 @@ def test_the_tables_beside_metrics_say_what_it_says(tmp_path):
     assert mitosieve("evaluate", a_scan(), a_cohort(), *fold, "--out", tmp_path / "m.json").code == 0
     content = json.loads((tmp_path / "m.json").read_text())
     rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    assert rows[0]["interval_unit"] == content["bootstrap"]["unit"]
+    assert [row["interval_unit"] for row in rows[1:]] == [row["interval_unit"] for row in content["per_domain"]]
     for row, part in zip(rows, [content["pooled"], *content["per_domain"]], strict=True):
         for name in ("cases", "slides", "tp", "fp", "fn", "f1", "precision", "recall"):
             assert row[name] == ("" if part[name] is None else str(part[name]))
@@ -24,7 +26,7 @@ def test_the_tables_beside_metrics_say_what_it_says(tmp_path):
     text = (tmp_path / "m.tex").read_text()
     assert text.count("\\\\") == len(rows) + 1
     assert text.count("{tabular}") == 2
-    assert "7.5 um" in text
+    assert f"7.5 um; 95% intervals draw {rows[0]['interval_unit']} (pooled), " in text
 
 
 def test_comparison_has_scores_then_differences(tmp_path):
@@ -61,8 +63,8 @@ def test_names_are_the_shortest_that_tell_apart(paths, names):
 
 def test_signs_of_latex_are_escaped():
     """A domain's name may hold any sign, and the table still compiles."""
-    text = latex(["part", "f1"], [["a_b & 50 % #{x}\\", "1"]], "note")
-    assert r"a\_b \& 50 \% \#\{x\}\textbackslash{} & 1 \\" in text
+    text = latex(["part", "f1"], [["a_b & 50 % #{x}^~\\", "1"]], "note")
+    assert r"a\_b \& 50 \% \#\{x\}\textasciicircum{}\textasciitilde{}\textbackslash{} & 1 \\" in text
 
 
 def test_a_table_that_does_not_say_what_a_figure_is(tmp_path):

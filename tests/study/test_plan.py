@@ -6,10 +6,11 @@ import pytest
 
 from build import a_cohort
 from mitosieve.cohort.split import Fold, Split
-from mitosieve.errors import SplitError
+from mitosieve.errors import RecipeError, SplitError
+from mitosieve.recipe.text import recipe_text
 from mitosieve.study.plan import plan_study
 from mitosieve.study.plan import test_of as folder_of_test
-from mitosieve.study.study import Study
+from mitosieve.study.study import Study, load_study, study_to_toml
 
 SPLIT = Split(
     folds={
@@ -61,7 +62,7 @@ def test_a_folder_is_named_by_what_fixes_its_result(cohort, tmp_path):
     changed = plan_study(a_study(), cohort, Split(folds={**SPLIT.folds, "A": other}), tmp_path).folders
     assert changed["full", "A", 1] != folders["full", "A", 1]
     assert changed["full", "B", 1] == folders["full", "B", 1]
-    shorter = plan_study(a_study(), cohort, SPLIT, tmp_path, ["refined.patch_visits=960"]).folders
+    shorter = plan_study(a_study().with_overrides(["refined.patch_visits=960"]), cohort, SPLIT, tmp_path).folders
     assert not set(shorter.values()) & set(folders.values())
 
 
@@ -73,3 +74,45 @@ def test_a_case_that_is_tested_twice_or_a_fold_that_is_not_there_is_refused(coho
     with pytest.raises(SplitError, match="Z"):
         plan_study(a_study(folds=["Z"]), cohort, SPLIT, tmp_path)
     assert plan_study(a_study(folds=["A"]), cohort, twice, tmp_path).folds == ("A",)
+
+
+def test_overrides_of_the_command_are_part_of_the_study(cohort, tmp_path):
+    """They name folders as the file's own do, and what is written plans the same folders, wherever it lies."""
+    here, out = tmp_path / "here", tmp_path / "out"
+    here.mkdir()
+    out.mkdir()
+    (here / "mine.toml").write_text(recipe_text("chsnet-small"))
+    rows = '[[rows]]\nname = "full"\n[[rows]]\nname = "alone"\ndetector = "detector-refined-alone"\n'
+    text = 'title = "t"\nreference = "full"\nrecipe = "mine.toml"\ncohort = "data"\nsplit = "split.json"\n'
+    (here / "asked.toml").write_text(f'{text}set = ["cascade.parts_too=true"]\n{rows}')
+    study = load_study(str(here / "asked.toml")).with_overrides(["refined.patch_visits=960"])
+    assert all(row.set[-1] == "refined.patch_visits=960" for row in study.rows)
+    folders = plan_study(study, cohort, SPLIT, tmp_path).folders
+    (out / "study.toml").write_text(study_to_toml(study))
+    again = load_study(str(out / "study.toml"))
+    assert plan_study(again, cohort, SPLIT, tmp_path).folders == folders
+    assert (again.cohort, again.split) == (str(here / "data"), str(here / "split.json"))
+
+
+def test_what_is_written_means_the_same_from_another_folder(tmp_path, monkeypatch):
+    """Paths that were relative to where the command ran are whole in the file."""
+    monkeypatch.chdir(tmp_path)
+    written = study_to_toml(a_study(recipe="st/mine.toml", cohort="st/c"))
+    assert f'recipe = "{tmp_path}/st/mine.toml"' in written
+    assert f'cohort = "{tmp_path}/st/c"' in written
+
+
+@pytest.mark.parametrize("text", ["seed=7", " seed = 7"])
+def test_seeds_are_named_as_seeds_alone(text):
+    """As an override a seed would make one training of all of them."""
+    with pytest.raises(RecipeError, match="seed"):
+        a_study().with_overrides([text])
+    for more in ({"set": [text]}, {"rows": [{"name": "full", "set": [text]}]}):
+        with pytest.raises(ValueError, match="seed"):
+            a_study(**more)
+
+
+def test_seeds_are_trainings_of_their_own(cohort, tmp_path):
+    """Each has its provenance: no two have one folder but for the number in its name."""
+    folders = plan_study(a_study(seeds=[1, 2, 3]), cohort, SPLIT, tmp_path).folders
+    assert len({folder.name.rsplit("-", maxsplit=1)[-1] for folder in folders.values()}) == len(set(folders.values()))

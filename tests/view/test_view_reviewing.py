@@ -11,6 +11,7 @@ from found import DETECTOR_HASH, a_result, some_detections
 from serving import served
 from shapely.geometry import shape
 
+from mitosieve.count.ground import Ground
 from mitosieve.detection import detection_ids
 from mitosieve.export.roi import read_roi
 from mitosieve.review.decision import Decision
@@ -52,6 +53,30 @@ def test_the_reviewed_count_is_the_automatic_one_with_what_was_decided(folder):
     assert after["reviewed"]["figures"] == n - 3 + 1 + 1
     assert after["automatic"] == before["automatic"]
     assert after["open"] == n - 3 - 1
+
+
+def test_tissue_in_the_hotspot_is_what_the_job_measured(tmp_path):
+    """Beside the count at any threshold and after review; a score needs enough of it, and the reason says how much."""
+    folder = a_result(tmp_path / "half", names=("one",), size=(6000, 5800), n=18, area_mm2=2.0)
+    path = folder / "summaries" / "one.json"
+    with served(folder) as client:
+        whole = client.get("/api/slides/0/count")
+    assert whole["hotspot"]["tissue_mm2"] is None
+    strip = np.ones((182, 188), dtype=np.bool_)
+    strip[:, 60:] = False
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"ground": Ground.of(strip, 8.0).to_json()}))
+    with served(folder) as client:
+        count = client.get("/api/slides/0/count")
+        reviewed = client.get("/api/slides/0/reviewed")
+    held = count["hotspot"]["tissue_mm2"]
+    assert 0 < held < 0.7
+    assert count["hotspot"]["figures"] == whole["hotspot"]["figures"]
+    for part in ("automatic", "reviewed"):
+        assert reviewed[part]["hotspot"]["tissue_mm2"] == held
+        assert reviewed[part]["score"] == count["nottingham_mitotic_score"]["score"]
+    assert whole["nottingham_mitotic_score"]["score"] == 2
+    assert f"{held:.3g} of the hotspot's 2 mm2 are tissue" in count["nottingham_mitotic_score"]["reason"]
 
 
 def test_what_can_still_change_the_score_is_named_by_row(tmp_path):

@@ -41,7 +41,9 @@ def evaluate(
     radius_um: Annotated[
         float, typer.Option("--radius-um", min=0.1, max=100, help="Largest distance of a pair.")
     ] = 7.5,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON, CSV and LaTeX beside it; DIR/metrics.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="NAME.json; CSV, LaTeX and outcomes beside it; DIR/metrics.json.")
+    ] = None,
 ) -> None:
     """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
     from mitosieve.cohort.cohort import Cohort
@@ -99,10 +101,12 @@ def compare(
     ] = None,
 ) -> None:
     """Differences between evaluated detectors, with paired 95 % intervals."""
-    from mitosieve.score.evaluated import compare_folders, write_comparison
+    from mitosieve.score.evaluated import check_place, compare_folders, write_comparison
 
     if len(folders) < 2:
         raise InputError("there is nothing to compare with", remedy="name at least two evaluated folders")
+    if out is not None:
+        check_place(out, "compare")
     compared = compare_folders(folders)
     result = compared.to_json()
     print_table(

@@ -65,7 +65,7 @@ def study(
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.study.study import load_study
 
-    asked = _asked(load_study(name), folds, seeds)
+    asked = _asked(load_study(name), folds, seeds).with_overrides(settings or ())
     where, split_file = cohort or _given(asked.cohort, "COHORT"), split or _given(asked.split, "--split")
     whole = Cohort.load(where)
     chosen = split_of(split_file, whole)
@@ -75,7 +75,7 @@ def study(
     from mitosieve.study.run import StudyJob, run_study
 
     kept = runs or (out or Path()) / layout.RUNS
-    plan = plan_study(asked, whole, chosen, kept, settings or ())
+    plan = plan_study(asked, whole, chosen, kept)
     if dry_run or out is None:
         rows = [("done" if one.is_done else "to do", one.folder.name, one.fold, one.seed, " ".join(one.detectors))
                 for one in plan.trainings]  # fmt: skip
@@ -94,6 +94,8 @@ def study(
             warn(f"failed: {one.folder.name}: {one.failed}")
     for text in result.missing:
         warn(f"not done: {text}")
+    for text in result.apart:
+        warn(f"note: {text}")
     from mitosieve.study.table import tables_of
 
     tables = tables_of(result)

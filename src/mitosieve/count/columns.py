@@ -12,6 +12,7 @@ SUMMARY_COLUMNS = (
     "figures_per_mm2",
     "hotspot_shape",
     "hotspot_area_mm2",
+    "hotspot_tissue_mm2",
     "hotspot_x",
     "hotspot_y",
     "hotspot_width",
@@ -34,12 +35,13 @@ SUMMARY_COLUMNS = (
     "error",
 )
 """Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
-hotspot's upright box; `hotspot_note` says why there is none. `test_f1` and its 95 % interval are of patients that were
-not learned from; `test_f1_on` says of which, and where the score is not this detector's but that of a like training
-without them. `detector_warning` holds for all slides of a job, `warning` for this one: its resolution can hardly be
-right, it is coarser than the network, or unlike the training's (`strangeness` is the largest distance from those in
-limits: above 1 there is a warning). `note` is what the file says of itself that must be known. A field is empty where a
-value is not known or not defined."""
+hotspot's upright box; `hotspot_tissue_mm2` of its area is tissue that was looked at, within the ROI, and
+`hotspot_figures_per_mm2` is per mm2 of that; `hotspot_note` says why there is none. `test_f1` and its 95 % interval are
+of patients that were not learned from; `test_f1_on` says of which, and where the score is not this detector's but that
+of a like training without them. `detector_warning` holds for all slides of a job, `warning` for this one: its
+resolution can hardly be right, it is coarser than the network, or unlike the training's (`strangeness` is the largest
+distance from those in limits: above 1 there is a warning). `note` is what the file says of itself that must be known. A
+field is empty where a value is not known or not defined."""
 
 TIMING_COLUMNS = ("slide_id", "seconds", "tissue_mm2_per_s", "engine")
 """Of timing.csv: wall time, and what hangs on the machine."""

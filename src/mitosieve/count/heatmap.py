@@ -35,7 +35,7 @@ SCALE_PER_MM2 = (0.5, 50.0)
 and a slide's does not change with those beside it. A lone figure peaks at 1.8; below 0.5 there is no colour."""
 
 MOST_DOTS = 2000
-"""Up to so many figures each has its dot; more would hide the colour."""
+"""Of fewer figures than this each has its dot; more would hide the colour."""
 
 _TICKS = (0.5, 1, 2, 5, 10, 20, 50)
 _COLORS = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.35, 1, 256)), name="viridis from its green")
@@ -186,7 +186,8 @@ def _words(shown: Sequence[CloseUp], figures: int, note: str) -> str:
     if not shown:
         return note
     first = shown[0].hotspot
-    return f"Hotspot: {in_figures(first.count)} in {first.area_mm2:.3g} mm²"
+    what = "" if first.tissue_mm2 is None else " of tissue"
+    return f"Hotspot: {in_figures(first.count)} in {first.held_mm2:.3g} mm²{what}"
 
 
 def _mask(thumbnail: Thumbnail, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -292,7 +293,8 @@ def _close_up(figure: Figure, spot: CloseUp, point_um: NDArray[np.floating], ran
         height, width = spot.rgb.shape[:2]
         axes.add_patch(Ellipse((width / 2 - 0.5, height / 2 - 0.5), width, height, fill=False, edgecolor="black"))
     _dots(axes, inside, mpp, ring=True)
-    words = f"{number}: {in_figures(hotspot.count)}, {hotspot.density_per_mm2:.3g} per mm²"
+    density = f", {hotspot.density_per_mm2:.3g} per mm²" if hotspot.held_mm2 else ", no tissue"
+    words = f"{number}: {in_figures(hotspot.count)}{density}"
     axes.set_title(words, loc="left", fontsize=_FONT - 1, pad=4)
 
 

@@ -35,6 +35,7 @@ class Hotspot:
         size_mm: width, height; a circle's are both its diameter.
         area_mm2: its area.
         count: figures in it. Where it is 0 there is no hotspot and the place, the slide's middle, says nothing.
+        tissue_mm2: of its area tissue that was looked at; None where it was not measured.
     """
 
     shape: Literal["square", "rectangle", "circle", "slide", "none"]
@@ -42,10 +43,17 @@ class Hotspot:
     size_mm: tuple[float, float]
     area_mm2: float
     count: int
+    tissue_mm2: float | None = None
+
+    @property
+    def held_mm2(self) -> float:
+        """What was searched of it: its tissue, or, where that was not measured, its area."""
+        return self.area_mm2 if self.tissue_mm2 is None else self.tissue_mm2
 
     @property
     def density_per_mm2(self) -> float:
-        return self.count / self.area_mm2
+        """Figures per mm2 of what was searched; NaN where that is nothing."""
+        return self.count / self.held_mm2 if self.held_mm2 else math.nan
 
     @classmethod
     def none(cls, size_mm: tuple[float, float], area_mm2: float) -> "Hotspot":

@@ -76,13 +76,40 @@ BREAST = "breast"
 """The tissue that the score is defined for, as `--tissue` names it."""
 
 
-def score_of_tissue(tissue: str, count: int, area_mm2: float) -> MitoticScore:
-    """`mitotic_score` where the tissue is breast; else none: nobody may read a grade into another tissue's count."""
+def score_of_tissue(tissue: str, count: int, area_mm2: float, held_mm2: float) -> MitoticScore:
+    """`score_where_held` where the tissue is breast; else none: nobody may read a grade into another tissue's count."""
     if tissue == BREAST:
-        return mitotic_score(count, area_mm2)
+        return score_where_held(count, area_mm2, held_mm2)
     what = f"the tissue is {tissue}" if tissue else "the tissue was not named"
     return MitoticScore(
         score=None, reason=f"{what}: the score is defined for invasive breast carcinoma alone (--tissue {BREAST})"
+    )
+
+
+def score_where_held(count: int, area_mm2: float, held_mm2: float) -> MitoticScore:
+    """`mitotic_score` where glass in the area does not matter: cut-offs are of an area that is all tissue.
+
+    The count stands as it is where the same density in all of the area has the same score; where it has another one,
+    there is no score.
+
+    Args:
+        count: figures in the area.
+        area_mm2: of all fields together.
+        held_mm2: of it that is tissue and was searched.
+    """
+    told = mitotic_score(count, area_mm2)
+    if told.score is None or not count or held_mm2 >= area_mm2:
+        return told
+    if not held_mm2:
+        return MitoticScore(score=None, reason=f"none of the hotspot's {area_mm2:.4g} mm2 is tissue")
+    whole = math.floor(count * area_mm2 / held_mm2 + 0.5)
+    as_dense = mitotic_score(whole, area_mm2).score
+    if as_dense == told.score:
+        return told
+    return MitoticScore(
+        score=None,
+        reason=f"{held_mm2:.3g} of the hotspot's {area_mm2:.4g} mm2 are tissue: its count of {count} would be score "
+        f"{told.score}, but as dense in all of the area it is a count of {whole}, score {as_dense}",
     )
 
 

@@ -8,6 +8,7 @@ wall time and engine, stands in `timing.csv` and promises nothing.
 import csv
 import io
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +19,15 @@ from numpy.typing import NDArray
 
 from mitosieve.cohort.table import Row, number_of, read_table
 from mitosieve.count.columns import SUMMARY_COLUMNS, TIMING_COLUMNS
+from mitosieve.count.ground import Ground
 from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspots, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, score_of_tissue
 from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
-from mitosieve.errors import FrameError
+from mitosieve.errors import FormatError, FrameError
 from mitosieve.familiarity import Familiarity
 from mitosieve.run import layout
-from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.run.folder import read_json, write_atomic, write_json
 
 DISCLAIMER = "Research use only, not for diagnosis."
 
@@ -43,6 +45,7 @@ class SlideFindings:
         size_l0: width, height in level-0 px.
         tissue_mm2: of tissue that was looked at; None where it is not known.
         glass_mm2: of what was called no tissue instead: glass, ink, padding; None where it is not known.
+        ground: where the tissue is that was looked at; None where it is not known.
         detections: of this slide; only rows that are figures count.
         proposer: which places the networks looked at, in words.
         threshold: operating threshold.
@@ -62,6 +65,7 @@ class SlideFindings:
     proposer: str
     threshold: float
     glass_mm2: float | None = None
+    ground: Ground | None = None
     familiarity: Familiarity | None = None
     resolution_warning: str = ""
     notes: tuple[str, ...] = ()
@@ -178,6 +182,7 @@ class SlideSummary:
         fields: dict[str, object] = {
             "hotspot_shape": hotspot.shape,
             "hotspot_area_mm2": _text(hotspot.area_mm2, 4),
+            "hotspot_tissue_mm2": _text(hotspot.tissue_mm2, 4),
             **{name: _text(value, 1) for name, value in zip(names, bounds, strict=True)},
             "hotspot_note": self.hotspot_note,
         }
@@ -200,6 +205,7 @@ class SlideSummary:
             "hotspot": {**_hotspot_json(self.hotspot, findings.mpp_xy), "note": self.hotspot_note},
             "further_hotspots": [_hotspot_json(spot, findings.mpp_xy) for spot in self.hotspots[1:]],
             "nottingham_mitotic_score": {"score": self.score.score, "reason": self.score.reason},
+            "ground": None if findings.ground is None else findings.ground.to_json(),
             "proposer": findings.proposer,
             "threshold": findings.threshold,
             "trust": None if findings.trust is None else findings.trust.to_json(),
@@ -216,6 +222,7 @@ def _hotspot_json(hotspot: Hotspot, mpp_xy: tuple[float, float]) -> dict[str, An
     told: dict[str, Any] = {
         "shape": hotspot.shape,
         "area_mm2": _rounded(hotspot.area_mm2),
+        "tissue_mm2": _rounded(hotspot.tissue_mm2),
         "size_mm": None if is_none else list(hotspot.size_mm),
         "figures": None if is_none else hotspot.count,
         "figures_per_mm2": None if is_none else _rounded(hotspot.density_per_mm2),
@@ -233,8 +240,9 @@ def summarize(
 ) -> SlideSummary:
     """Count a slide's figures, and find the regions with most of them.
 
-    A hotspot is chosen among more tissue than its area: where the slide has less, there is none. It has a mitotic score
-    where the tissue is one that the score is defined for and cut-offs for its area can be cited.
+    A hotspot is chosen among more tissue than its area: where the slide has less, there is none. It is the region with
+    most figures, whatever of it is glass; its density is per mm2 of the tissue in it. It has a mitotic score where the
+    tissue is one that the score is defined for, cut-offs for its area can be cited, and glass in it does not matter.
 
     Args:
         findings: of one slide; none at all is a count of 0.
@@ -254,7 +262,10 @@ def summarize(
         score = MitoticScore(score=None, reason=f"there is no hotspot: {note}")
     else:
         hotspots = find_hotspots(figure_mm, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
-        score = score_of_tissue(tissue, hotspots[0].count, hotspots[0].area_mm2)
+        if findings.ground is not None:
+            hotspots = tuple(map(findings.ground.measured, hotspots))
+        first = hotspots[0]
+        score = score_of_tissue(tissue, first.count, first.area_mm2, first.held_mm2)
     return SlideSummary(
         findings=replace(findings, detections=Detections.empty(findings.detections.stage_names)),
         figures=len(figure_mm),
@@ -287,6 +298,21 @@ def read_summary(folder: Path) -> list[Row]:
     """
     further = tuple(name for name in SUMMARY_COLUMNS if name not in _ALWAYS)
     return read_table(folder / layout.SUMMARY, required=_ALWAYS, optional=further)
+
+
+def read_ground(folder: Path, slide_id: str) -> Ground | None:
+    """Where a folder's slide has tissue, as its JSON says; None where it does not.
+
+    Raises:
+        FormatError: the JSON is broken.
+    """
+    path = folder / layout.SLIDE_SUMMARIES / layout.file_of(slide_id, ".json")
+    if path.parent != folder / layout.SLIDE_SUMMARIES:  # a name is not trusted to be one
+        return None
+    try:
+        return Ground.from_json(read_json(path, {}).get("ground"))
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise FormatError(f"is no summary of a slide ({error!r})", where=path) from error
 
 
 def read_timing(folder: Path) -> dict[str, Row]:

@@ -78,7 +78,7 @@ def show_cohort(cohort: Cohort, *, most: int = 12) -> Figure:
             mpp = max(slide.mpp, slide.mpp * max(slide.size_l0) / 400)
             cell.imshow(slide.read(mpp=mpp))
         for label, colour in (("mitotic figure", "#00c000"), ("imposter", "#ff9900")):
-            x, y = marks.center_l0[marks.label == label].T * (slide.mpp / mpp)
+            x, y = (marks.center_l0[marks.label == label] * (np.array(slide.mpp_xy) / mpp)).T
             cell.plot(x, y, "o", color=colour, markersize=5, fillstyle="none")
         cell.set_title(entry.slide_id, fontsize=8)
     figure.suptitle(f"{len(chosen)} of {len(cohort)} slides; figures green, imposters orange")

@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import MitosieveError
-from mitosieve.geometry import Region, px_from_um
+from mitosieve.geometry import Region, lattice, px_from_um, rescale_points
 from mitosieve.score.outcome import Outcome, Outcomes
 from mitosieve.slide.slide import Slide
 
@@ -160,23 +160,36 @@ def _pictures(cells: Outcomes, rows: NDArray[np.intp], cohort: Cohort) -> tuple[
 
 
 def cut_crop(slide: Slide, center_l0: Center, *, crop_um: float = CROP_UM) -> NDArray[np.uint8]:
-    """A square (n, n, 3) RGB of side `crop_um` around a place, at the slide's own resolution or FINEST_MPP.
+    """A square (n, n, 3) RGB of side `crop_um` around a place, at the slide's own resolution or FINEST_MPP; of oblong
+    pixels at their coarser side's, so that round cells are round.
 
     The place is at pixel n // 2, to within half a pixel. What lies beyond the slide's edge is plain grey.
     """
     mpp = max(slide.mpp, FINEST_MPP)
-    side = max(2, round(px_from_um(crop_um, slide.mpp)))
-    x, y = (math.floor(value + 0.5) - side // 2 for value in center_l0)
-    wanted = Region(x=x, y=y, w=side, h=side)
-    inside = wanted.clip(slide.bounds)
-    square = np.full((side, side, 3), _OUTSIDE, dtype=np.uint8)
-    if inside.area_px2:
-        top, left = inside.y - y, inside.x - x
-        square[top : top + inside.h, left : left + inside.w] = slide.read(inside)
+    side, high = (max(2, round(px_from_um(crop_um, length))) for length in slide.mpp_xy)
+    if side != high:
+        mpp = max(*slide.mpp_xy, FINEST_MPP)
+        ((x, y),) = rescale_points(np.array([center_l0], np.float64), mpp_from=slide.mpp_xy, mpp_to=mpp).tolist()
+        bounds = lattice(slide.bounds, mpp_l0=slide.mpp_xy, mpp=mpp)
+        return _square((x, y), max(2, round(px_from_um(crop_um, mpp))), bounds, lambda at: slide.read_block(at, mpp))
+    square = _square(center_l0, side, slide.bounds, slide.read)
     if mpp == slide.mpp:
         return square
     small = round(px_from_um(crop_um, mpp))
     return np.asarray(Image.fromarray(square).resize((small, small), Image.Resampling.BOX), dtype=np.uint8)
+
+
+def _square(
+    center: Center, side: int, bounds: Region, read: Callable[[Region], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """(side, side, 3) around a place in px of a frame, grey outside of its bounds."""
+    x, y = (math.floor(value + 0.5) - side // 2 for value in center)
+    inside = Region(x=x, y=y, w=side, h=side).clip(bounds)
+    square = np.full((side, side, 3), _OUTSIDE, dtype=np.uint8)
+    if inside.area_px2:
+        top, left = inside.y - y, inside.x - x
+        square[top : top + inside.h, left : left + inside.w] = read(inside)
+    return square
 
 
 def picture_uri(pixels: NDArray[np.uint8], side: int | None = None) -> str:

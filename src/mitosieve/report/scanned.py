@@ -121,6 +121,11 @@ class ScanSource:
         return [slide for slide in self.done if slide.words["hotspot_note"]]
 
     @property
+    def has_hotspot_tissue(self) -> bool:
+        """Whether it was measured how much of a hotspot is tissue."""
+        return any(slide.numbers["hotspot_tissue_mm2"] is not None for slide in self.done)
+
+    @property
     def scored(self) -> bool:
         """Whether a slide has a Nottingham score."""
         return any(slide.numbers["nottingham_mitotic_score"] is not None for slide in self.done)

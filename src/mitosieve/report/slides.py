@@ -160,5 +160,7 @@ def _by_slide(source: ScanSource) -> FoundOf:
 
 
 def _file_name(slide_id: str, number: int) -> str:
-    """A slide's name where it is a file name everywhere, else its number: it must not lead elsewhere."""
-    return f"{slide_id if _NAME.fullmatch(slide_id) else f'slide-{number}'}.html"
+    """A slide's name where it is a file name everywhere, else its number, which must not lead elsewhere, behind a sign
+    that no such name begins with: no two slides have one file.
+    """
+    return f"{slide_id if _NAME.fullmatch(slide_id) else f'~{number}'}.html"

@@ -1,6 +1,6 @@
 """The count of a slide after review, beside the automatic one, and which decisions can still change its score."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
 from mitosieve.count.hotspot import mm_from_l0, slide_mm
-from mitosieve.count.nottingham import mitotic_score
+from mitosieve.count.nottingham import score_of_tissue
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
 from mitosieve.detection import Detections
 from mitosieve.review.cell import Cell
@@ -32,7 +32,8 @@ class ReviewedCount:
             are unsure or disagree.
         deciding: those of `open` that can still change the Nottingham score, whatever the others turn out to be.
         detections: the slide's as reviewed, behind them the cells that readers added.
-        is_exact: whether `deciding` is; else it may hold a few too many (see `deciding`).
+        is_exact: whether `deciding` is; else it may hold a few too many (see `deciding`), and where glass lies in the
+            hotspots it goes by how much those found hold, though a decision may move them.
     """
 
     automatic: SlideSummary
@@ -103,8 +104,12 @@ def reviewed_count(
     keys = np.array([*(str(result.ids[row]) for row in rows.tolist()), *(cell.key for cell in added)], dtype=object)
     reviewed = summarize(findings, **asdict(result.counts))
     chosen, is_exact = np.ones(int(opened.sum()), dtype=np.bool_), False
-    if opened.sum() <= most_searched:
-        chosen, is_exact = _deciding(findings, opened, reviewed, result.counts)
+    score = _score_by_count(result.counts, automatic, reviewed)
+    if score is None:
+        chosen, is_exact = ~chosen, True
+    elif opened.sum() <= most_searched:
+        chosen, is_exact = _deciding(findings, opened, score, result.counts)
+        is_exact &= all(spot.held_mm2 >= spot.area_mm2 for one in (automatic, reviewed) for spot in one.hotspots)
     judged = np.isin(keys[: len(rows)].astype(np.str_), [cell.key for cell in own if cell.votes])
     return ReviewedCount(
         automatic=automatic,
@@ -133,15 +138,21 @@ def _with_added(found: Detections, figure: NDArray[np.bool_], added: list[Cell],
     return Detections.concatenate([replace(found, is_figure=figure), replace(more, is_figure=sure)])
 
 
+def _score_by_count(counts: CountConfig, *summaries: SlideSummary) -> Callable[[int], object] | None:
+    """What a count is scored, with as much tissue as each of the slide's hotspots holds; None where no count is."""
+    area_mm2 = summaries[0].hotspot.area_mm2
+    if summaries[0].hotspot.shape == "none" or score_of_tissue(counts.tissue, 0, area_mm2, area_mm2).score is None:
+        return None
+    held = {spot.held_mm2 for one in summaries for spot in one.hotspots}
+    return lambda count: tuple(score_of_tissue(counts.tissue, count, area_mm2, each).score for each in sorted(held))
+
+
 def _deciding(
-    findings: SlideFindings, is_open: NDArray[np.bool_], reviewed: SlideSummary, counts: CountConfig
+    findings: SlideFindings, is_open: NDArray[np.bool_], score: Callable[[int], object], counts: CountConfig
 ) -> tuple[NDArray[np.bool_], bool]:
-    """Which of the open rows can still change the score; none where no count would have one."""
-    if reviewed.score.score is None:
-        return np.zeros(int(is_open.sum()), dtype=np.bool_), True
+    """Which of the open rows can still change the score."""
     mm = mm_from_l0(findings.detections.center_l0, findings.mpp_xy)
     fixed = mm[findings.detections.is_figure & ~is_open]
     size_mm = slide_mm(findings.size_l0, findings.mpp_xy)
     field = Field(size_mm=size_mm, area_mm2=counts.area_mm2, shape=counts.shape)
-    held_mm2 = reviewed.hotspot.area_mm2
-    return deciding(fixed, mm[is_open], field, lambda count: mitotic_score(count, held_mm2).score)
+    return deciding(fixed, mm[is_open], field, score)

@@ -53,7 +53,7 @@ class Field:
 
 
 def deciding(
-    fixed_mm: Points, open_mm: Points, field: Field, score: Callable[[int], int | None]
+    fixed_mm: Points, open_mm: Points, field: Field, score: Callable[[int], object]
 ) -> tuple[NDArray[np.bool_], bool]:
     """Which of the open points are deciding.
 
@@ -61,7 +61,7 @@ def deciding(
         fixed_mm: (F, 2) points that are figures.
         open_mm: (O, 2) points that may be.
         field: the region and where it may lie.
-        score: of a count; never falls.
+        score: of a count; anything that can be compared.
 
     Returns:
         (O,) which are deciding, and whether that is exact. Where the search for the others' answers was cut short at

@@ -3,6 +3,7 @@
 Reads what `scan` wrote, in place; opens no slide.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.count.ground import Ground
 from mitosieve.count.summary import SlideFindings
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError, InputError
@@ -37,6 +39,7 @@ class FoundSlide:
         size_l0: width, height in level-0 px.
         tissue_mm2: of tissue that was looked at; None where it is not known.
         proposer: which places the networks looked at, in words.
+        ground: where its tissue is; None where it is not known.
     """
 
     slide_id: str
@@ -45,6 +48,7 @@ class FoundSlide:
     size_l0: tuple[int, int]
     tissue_mm2: float | None
     proposer: str
+    ground: Ground | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,7 @@ class FoundResult:
             tissue_mm2=slide.tissue_mm2,
             detections=detections,
             proposer=slide.proposer,
+            ground=slide.ground,
             threshold=self.threshold,
         )
 
@@ -194,7 +199,8 @@ def _slides(folder: Path, paths: dict[str, Any]) -> dict[str, FoundSlide]:
                 size_l0=(int(content["size_l0"][0]), int(content["size_l0"][1])),
                 tissue_mm2=None if tissue is None else float(tissue),
                 proposer=str(content["proposer"]),
+                ground=Ground.from_json(content.get("ground")),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
             raise FormatError(f"is no summary of a slide ({error!r})", where=path, remedy=_AGAIN) from error
     return found

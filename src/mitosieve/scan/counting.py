@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.count.ground import Ground
 from mitosieve.count.hotspot import Hotspot
 from mitosieve.count.picture import Thumbnail, write_field
 from mitosieve.count.summary import SlideFindings, SlideSummary, summarize
@@ -36,6 +37,7 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         size_l0=tuple(facts["size_l0"]),
         tissue_mm2=facts["tissue_mm2"],
         glass_mm2=facts.get("glass_mm2"),
+        ground=Ground.from_json(facts.get("ground")),
         detections=found,
         proposer=facts["proposer"],
         threshold=facts["threshold"],
@@ -59,13 +61,14 @@ def facts_of(
         opened: what was fixed of it before.
         counts: first-stage scores of its places.
     """
-    tissue = opened.survey.tissue
-    glass = replace(tissue, mask=~tissue.mask)
+    whole = opened.survey.tissue
+    tissue, glass = (one.within(task.source.roi, slide.mpp_xy) for one in (whole, replace(whole, mask=~whole.mask)))
     return {
         "mpp_xy": list(slide.mpp_xy),
         "size_l0": list(slide.size_l0),
-        "tissue_mm2": round(tissue.area_within_mm2(task.source.roi, slide.mpp_xy), 6),
-        "glass_mm2": round(glass.area_within_mm2(task.source.roi, slide.mpp_xy), 6),
+        "tissue_mm2": round(tissue.area_mm2, 6),
+        "glass_mm2": round(glass.area_mm2, 6),
+        "ground": Ground.of(tissue.mask, tissue.mpp).to_json(),
         "threshold": detector.config.threshold,
         "proposer": detector.config.proposer.describe(detector.config.frame.mpp),
         "cut": opened.survey.cut,

@@ -13,6 +13,7 @@ from mitosieve.score.compare import Comparison, ScoredMethod, compare
 from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
 from mitosieve.score.judged import AGAIN, names_of, read_metrics
 from mitosieve.score.outcome import write_outcomes
+from mitosieve.score.own_files import check_place, outcomes_of
 from mitosieve.score.printed import write_comparison_tables, write_tables_of
 from mitosieve.score.table import SlideScore
 
@@ -34,14 +35,17 @@ def evaluate_folder(
         cohort: the truth.
         cases: which cases; None for all.
         config: how.
-        out: another place for metrics.json; outcomes.csv is written into the same folder as it.
+        out: another place, NAME.json; what is written beside it is called by its name (`outcomes_of`).
 
     Raises:
+        InputError: a file that evaluate did not write would be lost (`check_place`).
         FormatError: detections.csv is missing or broken.
         FrameError: as `evaluate`.
         StorageError: the files cannot be written.
     """
     table = folder / layout.DETECTIONS
+    if out is not None:
+        check_place(out, "evaluate")
     result = evaluate(read_detections(table), cohort, cases=cases, config=config)
     if not says_figures(table):
         result = replace(result, notes=(NO_FIGURES, *result.notes))
@@ -56,7 +60,7 @@ def write_evaluation(metrics: Path, result: Evaluation) -> Path:
         StorageError: the files cannot be written.
     """
     content = result.to_json()
-    write_outcomes(metrics.parent / layout.OUTCOMES, result.outcomes)
+    write_outcomes(outcomes_of(metrics), result.outcomes)
     write_tables_of(metrics, content)
     return write_json(metrics, content)
 
@@ -95,8 +99,10 @@ def write_comparison(out: Path, result: Comparison) -> Path:
     """Write a comparison as JSON, and as CSV and LaTeX beside it.
 
     Raises:
+        InputError: a file that compare did not write would be lost (`check_place`).
         StorageError: a file cannot be written.
     """
+    check_place(out, "compare")
     content = result.to_json()
     write_comparison_tables(out, content)
     return write_json(out, content)

@@ -22,17 +22,21 @@ def write_tables_of(metrics: Path, content: dict[str, Any]) -> None:
     columns = ["part", "cases", "slides", *COUNTS]
     for measure in MEASURES:
         columns += [measure, f"{measure}_low", f"{measure}_high"]
+    columns.append("interval_unit")
+    units = [content["bootstrap"]["unit"], *(row["interval_unit"] for row in content["per_domain"])]
     rows = [
         [name, row["cases"], row["slides"], *(row[count] for count in COUNTS)]
         + [value for measure in MEASURES for value in (row[measure], *(row.get(f"{measure}_interval") or (None, None)))]
-        for name, row in parts
+        + [unit]
+        for (name, row), unit in zip(parts, units, strict=True)
     ]
     _write(metrics.with_suffix(".csv"), columns, rows)
     shown = [
         [name, *(row[count] for count in COUNTS), *(in_digits(row[m], row.get(f"{m}_interval")) for m in MEASURES)]
         for name, row in parts
     ]
-    note = f"{content['rule']}, {content['radius_um']:g} um; {content['bootstrap']['coverage']:.0%} intervals"
+    note = f"{content['rule']}, {content['radius_um']:g} um; {content['bootstrap']['coverage']:.0%} intervals draw "
+    note += ", ".join(f"{unit} ({name})" for (name, _), unit in zip(parts, units, strict=True))
     write_atomic(metrics.with_suffix(".tex"), latex(["part", *COUNTS, *MEASURES], shown, note))
 
 
@@ -93,7 +97,12 @@ def latex(columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> s
     return "\n".join(lines) + "\n"
 
 
-_SIGNS = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}"}
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def _escaped(text: str) -> str:

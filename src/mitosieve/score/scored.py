@@ -22,8 +22,9 @@ Times = NDArray[np.int32]
 
 Figure = Callable[["Scored", Times], NDArray[np.float64]]
 
-_CHUNK = 200
-"""Resamples that are worked on at once: bounds the memory to some 200 x 8 bytes a detection."""
+_CHUNK, _VALUES = 200, 2_000_000
+"""Most resamples that are worked on at once, and most of their detections together: at some 60 bytes each that is 120
+MB, however many detections there are (one resample of more of them aside)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +133,9 @@ def average_precision(scored: Scored, times: Times) -> NDArray[np.float64]:
     """(B,) as `sweep.average_precision`; NaN where a resample has no figure."""
     last = last_of_ties(scored.score)
     values = np.full(len(times), np.nan)
-    for begin in range(0, len(times), _CHUNK):
-        rows = times[begin : begin + _CHUNK]
+    step = max(1, min(_CHUNK, _VALUES // max(1, len(scored.score))))
+    for begin in range(0, len(times), step):
+        rows = times[begin : begin + step]
         tp, fp = _counts(scored, rows, last)
         total = rows @ scored.num_figures
         shown = tp + fp
@@ -141,7 +143,7 @@ def average_precision(scored: Scored, times: Times) -> NDArray[np.float64]:
         precise = np.maximum.accumulate(precise[:, ::-1], axis=1)[:, ::-1]
         steps = np.diff(tp, prepend=0, axis=1)
         known = total > 0
-        values[begin : begin + _CHUNK][known] = (steps * precise).sum(axis=1)[known] / total[known]
+        values[begin : begin + step][known] = (steps * precise).sum(axis=1)[known] / total[known]
     return values
 
 
@@ -152,14 +154,13 @@ def froc_area(scored: Scored, times: Times) -> NDArray[np.float64]:
     if len(scored.score):
         place = np.searchsorted(-scored.score, -thresholds_of(scored.score), side="right") - 1
         at = place[place >= 0]
-    for begin in range(0, len(times), _CHUNK):
-        rows = times[begin : begin + _CHUNK]
-        tp, fp = _counts(scored, rows, at)
-        totals, images = rows @ scored.num_figures, rows.sum(axis=1)
-        for row, total in enumerate(totals):
-            if total:
-                on_grid = recall_on_grid(tp[row], fp[row], num_figures=int(total), num_images=int(images[row]))
-                values[begin + row] = area_under(on_grid)
+    tp_of, shown_of = _of_slides(scored, at)
+    tp = times @ tp_of
+    fp = times @ shown_of - tp
+    for row, (total, images) in enumerate(zip(times @ scored.num_figures, times.sum(axis=1), strict=True)):
+        if total:
+            on_grid = recall_on_grid(tp[row], fp[row], num_figures=int(total), num_images=int(images))
+            values[row] = area_under(on_grid)
     return values
 
 
@@ -183,6 +184,22 @@ FIGURES: dict[str, Figure] = {
     "count_difference_per_mm2": count_difference,
 }
 """What is told of a method, in this order."""
+
+
+def _of_slides(scored: Scored, at: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(S, len(at)) each slide's figures found and detections when all up to and with each row of `at` are kept."""
+    order = np.argsort(at, kind="stable")
+    first = np.searchsorted(at[order], np.arange(len(scored.score)))
+    shape = len(scored.slides), len(at) + 1
+    cell = scored.slide * shape[1] + first
+
+    def summed(weight: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        held = np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        answer = np.empty((shape[0], len(at)))
+        answer[:, order] = np.cumsum(held, axis=1)[:, :-1]  # exact: whole numbers below 2^53
+        return answer
+
+    return summed(scored.gain), summed(None)
 
 
 def _counts(scored: Scored, times: Times, at: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

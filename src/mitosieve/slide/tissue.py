@@ -148,12 +148,18 @@ class Tissue:
 
     def area_within_mm2(self, roi: BaseGeometry | None, mpp_l0: Mpp) -> float:
         """Its area within a ROI in level-0 px, to the pixel of the mask; None is all of it."""
+        return self.within(roi, mpp_l0).area_mm2
+
+    def within(self, roi: BaseGeometry | None, mpp_l0: Mpp) -> "Tissue":
+        """What of it lies within a ROI in level-0 px, to the pixel of the mask; None is all of it."""
         if roi is None:
-            return self.area_mm2
+            return self
         rows, columns = np.nonzero(self.mask)
         px = np.stack([columns, rows], axis=1).astype(np.float64)
         place = rescale_points(px, mpp_from=self.mpp, mpp_to=mpp_l0)
-        return mm2_from_px2(int(shapely.contains_xy(roi, place[:, 0], place[:, 1]).sum()), self.mpp)
+        mask = np.zeros_like(self.mask)
+        mask[rows, columns] = shapely.contains_xy(roi, place[:, 0], place[:, 1])
+        return Tissue(mask=mask, mpp=self.mpp)
 
     def fraction(self, region_px: Region, mpp: float) -> float:
         """Which part of a region's area is tissue, exactly; what lies beyond the mask is none.

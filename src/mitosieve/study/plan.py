@@ -2,10 +2,10 @@
 what computes it), and done once however many rows, studies or tries ask for it.
 """
 
+import csv
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mitosieve.scan.tables import failed_slides
 from mitosieve.study.study import Study
 
 _HASH_LETTERS = 10
+_WINDOW_PARTS = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Training:
     def is_done(self) -> bool:
         """Whether all its detectors have been scored on the test cases, and what else is asked stands."""
         scored = all(is_scored(self.folder / test_of(name)) for name in self.detectors)
-        return scored and (not self.windows or (self.folder / layout.PATCH_TABLE).exists())
+        return scored and (not self.windows or windows_of(self.folder) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,21 @@ def is_scored(test: Path) -> bool:
     return (test / layout.METRICS).exists() and not failed_slides(test)
 
 
-def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, overrides: Sequence[str] = ()) -> Plan:
+def windows_of(folder: Path) -> list[dict[str, str]] | None:
+    """Rows of a run's table of patches, of the training and the test part; None where it lacks one of them, as one that
+    was made for another part alone, or the detections that the run has.
+    """
+    file = folder / layout.PATCH_TABLE
+    if not file.exists():
+        return None
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row.get("part") in _WINDOW_PARTS]
+    wanted = {(part, "patches") for part in _WINDOW_PARTS}
+    wanted |= {(layout.TEST, "detections")} if (folder / layout.TEST / layout.METRICS).exists() else set()
+    return rows if wanted <= {(row["part"], row.get("counted")) for row in rows} else None
+
+
+def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path) -> Plan:
     """The trainings of a study, each once.
 
     Args:
@@ -83,7 +98,6 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, overrides
         cohort: the data.
         split: its folds.
         runs: where run folders are, and are looked for.
-        overrides: "key=value" for every recipe, after the study's own.
 
     Raises:
         RecipeError: a row's recipe cannot be read, or is of no method that knows the paper's windows though the study
@@ -101,7 +115,7 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, overrides
     folders: dict[tuple[str, str, int], Path] = {}
     for seed in study.seeds:
         for row in study.rows:
-            recipe = load_recipe(study.recipe_of(row), (*study.overrides_of(row, seed), *overrides))
+            recipe = load_recipe(study.recipe_of(row), study.overrides_of(row, seed))
             if study.windows and recipe.method != "chsnet":
                 raise RecipeError(
                     f"row '{row.name}' is of method {recipe.method}: only CHS-NET's recipes have the paper's windows",

@@ -1,10 +1,10 @@
 """What a study found: scores of every row over its seeds, by fold, by domain and pooled, read from the run folders."""
 
-import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from mitosieve.score.repeated import Comparison, Repeats, compare_repeats
 from mitosieve.score.scored import Scored
 from mitosieve.sieve.cost import StageCost, costs_of
 from mitosieve.sieve.detector import Detector
-from mitosieve.study.plan import Plan, is_scored, test_of
+from mitosieve.study.plan import Plan, is_scored, test_of, windows_of
 from mitosieve.study.study import Study, StudyRow
 
 BY_PART = ("f1", "precision", "recall", "ap")
@@ -28,6 +28,9 @@ BY_PART = ("f1", "precision", "recall", "ap")
 
 WINDOW_COUNTS = ("TP", "FN", "FP", "TN")
 """Columns of a run's table of patches that are summed."""
+
+MINED, GATE = "", "gate"
+"""Which threshold of the screening network a row is of; others have one alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +42,14 @@ class Cost:
             rows.
         detection_s: wall time of its test cases, mean likewise; None where not all slides were timed.
         stages: of its first detector's networks.
-        machine: that it was trained on, in words.
+        machines: that it was trained on, in words.
         commits: of the code that trained it.
     """
 
     training_s: float
     detection_s: float | None
     stages: tuple[StageCost, ...]
-    machine: str
+    machines: tuple[str, ...]
     commits: tuple[str, ...]
 
 
@@ -61,9 +64,10 @@ class StudyResult:
         by_fold, by_domain: name -> the rows that have it.
         curves: row -> its pooled detections, one a seed.
         costs: row -> what it took.
-        windows: row -> (number, part, counted, network) -> TP, FN, FP, TN, summed over folds, mean over seeds; empty
-            where the study does not ask.
+        windows: row -> (part, counted, network, threshold) -> TP, FN, FP, TN, summed over folds, mean over seeds;
+            empty where the study does not ask.
         missing: sentences on what is not done.
+        apart: sentences on what trainings differ in that none should.
         newest: the scores that were written last, which date the page; None where there are none.
     """
 
@@ -76,6 +80,7 @@ class StudyResult:
     costs: dict[str, Cost]
     windows: dict[str, dict[tuple[str, ...], NDArray[np.float64]]]
     missing: tuple[str, ...]
+    apart: tuple[str, ...] = ()
     newest: Path | None = None
 
 
@@ -113,6 +118,7 @@ def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> Study
         costs={row.name: cost for row in study.rows if (cost := _cost(study, plan, row)) is not None},
         windows={row.name: _windows(study, plan, row) for row in study.rows if study.windows},
         missing=_missing(study, plan, scored),
+        apart=_apart(plan),
         newest=_newest(study, plan),
     )
 
@@ -162,21 +168,26 @@ def _compare(
 
 
 def _windows(study: Study, plan: Plan, row: StudyRow) -> dict[tuple[str, ...], NDArray[np.float64]]:
-    """Counts of patches of each kind, over the seeds that have all folds. Thresholds stand in the key only where they
-    are the recipe's own: chosen ones differ from fold to fold.
+    """Counts of patches of each kind, over the seeds that have all folds.
+
+    The screening network has two rows, at the mining threshold and at the gate, and where a fold's are one number one:
+    that counts for both. Where it is one in all of them, there is one.
     """
-    files = {
-        seed: [plan.folders[row.name, fold, seed] / layout.PATCH_TABLE for fold in plan.folds] for seed in study.seeds
-    }
-    whole = [of for of in files.values() if all(file.exists() for file in of)]
+    of_seed = {seed: [windows_of(plan.folders[row.name, fold, seed]) for fold in plan.folds] for seed in study.seeds}
+    whole = [[table for table in tables if table is not None] for tables in of_seed.values() if None not in tables]
     sums: dict[tuple[str, ...], NDArray[np.float64]] = {}
-    for file in (file for of in whole for file in of):
-        with file.open(newline="", encoding="utf-8") as lines:
-            for number, line in enumerate(csv.DictReader(lines)):
-                key = (str(number), line["part"], line["counted"], line["network"])  # a network may have two rows
-                counts = np.array([float(line[name]) for name in WINDOW_COUNTS])
-                sums[key] = sums.get(key, np.zeros(len(WINDOW_COUNTS))) + counts / len(whole)
-    return sums
+    are_two = False
+    for table in (table for tables in whole for table in tables):
+        keyed: dict[tuple[str, ...], dict[str, str]] = {}
+        for line in table:
+            key = (line["part"], line["counted"], line["network"])
+            are_two |= (*key, MINED) in keyed
+            keyed |= {} if (*key, MINED) in keyed else {(*key, MINED): line}
+            keyed[*key, GATE] = line
+        for key, line in keyed.items():
+            counts = np.array([float(line[name]) for name in WINDOW_COUNTS])
+            sums[key] = sums.get(key, np.zeros(len(WINDOW_COUNTS))) + counts / len(whole)
+    return {key: counts for key, counts in sums.items() if key[3] == MINED or (are_two and key[2] == layout.SCREENING)}
 
 
 def _missing(study: Study, plan: Plan, scored: dict[tuple[str, str, int], Scored]) -> tuple[str, ...]:
@@ -186,6 +197,9 @@ def _missing(study: Study, plan: Plan, scored: dict[tuple[str, str, int], Scored
         if gone:
             whole = len(study.seeds) * len(plan.folds)
             found.append(f"{row.name}: {len(gone)} of {whole} trainings are not done (fold/seed {', '.join(gone)})")
+        cells = {f"{fold}/{seed}": plan.folders[row.name, fold, seed] for seed in study.seeds for fold in plan.folds}
+        bare = [name for name, run in cells.items() if study.windows and name not in gone and windows_of(run) is None]
+        found += [f"{row.name}: no whole table of windows (fold/seed {', '.join(bare)})"] if bare else []
         for seed in study.seeds:
             for fold in plan.folds:
                 failed = failed_slides(plan.folders[row.name, fold, seed] / test_of(row.detector))
@@ -205,12 +219,36 @@ def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
     first = runs[0][0]
     detection = [seconds_of_job(test) for _, test in runs]
     known = [seconds for seconds in detection if seconds is not None]
-    machine = json.loads((first / layout.MACHINE).read_text())
     versions = [json.loads((run / layout.VERSIONS).read_text()) for run, _ in runs]
     return Cost(
         training_s=float(np.mean([sum(json.loads((run / layout.TIMING).read_text()).values()) for run, _ in runs])),
         detection_s=float(np.mean(known)) if len(known) == len(detection) else None,
         stages=costs_of(Detector.load(first / row.detector)),
-        machine=f"{machine['processor']}, {machine['torch_threads']} used, {machine['device']}, {machine['precision']}",
+        machines=tuple(sorted({_machine_words(_machine(run)) for run, _ in runs})),
         commits=tuple(sorted({one["commit"] for one in versions})),
+    )
+
+
+def _machine(run: Path) -> dict[str, Any]:
+    return json.loads((run / layout.MACHINE).read_text())
+
+
+def _machine_words(machine: Mapping[str, Any]) -> str:
+    return f"{machine['processor']}, {machine['torch_threads']} used, {machine['device']}, {machine['precision']}"
+
+
+def _apart(plan: Plan) -> tuple[str, ...]:
+    """What trainings that stand beside one another differ in: it may be what their scores differ by."""
+    runs = sorted({folder for folder in plan.folders.values() if (folder / layout.MACHINE).exists()})
+    machines = [_machine(run) for run in runs]
+    commits = [json.loads((run / layout.VERSIONS).read_text())["commit"] for run in runs]
+    facts = {
+        "package commit": {str(commit) for commit in commits},
+        "precision": {str(machine["precision"]) for machine in machines},
+        "threads": {str(machine["torch_threads"]) for machine in machines},
+    }
+    return tuple(
+        f"trainings differ in {name} ({', '.join(sorted(values))}): scores may differ by that alone"
+        for name, values in facts.items()
+        if len(values) > 1
     )

@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -81,7 +82,22 @@ class Study(BaseModel):
                 raise ValueError(f"the control of '{row.name}' is {what}; rows: {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed stands twice")
+        for text in (*self.set, *(text for row in self.rows for text in row.set)):
+            if _is_seed(text):
+                raise ValueError(f"'{text}' would make all trainings of a row one: name seeds in the study's seeds")
         return self
+
+    def with_overrides(self, texts: Sequence[str]) -> "Study":
+        """The study with overrides of every row, after its own: they are then part of it, wherever it is written.
+
+        Raises:
+            RecipeError: one is of the seed.
+        """
+        own = next((text for text in texts if _is_seed(text)), None)
+        if own is not None:
+            raise RecipeError(f"--set {own} would make all trainings of a row one", remedy="name --seeds")
+        rows = tuple(row.model_copy(update={"set": (*row.set, *texts)}) for row in self.rows)
+        return self.model_copy(update={"rows": rows})
 
     def recipe_of(self, row: StudyRow) -> str:
         """Name or file of a row's recipe."""
@@ -90,6 +106,10 @@ class Study(BaseModel):
     def overrides_of(self, row: StudyRow, seed: int) -> tuple[str, ...]:
         """Overrides of a row's recipe: the study's, the row's, the seed."""
         return (*self.set, *row.set, f"seed={seed}")
+
+
+def _is_seed(override: str) -> bool:
+    return override.split("=", maxsplit=1)[0].strip().strip("\"'") == "seed"
 
 
 def study_names() -> list[str]:
@@ -133,8 +153,8 @@ def load_study(name: str) -> Study:
 
 
 def study_to_toml(study: Study) -> str:
-    """The whole study, also the defaults."""
-    return tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+    """The whole study, also the defaults, its paths such that they mean the same wherever the text lies."""
+    return tomli_w.dumps(_beside(study, Path.cwd()).model_dump(mode="json", exclude_none=True))
 
 
 def _beside(study: Study, folder: Path) -> Study:

@@ -63,15 +63,27 @@ def notes_of(result: StudyResult) -> tuple[str, ...]:
     """What a reader must know: the study's own notes, those of the intervals, what is missing."""
     notes = list(result.study.notes)
     if result.pooled is not None:
-        drawn = result.pooled.unit
-        notes.append(
-            f"Values are means over seeds; intervals (95 %) and p values draw {drawn} and seeds"
-            + (f": {result.pooled.note}." if result.pooled.note else ".")
-        )
+        notes.append("Values are means over seeds. What intervals and p values draw stands with each table.")
     commits = sorted({commit for cost in result.costs.values() for commit in cost.commits})
     if commits:
         notes.append(f"Trained at {'commit' if len(commits) == 1 else 'commits'} {', '.join(commits)}.")
+    notes += [f"{text[0].upper()}{text[1:]}." for text in result.apart]
     return (*notes, *(f"Not done: {text}" for text in result.missing))
+
+
+def _drawn(comparisons: Mapping[str, Comparison]) -> str:
+    """What intervals draw, a sentence for each kind; of parts with which they are of."""
+    of: dict[str, list[str]] = {}
+    for name, one in comparisons.items():
+        if one.unit == "none":
+            words = "no interval"
+        else:
+            words = f"intervals (95 %) draw {one.unit}"
+            words += " and seeds" if any(len(row.seeds) > 1 for row in one.rows) else ""
+        of.setdefault(f"{words}: {one.note}." if one.note else f"{words}.", []).append(name or "(not named)")
+    if len(of) == 1:
+        return "".join(words[0].upper() + words[1:] for words in of)
+    return " ".join(f"{', '.join(names)}: {words}" for words, names in of.items())
 
 
 def to_csv(result: StudyResult) -> str:
@@ -115,6 +127,7 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
     of = {"scope": scope, "part": part, "row": row.name}
     scored = {"cases": comparison.cases, "slides": comparison.slides, "figures": comparison.figures}
     line: dict[str, Any] = {**of, "seed": "mean", "trainings": len(row.seeds), **scored, "tp": tp, "fp": fp, "fn": fn}
+    line |= {"interval_unit": comparison.unit, "interval_seeds": len(row.seeds), "interval_note": comparison.note}
     for name, value in row.figures.items():
         line |= {name: number(value.mean)} | _ends(name, value)
     for name, difference in row.differences.items():
@@ -159,7 +172,8 @@ def _main(result: StudyResult) -> Table | None:
     of_row = {row.name: row for row in result.study.rows}
     return Table(
         title=f"All folds pooled: {pooled.cases} cases, {pooled.slides} slides, {pooled.figures} figures",
-        about="Official rule: greedy one-to-one within 7.5 um. Thresholds are each detector's own.",
+        about="Official rule: greedy one-to-one within 7.5 um. Thresholds are each detector's own. "
+        + _drawn({"": pooled}),
         columns=(
             *("row", "F1 [95 %]", "precision", "recall", "AP [95 %]", "found / false / missed", "seeds"),
             *(f"published {name}" for name in published),
@@ -189,7 +203,7 @@ def _counting(result: StudyResult) -> Table | None:
     return Table(
         title="FROC and counts",
         about="FROC is the area under recall up to 8 false alarms a slide (of 8). Counts apart are predicted minus "
-        "marked figures per mm2, mean over slides of known area.",
+        "marked figures per mm2, mean over slides of known area. " + _drawn({"": result.pooled}),
         columns=("row", "FROC [95 %]", "counts apart, per mm2 [95 %]"),
         rows=tuple(
             (
@@ -209,7 +223,7 @@ def _differences(result: StudyResult) -> Table | None:
     return Table(
         title=f"Each row minus {result.study.reference}",
         about="Paired over the same slides and seeds. p is two-sided; Holm's correction is over the rows of a column. "
-        "Intervals are not corrected.",
+        "Intervals are not corrected. " + _drawn({"": result.pooled}),
         columns=("row", *_DIFFERENCE_COLUMNS),
         rows=tuple((row.name, *_difference_words(row.differences)) for row in rows),
     )
@@ -222,7 +236,7 @@ def _over_controls(result: StudyResult) -> Table | None:
     return Table(
         title="Each row minus its own control",
         about="The control is the same without what the row is about. Paired as above; Holm's correction is over these "
-        "rows.",
+        "rows. " + _drawn({"": result.pooled}),
         columns=("row", "control", *_DIFFERENCE_COLUMNS),
         rows=tuple((row.name, row.control, *_difference_words(row.over_control)) for row in rows),
     )
@@ -249,7 +263,9 @@ def _parts(result: StudyResult, what: str) -> Table | None:
         found = [cells.get((asked.name, name)) for name in parts]
         if any(row is not None for row in found):
             rows.append((asked.name, *(_UNKNOWN if row is None else _part_cell(row) for row in found)))
-    return Table(title=f"By {what.lower()}: F1 [95 %]; AP", columns=("row", *columns), rows=tuple(rows))
+    return Table(
+        title=f"By {what.lower()}: F1 [95 %]; AP", about=_drawn(parts), columns=("row", *columns), rows=tuple(rows)
+    )
 
 
 def _part_cell(row: Row) -> str:
@@ -260,17 +276,18 @@ def _windows(result: StudyResult) -> Table | None:
     """CHS-NET's tables 2 (training part) and 3 (test part), of every row."""
     rows: list[tuple[str, ...]] = []
     for name, kinds in result.windows.items():
-        for (_, part, counted, network), (tp, fn, fp, tn) in kinds.items():
+        for (part, counted, network, threshold), (tp, fn, fp, tn) in kinds.items():
+            words = f"{network}, {threshold}" if threshold else network
             shares = (
                 *(_share(tp, tp + fn), _share(fp, fp + tn, rest=True)),
                 *(_share(tp, tp + fp), _share(2 * tp, 2 * tp + fp + fn)),
             )
-            rows.append((name, part, counted, network, *(f"{count:,.0f}" for count in (tp, fn, fp, tn)), *shares))
+            rows.append((name, part, counted, words, *(f"{count:,.0f}" for count in (tp, fn, fp, tn)), *shares))
     return Table(
         title="Windows: what each network takes for figures",
         about="Counts are sums over folds, means over seeds. The screening network keeps what exceeds the mining "
-        "threshold (and the gate, where that is another), the cascade what both networks keep; detections are what is "
-        "left after suppression. Columns as in the paper's tables 2 and 3.",
+        "threshold (in a row of its own the gate, where that is another in a fold), the cascade what both networks "
+        "keep; detections are what is left after suppression. Columns as in the paper's tables 2 and 3.",
         columns=(
             *("row", "part", "counted", "network", "TP", "FN", "FP", "TN"),
             *("recall of figures", "recall of negatives", "precision", "F1"),
@@ -307,7 +324,7 @@ def _costs(result: StudyResult) -> Table | None:
             _minutes(cost.detection_s),
             ", ".join(f"{stage.name} {stage.multiply_adds / 1e6:.1f}" for stage in cost.stages),
             f"{sum(stage.weights for stage in cost.stages):,}",
-            cost.machine,
+            "; ".join(cost.machines),
         )
         for row in result.study.rows
         if (cost := result.costs.get(row.name)) is not None

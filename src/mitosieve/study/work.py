@@ -13,7 +13,7 @@ from mitosieve.run import layout
 from mitosieve.run.progress import Progress
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.evaluated import evaluate_folder
-from mitosieve.study.plan import Plan, Training, is_scored, test_of
+from mitosieve.study.plan import Plan, Training, is_scored, test_of, windows_of
 from mitosieve.train.job import Mapper
 
 
@@ -83,7 +83,7 @@ def do_training(task: Task, progress: Progress | None = None) -> Done:
         failed: dict[str, str] = {}
         for name in one.detectors:
             failed |= _score(one, name, cohort, cases, task.compute, progress)
-        if not failed and one.windows and not (one.folder / layout.PATCH_TABLE).exists():
+        if not failed and one.windows and windows_of(one.folder) is None:
             rows = patch_table(one.folder, cohort, task.split, one.fold, compute=task.compute, progress=progress)
             write_patch_table(one.folder / layout.PATCH_TABLE, rows)
     except MitosieveError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitosieve.count.summary import SlideSummary
+from mitosieve.count.summary import SlideSummary, read_ground
 from mitosieve.errors import InputError
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.view.desk import Desk
@@ -90,6 +90,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: 
                 size_l0=stated.size_l0,
                 tissue_mm2=stated.tissue_mm2,
                 proposer="",
+                ground=read_ground(viewed.folder, stated.slide_id),
             )
         },
         detector=viewed.detector,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve import __version__
-from mitosieve.count.summary import DISCLAIMER, SlideFindings, summarize
+from mitosieve.count.summary import DISCLAIMER, SlideFindings, read_ground, summarize
 from mitosieve.errors import MitosieveError
 from mitosieve.view.desk import Desk
 from mitosieve.view.pictures import TILE_PX, Pictures
@@ -130,6 +130,7 @@ def count(desk: Desk, slide: int, threshold: float | None) -> dict[str, Any]:
         mpp_xy=mpp_xy,
         size_l0=size,
         tissue_mm2=stated.tissue_mm2,
+        ground=None if viewed.folder is None else read_ground(viewed.folder, stated.slide_id),
         detections=found,
         proposer="",
         threshold=viewed.threshold or 0.0 if threshold is None else threshold,

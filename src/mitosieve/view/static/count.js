@@ -134,16 +134,15 @@ export class CountView {
       el("p", { class: "soft" }, `rejected ${rejected} · accepted ${accepted} · added ${added} · open ${whole(open)}`),
     );
     const n = deciding.length;
-    if (!this.told.is_searched && reviewed.score !== null && n) {
-      this.can.textContent = "Which decisions can still change the score? Being computed…";
+    const none = reviewed.score === null ? `No mitotic score: ${reviewed.reason}. ` : "";
+    if (!this.told.is_searched && n) {
+      this.can.textContent = none || "Which decisions can still change the score? Being computed…";
       return;
     }
     this.can.replaceChildren(
-      reviewed.score === null
-        ? `No mitotic score: ${reviewed.reason}.`
-        : n === 0
-          ? "No open decision can change the score any more."
-          : el("span", {}, el("b", {}, whole(n)), ` ${n === 1 ? "decision" : "decisions"} can still change the score${is_exact ? "" : " (at most)"}. `, el("button", { type: "button", onclick: () => this._nextDeciding() }, "show the next ", el("kbd", {}, "d"))),
+      n === 0
+        ? none || "No open decision can change the score any more."
+        : el("span", {}, none, el("b", {}, whole(n)), ` ${n === 1 ? "decision" : "decisions"} can still change the score${is_exact ? "" : " (about)"}. `, el("button", { type: "button", onclick: () => this._nextDeciding() }, "show the next ", el("kbd", {}, "d"))),
     );
   }
 

@@ -192,7 +192,7 @@ export class SlideTab {
     this.counted.replaceChildren(
       ...fact("Figures", el("b", { dataset: { figures: "1" } }, whole(told.figures)), own ? "" : "at this threshold"),
       ...fact("per mm² of tissue", el("b", {}, digits(told.figures_per_mm2, 2)), told.tissue_mm2 === null ? "tissue not known" : `${digits(told.tissue_mm2, 2)} mm²`),
-      ...fact("Hotspot", el("b", {}, whole(told.hotspot.figures)), told.hotspot.note || `in ${digits(told.hotspot.area_mm2, 2)} mm²`),
+      ...fact("Hotspot", el("b", {}, whole(told.hotspot.figures)), told.hotspot.note || heldWords(told.hotspot)),
       ...fact("Mitotic score", el("b", {}, score.score === null ? "–" : String(score.score)), score.score === null ? score.reason : "Nottingham, of the hotspot", score.reason),
     );
   }
@@ -380,6 +380,12 @@ export class SlideTab {
     this._setAdding(false);
     this.page.pointer("");
   }
+}
+
+// Of what area a hotspot's figures are, and how much of it is tissue.
+function heldWords(spot) {
+  const area = `in ${digits(spot.area_mm2, 2)} mm²`;
+  return spot.tissue_mm2 === null || spot.tissue_mm2 === undefined ? area : `${area}, ${digits(spot.tissue_mm2, 2)} of them tissue`;
 }
 
 function fact(name, value, words = "", title = "") {

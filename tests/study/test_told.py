@@ -1,0 +1,144 @@
+"""Laws of what a study tells beside its numbers: what its intervals draw, whole windows, what trainings differ in."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mitosieve.method.cascade.patch_table import COLUMNS
+from mitosieve.run import layout
+from mitosieve.score.repeated import Repeats, compare_repeats
+from mitosieve.score.scored import Scored
+from mitosieve.score.table import SlideScore
+from mitosieve.study import result as results
+from mitosieve.study.plan import Plan, Training, windows_of
+from mitosieve.study.result import StudyResult
+from mitosieve.study.study import Study
+from mitosieve.study.table import notes_of, tables_of, to_csv, to_markdown
+
+
+def a_study(seeds=(1,), windows=False):
+    rows = [{"name": "one"}, {"name": "two", "control": "one"}]
+    return Study.model_validate(
+        {"title": "t", "reference": "one", "recipe": "chsnet-small", "seeds": seeds, "rows": rows, "windows": windows}
+    )
+
+
+def a_scored(cases, slides, seed):
+    """`slides` slides of each case, two figures found and one false alarm on each."""
+    names = [f"c{case}" for case in range(cases) for _ in range(slides)]
+    rows = tuple(
+        SlideScore(slide_id=f"s{k}", case_id=case, domain="d", area_mm2=0.1, tp=2, fp=1, fn=1)
+        for k, case in enumerate(names)
+    )
+    score = np.sort(np.random.default_rng(seed).uniform(0.3, 1, 3 * len(rows)))[::-1]
+    slide = np.repeat(np.arange(len(rows)), 3)
+    return Scored(slides=rows, score=score, slide=slide, gain=np.tile([1, 1, 0], len(rows)))
+
+
+def compared(seeds, cases, slides):
+    methods = [
+        Repeats(name=name, by_seed={seed: a_scored(cases, slides, seed) for seed in seeds}, control=control)
+        for name, control in (("one", ""), ("two", "one"))
+    ]
+    return compare_repeats(methods, "one", np.random.default_rng(0), resamples=50)
+
+
+def a_result(seeds):
+    return StudyResult(
+        study=a_study(seeds), folds=("A", "B"), pooled=compared(seeds, 7, 2), curves={}, costs={},
+        windows={}, missing=(),
+        by_fold={"A": compared(seeds, 1, 5), "B": compared(seeds, 1, 1), "C": compared(seeds, 6, 2)},
+        by_domain={"x": compared(seeds, 2, 3), "y": compared(seeds, 2, 3)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_every_table_names_what_its_own_intervals_draw(seeds):
+    """Folds of one patient draw slides, all folds together draw patients; seeds are drawn where there are two."""
+    also = " and seeds" if len(seeds) > 1 else ""
+    result = a_result(seeds)
+    told = {table.title.split(":")[0].split(" minus ")[-1]: table.about for table in tables_of(result)}
+    for name in ("All folds pooled", "one", "its own control", "FROC and counts"):
+        assert f"ntervals (95 %) draw cases{also}: only 7 cases: the interval is too narrow." in told[name]
+    assert f"A: intervals (95 %) draw slides within cases{also}: only 1 case" in told["By fold"]
+    assert "B: no interval: one slide only" in told["By fold"]
+    assert f"C: intervals (95 %) draw cases{also}: only 6 cases" in told["By fold"]
+    assert told["By domain"].startswith(f"Intervals (95 %) draw slides within cases{also}: only 2 cases")
+    assert bool(re.search("draw [a-z ]+ and seeds", to_markdown(result, "c"))) == (len(seeds) > 1)
+    assert not any("draw cases" in note for note in notes_of(result))
+    lines = [line for line in csv.DictReader(to_csv(result).splitlines()) if line["seed"] == "mean"]
+    units = {(line["scope"], line["part"]): (line["interval_unit"], line["interval_seeds"]) for line in lines}
+    assert units["pooled", ""] == ("cases", str(len(seeds)))
+    assert units["fold", "A"] == ("slides within cases", str(len(seeds)))
+    assert units["fold", "B"][0] == "none"
+
+
+def a_run(folder, *, fold, gate, mined=0.2, parts=("train", "test"), machine=None, commit="c1"):
+    """A run folder with its table of patches: in fold A two figures and three windows a part, in B three and four."""
+    folder.mkdir(parents=True)
+    number = {"A": 2, "B": 3}[fold]
+    asked = {"screening": [mined] if gate == mined else [mined, gate], "refined": [0.5], "cascade": [gate]}
+    with (folder / layout.PATCH_TABLE).open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval=0)
+        writer.writeheader()
+        for part in parts:
+            for network, values in asked.items():
+                counts = {"TP": number, "FN": 0, "FP": 1, "TN": number}
+                of = {"fold": fold, "part": part, "counted": "patches", "network": network}
+                writer.writerows({**of, "gate": value, **counts} for value in values)
+    facts = {"processor": "p", "torch_threads": 1, "device": "cpu", "precision": "float32", **(machine or {})}
+    (folder / layout.MACHINE).write_text(json.dumps(facts))
+    (folder / layout.VERSIONS).write_text(json.dumps({"commit": commit}))
+    return folder
+
+
+def a_plan(folder, one, two):
+    """Of two rows with the runs of folds A and B each."""
+    folders = {
+        (row, fold, 1): a_run(folder / row / fold, fold=fold, **run)
+        for row, runs in (("one", one), ("two", two))
+        for fold, run in zip("AB", runs, strict=True)
+    }
+    return Plan(trainings=(), folds=("A", "B"), folders=folders)
+
+
+@pytest.mark.parametrize(
+    ("gates", "twice"), [((0.2, 0.3), True), ((0.3, 0.2), True), ((0.4, 0.3), True), ((0.2, 0.2), False)]
+)
+def test_rows_of_windows_are_sums_over_all_folds(tmp_path, gates, twice):
+    """Whatever gates folds chose: a row a network, two of screening where a fold has two, all of as many windows."""
+    study = a_study(windows=True)
+    plan = a_plan(tmp_path, [{"gate": gate} for gate in gates], [{"gate": 0.2}] * 2)
+    found = results._windows(study, plan, study.rows[0])
+    networks = ["screening", *(["screening"] if twice else []), "refined", "cascade"]
+    for part in ("train", "test"):
+        assert sorted(key[2] for key in found if key[0] == part) == sorted(networks)
+    assert {tuple(counts) for counts in found.values()} == {(5, 0, 2, 5)}
+
+
+def test_a_table_of_one_part_is_made_again_and_said_to_lack(tmp_path):
+    """As `mitosieve patch-table --parts test` leaves it: the fold has no whole table, so the row has no sums."""
+    study = a_study(windows=True)
+    plan = a_plan(tmp_path, [{"gate": 0.3}, {"gate": 0.3, "parts": ("test",)}], [{"gate": 0.3}] * 2)
+    assert results._windows(study, plan, study.rows[0]) == {}
+    assert windows_of(plan.folders["one", "A", 1]) is not None
+    assert windows_of(plan.folders["one", "B", 1]) is None
+    scored = dict.fromkeys(plan.folders)
+    assert results._missing(study, plan, scored) == ("one: no whole table of windows (fold/seed B/1)",)
+    for fold, is_done in (("A", True), ("B", False)):
+        folder = plan.folders["one", fold, 1]
+        assert Training(recipe=None, fold=fold, seed=1, folder=folder, detectors=(), windows=True).is_done == is_done
+
+
+def test_trainings_of_other_code_precision_or_threads_are_told(tmp_path):
+    """Scores may differ by that alone; of equal ones nothing is said."""
+    equal = a_plan(tmp_path / "equal", [{"gate": 0.2}] * 2, [{"gate": 0.2}] * 2)
+    assert results._apart(equal) == ()
+    other = {"gate": 0.2, "machine": {"precision": "bfloat16", "torch_threads": 2}, "commit": "c2"}
+    plan = a_plan(tmp_path / "apart", [{"gate": 0.2}] * 2, [{"gate": 0.2}, other])
+    expected = ("package commit (c1, c2)", "precision (bfloat16, float32)", "threads (1, 2)")
+    for told, values in zip(results._apart(plan), expected, strict=True):
+        assert told == f"trainings differ in {values}: scores may differ by that alone"
