@@ -137,6 +137,19 @@ def test_a_copy_with_a_table_of_labels_is_taken_and_told_as_a_copy(tmp_path):
     assert report.imported.cohort.hash() == plain.cohort.hash()
 
 
+def test_one_resolution_for_a_copy_of_both_scanners_is_refused(tmp_path):
+    """As of the official archive: the two scanners differ."""
+    rows = ["image,case,x,y,label"]
+    for frame in ("A03_00Aa", "H03_00Aa"):
+        tiff(tmp_path / f"set/frames/{frame}.png", mpp=None)
+        rows.append(f"{frame}.png,H03,10,20,mitotic figure")
+    text(tmp_path / "set/labels.csv", "\n".join(rows))
+    with pytest.raises(ResolutionError):
+        get("mitos-atypia-14", tmp_path / "set", tmp_path / "c", mpp=0.25)
+    cohort = get("mitos-atypia-14", tmp_path / "set", tmp_path / "d").imported.cohort
+    assert {entry.slide_id[0]: entry.mpp for entry in cohort.slides} == {"A": 0.2455, "H": 0.2273}
+
+
 def icpr(folder, *, letters="A", slides=range(5)):
     """The official layout: ten frames a slide, one figure of four px in each, and the drawing beside it."""
     for name in (f"{letter}{slide:02d}_{frame:02d}" for letter in letters for slide in slides for frame in range(10)):
