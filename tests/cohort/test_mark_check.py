@@ -166,6 +166,22 @@ def test_marks_outside_the_searched_area_are_told(tmp_path):
     assert any("outside the area that was searched" in w and "a.png: 1" in w for w in report.warnings)
 
 
+def test_a_searched_area_that_reaches_out_of_its_image_is_told_and_one_beside_it_refused(tmp_path):
+    """By how far and how much; an edge drawn a px too far is not worth a word."""
+    tiff(tmp_path / "images/a.png", width=200, height=100)
+    for name, (low, high), told in (("far", (-1000, 1000), True), ("near", (0, 201), False)):
+        square = f'"POLYGON (({low} 0, {high} 0, {high} 90, {low} 90, {low} 0))"'
+        source = text(tmp_path / f"{name}.csv", f"image,case,x,y,label,roi\na.png,c,10,10,mitosis,{square}\n")
+        report = import_cohort("points", source, tmp_path / name, images=tmp_path / "images", mpp=0.25)
+        said = [warning for warning in report.warnings if "reaches out of its image" in warning]
+        assert ["a.png, by 1000 px, 90% of it" in warning for warning in said] == [True] * told
+    beside = '"POLYGON ((300 0, 400 0, 400 90, 300 90, 300 0))"'
+    source = text(tmp_path / "b.csv", f"image,case,x,y,label,roi\na.png,c,10,10,mitosis,{beside}\n")
+    with pytest.raises(FormatError, match=r"lies outside of the image, which is 200 x 100 px"):
+        import_cohort("points", source, tmp_path / "beside", images=tmp_path / "images", mpp=0.25)
+    assert not (tmp_path / "beside").exists()
+
+
 def test_a_stale_size_in_the_labels_is_named_as_the_suspect(tmp_path):
     """Where nobody has seen the image, and where all marks lie inside it."""
     source = midog_json(tmp_path / "m.json", images=[(1, "1.tiff", "x")], annotations=[(1, 1, 900, 200, None)])

@@ -112,7 +112,28 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEn
         source=image.source,
         oblong=oblong,
     )
-    return entry, cautions
+    return entry, [*cautions, *_check_roi(entry, image)]
+
+
+def _check_roi(entry: SlideEntry, image: MarkedImage) -> list[Caution]:
+    """Refuse a searched area that lies beside its image; tell one that reaches farther than a drawn edge does."""
+    roi, area = entry.roi, entry.searched
+    if roi is None or area is None:
+        return []
+    size = f"{entry.width_l0} x {entry.height_l0} px"
+    if not area.area > 0:
+        raise FormatError(
+            f"its searched area (roi) lies outside of the image, which is {size}",
+            where=image.file_name,
+            remedy="mend the area (level-0 px, x first), or fetch the image that it was drawn on",
+        )
+    x0, y0, x1, y1 = roi.bounds
+    over = max(-0.5 - x0, -0.5 - y0, x1 - (entry.width_l0 - 0.5), y1 - (entry.height_l0 - 0.5))
+    if over <= MAX_SIZE_DIFFERENCE_PX:
+        return []
+    text = "the area that was searched (roi) reaches out of its image; what lies on the image is taken for the area"
+    told = f"{image.file_name}, by {over:.0f} px, {1 - area.area / roi.area:.0%} of it"
+    return [Caution(text=text, subject=told, domain=image.domain)]
 
 
 def _mpp_unseen(image: MarkedImage, wanted: float | None, source: Path) -> float:
