@@ -166,7 +166,7 @@ CELLS = [(1, "mitosis", 100, 50), (1, "mitosis", 200, 50), (2, "mitosis", 100, 9
 @pytest.mark.parametrize("name", ["voc", "coco"])
 @pytest.mark.parametrize("kind", ["mitosis", "non-mitotic", "ignore", "mast cell"])
 def test_a_mark_that_is_left_out_for_doubt_is_no_background(tmp_path, name, kind):
-    """Difficult or a crowd, its slide is as with the class `ignore`; one that is surely another cell changes nothing."""
+    """Difficult or a crowd, its slide is as with the class `ignore`; what is surely another cell changes nothing."""
     rulings = {"mast cell": Meaning.OTHER, "mitosis": Meaning.FIGURE}
     classes = ["mitosis", "ignore", "non-mitotic", "mast cell"]
     source = FORMATS[name](tmp_path / "a", classes, [(1, kind, 300, 50), *CELLS])

@@ -139,7 +139,7 @@ def _sorted(image: MarkedImage, meanings: dict[str, Meaning | None]) -> _Sorted:
         what = meanings[mark.name]
         label = None if what is None else _LABELS.get(what)
         if label is not None:
-            share = [meanings[name] is Meaning.FIGURE for name in mark.voted]
+            share = [meanings[name] is Meaning.FIGURE for name in mark.voted if meanings[name] is not Meaning.IGNORE]
             score = sum(share) / len(share) if share and math.isnan(mark.score) else mark.score
             kept.append(replace(mark, label=label, score=score))
         elif what is Meaning.REGION and mark.outline is not None:
@@ -150,7 +150,7 @@ def _sorted(image: MarkedImage, meanings: dict[str, Meaning | None]) -> _Sorted:
 
 
 def _may_be_figures(image: MarkedImage, meanings: dict[str, Meaning | None]) -> list[str]:
-    """Classes of marks that its reader left out, but for those of which it is sure that they are no cells or figures."""
+    """Classes of marks that its reader left out, but for those that are surely no figures."""
     return [name for name in image.lost if meanings[name] not in (Meaning.OTHER, Meaning.REGION)]
 
 
