@@ -59,6 +59,10 @@ def import_command(
     case_prefix: Annotated[
         str, typer.Option("--case-prefix", help="Before every case id: for sources that number patients alike.")
     ] = "",
+    whole_canvas: Annotated[
+        bool,
+        typer.Option("--whole-canvas", help="Positions count on a scanner's whole canvas (ASAP), not as in QuPath."),
+    ] = False,
 ) -> None:
     """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
 
@@ -82,6 +86,7 @@ def import_command(
             "merge_um": merge_um,
             "absent": absent,
             "case_prefix": case_prefix,
+            "whole_canvas": whole_canvas,
             "reader": readers,
             "all_seen": all_seen,
         }
@@ -103,6 +108,7 @@ def import_command(
         merge_um=merge_um,
         case_prefix=case_prefix,
         absent=absent,
+        whole_canvas=whole_canvas,
     )
     _print_import(report)
     say(cohort)

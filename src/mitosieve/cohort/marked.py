@@ -71,6 +71,8 @@ class MarkedImage:
         whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
         presumed: whether it is labelled only because its label file is absent, which its format takes for no figure.
         lost: classes of marks that the reader left out though they may be figures (crowds, difficult ones), one each.
+        on_canvas: whether the user says that positions count from the corner of the canvas that a scanner's file states
+            (`SlideFacts.canvas_l0`), not from that of the scanned area.
     """
 
     slide_id: str
@@ -89,6 +91,7 @@ class MarkedImage:
     case_guessed: bool = False
     presumed: bool = False
     lost: tuple[str, ...] = ()
+    on_canvas: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

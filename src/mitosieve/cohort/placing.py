@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import shapely
+from shapely import affinity
+
 from mitosieve.cohort.cohort import SlideEntry
 from mitosieve.cohort.image_name import ImageFolder, ends_with
 from mitosieve.cohort.mark_check import check_marks
@@ -84,14 +87,20 @@ def _refuse_one_image_for_two(placed: tuple[MarkedImage, ...], source: Path) -> 
             taken[image.path] = image.file_name
 
 
-def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEntry, list[Caution]]:
-    """Fix resolution and size of one image and check its marks against them; its path is still open."""
+def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedImage, SlideEntry, list[Caution]]:
+    """Fix resolution and size of one image and check its marks against them; its path is still open.
+
+    Positions that count on the canvas which a scanner's file states are brought to the scanned area, which is level 0.
+    """
     cautions: list[Caution] = []
     wanted = image.mpp if (said := stated.find(image)) is None else said
     if image.path is None:
+        _refuse_unseen_canvas(image, source)
         mpp, size, oblong = _mpp_unseen(image, wanted, source), image.size_l0, None
     else:
         found = _facts(image.path)
+        image, told = _on_level_0(image, found)
+        cautions += told
         (mpp, oblong), size = resolve_mean(wanted, found, image.path), found.size_l0
         cautions += _check_size(image, found, source)
         if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
@@ -112,7 +121,45 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEn
         source=image.source,
         oblong=oblong,
     )
-    return entry, [*cautions, *_check_roi(entry, image)]
+    return image, entry, [*cautions, *_check_roi(entry, image)]
+
+
+def _on_level_0(image: MarkedImage, found: SlideFacts) -> tuple[MarkedImage, list[Caution]]:
+    """An image whose positions count from level 0's corner: moved where they count on the canvas.
+
+    They do where the user says so, or where the labels state the canvas' size; else it is told, for nobody can know.
+    """
+    if found.canvas_l0 is None:
+        return image, []
+    x, y = found.corner_l0
+    as_shown, on_canvas = (_fits(image.size_l0, size) for size in (found.size_l0, found.canvas_l0))
+    if not image.on_canvas and (as_shown or not on_canvas):
+        if as_shown or not (image.marks or image.roi_wkt):
+            return image, []
+        text = (
+            "positions are taken to count from the corner of the scanned area, as in QuPath, not from that of the "
+            "canvas, as in ASAP and SlideRunner; if they do, import them with --whole-canvas"
+        )
+        return image, [Caution(text=text, subject=f"{image.file_name}, corner {x}, {y}", domain=image.domain)]
+    marks = tuple(replace(mark, x=mark.x - x, y=mark.y - y) for mark in image.marks)
+    roi = shapely.to_wkt(affinity.translate(shapely.from_wkt(image.roi_wkt), -x, -y)) if image.roi_wkt else ""
+    moved = replace(image, marks=marks, roi_wkt=roi, size_l0=None if image.size_l0 is None else found.size_l0)
+    text = "positions count on the whole canvas, and were moved to the scanned area, which is level 0"
+    return moved, [Caution(text=text, subject=f"{image.file_name} by {x}, {y}", domain=image.domain)]
+
+
+def _refuse_unseen_canvas(image: MarkedImage, source: Path) -> None:
+    if image.on_canvas:
+        raise FormatError(
+            f"positions on {image.file_name} count on the whole canvas, and only its file says where that begins",
+            where=source,
+            remedy="give its image with --images DIR, or leave out --whole-canvas",
+        )
+
+
+def _fits(stated: tuple[int, int] | None, size: tuple[int, int]) -> bool:
+    """Whether labels state this size; a px or two are a matter of cropping."""
+    return stated is not None and all(abs(a - b) <= MAX_SIZE_DIFFERENCE_PX for a, b in zip(stated, size, strict=True))
 
 
 def _check_roi(entry: SlideEntry, image: MarkedImage) -> list[Caution]:
@@ -162,7 +209,7 @@ def _check_size(image: MarkedImage, found: SlideFacts, source: Path) -> list[Cau
     """Refuse an image of another size than its labels speak of; a px or two are a matter of cropping."""
     if image.size_l0 is None or image.size_l0 == found.size_l0:
         return []
-    if any(abs(a - b) > MAX_SIZE_DIFFERENCE_PX for a, b in zip(image.size_l0, found.size_l0, strict=True)):
+    if not _fits(image.size_l0, found.size_l0):
         said, seen = ("{} x {} px".format(*size) for size in (image.size_l0, found.size_l0))
         width, height = found.size_l0
         inside = all(-0.5 <= mark.x <= width - 0.5 and -0.5 <= mark.y <= height - 0.5 for mark in image.marks)
