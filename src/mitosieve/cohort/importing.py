@@ -9,8 +9,7 @@ from pathlib import Path
 
 from mitosieve.annotation import Annotations
 from mitosieve.cohort.case_id import guessed, told_guesses
-from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
-from mitosieve.cohort.cohort import settle as settle_save
+from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.judging import judged
@@ -193,9 +192,7 @@ def add_reading(
     Raises:
         FormatError, ResolutionError, CohortError, StorageError: as `import_cohort`.
     """
-    settle_save(folder)
-    there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
-    old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
+    old, state = Cohort.begin(folder)
     if not reading.one_mpp:
         stated.refuse_one_for_all(source)
     placed = place(reading.images, images, source)
@@ -218,7 +215,7 @@ def add_reading(
     new = Cohort(folder, tuple(entries), _annotations([one.image for one in measured]))
     cohort = old.merged(new)
     cautions += [*told_shared(shared, called), *stated.unused(), *doubtful_patients(cohort)]
-    cohort.save()
+    cohort.save(over=state)
     return _report(cohort, new, cautions)
 
 

@@ -99,9 +99,9 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedI
         mpp, size, oblong = _mpp_unseen(image, wanted, source), image.size_l0, None
     else:
         found = _facts(image.path)
+        (mpp, oblong), size = resolve_mean(wanted, found, image.path), found.size_l0
         image, told = _on_level_0(image, found)
         cautions += told
-        (mpp, oblong), size = resolve_mean(wanted, found, image.path), found.size_l0
         cautions += _check_size(image, found, source)
         if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
             text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
