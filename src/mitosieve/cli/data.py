@@ -1,6 +1,5 @@
 """Commands about data: synthetic cohorts, splits, slides, and this machine."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from mitosieve.cli.app import CohortArg, NewCohortArg, app
 from mitosieve.cli.arguments import a_new_file, a_slide
-from mitosieve.cli.terminal import print_table, progress_bars, say, split_command, tell_next, warn
+from mitosieve.cli.terminal import print_table, progress_bars, say, split_command, tell_next, train_command, warn
 from mitosieve.errors import SplitError
 
 
@@ -106,8 +105,8 @@ def split(
         ("fold", *(f"{part}: cases, figures" for part in PARTS)),
     )
     say(out)
-    place, file = shlex.quote(str(cohort)), shlex.quote(str(out))
-    tell_next(f"mitosieve train swift {place} --split {file} --fold {next(iter(made.folds))} --out run")
+    name, fold = next(iter(made.folds.items()))
+    tell_next(train_command(cohort, out, name, validates=bool(fold.validation)))
 
 
 @app.command()

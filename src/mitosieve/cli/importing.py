@@ -8,7 +8,7 @@ import typer
 from mitosieve.cli.app import NewCohortArg, app
 from mitosieve.cli.arguments import a_source, an_import_format
 from mitosieve.cli.reviewing import NEW_VERSIONS
-from mitosieve.cli.terminal import print_table, say, split_command, tell_next, warn
+from mitosieve.cli.terminal import print_table, say, split_command, tell_next, train_command, warn
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -171,5 +171,9 @@ def get(
         if one.note:
             warn(f"warning: {one.name}: {one.note}")
     say(out)
-    file = next((out / one.path for one in report.splits if one.path), None)
-    tell_next(f"mitosieve train swift {out} --split {file} --fold A --out run" if file else split_command(out))
+    fit = next(((one, one.path) for one in report.splits if one.path and one.trainable), None)
+    if fit is None:
+        tell_next(split_command(out))
+    else:
+        one, file = fit
+        tell_next(train_command(out, file, one.folds[0], validates=one.validates))

@@ -195,9 +195,8 @@ def test_tupac_cases_without_a_label_file_have_no_figure(tmp_path):
     total = report.imported.total
     assert (total.cases, total.labelled, total.figures) == (73, 73, 66)
     assert {entry.mpp for entry in report.imported.cohort.slides} == {0.25}
-    uts, challenge = report.splits
+    (uts,) = report.splits
     assert uts.cases == (59, 7, 7)
-    assert challenge.path is None
     Split.load(uts.path).check(report.imported.cohort)
 
 
@@ -217,6 +216,24 @@ def test_alternative_labels_are_told_from_the_challenges(tmp_path):
     assert get("tupac16", both, tmp_path / "b").imported.total.imposters == 0
     with pytest.raises(FormatError, match="those of the other of tupac16, tupac16-alternative"):
         get("tupac16-alternative", tupac(tmp_path / "one"), tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("mitos-atypia-14", atypia),
+        ("tupac16", tupac),
+        ("tupac16-alternative", lambda folder: tupac(folder, alternative=True)),
+        ("midog-2021", midog),
+    ],
+)
+def test_every_split_that_a_set_has_is_written_for_a_whole_copy(tmp_path, name, make):
+    """No name is listed that nobody can get; that of the copy of MITOS-ATYPIA-14 is the copy's."""
+    report = get(name, make(tmp_path / "set"), tmp_path / "c")
+    listed = [split for split in PUBLISHED[name].splits if not split.endswith("-copy")]
+    assert [one.name for one in report.splits] == listed
+    for one in report.splits:
+        assert Split.load(one.path).cases <= set(report.imported.cohort.cases)
 
 
 def test_midog_takes_the_image_files_resolution_and_else_the_described_one(tmp_path):
