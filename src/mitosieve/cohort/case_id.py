@@ -23,7 +23,7 @@ def case_of(file_name: str) -> str:
     barcode = _TCGA_PATIENT.match(name)
     if barcode:
         return barcode[0].upper()
-    return name.split("_")[0] or name
+    return name.split("_")[0].strip() or name
 
 
 def guessed(images: Sequence[MarkedImage]) -> tuple[MarkedImage, ...]:

@@ -1,5 +1,6 @@
 """Images of a label file on disk: found, measured, and compared with what the labels say of them."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,10 @@ MAX_SIZE_DIFFERENCE_PX = 2
 
 MPP_TOLERANCE = 0.05
 """Share by which a stated mpp may differ from the image file's before it is warned about (scanners round)."""
+
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Signs that a CSV in UTF-8 does not give back: control signs, and halves of pairs, as which Python reads the bytes of
+a file's name in another encoding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,7 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedI
 
     Positions that count on the canvas which a scanner's file states are brought to the scanned area, which is level 0.
     """
+    image = _as_written(image, source)
     cautions: list[Caution] = []
     wanted = image.mpp if (said := stated.find(image)) is None else said
     if image.path is None:
@@ -232,6 +238,34 @@ def stored_path(image: MarkedImage, folder: Path, images: ImageFolder | None) ->
     else:
         path = folder / "images" / image.file_name
     path = path.absolute()
-    return (
-        path.relative_to(folder.absolute()) if path.is_relative_to(folder.absolute()) else path.resolve()
-    ).as_posix()
+    inside = path.is_relative_to(folder.absolute())
+    text = (path.relative_to(folder.absolute()) if inside else path.resolve()).as_posix()
+    _refuse_unwritable("path", text, path)
+    return text if text == text.strip() else f"./{text}"  # a table's values have no blanks about them
+
+
+def _as_written(image: MarkedImage, source: Path) -> MarkedImage:
+    """An image as the cohort's tables will say it when they are read: no blanks about a value, and UTF-8 alone."""
+    said: dict[str, str] = {}
+    for name in ("slide_id", "case_id", "domain", "source"):
+        value: str = getattr(image, name)
+        said[name] = value.strip()
+        _refuse_unwritable(name, said[name], source)
+        if not said[name] and name in ("slide_id", "case_id"):
+            raise FormatError(f"the {name} of '{image.file_name}' is blank", where=source, remedy=f"give it a {name}")
+    marks = tuple(replace(mark, votes=_plain(mark.votes), source=_plain(mark.source)) for mark in image.marks)
+    return replace(image, marks=marks, **said)
+
+
+def _refuse_unwritable(name: str, value: str, where: Path) -> None:
+    if not value.isprintable() and _CONTROL.search(value):
+        raise FormatError(
+            f"the {name} '{value[:80]}' holds signs that no table can keep",
+            where=where,
+            remedy="write it in UTF-8 without control signs (a file of such a name: rename it)",
+        )
+
+
+def _plain(text: str) -> str:
+    """A remark about a mark, its unwritable signs as `?`: nothing goes by it."""
+    return _CONTROL.sub("?", text).strip()
