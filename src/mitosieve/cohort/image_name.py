@@ -172,7 +172,7 @@ def _composed(text: str) -> str:
 
 
 def slide_name(file_name: str) -> str:
-    """A slide_id from a name of `relative_names`: without its ending, folders joined by `_`, no dot in front, no blanks."""
+    """A slide_id from a name of `relative_names`: without its ending, folders joined by `_`, no dot, no blank."""
     *folders, last = file_name.split("/")
     name = _bare("_".join([*folders, without_ending(last)]))
     return name or _bare(last) or "_"
