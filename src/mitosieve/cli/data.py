@@ -1,7 +1,7 @@
 """Commands about data: synthetic cohorts, splits, slides, and this machine."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,9 @@ from mitosieve.cli.app import CohortArg, NewCohortArg, app
 from mitosieve.cli.arguments import a_new_file, a_slide
 from mitosieve.cli.terminal import print_table, progress_bars, say, split_command, tell_next, train_command, warn
 from mitosieve.errors import InputError, SplitError
+
+if TYPE_CHECKING:
+    from mitosieve.cohort.split import Split
 
 
 @app.command()
@@ -103,10 +106,7 @@ def split(
             remedy="give validation at least one case, or say --no-validation, for recipes with fixed thresholds",
             where=table,
         )
-    before = out.read_bytes() if out.is_file() else None
-    made.save(out)
-    if before not in (None, out.read_bytes()):
-        warn(f"warning: {out} held another split, which is gone")
+    _save(made, out)
     print_table(
         [
             [name, *(f"{len(cases)}, {whole.of_cases(cases).counts()['figures']}" for cases in map(fold.part, PARTS))]
@@ -117,6 +117,14 @@ def split(
     say(out)
     name, fold = next(iter(made.folds.items()))
     tell_next(train_command(cohort, out, name, validates=bool(fold.validation)))
+
+
+def _save(made: "Split", out: Path) -> None:
+    """Write a split; one of other content that it takes the place of is told."""
+    before = out.read_bytes() if out.is_file() else None
+    made.save(out)
+    if before not in (None, out.read_bytes()):
+        warn(f"warning: {out} held another split, which is gone")
 
 
 @app.command()
