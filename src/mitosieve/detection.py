@@ -160,7 +160,8 @@ def detection_ids(detections: Detections, detector: str) -> list[str]:
         UUIDs of version 5 (RFC 9562), which QuPath takes for its objects. The place counts to 1/1000 px, as tables keep
         it, so that a table read again gives the same ids.
     """
-    places = np.round(detections.center_l0, 3) + 0.0  # no negative zero
+    center = detections.center_l0  # written as tables write it: rounded before, a last 5 goes the other way
+    places = np.where((center <= 0) & (center > -0.0005), 0.0, center)  # no negative zero
     columns = zip(detections.slide_id.tolist(), *places.T.tolist(), strict=True)
     return [_uuid5(f"{detector}|{slide}|{x:.3f}|{y:.3f}") for slide, x, y in columns]
 

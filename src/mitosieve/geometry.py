@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 QUPATH_SHIFT = 0.5
 """QuPath px minus ours. Source: QuPath ROIs in px cover [0, width] x [0, height] of an image."""
@@ -104,6 +106,17 @@ def rescale_points(points: NDArray[np.floating], *, mpp_from: Mpp, mpp_to: Mpp) 
     """
     scale = np.array(xy(mpp_from)) / np.array(xy(mpp_to))
     return (np.asarray(points, dtype=np.float64) + 0.5) * scale - 0.5
+
+
+def inside_roi(roi: BaseGeometry | None, center_l0: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which points (N, 2) lie in an area that is looked in, its edge too; all of them where there is none.
+
+    One rule for who detects, learns and scores: what one counts the others must see.
+    """
+    if roi is None:
+        return np.ones(len(center_l0), dtype=bool)
+    shapely.prepare(roi)
+    return shapely.intersects_xy(roi, center_l0[:, 0], center_l0[:, 1])
 
 
 def lattice(region: Region, *, mpp_l0: Mpp, mpp: float) -> Region:

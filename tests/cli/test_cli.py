@@ -391,6 +391,32 @@ def test_get_lists_the_sets_and_what_to_fetch():
     assert "8e6974adae00" in one
 
 
+def test_a_table_of_folds_takes_no_number_and_no_seed(tmp_path):
+    """It says what the folds are: one of the two would be ignored."""
+    rows = [f"A,{case},{part}" for case, part in zip(Cohort.load(a_cohort()).cases, PARTS_OF_FOUR, strict=True)]
+    table = text(tmp_path / "folds.csv", "\n".join(["fold,case,part", *rows]))
+    for more in (("--folds", 5), ("--seed", 1), ("--folds", 3, "--seed", 0)):
+        told = mitosieve("split", a_cohort(), "--table", table, *more, "--out", tmp_path / "s.json")
+        assert (told.code, told.out) == (2, "")
+        assert "--table says what the folds are" in told.err
+    assert not (tmp_path / "s.json").exists()
+    assert mitosieve("split", a_cohort(), "--table", table, "--out", tmp_path / "s.json").code == 0
+
+
+PARTS_OF_FOUR = ("train", "train", "validation", "test")
+
+
+def test_a_split_that_takes_the_place_of_another_says_so(tmp_path):
+    """Not where it is the same; 5 folds and seed 1 are what nobody says."""
+    file = tmp_path / "s.json"
+    first = mitosieve("split", a_cohort(), "--folds", 4, "--out", file)
+    assert "held another split" not in mitosieve("split", a_cohort(), "--folds", 4, "--seed", 1, "--out", file).err
+    assert "held another split" not in first.err
+    assert "held another split" in mitosieve("split", a_cohort(), "--folds", 3, "--out", file).err
+    few = mitosieve("split", a_cohort(), "--out", file)
+    assert "cannot be dealt to 5 folds" in few.err
+
+
 def test_get_makes_a_cohort_with_its_splits(tmp_path):
     """Counts on stdout, then a row a split with its file, the cohort last; the copy is told on the error stream."""
     rows = ["image,case,x,y,label"]

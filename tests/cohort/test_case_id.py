@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_judging import FORMATS as WRITERS
 
-from mitosieve.cohort.case_id import alike, case_of, folded
+from mitosieve.cohort.case_id import alike, case_of, folded, tissues_of
 from mitosieve.cohort.importing import read_labels
 
 
@@ -44,6 +44,14 @@ def test_ways_to_write_one_patient():
     ]  # fmt: skip
     assert alike(["1", "10", "100", "0", "11"]) == []
     assert alike(["0", "00"]) == [["0", "00"]]
+
+
+def test_a_scanners_letter_is_no_other_patient_where_its_frames_are_there():
+    """Of tissue 3: A03, H03, 03 and 3; a letter before another tissue, or without such a frame, is another patient."""
+    assert alike(["H03", "A03", "03", "3", "H04", "04"], {3}) == [["03", "3", "A03", "H03"]]
+    assert alike(["H03", "A03", "B03", "HE03"], ()) == []
+    slides = [("H03_00Aa", "H03"), ("f_A04_09", "04"), ("A05_00Aa", "lab-A05"), ("x", "H06"), ("A07_0", "A07")]
+    assert tissues_of([*slides, ("A08_00Aa", "A09")]) == {3, 4}
 
 
 @given(st.text(st.characters(categories=["L", "N", "Z", "P"]), max_size=20))

@@ -149,6 +149,22 @@ def test_the_area_is_that_of_the_roi_else_of_the_slide_else_unknown():
     assert math.isnan(replace(entry, width_l0=0).area_mm2)
 
 
+@pytest.mark.parametrize(
+    ("wkt", "px2"),
+    [
+        ("POLYGON ((-1000 -1000, 1000 -1000, 1000 1000, -1000 1000, -1000 -1000))", 200 * 100),
+        ("POLYGON ((100 -9, 900 -9, 900 40, 100 40, 100 -9))", 100 * 40.5),
+        ("POLYGON ((10 10, 30 10, 30 20, 10 20, 10 10))", 200),
+        ("MULTIPOLYGON (((-9 -9, 9 -9, 9 9, -9 9, -9 -9)), ((300 0, 310 0, 310 9, 300 9, 300 0)))", 9.5 * 9.5),
+    ],
+)
+def test_no_area_is_larger_than_its_image(wkt, px2):
+    """What reaches over the edge holds nothing that could be searched."""
+    entry = SlideEntry(slide_id="s", path="", case_id="c", domain="d", mpp=1.0, width_l0=200, height_l0=100)
+    assert replace(entry, roi_wkt=wkt).area_mm2 == pytest.approx(px2 / 1e6)
+    assert replace(entry, roi_wkt=wkt).area_mm2 <= entry.area_mm2
+
+
 def test_columns_of_size_and_roi_may_be_left_out(tmp_path):
     """What a person writes by hand is six columns and four."""
     text(tmp_path / "slides.csv", "slide_id,path,case_id,domain,mpp,labelled\ns1,a.png,c1,d,0.25,no\n")
@@ -174,6 +190,7 @@ def test_columns_of_size_and_roi_may_be_left_out(tmp_path):
         ("s1,a.png,c1,d,0.25,yes,-4,3,", "line 2: width is '-4'"),
         ("s1,a.png,c1,d,0.25,yes,,,POLYGON", "line 2: "),
         ('s1,a.png,c1,d,0.25,yes,,,"POLYGON ((0 0, 9 9, 9 0, 0 9, 0 0))"', "line 2: roi is empty"),
+        ('s1,a.png,c1,d,0.25,yes,9,9,"POLYGON ((10 0, 19 0, 19 9, 10 0))"', "roi lies outside of the image"),
         ("s1,a.png,c1,d,0.25", "line 2: has 5 values where the header has 9"),
         ("s1,a.png,c1,d,0.25,yes,,,\ns1,b.png,c1,d,0.25,yes,,,", "slide_id 's1' stands twice"),
     ],

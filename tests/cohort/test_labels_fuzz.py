@@ -1,8 +1,10 @@
 """Mutated files: every importer, and every table of ours that is read again, ends in a result or in one message."""
 
 import json
+import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_recognise import sources
 
+from build import an_image
 from layouts import text
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.formats import FORMATS
@@ -145,3 +148,84 @@ def test_an_id_of_another_type_is_told_from_its_look(tmp_path):
     message = r"annotation '5': names the unknown image '1', which is written '\"1\"' where it is listed"
     with pytest.raises(FormatError, match=message):
         import_cohort("coco", text(tmp_path / "l.json", json.dumps(content)), tmp_path / "c", mpp=0.25)
+
+
+SIGNS = st.text(st.sampled_from("ab_. \u00a0\u2003-/é"), min_size=1, max_size=6)
+NAMES = st.tuples(SIGNS, SIGNS).map("".join)
+
+
+@fuzzing
+@given(names=st.lists(NAMES, min_size=1, max_size=4), said=st.lists(SIGNS, min_size=4, max_size=4))
+def test_a_cohort_that_was_written_can_be_read_as_it_was(tmp_path_factory, names, said):
+    """Whatever blanks, dots and folders stand in names and cases: read again it is the same, or nothing was written."""
+    folder = tmp_path_factory.mktemp("names")
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{name}.png", "width": 400, "height": 300, "case_id": said[i], "domain": said[-i]}
+            for i, name in enumerate(names)
+        ],
+        "categories": [{"id": 1, "name": "mitosis"}],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 9, 9]} for i in range(len(names))],
+    }
+    source = text(folder / "l.json", json.dumps(content))
+    try:
+        made = import_cohort("coco", source, folder / "c", mpp=0.25).cohort
+    except MitosieveError:
+        assert not (folder / "c").exists()
+        return
+    again = Cohort.load(folder / "c")
+    assert again.slides == made.slides
+    assert again.annotations.slide_id.tolist() == made.annotations.slide_id.tolist()
+    assert again.hash() == made.hash()
+
+
+def test_two_names_that_differ_in_a_blank_are_one_and_refused(tmp_path):
+    """`a.png` and `a .png` would both be the slide `a`."""
+    source = text(tmp_path / "l.csv", "image,case,x,y,label\na.png,p,1,2,mitosis\na .png,q,1,2,mitosis\n")
+    with pytest.raises(FormatError, match="two images would get the slide_id a"):
+        import_cohort("points", source, tmp_path / "c", mpp=0.25)
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_image_whose_name_begins_with_a_blank_is_found_again(tmp_path):
+    """Also where it lies in the cohort folder itself."""
+    an_image(tmp_path / "c/ a.png")
+    import_cohort("images", tmp_path / "c", tmp_path / "c", mpp=0.25)
+    cohort = Cohort.load(tmp_path / "c")
+    assert cohort.path_of(cohort.slides[0].slide_id).is_file()
+
+
+@pytest.mark.parametrize("sign", ["\ud800", "\0", "\x85", "\r"])
+@pytest.mark.parametrize("field", ["file_name", "case_id", "domain", "source", "name"])
+def test_a_sign_that_no_table_keeps_is_refused(tmp_path, field, sign):
+    """In each text of an image, and in a class's name: one message, and nothing is written."""
+    value = f"x{sign}y"
+    image = {"id": 1, "file_name": "a.png", "width": 400, "height": 300, "case_id": "p", field: value}
+    content = {
+        "images": [image],
+        "categories": [{"id": 1, "name": value if field == "name" else "mitosis"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}],
+    }
+    more = {"set_name": value} if field == "source" else {}
+    with pytest.raises(FormatError) as caught:
+        import_cohort("coco", text(tmp_path / "l.json", json.dumps(content)), tmp_path / "c", mpp=0.25, **more)
+    one_message(caught.value)
+    str(caught.value).encode()
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_file_name_in_another_encoding_is_refused(tmp_path):
+    """Of a folder of images, and of the label file itself nothing is lost by it."""
+    an_image(tmp_path / "images/a.png")
+    (tmp_path / "images/a.png").rename(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9.png"))
+    with pytest.raises(FormatError, match="no table can keep") as caught:
+        import_cohort("images", tmp_path / "images", tmp_path / "c", mpp=0.25)
+    str(caught.value).encode()
+    assert not (tmp_path / "c").exists()
+    labels = tmp_path / "l.csv"
+    text(labels, "image,case,x,y,label\na.png,p,1,2,mitosis\n")
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
+    labels.rename(strange)
+    made = import_cohort("points", Path(strange), tmp_path / "d", mpp=0.25).cohort
+    assert Cohort.load(tmp_path / "d").hash() == made.hash()
+    assert made.annotations.source.tolist() == ["caf?.csv"]

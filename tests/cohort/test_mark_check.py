@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_judging import FORMATS
 
 from layouts import midog_json, text, tiff, voc_xml
 from mitosieve.annotation import Label
@@ -14,6 +15,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.importing import import_cohort, read_labels
 from mitosieve.cohort.mark_check import MAX_MERGE_UM, NEAR_UM, Measured, merged_marks, near_marks
 from mitosieve.cohort.marked import Mark, MarkedImage
+from mitosieve.cohort.vocabulary import Meaning
 from mitosieve.errors import FormatError, InputError
 
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE, Label.IMPOSTER
@@ -150,11 +152,34 @@ def test_difficult_objects_and_crowds_are_left_out_and_told(tmp_path):
     source = voc_xml(tmp_path / "a.xml", objects=[("mitosis", 100, 90), ("mitosis", 200, 90)])
     source.write_text(source.read_text().replace("<object>", "<object><difficult>1</difficult>", 1))
     reading = read_labels("voc", source, None)
-    assert ([mark.x for mark in reading.images[0].marks], reading.images[0].labelled) == ([200], True)
+    assert ([mark.x for mark in reading.images[0].marks], reading.images[0].labelled) == ([200], False)
+    assert any("1 slides had marks that were left out and may be figures" in c.text for c in reading.cautions)
     assert any("1 objects are called difficult" in caution.text for caution in reading.cautions)
     source.write_text(source.read_text().replace("<object><name>", "<object><difficult>1</difficult><name>"))
     reading = read_labels("voc", source, None)
     assert (reading.images[0].marks, reading.images[0].labelled) == ((), False)
+
+
+CELLS = [(1, "mitosis", 100, 50), (1, "mitosis", 200, 50), (2, "mitosis", 100, 90)]
+
+
+@pytest.mark.parametrize("name", ["voc", "coco"])
+@pytest.mark.parametrize("kind", ["mitosis", "non-mitotic", "ignore", "mast cell"])
+def test_a_mark_that_is_left_out_for_doubt_is_no_background(tmp_path, name, kind):
+    """Difficult or a crowd, its slide is as with the class `ignore`; what is surely another cell changes nothing."""
+    rulings = {"mast cell": Meaning.OTHER, "mitosis": Meaning.FIGURE}
+    classes = ["mitosis", "ignore", "non-mitotic", "mast cell"]
+    source = FORMATS[name](tmp_path / "a", classes, [(1, kind, 300, 50), *CELLS])
+    for path in [source] if source.is_file() else [source / "p1_a.xml"]:
+        doubtful = path.read_text().replace("<object>", "<object><difficult>1</difficult>", 1)
+        path.write_text(doubtful.replace('"id": 0,', '"id": 0, "iscrowd": 1,'))
+    ignored = FORMATS[name](tmp_path / "b", classes, [(1, "ignore", 300, 50), *CELLS])
+    said = {key: what for key, what in rulings.items() if key in ("mitosis", kind)}
+    reading = read_labels(name, source, None, rulings=said)
+    other = read_labels(name, ignored, None)
+    assert [image.labelled for image in other.images] == [False, True]
+    assert [image.labelled for image in reading.images] == [kind == "mast cell", True]
+    assert [len(image.marks) for image in reading.images] == [2, 1]
 
 
 def test_marks_outside_the_searched_area_are_told(tmp_path):
@@ -164,6 +189,22 @@ def test_marks_outside_the_searched_area_are_told(tmp_path):
     source = text(tmp_path / "l.csv", "image,case,x,y,label,roi\n" + rows)
     report = import_cohort("points", source, tmp_path / "c", mpp=0.25)
     assert any("outside the area that was searched" in w and "a.png: 1" in w for w in report.warnings)
+
+
+def test_a_searched_area_that_reaches_out_of_its_image_is_told_and_one_beside_it_refused(tmp_path):
+    """By how far and how much; an edge drawn a px too far is not worth a word."""
+    tiff(tmp_path / "images/a.png", width=200, height=100)
+    for name, (low, high), told in (("far", (-1000, 1000), True), ("near", (0, 201), False)):
+        square = f'"POLYGON (({low} 0, {high} 0, {high} 90, {low} 90, {low} 0))"'
+        source = text(tmp_path / f"{name}.csv", f"image,case,x,y,label,roi\na.png,c,10,10,mitosis,{square}\n")
+        report = import_cohort("points", source, tmp_path / name, images=tmp_path / "images", mpp=0.25)
+        said = [warning for warning in report.warnings if "reaches out of its image" in warning]
+        assert ["a.png, by 1000 px, 90% of it" in warning for warning in said] == [True] * told
+    beside = '"POLYGON ((300 0, 400 0, 400 90, 300 90, 300 0))"'
+    source = text(tmp_path / "b.csv", f"image,case,x,y,label,roi\na.png,c,10,10,mitosis,{beside}\n")
+    with pytest.raises(FormatError, match=r"lies outside of the image, which is 200 x 100 px"):
+        import_cohort("points", source, tmp_path / "beside", images=tmp_path / "images", mpp=0.25)
+    assert not (tmp_path / "beside").exists()
 
 
 def test_a_stale_size_in_the_labels_is_named_as_the_suspect(tmp_path):

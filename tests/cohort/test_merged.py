@@ -1,11 +1,13 @@
 """Laws over a whole cohort: one patient is never two cases in silence, also when a second import adds to the first."""
 
+import itertools
 import shutil
 
 import pytest
+from test_slide_runner import a_database, annotation
 
 from build import an_image
-from layouts import text
+from layouts import text, voc_xml
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.merged import doubtful_patients
@@ -85,6 +87,41 @@ def test_split_says_it_again_and_refuses_it_where_that_is_asked(tmp_path):
     told = mitosieve(*split)
     assert (told.code, (tmp_path / "s.json").exists()) == (0, True)
     assert "'P-01' = 'P01' = 'p01'" in told.err
+
+
+def mitos_tissue(tmp_path, name):
+    """The tissue 03 of MITOS as one of five layouts has it: label file or folder."""
+    if name == "atypia14":
+        return text(tmp_path / "at/A03/mitosis/A03_00Aa_mitosis.csv", "1,2\n").parents[2]
+    if name == "icpr12":
+        return text(tmp_path / "icpr/H03_04.csv", "10,20,11,20\n").parent
+    if name == "voc":
+        return voc_xml(tmp_path / "voc/H03_01Ab.xml", objects=[("mitosis", 100, 50)], filename="H03_01Ab.png").parent
+    if name == "slide_runner":
+        named = "UPDATE Slides SET filename = 'A03_02Bb.tiff'"
+        return a_database(tmp_path / "m.sqlite", "DELETE FROM Slides WHERE uid = 2", *annotation(1, 1, 1), named)
+    return text(tmp_path / "l.csv", "image,x,y,label\nH03_03Aa.png,1,2,mitosis\n")
+
+
+LAYOUTS = ("atypia14", "icpr12", "voc", "slide_runner", "points")
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(LAYOUTS, 2)))
+def test_a_tissue_of_mitos_is_one_case_or_told_whatever_read_it(tmp_path, one, other):
+    """03, A03 and H03 are one patient: by any two readers one case, or doubtful."""
+    for name in (one, other):
+        import_cohort(name, mitos_tissue(tmp_path, name), tmp_path / "c", mpp=0.25)
+    cases = Cohort.load(tmp_path / "c").cases
+    told = [doubt for doubt in doubts(tmp_path / "c") if all(f"'{case}'" in doubt for case in cases)]
+    assert len(cases) == 1 or "written in several ways" in told[0]
+
+
+def test_a_prefix_says_that_a_tissue_of_mitos_is_another_patient(tmp_path):
+    """A laboratory's own A03_01 and H03_01 need not be MITOS's."""
+    for name, prefix in (("voc", ""), ("slide_runner", "lab-")):
+        import_cohort(name, mitos_tissue(tmp_path, name), tmp_path / "c", mpp=0.25, case_prefix=prefix)
+    assert Cohort.load(tmp_path / "c").cases == ("H03", "lab-A03")
+    assert doubts(tmp_path / "c") == []
 
 
 @pytest.mark.data

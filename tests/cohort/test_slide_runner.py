@@ -65,6 +65,34 @@ def test_the_agreed_class_is_the_label_and_the_votes_are_the_score(tmp_path):
     assert (image.slide_id, image.case_id, image.size_l0, image.labelled) == ("p1_a", "p1", (400, 300), True)
 
 
+@pytest.mark.parametrize("silent", [0, 9, "NULL", 5])
+def test_who_gives_no_class_votes_against_nothing(tmp_path, silent):
+    """Class 0, an unknown one, none, or one that means `ignore`: scores are those without it, votes are kept."""
+    asked = {"unsure": Meaning.IGNORE} if silent == 5 else {}
+    scores, votes = [], []
+    for name, more in (("a", ()), ("b", (silent,))):
+        source = a_database(
+            tmp_path / name,
+            "INSERT INTO Classes VALUES (5, 'unsure')",
+            *annotation(1, 1, 1, votes=(1, *more)),
+            *annotation(2, 1, 1, at=[(90, 90)], votes=(1, 2, *more)),
+            *annotation(3, 1, 2, at=[(150, 150)], votes=(*more, 2, 4)),
+        )
+        marks = read_labels("slide_runner", source, None, rulings=asked).images[0].marks
+        scores.append([mark.score for mark in marks])
+        votes.append([len(mark.votes.split()) for mark in marks])
+    assert scores[0] == scores[1] == [1.0, 0.5, 0.0]
+    assert votes == [[1, 2, 2], [2, 3, 3]]
+
+
+def test_votes_without_a_class_are_no_class_of_the_file(tmp_path):
+    """All classes ruled, none a figure: accepted, as without such a vote."""
+    votes = annotation(1, 1, 1, votes=(0, 1))
+    source = a_database(tmp_path / "a", "DELETE FROM Classes WHERE uid > 1", *votes)
+    (mark,) = read_labels("slide_runner", source, None, rulings={"mitosis": Meaning.IMPOSTER}).images[0].marks
+    assert (mark.label, mark.votes) == (Label.IMPOSTER, "0 1")
+
+
 def test_an_area_or_polygon_lies_in_the_middle_of_its_box(tmp_path):
     """Two corners, or any number of vertices."""
     corners, polygon = [(10, 20), (60, 70)], [(0, 0), (100, 10), (90, 60), (5, 50)]

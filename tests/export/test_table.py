@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mitosieve.detection import Detections
+from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections, write_detections
 
@@ -31,6 +31,19 @@ def check_close(a, b):
     assert a.is_figure.tolist() == b.is_figure.tolist()
     assert a.stage_names == b.stage_names
     assert a.stage_score == pytest.approx(b.stage_score, abs=5.1e-7, nan_ok=True)
+
+
+def test_a_table_that_is_read_gives_the_same_ids(tmp_path):
+    """Positions of four digits, a 5 at the end of each: rounded once, as the table does, not twice."""
+    steps = np.random.default_rng(2).integers(-200_000, 900_000_000, (20_000, 2))
+    edges = [[-0.0005, 0.0005], [-0.0004, -0.0], [-0.00049999999999999990, 0.0015], [np.nextafter(-0.0005, -1), 2.5]]
+    center = np.concatenate([(steps * 10 + 5) / 10_000, edges])
+    found = Detections.of(slide_id=["a"] * len(center), center_l0=center, score=np.ones(len(center)))
+    ids = detection_ids(found, "f00")
+    assert detection_ids(read_detections(write_detections(tmp_path / "d.csv", found)), "f00") == ids
+    assert detection_ids(Detections.of(slide_id=["a"], center_l0=[(0.0, 0.0)], score=[1]), "f00") == detection_ids(
+        Detections.of(slide_id=["a"], center_l0=[(-0.0, -0.0004)], score=[1]), "f00"
+    )
 
 
 @pytest.mark.parametrize("stages", [(), ("one",), ("screen", "refined")])

@@ -14,8 +14,9 @@ from mitosieve.network.compute import Compute, predict
 from mitosieve.network.config import ChsNetConfig, SwiftConfig
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
+from mitosieve.score.counted import count_in
 from mitosieve.sieve import tile_reader
-from mitosieve.sieve.cascade import Scored, detect_slide, merge, sieve_slide
+from mitosieve.sieve.cascade import Scored, detect_slide, finish, merge, sieve_slide
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
@@ -23,6 +24,7 @@ from mitosieve.sieve.score_counts import count_scores
 from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.slide.slide import open_slide
+from scene import a_bare_cohort
 from stage_scores import score_images, score_places
 
 CPU = Compute(device="cpu", precision="32-true")
@@ -120,6 +122,22 @@ def test_outside_the_roi_nothing_is_reported(dotted):
     assert len(inside.figures) == 2
     assert np.allclose(np.sort(inside.figures.center_l0, axis=0), np.sort(kept, axis=0), atol=0.5)
     assert len(run(dotted, roi=shapely.box(300, 130, 310, 140))) == 0
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_what_is_scored_is_detected_on_the_edge_of_a_roi_too(dotted, shift):
+    """Detections that are the marks themselves miss none and raise no false alarm, whatever whole-numbered area."""
+    spots = np.array([(x, y) for x in range(40, 500, 100) for y in range(40, 380, 100)], dtype=float)
+    corners = [((40, 40), (340, 240)), ((40, 140), (440, 141)), ((39, 39), (41, 241)), ((140, 40), (241, 340))]
+    (x0, y0), (x1, y1) = corners[shift]
+    areas = [shapely.box(x0, y0, x1, y1), shapely.Polygon([(x0, y0), (x1, y0), (x1, y1)])]
+    for roi in areas:
+        cohort = a_bare_cohort(1, [(0, *spot) for spot in spots], roi=[roi.wkt])
+        with open_slide(dotted, mpp=0.25, slide_id="s0") as slide:
+            found = finish(Scored(center_px=spots, score=np.full((len(spots), 1), 0.9)), a_detector(), slide, roi)
+        counted = count_in(found, cohort)
+        assert len(counted.figures.center_l0) > 0
+        assert sorted(found.center_l0.tolist()) == sorted(counted.figures.center_l0.tolist())
 
 
 @pytest.mark.parametrize(("width", "height", "value"), [(300, 280, 255), (300, 280, 240), (5, 3, 250)])

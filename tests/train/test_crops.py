@@ -1,5 +1,7 @@
 """In a crop every patch stays inside what shows tissue, negatives are its own, and no shift or turn tells its class."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.train.pool import crop_rooms
-from mitosieve.train.proposals import CropRule, ProposalRule
+from mitosieve.train.proposals import CropRule, ProposalRule, propose
 
 RECIPE = load_recipe("swift")
 SIDE = 128
@@ -53,6 +55,15 @@ def test_a_place_may_lie_off_by_so_much_and_no_more(crop):
     for off_um, taken in ((0.0, False), (0.5, False), (2.0, True)):
         center = places_of(crop, crop_per_mm2=5000.0, crop_apart_um=6.0, crop_off_um=off_um).index.center_l0
         assert (np.linalg.norm(center - NUCLEI[3], axis=1).min() < 4) == taken
+
+
+def test_a_proposal_on_the_edge_of_the_roi_is_learned_from(crop):
+    """As it is scored: an area that ends at a proposal holds it."""
+    everywhere = propose(crop, crop.slides[0], RECIPE.plan, per_mm2=5000.0).center_l0
+    assert len(everywhere)
+    for x, y in everywhere.tolist():
+        bounded = replace(crop.slides[0], roi_wkt=f"POLYGON ((0 0, {x!r} 0, {x!r} {y!r}, 0 {y!r}, 0 0))")
+        assert [x, y] in propose(crop, bounded, RECIPE.plan, per_mm2=1e6).center_l0.tolist()
 
 
 def test_without_a_density_corners_are_the_background(crop):

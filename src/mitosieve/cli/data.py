@@ -1,15 +1,17 @@
 """Commands about data: synthetic cohorts, splits, slides, and this machine."""
 
-import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mitosieve.cli.app import CohortArg, NewCohortArg, app
 from mitosieve.cli.arguments import a_new_file, a_slide
-from mitosieve.cli.terminal import print_table, progress_bars, say, split_command, tell_next, warn
-from mitosieve.errors import SplitError
+from mitosieve.cli.terminal import print_table, progress_bars, say, split_command, tell_next, train_command, warn
+from mitosieve.errors import InputError, SplitError
+
+if TYPE_CHECKING:
+    from mitosieve.cohort.split import Split
 
 
 @app.command()
@@ -54,8 +56,10 @@ def phantom(
 def split(
     cohort: CohortArg,
     out: Annotated[Path, typer.Option("--out", help="Split file to write.", callback=a_new_file)],
-    folds: Annotated[int, typer.Option(help="Number of folds, at least 3; 2 without validation.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of ties between equal cases.", min=0)] = 1,
+    folds: Annotated[
+        int | None, typer.Option(help="Number of folds, at least 3; 2 without validation.", show_default="5")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of ties between equal cases.", min=0, show_default="1")] = None,
     table: Annotated[Path | None, typer.Option("--table", help="CSV with fold,case,part instead.")] = None,
     no_validation: Annotated[
         bool,
@@ -72,6 +76,10 @@ def split(
     from mitosieve.cohort.merged import doubtful_patients
     from mitosieve.cohort.split import PARTS, Split
 
+    if table is not None and (folds is not None or seed is not None):
+        raise InputError(
+            "--table says what the folds are, --folds and --seed how they are made", remedy="leave out one of the two"
+        )
     whole = Cohort.load(cohort)
     doubts = [caution.text for caution in doubtful_patients(whole)]
     if doubts and strict:
@@ -79,8 +87,9 @@ def split(
     for doubt in doubts:
         warn(f"warning: {doubt}")
     if table is None:
-        generator = np.random.default_rng(seed)
-        made = Split.by_case(whole, folds=folds, generator=generator, validation=not no_validation)
+        generator = np.random.default_rng(1 if seed is None else seed)
+        number = 5 if folds is None else folds
+        made = Split.by_case(whole, folds=number, generator=generator, validation=not no_validation)
     else:
         given = Split.from_table(table)
         made = given.with_unlabelled(whole)
@@ -97,7 +106,7 @@ def split(
             remedy="give validation at least one case, or say --no-validation, for recipes with fixed thresholds",
             where=table,
         )
-    made.save(out)
+    _save(made, out)
     print_table(
         [
             [name, *(f"{len(cases)}, {whole.of_cases(cases).counts()['figures']}" for cases in map(fold.part, PARTS))]
@@ -106,8 +115,16 @@ def split(
         ("fold", *(f"{part}: cases, figures" for part in PARTS)),
     )
     say(out)
-    place, file = shlex.quote(str(cohort)), shlex.quote(str(out))
-    tell_next(f"mitosieve train swift {place} --split {file} --fold {next(iter(made.folds))} --out run")
+    name, fold = next(iter(made.folds.items()))
+    tell_next(train_command(cohort, out, name, validates=bool(fold.validation)))
+
+
+def _save(made: "Split", out: Path) -> None:
+    """Write a split; one of other content that it takes the place of is told."""
+    before = out.read_bytes() if out.is_file() else None
+    made.save(out)
+    if before not in (None, out.read_bytes()):
+        warn(f"warning: {out} held another split, which is gone")
 
 
 @app.command()

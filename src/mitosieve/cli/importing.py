@@ -8,7 +8,7 @@ import typer
 from mitosieve.cli.app import NewCohortArg, app
 from mitosieve.cli.arguments import a_source, an_import_format
 from mitosieve.cli.reviewing import NEW_VERSIONS
-from mitosieve.cli.terminal import print_table, say, split_command, tell_next, warn
+from mitosieve.cli.terminal import print_table, say, split_command, tell_next, train_command, warn
 from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ def import_command(
     case_prefix: Annotated[
         str, typer.Option("--case-prefix", help="Before every case id: for sources that number patients alike.")
     ] = "",
+    whole_canvas: Annotated[
+        bool,
+        typer.Option("--whole-canvas", help="Positions count on a scanner's whole canvas (ASAP), not as in QuPath."),
+    ] = False,
 ) -> None:
     """Read a public annotation format, or unlabelled images, into a cohort; into an existing one: adds.
 
@@ -82,6 +86,7 @@ def import_command(
             "merge_um": merge_um,
             "absent": absent,
             "case_prefix": case_prefix,
+            "whole_canvas": whole_canvas,
             "reader": readers,
             "all_seen": all_seen,
         }
@@ -103,6 +108,7 @@ def import_command(
         merge_um=merge_um,
         case_prefix=case_prefix,
         absent=absent,
+        whole_canvas=whole_canvas,
     )
     _print_import(report)
     say(cohort)
@@ -165,5 +171,9 @@ def get(
         if one.note:
             warn(f"warning: {one.name}: {one.note}")
     say(out)
-    file = next((out / one.path for one in report.splits if one.path), None)
-    tell_next(f"mitosieve train swift {out} --split {file} --fold A --out run" if file else split_command(out))
+    fit = next(((one, one.path) for one in report.splits if one.path and one.trainable), None)
+    if fit is None:
+        tell_next(split_command(out))
+    else:
+        one, file = fit
+        tell_next(train_command(out, file, one.folds[0], validates=one.validates))

@@ -66,6 +66,13 @@ def split_command(cohort: Path) -> str:
     return f"mitosieve split {shlex.quote(str(cohort))} --folds 5 --out split.json"
 
 
+def train_command(cohort: Path, split: Path, fold: str, *, validates: bool) -> str:
+    """What comes after a split was made: a recipe that takes it; most choose their thresholds on validation cases."""
+    recipe = "swift" if validates else "chsnet-paper"
+    place, file, name = (shlex.quote(str(one)) for one in (cohort, split, fold))
+    return f"mitosieve train {recipe} {place} --split {file} --fold {name} --out run"
+
+
 def tell_next(text: str) -> None:
     """The last line for a person: what to do next; on the error stream, so that scripts read the path alone."""
     if not voice.quiet:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from mitosieve.cohort.image_name import without_ending
@@ -23,7 +23,7 @@ def case_of(file_name: str) -> str:
     barcode = _TCGA_PATIENT.match(name)
     if barcode:
         return barcode[0].upper()
-    return name.split("_")[0] or name
+    return name.split("_")[0].strip() or name
 
 
 def guessed(images: Sequence[MarkedImage]) -> tuple[MarkedImage, ...]:
@@ -51,6 +51,11 @@ def told_guesses(images: Sequence[MarkedImage]) -> list[Caution]:
 
 _ZEROS = re.compile(r"0*(\d+)")
 _GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
+_FRAME = re.compile(r"(?:^|_)[AH](\d\d)_\d\d(?:[A-D][a-d])?$")
+"""A frame of MITOS-ATYPIA-14 or ICPR 2012 by its slide_id: scanner, tissue, frame; both number tissues alike."""
+
+_TISSUE = re.compile(r"[ah]?0*(\d{1,2})")
+"""A case id, folded, that names such a tissue: alone, or after a scanner's letter."""
 
 
 def folded(case_id: str) -> str:
@@ -59,9 +64,30 @@ def folded(case_id: str) -> str:
     return _GAPS.sub("", _ZEROS.sub(r"\1", plain))
 
 
-def alike(case_ids: Iterable[str]) -> list[list[str]]:
-    """Groups of case ids that differ only in how they are written, each sorted."""
+def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[str]]:
+    """Groups of case ids that differ only in how they are written, each sorted.
+
+    Args:
+        case_ids: of a cohort.
+        tissues: numbers that a scanner's letter may stand before, from `tissues_of`: of 3, A03 and H03 are 03.
+    """
     groups: dict[str, list[str]] = {}
     for case_id in sorted(set(case_ids)):
-        groups.setdefault(folded(case_id), []).append(case_id)
+        key = folded(case_id)
+        tissue = _TISSUE.fullmatch(key)
+        groups.setdefault(tissue[1] if tissue and int(tissue[1]) in tissues else key, []).append(case_id)
     return [group for _, group in sorted(groups.items()) if len(group) > 1]
+
+
+def tissues_of(slides: Iterable[tuple[str, str]]) -> set[int]:
+    """Tissues of MITOS-ATYPIA-14 and ICPR 2012 among slides (slide_id, case_id).
+
+    Readers of the two sets call the case of H03_00Aa `03`, those that go by the name `H03`: a patient under two ids. A
+    slide counts whose name is a frame's and whose case is its tissue; --case-prefix says that it is another patient.
+    """
+    found: set[int] = set()
+    for slide_id, case_id in slides:
+        frame, case = _FRAME.search(slide_id), _TISSUE.fullmatch(folded(case_id))
+        if frame and case and int(frame[1]) == int(case[1]):
+            found.add(int(frame[1]))
+    return found

@@ -4,7 +4,6 @@ A trap: MIDOG's files call themselves COCO, but their `bbox` is [x1, y1, x2, y2]
 refused, never read to wrong places.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +62,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     shapes = [_shape(item) for item in content.annotations]
     _refuse_corners(content.annotations, shapes, source)
     marks: dict[Key, list[Mark]] = {record.id: [] for record in content.images}
-    crowds: Counter[Key] = Counter()
+    crowds: dict[Key, list[str]] = {record.id: [] for record in content.images}
     for item, shape in zip(content.annotations, shapes, strict=True):
         if item.more.get("iscrowd"):
-            crowds[item.image.id] += 1
+            crowds[item.image.id].append(item.category)
             continue
         marks[item.image.id].append(
             Mark(
@@ -79,9 +78,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
                 is_void=shape.is_void,
             )
         )
-    made = tuple(_image(record, tuple(marks[record.id]), lost=crowds[record.id]) for record in content.images)
-    text = f"{crowds.total()} crowds (iscrowd) are no single cells and were left out"
-    cautions = (Caution(text=text),) if crowds else ()
+    made = tuple(_image(record, tuple(marks[record.id]), lost=tuple(crowds[record.id])) for record in content.images)
+    number = sum(map(len, crowds.values()))
+    text = f"{number} crowds (iscrowd) are no single cells and were left out"
+    cautions = (Caution(text=text),) if number else ()
     return Reading(images=made, cautions=cautions, classes=tuple(content.categories.values()), tells_bare=True)
 
 
@@ -166,7 +166,7 @@ def _refuse_corners(items: tuple[Annotation, ...], shapes: list[_Shape], source:
             )
 
 
-def _image(record: ImageRecord, marks: tuple[Mark, ...], *, lost: int) -> MarkedImage:
+def _image(record: ImageRecord, marks: tuple[Mark, ...], *, lost: tuple[str, ...]) -> MarkedImage:
     return MarkedImage(
         slide_id=slide_name(record.file_name),
         file_name=record.file_name,

@@ -3,7 +3,6 @@
 Owns `slides.csv` and `annotations.csv`. Opens slides, but knows nothing of patches, networks or scores.
 """
 
-import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator
@@ -26,16 +25,13 @@ from mitosieve.cohort.entries import (
     slide_entry,
     slides_csv,
 )
+from mitosieve.cohort.saving import ANNOTATIONS_FILE, SLIDES_FILE, settle, state_of, write_both
 from mitosieve.cohort.table import Row, header_of, read_table
 from mitosieve.errors import CohortError, SlideError, some
 from mitosieve.geometry import Mpp
-from mitosieve.run.folder import write_atomic
-from mitosieve.run.storage import storage_error
 from mitosieve.slide.slide import Slide, open_slide
 from mitosieve.upstairs import notebook
 
-SLIDES_FILE = "slides.csv"
-ANNOTATIONS_FILE = "annotations.csv"
 _MARK_REQUIRED = ("slide_id", "x", "y", "label")
 _MARK_OPTIONAL = ("score", "votes", "source")
 _MARK_CORRECTED = ("label_before", "corrected_at", "corrected_from")
@@ -123,32 +119,35 @@ class Cohort:
         )
         return cls(folder, entries, annotations)
 
-    def save(self, folder: Path | None = None) -> Path:
-        """Write both files; on any fault, a full disk too, what was there before is still there.
-
-        Both are written whole beside their place before either is moved to it. The marks move first: should the process
-        die between the two moves, the slides wait alone, and whoever opens the folder next moves them (`settle`).
+    @classmethod
+    def begin(cls, folder: Path) -> "tuple[Cohort, str]":
+        """The cohort to add to, empty where there is none yet; and what to `save` it over.
 
         Raises:
-            CohortError: a file that is there has columns of somebody's own, which would be gone; nothing is written.
+            CohortError: as `load`.
+        """
+        settle(folder)
+        state = state_of(folder)
+        there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
+        return (cls.load(folder) if there else cls(folder, (), Annotations.empty())), state
+
+    def save(self, folder: Path | None = None, *, over: str | None = None) -> Path:
+        """Write both files, or neither; one process at a time (`saving.write_both`).
+
+        Args:
+            folder: another than its own.
+            over: `saving.state_of` the folder when it was read: what another process has written since stays.
+
+        Raises:
+            CohortError: a file that is there has columns of somebody's own, which would be gone; or another process
+                writes, or has written since. Nothing is written.
             StorageError: the folder cannot be written.
         """
         target = self.folder if folder is None else folder
         settle(target)
         _refuse_own_columns(target)
         texts = {ANNOTATIONS_FILE: self._annotations_csv(), SLIDES_FILE: slides_csv(self.slides)}
-        waiting = {name: _waiting(target, name) for name in texts}
-        try:
-            for name, text in texts.items():
-                write_atomic(waiting[name], text)
-            waiting[ANNOTATIONS_FILE].replace(target / ANNOTATIONS_FILE)
-            settle(target)
-        except OSError as error:
-            raise storage_error(error, target) from error
-        finally:
-            for path in reversed(waiting.values()):  # slides alone would be taken for a save that died
-                with contextlib.suppress(OSError):  # what cannot be removed was reported by the write already
-                    path.unlink(missing_ok=True)
+        write_both(target, texts, over=over)
         return target
 
     def _annotations_csv(self) -> str:
@@ -340,24 +339,3 @@ def _refuse_own_columns(folder: Path) -> None:
                 where=folder / name,
                 remedy="keep them in a file of their own, and take them out of this one",
             )
-
-
-def settle(folder: Path) -> None:
-    """End a save that died between its two moves: then the slides wait whole beside their place, and no marks do.
-
-    Raises:
-        StorageError: they cannot be moved.
-    """
-    slides = _waiting(folder, SLIDES_FILE)
-    if slides.exists() and not _waiting(folder, ANNOTATIONS_FILE).exists():
-        try:
-            slides.replace(folder / SLIDES_FILE)
-        except OSError as error:
-            if not slides.exists() and (folder / SLIDES_FILE).exists():  # another process was as quick
-                return
-            raise storage_error(error, folder) from error
-
-
-def _waiting(folder: Path, name: str) -> Path:
-    """Where a table waits, written whole, until it is moved to its place."""
-    return folder / f".{name}.new"

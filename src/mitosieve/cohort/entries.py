@@ -63,15 +63,33 @@ class SlideEntry:
         return shapely.from_wkt(self.roi_wkt) if self.roi_wkt else None
 
     @property
-    def area_mm2(self) -> float:
-        """Exhaustively marked area in mm2; NaN where neither ROI nor size is known."""
+    def searched(self) -> BaseGeometry | None:
+        """What of the image was marked exhaustively, in level-0 px; None where neither ROI nor size is known.
+
+        Outlines drawn by hand reach over an image's edge, where there is nothing to search.
+        """
         roi = self.roi
+        if not (self.width_l0 and self.height_l0):
+            return roi
+        whole = shapely.box(-0.5, -0.5, self.width_l0 - 0.5, self.height_l0 - 0.5)
+        if roi is None or whole.covers(roi):
+            return whole if roi is None else roi
+        return shapely.union_all([part for part in shapely.get_parts(whole.intersection(roi)) if part.area > 0])
+
+    @property
+    def area_mm2(self) -> float:
+        """Exhaustively marked area in mm2, never more than the image; NaN where neither ROI nor size is known.
+
+        A ROI that begins at (0, 0) and ends at the size is all of the image: writers differ about half a px.
+        """
+        roi, size_px2 = self.roi, self.width_l0 * self.height_l0
         px_mm2 = self.mpp_xy[0] * self.mpp_xy[1] / 1e6
-        if roi is not None:
-            return float(roi.area) * px_mm2
-        if self.width_l0 and self.height_l0:
-            return self.width_l0 * self.height_l0 * px_mm2
-        return math.nan
+        if roi is None:
+            return size_px2 * px_mm2 if size_px2 else math.nan
+        image = shapely.box(-0.5, -0.5, self.width_l0, self.height_l0)
+        if size_px2 and not image.covers(roi):
+            return min(float(roi.intersection(image).area), size_px2) * px_mm2
+        return float(roi.area) * px_mm2
 
 
 class Slides(tuple[SlideEntry, ...]):
@@ -132,7 +150,7 @@ def slide_entry(row: dict[str, str]) -> SlideEntry:
         raise ValueError(f"slide_id is '{row['slide_id']}'; it names files, so no slash and no leading dot")
     if row["roi"]:
         check_roi(row["roi"])
-    return SlideEntry(
+    entry = SlideEntry(
         slide_id=row["slide_id"],
         path=row["path"],
         case_id=row["case_id"],
@@ -145,6 +163,9 @@ def slide_entry(row: dict[str, str]) -> SlideEntry:
         source=row[SOURCE],
         oblong=_oblong(row, mpp),
     )
+    if entry.searched is not None and not entry.searched.area > 0:
+        raise ValueError(f"roi lies outside of the image, which is {entry.width_l0} x {entry.height_l0} px")
+    return entry
 
 
 def _pixels(row: dict[str, str], name: str) -> int:

@@ -23,6 +23,7 @@ MAX_PART_BYTES = 255
 """Longest name of a file or folder on the file systems in use."""
 
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+-]+://[^/]*")
+_LEADING = re.compile(r"^[\s.]+")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _LOCAL_FILES = "/data/local-files/?d="
 """How Label Studio writes a file that it serves from a folder."""
@@ -171,10 +172,15 @@ def _composed(text: str) -> str:
 
 
 def slide_name(file_name: str) -> str:
-    """A slide_id from a name of `relative_names`: without its ending, folders joined by `_`, no dot in front."""
+    """A slide_id from a name of `relative_names`: without its ending, folders joined by `_`, no dot, no blank."""
     *folders, last = file_name.split("/")
-    name = "_".join([*folders, without_ending(last)]).lstrip(".")
-    return name or last.lstrip(".") or "_"
+    name = _bare("_".join([*folders, without_ending(last)]))
+    return name or _bare(last) or "_"
+
+
+def _bare(name: str) -> str:
+    """A name as a table gives it back and a file may be called: no blanks about it, no dot in front."""
+    return _LEADING.sub("", name).rstrip()
 
 
 def without_ending(name: str) -> str:

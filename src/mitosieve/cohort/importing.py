@@ -9,8 +9,7 @@ from pathlib import Path
 
 from mitosieve.annotation import Annotations
 from mitosieve.cohort.case_id import guessed, told_guesses
-from mitosieve.cohort.cohort import ANNOTATIONS_FILE, SLIDES_FILE, Cohort, SlideEntry
-from mitosieve.cohort.cohort import settle as settle_save
+from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.judging import judged
@@ -79,6 +78,7 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     merge_um: float | None = None,
     case_prefix: str = "",
     absent: str | None = None,
+    whole_canvas: bool = False,
 ) -> ImportReport:
     """Read labels in a public format and write them as a cohort, or add them to one; on any fault nothing is written.
 
@@ -100,6 +100,9 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
         case_prefix: before every case id: for two sources that call different patients the same.
         absent: "searched" or "unlabelled": what images are whose label file is absent, where the format lets that mean
             no figure (TUPAC's original labels); None is the format's own reading.
+        whole_canvas: positions count from the corner of the whole canvas of a scanner's file (ASAP, SlideRunner), where
+            it states bounds; else from that of the scanned area, which is level 0 (QuPath), unless the labels state the
+            canvas' size.
 
     Raises:
         FormatError: an unknown format, or labels or images that are not as they must be.
@@ -116,6 +119,8 @@ def import_cohort(  # noqa: PLR0913 - what a user can say of an import
     image_folder = None if images is None else ImageFolder(images)
     reading = read_labels(name, source, image_folder, rulings=rulings)
     reading = _told(_without_presumed(reading, absent, name), set_name, domain, case_prefix)
+    if whole_canvas:
+        reading = replace(reading, images=tuple(replace(image, on_canvas=True) for image in reading.images))
     return add_reading(reading, source, folder, images=image_folder, stated=stated, merge_um=merge_um)
 
 
@@ -187,9 +192,7 @@ def add_reading(
     Raises:
         FormatError, ResolutionError, CohortError, StorageError: as `import_cohort`.
     """
-    settle_save(folder)
-    there = any((folder / name).exists() for name in (SLIDES_FILE, ANNOTATIONS_FILE))
-    old = Cohort.load(folder) if there else Cohort(folder, (), Annotations.empty())
+    old, state = Cohort.begin(folder)
     if not reading.one_mpp:
         stated.refuse_one_for_all(source)
     placed = place(reading.images, images, source)
@@ -197,7 +200,7 @@ def add_reading(
     measured: list[Measured] = []
     cautions = [*told_guesses(placed.images), *reading.cautions, *placed.cautions]
     for image in placed.images:
-        entry, own = settle(image, stated, source)
+        image, entry, own = settle(image, stated, source)
         entries.append(replace(entry, path=stored_path(image, folder, images)))
         kept = image if merge_um is None else merged_marks(image, entry.mpp_xy, merge_um)
         measured.append(Measured(image=kept, mpp=entry.mpp_xy))
@@ -212,7 +215,7 @@ def add_reading(
     new = Cohort(folder, tuple(entries), _annotations([one.image for one in measured]))
     cohort = old.merged(new)
     cautions += [*told_shared(shared, called), *stated.unused(), *doubtful_patients(cohort)]
-    cohort.save()
+    cohort.save(over=state)
     return _report(cohort, new, cautions)
 
 

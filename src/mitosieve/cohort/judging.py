@@ -41,7 +41,8 @@ def judged(reading: Reading, rulings: Rulings, *, source: Path) -> Reading:
     reading = _without_void(reading, source)
     marks = Counter(mark.name for image in reading.images for mark in image.marks)
     voted = (name for image in reading.images for mark in image.marks for name in mark.voted)
-    classes = list(dict.fromkeys([*(reading.classes or ()), *marks, *voted]))
+    lost = (name for image in reading.images for name in image.lost)
+    classes = list(dict.fromkeys([*(reading.classes or ()), *marks, *voted, *lost]))
     refuse_strange_rulings(classes, rulings, where=str(source))
     meanings = {name: ruled(name, rulings) or meaning_of(name, classes) for name in classes}
     _refuse_unknown(reading, meanings, marks, source)
@@ -138,20 +139,24 @@ def _sorted(image: MarkedImage, meanings: dict[str, Meaning | None]) -> _Sorted:
         what = meanings[mark.name]
         label = None if what is None else _LABELS.get(what)
         if label is not None:
-            share = [meanings[name] is Meaning.FIGURE for name in mark.voted]
+            share = [meanings[name] is Meaning.FIGURE for name in mark.voted if meanings[name] is not Meaning.IGNORE]
             score = sum(share) / len(share) if share and math.isnan(mark.score) else mark.score
             kept.append(replace(mark, label=label, score=score))
         elif what is Meaning.REGION and mark.outline is not None:
             regions.append(mark.outline)
         lost += what is Meaning.IGNORE
+    lost += len(_may_be_figures(image, meanings))
     return _Sorted(marks=tuple(kept), regions=regions, lost=lost)
+
+
+def _may_be_figures(image: MarkedImage, meanings: dict[str, Meaning | None]) -> list[str]:
+    """Classes of marks that its reader left out, but for those that are surely no figures."""
+    return [name for name in image.lost if meanings[name] not in (Meaning.OTHER, Meaning.REGION)]
 
 
 def _image(image: MarkedImage, meanings: dict[str, Meaning | None], *, bare: bool) -> MarkedImage:
     found = _sorted(image, meanings)
-    known = image.labelled and not found.lost
-    if not found.marks:
-        known = known and bare and not image.lost
+    known = image.labelled and not found.lost and (bare or bool(found.marks))
     return replace(image, marks=found.marks, labelled=known, roi_wkt=_area(found.regions) or image.roi_wkt)
 
 
@@ -183,6 +188,13 @@ def _left_out(reading: Reading, meanings: dict[str, Meaning | None], marks: Coun
                 f"{some(image.file_name for image in holding)}"
             )
         told.append(Caution(text=text))
+    unsure = [image.file_name for image in reading.images if image.labelled and _may_be_figures(image, meanings)]
+    if unsure:
+        text = (
+            f"{len(unsure)} slides had marks that were left out and may be figures (difficult, crowds): they are kept "
+            f"as unlabelled, not as searched: {some(unsure)}"
+        )
+        told.append(Caution(text=text))
     return told
 
 
@@ -191,6 +203,7 @@ def _bare(reading: Reading, made: tuple[MarkedImage, ...], meanings: dict[str, M
     found: dict[tuple[str, bool], list[str]] = {}
     for image, before in zip(made, reading.images, strict=True):
         ignored = any(meanings[mark.name] is Meaning.IGNORE for mark in before.marks)
+        ignored = ignored or bool(_may_be_figures(before, meanings))
         if before.labelled and not image.marks and not ignored:
             found.setdefault((image.domain, image.labelled), []).append(image.file_name)
     unlabelled = (

@@ -15,7 +15,7 @@ from mitosieve.cohort.marked import Caution, Mark, MarkedImage
 from mitosieve.cohort.table import MAX_SIDE_PX
 from mitosieve.detection import suppress
 from mitosieve.errors import FormatError, InputError, some
-from mitosieve.geometry import Mpp, xy
+from mitosieve.geometry import Mpp, inside_roi, xy
 
 MAX_OUTSIDE_PX = 25.0
 """How far outside its image a centre may lie: half of MIDOG's 50-px box, so that the box still touches the image."""
@@ -65,9 +65,7 @@ def _spot(image: MarkedImage, mark: Mark) -> str:
 def _outside_roi(image: MarkedImage) -> list[Caution]:
     if not image.roi_wkt or not image.marks:
         return []
-    roi = shapely.from_wkt(image.roi_wkt)
-    shapely.prepare(roi)
-    number = int((~shapely.intersects_xy(roi, *_centers(image.marks).T)).sum())
+    number = int((~inside_roi(shapely.from_wkt(image.roi_wkt), _centers(image.marks))).sum())
     if not number:
         return []
     text = "marks lie outside the area that was searched (roi), and are neither learned from nor scored"

@@ -70,7 +70,9 @@ class MarkedImage:
         looked_for: whether its reader knows best which file it is: without a path it is not there.
         whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
         presumed: whether it is labelled only because its label file is absent, which its format takes for no figure.
-        lost: how many marks the reader left out that may be figures (crowds, difficult ones).
+        lost: classes of marks that the reader left out though they may be figures (crowds, difficult ones), one each.
+        on_canvas: whether the user says that positions count from the corner of the canvas that a scanner's file states
+            (`SlideFacts.canvas_l0`), not from that of the scanned area.
     """
 
     slide_id: str
@@ -88,7 +90,8 @@ class MarkedImage:
     whole_name: bool = False
     case_guessed: bool = False
     presumed: bool = False
-    lost: int = 0
+    lost: tuple[str, ...] = ()
+    on_canvas: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mitosieve.cohort.case_id import alike
+from mitosieve.cohort.case_id import alike, tissues_of
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.marked import Caution
 from mitosieve.errors import CohortError, FormatError, some
@@ -77,13 +77,14 @@ def told_shared(shared: Sequence[str], source: str) -> list[Caution]:
 def doubtful_patients(cohort: Cohort) -> list[Caution]:
     """What may put one patient on both sides of a split: for every import over the whole cohort, and for split.
 
-    Case ids that differ only in how they are written; a case id of two sources; images of equal bytes.
+    Case ids that differ only in how they are written (of a MITOS tissue also with its scanner's letter or without); a
+    case id of two sources; images of equal bytes.
     """
     return [*_alike(cohort), *_of_two_sources(cohort), *_equal_images(cohort)]
 
 
 def _alike(cohort: Cohort) -> list[Caution]:
-    groups = alike(cohort.cases)
+    groups = alike(cohort.cases, tissues_of((entry.slide_id, entry.case_id) for entry in cohort.slides))
     if not groups:
         return []
     shown = some((" = ".join(f"'{case}'" for case in group) for group in groups), "; ")

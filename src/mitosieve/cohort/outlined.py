@@ -23,7 +23,7 @@ class SlideFile:
         image: name of the image as far as the file's own name tells it.
         marks: in file order.
         mpp: um per px as the file says; None where it does not.
-        lost: marks left out that may be figures.
+        lost: lines and arrows, which say no place of a cell.
     """
 
     path: Path
@@ -81,7 +81,6 @@ def reading_of(files: Sequence[SlideFile], source: Path, *, classes: tuple[str, 
             domain=UNKNOWN_DOMAIN,
             marks=one.marks,
             mpp=one.mpp,
-            lost=one.lost,
         )
         for one, name in zip(files, told_apart(names, folders, where=source), strict=True)
     )

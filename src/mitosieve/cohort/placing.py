@@ -1,9 +1,13 @@
 """Images of a label file on disk: found, measured, and compared with what the labels say of them."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+
+import shapely
+from shapely import affinity
 
 from mitosieve.cohort.cohort import SlideEntry
 from mitosieve.cohort.image_name import ImageFolder, ends_with
@@ -18,6 +22,10 @@ MAX_SIZE_DIFFERENCE_PX = 2
 
 MPP_TOLERANCE = 0.05
 """Share by which a stated mpp may differ from the image file's before it is warned about (scanners round)."""
+
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Signs that a CSV in UTF-8 does not give back: control signs, and halves of pairs, as which Python reads the bytes of
+a file's name in another encoding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +92,22 @@ def _refuse_one_image_for_two(placed: tuple[MarkedImage, ...], source: Path) -> 
             taken[image.path] = image.file_name
 
 
-def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEntry, list[Caution]]:
-    """Fix resolution and size of one image and check its marks against them; its path is still open."""
+def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedImage, SlideEntry, list[Caution]]:
+    """Fix resolution and size of one image and check its marks against them; its path is still open.
+
+    Positions that count on the canvas which a scanner's file states are brought to the scanned area, which is level 0.
+    """
+    image = _as_written(image, source)
     cautions: list[Caution] = []
     wanted = image.mpp if (said := stated.find(image)) is None else said
     if image.path is None:
+        _refuse_unseen_canvas(image, source)
         mpp, size, oblong = _mpp_unseen(image, wanted, source), image.size_l0, None
     else:
         found = _facts(image.path)
         (mpp, oblong), size = resolve_mean(wanted, found, image.path), found.size_l0
+        image, told = _on_level_0(image, found)
+        cautions += told
         cautions += _check_size(image, found, source)
         if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
             text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
@@ -112,7 +127,66 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[SlideEn
         source=image.source,
         oblong=oblong,
     )
-    return entry, cautions
+    return image, entry, [*cautions, *_check_roi(entry, image)]
+
+
+def _on_level_0(image: MarkedImage, found: SlideFacts) -> tuple[MarkedImage, list[Caution]]:
+    """An image whose positions count from level 0's corner: moved where they count on the canvas.
+
+    They do where the user says so, or where the labels state the canvas' size; else it is told, for nobody can know.
+    """
+    if found.canvas_l0 is None:
+        return image, []
+    x, y = found.corner_l0
+    as_shown, on_canvas = (_fits(image.size_l0, size) for size in (found.size_l0, found.canvas_l0))
+    if not image.on_canvas and (as_shown or not on_canvas):
+        if as_shown or not (image.marks or image.roi_wkt):
+            return image, []
+        text = (
+            "positions are taken to count from the corner of the scanned area, as in QuPath, not from that of the "
+            "canvas, as in ASAP and SlideRunner; if they do, import them with --whole-canvas"
+        )
+        return image, [Caution(text=text, subject=f"{image.file_name}, corner {x}, {y}", domain=image.domain)]
+    marks = tuple(replace(mark, x=mark.x - x, y=mark.y - y) for mark in image.marks)
+    roi = shapely.to_wkt(affinity.translate(shapely.from_wkt(image.roi_wkt), -x, -y)) if image.roi_wkt else ""
+    moved = replace(image, marks=marks, roi_wkt=roi, size_l0=None if image.size_l0 is None else found.size_l0)
+    text = "positions count on the whole canvas, and were moved to the scanned area, which is level 0"
+    return moved, [Caution(text=text, subject=f"{image.file_name} by {x}, {y}", domain=image.domain)]
+
+
+def _refuse_unseen_canvas(image: MarkedImage, source: Path) -> None:
+    if image.on_canvas:
+        raise FormatError(
+            f"positions on {image.file_name} count on the whole canvas, and only its file says where that begins",
+            where=source,
+            remedy="give its image with --images DIR, or leave out --whole-canvas",
+        )
+
+
+def _fits(stated: tuple[int, int] | None, size: tuple[int, int]) -> bool:
+    """Whether labels state this size; a px or two are a matter of cropping."""
+    return stated is not None and all(abs(a - b) <= MAX_SIZE_DIFFERENCE_PX for a, b in zip(stated, size, strict=True))
+
+
+def _check_roi(entry: SlideEntry, image: MarkedImage) -> list[Caution]:
+    """Refuse a searched area that lies beside its image; tell one that reaches farther than a drawn edge does."""
+    roi, area = entry.roi, entry.searched
+    if roi is None or area is None:
+        return []
+    size = f"{entry.width_l0} x {entry.height_l0} px"
+    if not area.area > 0:
+        raise FormatError(
+            f"its searched area (roi) lies outside of the image, which is {size}",
+            where=image.file_name,
+            remedy="mend the area (level-0 px, x first), or fetch the image that it was drawn on",
+        )
+    x0, y0, x1, y1 = roi.bounds
+    over = max(-0.5 - x0, -0.5 - y0, x1 - (entry.width_l0 - 0.5), y1 - (entry.height_l0 - 0.5))
+    if over <= MAX_SIZE_DIFFERENCE_PX:
+        return []
+    text = "the area that was searched (roi) reaches out of its image; what lies on the image is taken for the area"
+    told = f"{image.file_name}, by {over:.0f} px, {1 - area.area / roi.area:.0%} of it"
+    return [Caution(text=text, subject=told, domain=image.domain)]
 
 
 def _mpp_unseen(image: MarkedImage, wanted: float | None, source: Path) -> float:
@@ -141,7 +215,7 @@ def _check_size(image: MarkedImage, found: SlideFacts, source: Path) -> list[Cau
     """Refuse an image of another size than its labels speak of; a px or two are a matter of cropping."""
     if image.size_l0 is None or image.size_l0 == found.size_l0:
         return []
-    if any(abs(a - b) > MAX_SIZE_DIFFERENCE_PX for a, b in zip(image.size_l0, found.size_l0, strict=True)):
+    if not _fits(image.size_l0, found.size_l0):
         said, seen = ("{} x {} px".format(*size) for size in (image.size_l0, found.size_l0))
         width, height = found.size_l0
         inside = all(-0.5 <= mark.x <= width - 0.5 and -0.5 <= mark.y <= height - 0.5 for mark in image.marks)
@@ -164,6 +238,34 @@ def stored_path(image: MarkedImage, folder: Path, images: ImageFolder | None) ->
     else:
         path = folder / "images" / image.file_name
     path = path.absolute()
-    return (
-        path.relative_to(folder.absolute()) if path.is_relative_to(folder.absolute()) else path.resolve()
-    ).as_posix()
+    inside = path.is_relative_to(folder.absolute())
+    text = (path.relative_to(folder.absolute()) if inside else path.resolve()).as_posix()
+    _refuse_unwritable("path", text, path)
+    return text if text == text.strip() else f"./{text}"  # a table's values have no blanks about them
+
+
+def _as_written(image: MarkedImage, source: Path) -> MarkedImage:
+    """An image as the cohort's tables will say it when they are read: no blanks about a value, and UTF-8 alone."""
+    said: dict[str, str] = {}
+    for name in ("slide_id", "case_id", "domain", "source"):
+        value: str = getattr(image, name)
+        said[name] = value.strip()
+        _refuse_unwritable(name, said[name], source)
+        if not said[name] and name in ("slide_id", "case_id"):
+            raise FormatError(f"the {name} of '{image.file_name}' is blank", where=source, remedy=f"give it a {name}")
+    marks = tuple(replace(mark, votes=_plain(mark.votes), source=_plain(mark.source)) for mark in image.marks)
+    return replace(image, marks=marks, **said)
+
+
+def _refuse_unwritable(name: str, value: str, where: Path) -> None:
+    if not value.isprintable() and _CONTROL.search(value):
+        raise FormatError(
+            f"the {name} '{value[:80]}' holds signs that no table can keep",
+            where=where,
+            remedy="write it in UTF-8 without control signs (a file of such a name: rename it)",
+        )
+
+
+def _plain(text: str) -> str:
+    """A remark about a mark, its unwritable signs as `?`: nothing goes by it."""
+    return _CONTROL.sub("?", text).strip()

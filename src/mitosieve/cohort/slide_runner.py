@@ -2,7 +2,7 @@
 
 Tables: Slides (uid, filename, width, height), Classes (uid, name), Annotations (uid, slide, agreedClass; newer
 versions also deleted), Annotations_coordinates (annoId, coordinateX, coordinateY), Annotations_label (annoId, person,
-class: one vote). Source: the README of SlideRunner and the databases of the MIDOG group.
+class: one vote, 0 where a person gave none). Source: the README of SlideRunner and the databases of the MIDOG group.
 """
 
 import sqlite3
@@ -87,7 +87,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
                 name=names[row["agreedClass"]],
                 where=where,
                 votes=" ".join(map(str, own)),
-                voted=tuple(names.get(vote, "") for vote in own),
+                voted=tuple(names[vote] for vote in own if vote in names),
                 source=source.name,
                 outline=_outline(corners, row.get("type")),
                 is_void=row.get("type") == _AREA and len(set(xs)) * len(set(ys)) == 1,

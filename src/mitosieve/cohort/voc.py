@@ -37,7 +37,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     folders = [path.parent.relative_to(folder).as_posix() for path in paths]
     files = told_apart(names, folders, where=source)
     made = tuple(_image(root, path, name) for root, path, name in zip(roots, paths, files, strict=True))
-    difficult = sum(image.lost for image in made)
+    difficult = sum(len(image.lost) for image in made)
     cautions = [*_renamed(paths, names)]
     if difficult:
         cautions.append(Caution(text=f"{difficult} objects are called difficult and were left out"))
@@ -72,7 +72,7 @@ def _image(root: ET.Element, path: Path, file_name: str) -> MarkedImage:
         case_id="",
         domain=UNKNOWN_DOMAIN,
         marks=tuple(_mark(item, f"{path}, object {number}", path.name) for number, item in easy),
-        lost=len(objects) - len(easy),
+        lost=tuple(_name(item) for _, item in objects if _is_difficult(item)),
         size_l0=_size(root, path),
     )
 
@@ -81,14 +81,18 @@ def _is_difficult(item: ET.Element) -> bool:
     return (item.findtext("difficult") or "").strip().lower() in ("1", "true")
 
 
+def _name(item: ET.Element) -> str:
+    return (item.findtext("name") or "").strip() or UNCLASSIFIED
+
+
 def _mark(item: ET.Element, where: str, source: str) -> Mark:
     x1, y1, x2, y2 = (
         finite(item.findtext(f"bndbox/{name}"), name, where=where) for name in ("xmin", "ymin", "xmax", "ymax")
     )
     if x2 < x1 or y2 < y1:
         raise FormatError("its box ends before it begins", where=where, remedy=_REMEDY)
-    name = (item.findtext("name") or "").strip() or UNCLASSIFIED
-    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, name=name, where=where, source=source, is_void=x1 == x2 or y1 == y2)
+    is_void = x1 == x2 or y1 == y2
+    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, name=_name(item), where=where, source=source, is_void=is_void)
 
 
 def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:

@@ -6,13 +6,13 @@ Owns the decision of what is scored and what is left out. Knows nothing of match
 from dataclasses import dataclass
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections
 from mitosieve.errors import FrameError
+from mitosieve.geometry import inside_roi
 from mitosieve.score.metrics import plural
 
 Rows = NDArray[np.intp]
@@ -166,10 +166,8 @@ def _inside(places: Places, slides: tuple[SlideEntry, ...]) -> NDArray[np.bool_]
     edge = np.searchsorted(places.slide[order], np.arange(len(slides) + 1))
     for number, entry in enumerate(slides):
         rows = order[edge[number] : edge[number + 1]]
-        roi = entry.roi
-        if roi is not None and len(rows):
-            shapely.prepare(roi)
-            inside[rows] = shapely.intersects_xy(roi, places.center_l0[rows, 0], places.center_l0[rows, 1])
+        if len(rows):
+            inside[rows] = inside_roi(entry.roi, places.center_l0[rows])
     return inside
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections, suppress
-from mitosieve.geometry import Region, rescale_points
+from mitosieve.geometry import Region, inside_roi, rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
 from mitosieve.run.progress import Progress
@@ -216,7 +215,7 @@ def finish(scored: Scored, detector: Detector, slide: Slide, roi: BaseGeometry |
     if detector.config.locating is not None:  # a peak in a margin is of what lies at the slide's edge
         center_l0 = np.clip(center_l0, 0, np.array(slide.size_l0) - 1.0)
     if roi is not None:
-        inside = shapely.contains_xy(roi, center_l0[:, 0], center_l0[:, 1])
+        inside = inside_roi(roi, center_l0)
         center_l0, score = center_l0[inside], score[inside]
     order = np.lexsort((center_l0[:, 0], center_l0[:, 1], -score[:, -1]))
     return Detections.of(

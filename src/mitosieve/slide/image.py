@@ -44,6 +44,8 @@ class SlideFacts:
         mpp_source: where the resolution stands, e.g. "TIFF resolution tag"; empty where none.
         levels: (width, height) of each pyramid level, largest first.
         notes: anything a user should know, one sentence each.
+        corner_l0: where level 0 begins on the canvas that the file states, in level-0 px of that.
+        canvas_l0: width, height of that canvas, where level 0 is a part of it; programs count positions on either.
     """
 
     format: str
@@ -52,6 +54,8 @@ class SlideFacts:
     mpp_source: str = ""
     levels: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    corner_l0: tuple[int, int] = (0, 0)
+    canvas_l0: tuple[int, int] | None = None
 
     @property
     def mpp(self) -> float | None:

@@ -56,11 +56,12 @@ def vendor_facts(path: Path) -> SlideFacts:
         frame, sizes = _frame(file), _levels(file)
         properties = file.properties
         mpp, source, notes = None, "", ()
+        whole = (frame.w, frame.h) == file.dimensions
         stated = [properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
         if stated[0] is not None and stated[1] is not None:
             mpp, notes = believed_mpp(float(stated[0]), float(stated[1]), largest=MAX_MPP)
             source = "the scanner's statement"
-        if (frame.w, frame.h) != file.dimensions:
+        if not whole:
             corner = f"{frame.x}, {frame.y}"
             notes = (
                 *notes,
@@ -69,7 +70,14 @@ def vendor_facts(path: Path) -> SlideFacts:
         kind = f"{properties['openslide.vendor']} (OpenSlide)"
         levels = tuple(size for _, size in sizes)
         return SlideFacts(
-            format=kind, size_l0=levels[0], mpp_xy=mpp, mpp_source=source if mpp else "", levels=levels, notes=notes
+            format=kind,
+            size_l0=levels[0],
+            mpp_xy=mpp,
+            mpp_source=source if mpp else "",
+            levels=levels,
+            notes=notes,
+            corner_l0=(frame.x, frame.y),
+            canvas_l0=None if whole else file.dimensions,
         )
 
 

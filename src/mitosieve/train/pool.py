@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from torch import nn
 
@@ -157,9 +156,8 @@ def crop_rooms(cohort: Cohort, mpp: float, patch_um: float) -> dict[str, Room]:
     for entry in cohort.slides:
         if not 0 < min(np.multiply((entry.width_l0, entry.height_l0), entry.mpp_xy)) < CROP_SIDES * patch_um:
             continue
-        whole = shapely.box(-0.5, -0.5, entry.width_l0 - 0.5, entry.height_l0 - 0.5)
-        area = whole if entry.roi is None else whole.intersection(entry.roi)
-        if area.area > 0:
+        area = entry.searched
+        if area is not None and area.area > 0:
             corners = np.array(area.bounds).reshape(2, 2)
             x0, y0, x1, y1 = rescale_points(corners, mpp_from=entry.mpp_xy, mpp_to=mpp).ravel().tolist()
             rooms[entry.slide_id] = (x0, y0, x1, y1)

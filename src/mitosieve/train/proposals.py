@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.geometry import px_from_um, rescale_points
+from mitosieve.geometry import inside_roi, px_from_um, rescale_points
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.sieve.plan import Plan, Survey
 from mitosieve.sieve.tile_reader import TileReader, survey
@@ -78,10 +77,7 @@ def propose(
         rescale_points(np.concatenate(parts), mpp_from=plan.frame.mpp, mpp_to=entry.mpp_xy)
         for parts in (places, settled)
     )
-    inside = np.ones(len(center_l0), dtype=bool)
-    if entry.roi is not None:
-        inside = shapely.contains_xy(entry.roi, center_l0[:, 0], center_l0[:, 1])
-    kept = np.flatnonzero(inside)
+    kept = np.flatnonzero(inside_roi(entry.roi, center_l0))
     if per_mm2 is not None:
         kept = kept[: math.ceil(per_mm2 * entry.area_mm2)]
     return Proposed(center_l0=center_l0[kept], settled_l0=settled_l0[kept])

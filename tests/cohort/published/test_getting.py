@@ -137,6 +137,19 @@ def test_a_copy_with_a_table_of_labels_is_taken_and_told_as_a_copy(tmp_path):
     assert report.imported.cohort.hash() == plain.cohort.hash()
 
 
+def test_one_resolution_for_a_copy_of_both_scanners_is_refused(tmp_path):
+    """As of the official archive: the two scanners differ."""
+    rows = ["image,case,x,y,label"]
+    for frame in ("A03_00Aa", "H03_00Aa"):
+        tiff(tmp_path / f"set/frames/{frame}.png", mpp=None)
+        rows.append(f"{frame}.png,H03,10,20,mitotic figure")
+    text(tmp_path / "set/labels.csv", "\n".join(rows))
+    with pytest.raises(ResolutionError):
+        get("mitos-atypia-14", tmp_path / "set", tmp_path / "c", mpp=0.25)
+    cohort = get("mitos-atypia-14", tmp_path / "set", tmp_path / "d").imported.cohort
+    assert {entry.slide_id[0]: entry.mpp for entry in cohort.slides} == {"A": 0.2455, "H": 0.2273}
+
+
 def icpr(folder, *, letters="A", slides=range(5)):
     """The official layout: ten frames a slide, one figure of four px in each, and the drawing beside it."""
     for name in (f"{letter}{slide:02d}_{frame:02d}" for letter in letters for slide in slides for frame in range(10)):
@@ -182,9 +195,8 @@ def test_tupac_cases_without_a_label_file_have_no_figure(tmp_path):
     total = report.imported.total
     assert (total.cases, total.labelled, total.figures) == (73, 73, 66)
     assert {entry.mpp for entry in report.imported.cohort.slides} == {0.25}
-    uts, challenge = report.splits
+    (uts,) = report.splits
     assert uts.cases == (59, 7, 7)
-    assert challenge.path is None
     Split.load(uts.path).check(report.imported.cohort)
 
 
@@ -204,6 +216,24 @@ def test_alternative_labels_are_told_from_the_challenges(tmp_path):
     assert get("tupac16", both, tmp_path / "b").imported.total.imposters == 0
     with pytest.raises(FormatError, match="those of the other of tupac16, tupac16-alternative"):
         get("tupac16-alternative", tupac(tmp_path / "one"), tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("mitos-atypia-14", atypia),
+        ("tupac16", tupac),
+        ("tupac16-alternative", lambda folder: tupac(folder, alternative=True)),
+        ("midog-2021", midog),
+    ],
+)
+def test_every_split_that_a_set_has_is_written_for_a_whole_copy(tmp_path, name, make):
+    """No name is listed that nobody can get; that of the copy of MITOS-ATYPIA-14 is the copy's."""
+    report = get(name, make(tmp_path / "set"), tmp_path / "c")
+    listed = [split for split in PUBLISHED[name].splits if not split.endswith("-copy")]
+    assert [one.name for one in report.splits] == listed
+    for one in report.splits:
+        assert Split.load(one.path).cases <= set(report.imported.cohort.cases)
 
 
 def test_midog_takes_the_image_files_resolution_and_else_the_described_one(tmp_path):

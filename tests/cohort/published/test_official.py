@@ -19,7 +19,6 @@ SIZES = {  # train, validation, test of each fold, as the sources have them
     "mitos-atypia-14": [(8, 2, 1), (7, 2, 2), (5, 2, 4)],
     "mitos-atypia-14-copy": [(4, 2, 1), (3, 2, 2), (1, 2, 4)],
     "mitos-atypia-14-uts": [(9, 1, 1)],
-    "tupac16-challenge": [(73, 0, 34)],
     "tupac16-uts": [(59, 7, 7)],
 }
 
@@ -79,21 +78,37 @@ def test_a_split_is_written_for_the_cases_that_are_there(tmp_path):
     assert split.fold("uts").train == (*(f"{i:03d}" for i in range(31, 41)), "151")
     assert written.cases == (11, 5, 5)
     assert written.note.startswith("130 of its cases are not here and were left out: 001, 002")
+    assert written.note.endswith("1 unlabelled cases that it does not name are in train: 151")
+
+
+@pytest.mark.parametrize("unlabelled", [50, 0])
+def test_what_a_table_leaves_out_is_in_no_part(tmp_path, unlabelled):
+    """Unlabelled cases too, which would train else; those that the cohort lacks are not spoken of."""
+    cases = [f"{i:03d}" for i in range(1, 151 + unlabelled)]
+    written = write_official("midog-2021-baseline", cohort_of(tmp_path, cases, cases[150:]))
+    fold = Split.load(written.path).fold("baseline")
+    assert fold.left_out == tuple(cases[150:])
+    assert not {*fold.train, *fold.validation, *fold.test} & set(cases[150:])
+    assert written.cases == (120, 30, 0)
+    assert "its cases are not here" not in written.note
+    assert "does not name" not in written.note
 
 
 def test_a_part_without_a_labelled_case_is_no_split(tmp_path):
     """Test cases that are absent, or there without labels, leave nothing to score: no file, and the reason."""
-    for unlabelled in ((), ("74", "75")):
-        cases = [f"{i:02d}" for i in range(1, 74)] + list(unlabelled)
-        written = write_official("tupac16-challenge", cohort_of(tmp_path, cases, unlabelled))
+    test = official_split("tupac16-uts").fold("uts").test
+    for unlabelled in ((), test[:2]):
+        cases = [case for i in range(1, 74) if (case := f"{i:02d}") not in test or case in unlabelled]
+        written = write_official("tupac16-uts", cohort_of(tmp_path, cases, unlabelled))
         assert written.path is None
-        assert written.note == "not written: no labelled case of its test part (fold challenge) is here"
+        assert written.note == "not written: no labelled case of its test part (fold uts) is here"
     assert not (tmp_path / "splits").exists()
 
 
 def test_a_split_that_cannot_be_trained_on_says_so(tmp_path):
     """The baseline of MIDOG 2021 tests nothing: written as it is, with what train will say."""
-    written = write_official("midog-2021-baseline", cohort_of(tmp_path, [f"{i:03d}" for i in range(1, 151)]))
+    cases = [f"{i:03d}" for i in range(1, 201)]
+    written = write_official("midog-2021-baseline", cohort_of(tmp_path, cases, cases[150:]))
     assert written.note == "as it stands `mitosieve train` refuses it: fold baseline has no test case"
     assert Split.load(written.path) == official_split("midog-2021-baseline")
 

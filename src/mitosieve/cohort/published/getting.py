@@ -84,7 +84,8 @@ def get(name: str, folder: Path, out: Path, *, partial: bool = False, mpp: str |
         *(reading.cautions if same and not found.searched else _unlabelled(resolved)),
         *guessed,
     )
-    reading = replace(reading, images=tuple(resolved), cautions=cautions)
+    one_mpp = reading.one_mpp and not (found.mpp_over_file and len({found.mpp(image) for image in here}) > 1)
+    reading = replace(reading, images=tuple(resolved), cautions=cautions, one_mpp=one_mpp)
     report = add_reading(reading, found.labels, out, images=images, stated=stated)
     return GetReport(imported=report, splits=tuple(write_official(split, report.cohort) for split in found.splits))
 

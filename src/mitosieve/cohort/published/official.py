@@ -25,6 +25,8 @@ class WrittenSplit:
         folds: names of its folds.
         cases: over all folds, how many different cases train, validate and test.
         note: what a user should know; empty where there is nothing.
+        trainable: whether it fits the cohort as it stands.
+        validates: whether every fold has validation cases.
     """
 
     name: str
@@ -32,6 +34,8 @@ class WrittenSplit:
     folds: tuple[str, ...]
     cases: tuple[int, int, int]
     note: str = ""
+    trainable: bool = False
+    validates: bool = False
 
 
 def official_names() -> list[str]:
@@ -56,15 +60,17 @@ def official_split(name: str) -> Split:
 def write_official(name: str, cohort: Cohort) -> WrittenSplit:
     """Write one table as COHORT/splits/NAME.json, for the cases that the cohort has.
 
-    Unlabelled cases that it does not name train in every fold. A part that the table fills and the cohort leaves
-    without a labelled case is no split any more: then nothing is written, and the note says so.
+    Unlabelled cases that it does not name train in every fold, and the note says so; what it leaves out stays out. A
+    part that the table fills and the cohort leaves without a labelled case is no split any more: then nothing is
+    written, and the note says so.
 
     Raises:
         SplitError: no such table.
         StorageError: it cannot be written.
     """
     whole = official_split(name)
-    absent = sorted(whole.cases - set(cohort.cases))
+    dealt = {case for fold in whole.folds.values() for part in PARTS for case in fold.part(part)}
+    absent = sorted(dealt - set(cohort.cases))
     present = {fold_name: _present(fold, cohort) for fold_name, fold in whole.folds.items()}
     folds = tuple(whole.folds)
     emptied = _emptied(whole, present, cohort)
@@ -73,17 +79,31 @@ def write_official(name: str, cohort: Cohort) -> WrittenSplit:
         return WrittenSplit(name=name, path=None, folds=folds, cases=_count(present), note=note)
     split = Split(folds=present).with_unlabelled(cohort)
     notes = [f"{len(absent)} of its cases are not here and were left out: {some(absent)}"] if absent else []
+    added = sorted(split.cases - whole.cases)
+    if added:
+        notes.append(f"{len(added)} unlabelled cases that it does not name are in train: {some(added)}")
+    trainable = True
     try:
         split.check(cohort)
     except SplitError as fault:
+        trainable = False
         notes.append(f"as it stands `mitosieve train` refuses it: {fault.what}")
     path = split.save(cohort.folder / FOLDER / f"{name}.json")
-    return WrittenSplit(name=name, path=path, folds=folds, cases=_count(split.folds), note="; ".join(notes))
+    return WrittenSplit(
+        name=name,
+        path=path,
+        folds=folds,
+        cases=_count(split.folds),
+        note="; ".join(notes),
+        trainable=trainable,
+        validates=all(fold.validation for fold in split.folds.values()),
+    )
 
 
 def _present(fold: Fold, cohort: Cohort) -> Fold:
     known = set(cohort.cases)
-    return Fold(**{part: tuple(case for case in fold.part(part) if case in known) for part in PARTS})
+    here = {part: tuple(case for case in fold.part(part) if case in known) for part in PARTS}
+    return Fold(**here, left_out=tuple(case for case in fold.left_out if case in known))
 
 
 def _emptied(whole: Split, present: dict[str, Fold], cohort: Cohort) -> str:

@@ -17,7 +17,7 @@ _ORIGINAL = Counts(slides=656, figures=1552, imposters=0)
 _ALTERNATIVE = Counts(slides=656, figures=1999, imposters=10483)
 """Source: Bertram et al. 2020 (arXiv 2007.05351), abstract; files counted in TUPAC_AL/ of their repository."""
 
-_SPLITS = ("tupac16-uts", "tupac16-challenge")
+_SPLITS = ("tupac16-uts",)
 _IMAGES = "mitoses_train_image_data"
 _PAGE = "https://tupac.grand-challenge.org/Dataset/"
 _FETCH = f"the auxiliary dataset of mitoses: {_IMAGES}/<part>/<case>/<nn>.tif"
