@@ -14,7 +14,7 @@ class Page:
     def __init__(self, browser, address, *, width=1280, height=800, scheme="light"):
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.page = self.context.new_page()
-        self.faults, self.hosts, self.held = [], set(), {}
+        self.faults, self.hosts, self._first = [], set(), {}
         self.page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
@@ -80,14 +80,41 @@ class Page:
         self.page.unroute(pattern)
         self.faults[:] = [fault for fault in self.faults if "ERR_FAILED" not in fault]
 
+    def hold(self, pattern, method="GET", only=""):
+        """Requests of these addresses wait from now on, in the list that is returned, until `let_go` sends them on."""
+        held = []
+
+        def waiting(route):
+            if route.request.method == method and only in route.request.url:
+                held.append(route)
+            else:
+                route.fallback()
+
+        self.page.route(pattern, waiting)
+        return held
+
+    def waits(self, held, n=1):
+        """Wait until so many wait."""
+        end = time.monotonic() + 90
+        while len(held) < n:
+            assert time.monotonic() < end, (f"{len(held)} of {n} were sent", self.faults)
+            self.page.wait_for_timeout(10)
+
+    def let_go(self, pattern, held):
+        """What waited is sent on, and nothing waits any more."""
+        while held:
+            held.pop(0).continue_()
+        self.page.unroute(pattern)
+        self.page.wait_for_load_state("networkidle")
+
     def held_while(self, pattern, *keys):
         """Press keys while what the first of them sends is on its way.
 
         The route stays once it is there: taken away and set again between two keys, a request can pass between both.
         """
-        if pattern not in self.held:
-            self.page.route(pattern, lambda route: self._hold(self.held[pattern], route))
-        self.held[pattern] = held = []
+        if pattern not in self._first:
+            self.page.route(pattern, lambda route: self._hold(self._first[pattern], route))
+        self._first[pattern] = held = []
         self.press(*keys)
         end = time.monotonic() + 90
         while not held:

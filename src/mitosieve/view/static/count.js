@@ -260,7 +260,7 @@ export class CountView {
   // Goes on at once, as the gallery does: the next key means the next cell.
   decide(verdict) {
     const what = this.view.selected;
-    if (what === null) return this.page.say("choose a cell first: n goes to the next one", true);
+    if (!this.view.placeOf(what)) return this.page.say("choose a cell first: n goes to the next one", true);
     const about = typeof what === "number" ? { row: what } : { key: what };
     this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
     if (!this.store.session.readOnly) this._nextOpen();

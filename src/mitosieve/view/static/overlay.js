@@ -139,6 +139,11 @@ export class Overlay {
     this.seen = 0;
   }
 
+  clear() {
+    this.context.setTransform(1, 0, 0, 1, 0, 0);
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
   // Draws a frame. `scene`: cells, upto (how many are at or above the threshold), map, px a um, frame, options.
   draw(scene) {
     const { canvas, context } = this;

@@ -119,7 +119,9 @@ export class SlideTab {
     this._selected();
   }
 
+  // Whether it came to be the slide on the glass: another may have been opened meanwhile.
   async open(number) {
+    const turn = (this._turn = (this._turn ?? 0) + 1);
     this.store.setSlide(number);
     this.picker.querySelector("select").value = String(number);
     const slide = this.store.slides[number];
@@ -133,20 +135,20 @@ export class SlideTab {
     try {
       await opened;
     } catch {
-      return; // the glass says why
+      return false; // the glass says why
     }
-    if (number !== this.store.slide) return; // another was opened meanwhile
-    await this._recount(true);
+    if (turn !== this._turn) return false;
+    this._recount(true);
+    return true;
   }
 
-  // A place: in level-0 px; to be chosen: a row, the key of an added cell, or "nearest", whatever the threshold.
+  // A place: in level-0 px; to be chosen: a row, the key of an added cell, or "nearest", whatever the threshold. It does
+  // not wait for the count: until the cell is chosen, keys would mean the one that was chosen before.
   async show({ place = null, slide = null, select = null } = {}) {
-    await this.open(slide ?? this.store.slide);
-    if (place && this.view.frame) {
-      this.view.goTo(...place, 160);
-      if (select === "nearest") this.view.select(this.view.nearest(...place));
-      else if (select !== null) this.view.select(select);
-    }
+    if (!(await this.open(slide ?? this.store.slide)) || !place) return;
+    this.view.goTo(...place, 160);
+    if (select === "nearest") this.view.select(this.view.nearest(...place));
+    else if (select !== null) this.view.select(select);
   }
 
   _recount(now = false) {
@@ -155,9 +157,7 @@ export class SlideTab {
     if (this.store.session.kind !== "result") return this._marks();
     const cells = this.view.cells;
     if (cells) this._live(this.store.above(cells));
-    return new Promise((done) => {
-      this._counting = setTimeout(() => this._count().then(done), now ? 0 : COUNT_MS);
-    });
+    this._counting = setTimeout(() => this._count(), now ? 0 : COUNT_MS);
   }
 
   _thresholdShown() {
@@ -199,7 +199,7 @@ export class SlideTab {
 
   _marks() {
     const cells = this.view.cells;
-    if (!cells) return Promise.resolve();
+    if (!cells) return;
     const calls = this.store.session.calls, number = new Map();
     for (let i = 0; i < cells.n; i++) number.set(calls[cells.call[i]], (number.get(calls[cells.call[i]]) ?? 0) + 1);
     const decided = cells.verdict.reduce((sum, value) => sum + (value > 0), 0);
@@ -208,7 +208,6 @@ export class SlideTab {
       ...fact("Looked at", el("b", {}, `${whole(decided)} of ${whole(cells.n)}`)),
       ...fact("Added", el("b", {}, whole(cells.added.length))),
     );
-    return Promise.resolve();
   }
 
   _outlines() {
@@ -254,7 +253,7 @@ export class SlideTab {
 
   async decide(verdict) {
     const { active: view, store } = this, what = view.selected;
-    if (what === null) {
+    if (!view.placeOf(what)) {
       this.page.say("choose a cell first: click it, or press n", true);
       return;
     }

@@ -95,35 +95,52 @@ export class SlideView extends EventTarget {
     this.node.addEventListener("pointerleave", () => this.dispatchEvent(new CustomEvent("pointer", { detail: null })));
   }
 
-  async open(number) {
-    if (this.slide === number && this.frame) return;
+  // Done when frame and cells are there; asked again while they are on their way, it is the same opening.
+  open(number) {
+    if (this.slide === number && this._opening) return this._opening;
     this.slide = number;
     this.cells = null;
     this.frame = null;
     this._heat = null;
     this.selected = null;
     this.outlines = [];
+    this.redraw(); // no ring of the slide before stays
+    const turn = (this._turn = (this._turn ?? 0) + 1);
+    const opening = this._open(number, () => turn === this._turn);
+    this._opening = opening;
+    opening.catch(() => {}).then(() => {
+      if (this._opening === opening && !this.cells) this._opening = null; // to be opened again
+    });
+    return opening;
+  }
+
+  // What an earlier slide answers changes nothing of the slide that is on the glass.
+  async _open(number, isLatest) {
     this._say("opening…");
     try {
       const frame = await this.store.frame(number);
-      if (this.slide !== number) return;
+      if (!isLatest()) return;
       if (!this.osd) this._start();
       this.frame = frame;
       const opened = new Promise((done) => this.osd.addOnceHandler("open", done));
       this.osd.open(this._source(number, frame));
       await opened;
+      if (!isLatest()) return;
       this._say("");
     } catch (error) {
+      if (!isLatest()) return;
       this._say(`${this.store.slides[number].name}: ${error.message}`);
       if (this.osd) this.osd.close();
       throw error;
     }
-    const slow = setTimeout(() => this._say("reading detections…"), 400);
+    const slow = setTimeout(() => isLatest() && this._say("reading detections…"), 400);
     try {
       const cells = await this.store.cells(number);
-      if (this.slide === number) this.cells = cells;
+      if (!isLatest()) return;
+      this.cells = cells;
       this._say("");
     } catch (error) {
+      if (!isLatest()) return;
       this._say(error.message);
     } finally {
       clearTimeout(slow);
@@ -187,7 +204,7 @@ export class SlideView extends EventTarget {
   }
 
   _draw() {
-    if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return;
+    if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return this.overlay.clear();
     const map = this.map(), pxPerUm = this.pxPerUm(map);
     const upto = this.cells ? this.store.above(this.cells) : 0;
     if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, !this.store.hasThreshold);

@@ -1,0 +1,73 @@
+"""What is on its way while somebody goes on: late answers change nothing of what came after them."""
+
+import numpy as np
+import pytest
+from found import a_result, some_detections
+from paged import VIEW
+from serving import served
+
+from mitosieve.review.log import DecisionLog
+
+pytestmark = pytest.mark.slow
+
+
+def place_of(name, seed, row):
+    """Level-0 px of a row, as the page numbers them."""
+    found = some_detections(name, seed=seed)
+    return found.center_l0[np.argsort(-found.score, kind="stable")[row]].tolist()
+
+
+def test_a_place_is_chosen_without_its_count(tmp_path, opened):
+    """Enter on a card, and a verdict while the slide is counted: about that cell. Of two places the last one is chosen."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        page = opened(client).opened()
+        page.evaluate(f"{VIEW}.select(5)")
+        page.gallery()
+        place = page.evaluate("mitosieve.page.current.batch.findIndex((c) => c.slide === 0 && c.row !== 5)")
+        page.evaluate(f"mitosieve.page.current._to({place})")
+        cell = page.evaluate("mitosieve.page.current.cell")
+        held = page.hold("**/count*")
+        page.press("Enter")
+        page.wait_for_timeout(200)
+        page.press("r")
+        page.decided(1)
+        assert page.evaluate("(({slide, row}) => [slide, row])(mitosieve.store.decisions[0])") == [0, cell["row"]]
+        page.let_go("**/count*", held)
+
+        held = page.hold("**/api/slides/1")
+        go = "(slide, place, select) => mitosieve.page.go('slide', { slide, place, select })"
+        page.evaluate(f"({go})(1, {place_of('two', 1, 3)}, 3)")
+        page.waits(held)
+        page.evaluate(f"({go})(0, {place_of('one', 0, 7)}, 7)")
+        page.until(f"{VIEW}.slide === 0 && {VIEW}.selected === 7")
+        page.let_go("**/api/slides/1", held)
+        page.wait_for_timeout(300)
+        assert page.evaluate(f"[{VIEW}.slide, {VIEW}.selected]") == [0, 7]
+    (decision,) = DecisionLog.beside(folder).read()
+    assert decision.verdict == "imposter"
+
+
+def test_a_slide_that_fails_late_is_not_on_the_glass(tmp_path, opened):
+    """The one opened after it stays, with its cells and without its words; where none can be opened no ring is left."""
+    shown = f"[{VIEW}.slide, {VIEW}.osd.world.getItemCount(), {VIEW}.message.textContent, Boolean({VIEW}.frame)]"
+    rings = f"(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v))({VIEW}.canvas)"
+    with served(a_result(tmp_path / "found", names=("one", "two", "three"))) as client:
+        page = opened(client).opened()
+        page.until(rings)
+        held = page.hold("**/api/slides/1")
+        page.evaluate("void mitosieve.page.current.open(1)")
+        page.waits(held)
+        page.evaluate("void mitosieve.page.current.open(2)")
+        page.until(f"{VIEW}.slide === 2 && {VIEW}.cells")
+        held.pop().abort()
+        page.wait_for_timeout(300)
+        assert page.evaluate(shown) == [2, 1, "", True]
+        page.reached_again("**/api/slides/1")
+        page.cut_off("**/api/slides/1")
+        page.evaluate("void mitosieve.page.current.open(1)")
+        page.until(f"{VIEW}.message.textContent.includes('does not answer')")
+        page.until(f"!{rings}", seconds=5)
+        page.reached_again("**/api/slides/1")
+        page.evaluate("void mitosieve.page.current.open(1)")
+        page.until(f"{VIEW}.slide === 1 && {VIEW}.cells && {rings}")
