@@ -18,7 +18,7 @@ def place_of(name, seed, row):
 
 
 def test_a_place_is_chosen_without_its_count(tmp_path, opened):
-    """Enter on a card, and a verdict while the slide is counted: about that cell. Of two places the last one is chosen."""
+    """Enter on a card, and a verdict while the slide is counted: about that cell. Of two places the last is chosen."""
     folder = a_result(tmp_path / "found")
     with served(folder) as client:
         page = opened(client).opened()
@@ -71,3 +71,72 @@ def test_a_slide_that_fails_late_is_not_on_the_glass(tmp_path, opened):
         page.reached_again("**/api/slides/1")
         page.evaluate("void mitosieve.page.current.open(1)")
         page.until(f"{VIEW}.slide === 1 && {VIEW}.cells && {rings}")
+
+
+def test_a_gallery_shows_each_cell_its_own_verdict(tmp_path, opened):
+    """However late the cells of a slide come: a gallery asks for none, and a page before leaves no word on this one."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        client.decide(*({"kind": "verdict", "slide": 1, "row": row, "verdict": "figure"} for row in range(60)))
+        page = opened(client).opened()
+        asked = []
+        page.page.on("request", lambda request: asked.append(request.url) if "/cells" in request.url else None)
+        held = page.hold("**/api/slides/1/cells")
+        page.gallery()
+        per = page.evaluate("mitosieve.page.current.perPage")
+        assert per < 60
+        other, own = (f"[...Array({per}).keys()].map((i) => i + {start})" for start in (60, 0))
+        gallery = "mitosieve.page.current"
+        page.evaluate(
+            f"(g => {{ g.rows = new Uint32Array([...{other}, ...{own}]); g._from = -1; g._to(0); }})({gallery})"
+        )
+        page.until(f"{gallery}.cell?.slide === 1")
+        page.press("PageDown")
+        page.until(f"{gallery}.cell?.slide === 0")
+        page.let_go("**/api/slides/1/cells", held)
+        page.wait_for_timeout(300)
+        words = "[...document.querySelectorAll('.card .state')].map((s) => s.textContent)"
+        assert page.evaluate(words) == [""] * per
+        page.press("PageUp")
+        page.until(f"{gallery}.cell?.slide === 1")
+        assert page.evaluate(words) == ["figure"] * per
+        assert not [url for url in asked if url.endswith("/cells")]
+
+
+def test_rows_are_those_of_the_controls(tmp_path, opened):
+    """In whatever order answers come; until one has come, no key decides. Agreement is of the two readers chosen."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    for reader in "ABC":
+        with served(folder, reader=reader) as client:
+            client.decide(
+                {"kind": "verdict", "slide": 0, "row": 0, "verdict": "imposter" if reader == "C" else "figure"}
+            )
+    with served(folder, reader="A") as client:
+        page = opened(client).opened().gallery()
+        held = page.hold("**/api/order?*", only="rank=place")
+        page.select_option(".bar select >> nth=0", "place")
+        page.waits(held)
+        page.evaluate("document.activeElement.blur()")
+        page.press("a")
+        page.select_option(".bar select >> nth=0", "score")
+        falls = (
+            "(g => g.cell && g.batch.every((c, i) => !i || g.batch[i - 1].score >= c.score))(mitosieve.page.current)"
+        )
+        page.until(falls)
+        page.let_go("**/api/order?*", held)
+        page.wait_for_timeout(300)
+        assert page.evaluate(falls)
+        assert page.evaluate("mitosieve.store.decisions.length") == 1
+
+        page.press("4")
+        page.until("document.querySelector('main button.main')")
+        held = page.hold("**/api/agreement?*", only="second=C")
+        page.select_option("main select >> nth=1", "C")
+        page.click("text=Show their agreement")
+        page.waits(held)
+        page.select_option("main select >> nth=1", "B")
+        page.click("text=Show their agreement")
+        page.until("document.querySelector('main').textContent.includes('Disagreements: 0')")
+        page.let_go("**/api/agreement?*", held)
+        page.wait_for_timeout(300)
+        assert "Disagreements: 0" in page.inner_text("main")

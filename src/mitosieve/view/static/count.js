@@ -104,7 +104,7 @@ export class CountView {
         if (number !== this.store.slide || turn !== this._turn) return;
         this.told = told;
       } catch (error) {
-        if (number === this.store.slide) this.can.textContent = error.message;
+        if (number === this.store.slide && turn === this._turn) this.can.textContent = error.message;
         return;
       }
       this._numbers();

@@ -80,21 +80,31 @@ export class GalleryView {
     this.grid.focus({ preventScroll: true });
   }
 
+  // Until the cells of these filters are here, none can be chosen: rows are those of the controls.
   async load() {
+    const turn = (this._turn = (this._turn ?? 0) + 1);
     this.loaded = true;
     this._old = false;
+    this.rows = new Uint32Array(0);
+    this.at = 0;
+    this.batch = [];
+    this._from = this._shown = -1;
+    this._known = false; // whether rows are those of the controls
     const query = new URLSearchParams({ ...this.wanted, threshold: this.store.threshold });
     for (const name of ["slide", "calls", "low", "high"]) if (!this.wanted[name]) query.delete(name);
     this.progress.textContent = "reading…";
+    let rows;
     try {
-      this.rows = new Uint32Array(await api.bytes(`/api/order?${query}`));
+      rows = new Uint32Array(await api.bytes(`/api/order?${query}`));
     } catch (error) {
-      this.progress.textContent = error.message;
+      if (turn !== this._turn) return;
+      this.loaded = false;
+      this._failed(error.message, () => this.load());
       return;
     }
-    this.at = 0;
-    this.batch = [];
-    this._from = -1;
+    if (turn !== this._turn) return;
+    this.rows = rows;
+    this._known = true;
     await this._render();
   }
 
@@ -116,17 +126,19 @@ export class GalleryView {
   }
 
   async _render() {
-    const from = Math.floor(this.at / this.perPage) * this.perPage;
+    if (!this._known) return;
+    const { rows } = this, from = Math.floor(this.at / this.perPage) * this.perPage;
     if (from !== this._from) {
       this._from = from;
+      const isLatest = () => this._from === from && this.rows === rows;
       let cells;
       try {
         cells = await this._details(from);
       } catch (error) {
-        if (this._from === from) this._failed(error.message);
+        if (isLatest()) this._failed(error.message, () => this._render());
         return;
       }
-      if (this._from !== from) return;
+      if (!isLatest()) return;
       this.batch = cells;
       this._shown = from;
       this.grid.replaceChildren(...cells.map((cell, place) => this._card(cell, from + place)));
@@ -138,10 +150,10 @@ export class GalleryView {
   }
 
   // Whatever is done next asks for the page again.
-  _failed(why) {
-    this._from = -1;
+  _failed(why, again) {
+    this._from = this._shown = -1;
     this.batch = [];
-    this.grid.replaceChildren(el("div", { class: "empty" }, el("p", {}, why), el("button", { type: "button", onclick: () => this._render() }, "Try again")));
+    this.grid.replaceChildren(el("div", { class: "empty" }, el("p", {}, why), el("button", { type: "button", onclick: again }, "Try again")));
     this._told();
   }
 
@@ -195,13 +207,11 @@ export class GalleryView {
   }
 
   // Verdicts on the cards shown.
-  async _marks() {
-    if (!this.batch.length) return this._told();
-    for (const [index, cell] of this.batch.entries()) {
-      const cells = await this.store.cells(cell.slide);
-      const verdict = ["", "figure", "imposter", "unsure"][cells.verdict[cell.row]];
-      const card = document.getElementById(`card-${this._from + index}`);
-      if (!card) continue;
+  _marks() {
+    for (const card of this.grid.querySelectorAll(".card")) {
+      const cell = this.batch[Number(card.dataset.place) - this._shown];
+      if (!cell) continue;
+      const verdict = this.store.verdictOf(cell.slide, cell.row);
       card.dataset.verdict = verdict;
       card.querySelector(".state").textContent = VERDICT_WORD[verdict] ?? "";
     }
@@ -236,7 +246,7 @@ export class GalleryView {
 
   // The chosen cell; none while its page is not on the screen yet: what is not seen cannot be decided.
   get cell() {
-    return this._shown === this._from ? (this.batch[this.at - this._from] ?? null) : null;
+    return this._shown === this._from ? (this.batch[this.at - this._shown] ?? null) : null;
   }
 
   // Decides the chosen cell and goes on; the key need not wait for the disk, which keeps the order.
@@ -320,7 +330,7 @@ export class GalleryView {
     const last = await this.store.undo();
     if (!last || last.row === null) return;
     const place = this.batch.findIndex((cell) => cell.slide === last.slide && cell.row === last.row);
-    if (place >= 0) this._to(this._from + place);
+    if (place >= 0) this._to(this._shown + place);
     else if (this.at > 0) this._to(this.at - 1);
   }
 }

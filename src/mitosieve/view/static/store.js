@@ -5,6 +5,7 @@ import { Grid } from "./grid.js";
 
 export const VERDICTS = ["", "figure", "imposter", "unsure"];
 const POLL_MS = 2000;
+const MOST_KEPT = 4; // slides whose cells are kept though nobody shows them: 21 bytes a cell
 
 export class Store extends EventTarget {
   constructor(session) {
@@ -15,12 +16,13 @@ export class Store extends EventTarget {
     this.slide = 0;
     this.lastCell = null;
     this._cells = new Map();
-    this._come = new Map(); // those of them that are here
+    this._come = []; // all that are here and in use, { slide, held }, whether still kept or not
     this._frames = new Map();
     this._decisions = [];
     this._known = new Set();
     this._offset = 0;
     this._standing = new Map(); // key -> decision
+    this._byRow = new Map(); // "slide/row" -> decision
     this._busy = Promise.resolve();
     this._unsaved = []; // what was decided and is not known to be on the disk, a press of a key each: { list, failed }
   }
@@ -55,22 +57,26 @@ export class Store extends EventTarget {
 
   // Cells of a slide with their grid and this reader's verdicts (numbers in VERDICTS).
   cells(slide) {
-    return this._once(this._cells, slide, async () => {
+    const asked = this._once(this._cells, slide, async () => {
       const cells = await api.cellsOf(slide);
       cells.grid = new Grid(cells.x, cells.y);
       cells.verdict = new Uint8Array(cells.n);
       cells.added = [];
       this._fill(slide, cells);
-      this._come.set(slide, cells);
+      this._come.push({ slide, held: new WeakRef(cells) });
       return cells;
     });
+    this._cells.delete(slide); // the last that was asked for stands last
+    this._cells.set(slide, asked);
+    if (this._cells.size > MOST_KEPT) this._cells.delete(this._cells.keys().next().value);
+    return asked;
   }
 
   _once(map, key, make) {
     if (!map.has(key)) {
       const made = make();
       map.set(key, made);
-      made.catch(() => map.delete(key)); // to be asked for again
+      made.catch(() => map.get(key) === made && map.delete(key)); // to be asked for again
     }
     return map.get(key);
   }
@@ -97,10 +103,14 @@ export class Store extends EventTarget {
     return this._standing.get(key) ?? null;
   }
 
+  // What this reader called a row; "" where nothing stands.
+  verdictOf(slide, row) {
+    return this._byRow.get(`${slide}/${row}`)?.verdict ?? "";
+  }
+
   // Whether this reader has decided about a row, also where the answer of the disk is still awaited.
   isDecided(slide, row) {
-    const is = (d) => d.slide === slide && d.row === row;
-    return this._unsaved.some(({ list }) => list.some(is)) || [...this._standing.values()].some(is);
+    return this._byRow.has(`${slide}/${row}`) || this._unsaved.some(({ list }) => list.some((d) => d.slide === slide && d.row === row));
   }
 
   // What stands about cells of a slide that the detector had not found.
@@ -136,7 +146,10 @@ export class Store extends EventTarget {
     const undone = this._undone();
     this._standing = new Map();
     for (const d of this._decisions) if (d.kind !== "undo" && !undone.has(d.id) && d.key !== null) this._standing.set(d.key, d);
-    for (const [slide, cells] of this._come) this._fill(slide, cells); // at once: who is told next shows them
+    this._byRow = new Map();
+    for (const d of this._standing.values()) if (d.row !== null) this._byRow.set(`${d.slide}/${d.row}`, d);
+    this._come = this._come.filter(({ held }) => held.deref());
+    for (const { slide, held } of this._come) this._fill(slide, held.deref()); // at once: who is told next shows them
   }
 
   _fill(slide, cells) {
