@@ -6,7 +6,7 @@ from found import a_result, some_detections
 from paged import VIEW
 from serving import served
 
-from mitosieve.review.log import DecisionLog
+from mitosieve.review.log import DecisionLog, standing
 
 pytestmark = pytest.mark.slow
 
@@ -140,3 +140,55 @@ def test_rows_are_those_of_the_controls(tmp_path, opened):
         page.let_go("**/api/agreement?*", held)
         page.wait_for_timeout(300)
         assert "Disagreements: 0" in page.inner_text("main")
+
+
+def test_what_is_on_its_way_is_not_lost_and_can_be_taken_back(tmp_path, opened):
+    """A page asks before it is closed; of a lost answer nothing is written twice, and what is taken back does not stand."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    warns = "(e => (dispatchEvent(e), e.defaultPrevented))(new Event('beforeunload', { cancelable: true }))"
+    with served(folder) as client:
+        page = opened(client).opened().gallery()
+        held = page.hold("**/api/decisions", "POST")
+        page.press("a", "r", "u")
+        page.waits(held)
+        assert page.evaluate(f"[{warns}, mitosieve.store.unsaved]") == [True, 0]
+        page.let_go("**/api/decisions", held)
+        page.decided(3)
+        page.until(f"!{warns}")
+
+        losing = []
+
+        def lost(route):
+            if route.request.method != "POST" or not losing:
+                return route.fallback()
+            client.ask("/api/decisions", method="POST", body=route.request.post_data_buffer)
+            return route.abort()
+
+        page.page.route("**/api/decisions", lost)
+        for both in (False, True):  # the answer of the verdict is lost, then that of its undo too
+            losing.append(True)
+            page.press("a")
+            page.until("mitosieve.store.unsaved === 1")
+            if not both:
+                losing.clear()
+            page.press("z")
+            page.decided(5 if not both else 6)
+            if both:
+                page.until("document.getElementById('status').textContent.includes('not saved')")
+                losing.clear()
+                page.click("#unsaved")
+            page.until("mitosieve.store.pending === 0")
+            page.until("mitosieve.store._standing.size === 3")
+        losing.append(True)
+        page.press("r")
+        page.until("mitosieve.store.unsaved === 1")
+        losing.clear()
+        page.click("#unsaved")
+        page.until("mitosieve.store.pending === 0")
+        with page.page.expect_response("**/api/decisions?since=*"):
+            pass
+        page.until("mitosieve.store.decisions.length === 8")
+        page.reached_again("**/api/decisions")
+    decisions = DecisionLog.beside(folder).read()
+    assert [d.kind for d in decisions] == ["verdict"] * 3 + ["verdict", "undo"] * 2 + ["verdict"]
+    assert [d.verdict for d in standing(decisions, "A").values()] == ["figure", "imposter", "unsure", "imposter"]

@@ -297,7 +297,7 @@ export class CountView {
 
   async _add(x, y) {
     const [decision] = await this.store.decide([{ kind: "added", slide: this.store.slide, x, y, verdict: "figure", how: "hotspot" }]);
-    if (decision) this.view.select(decision.key);
+    if (decision) this.view.select(decision.row ?? decision.key);
   }
 
   _below() {

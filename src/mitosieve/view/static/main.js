@@ -33,7 +33,7 @@ class Page {
     store.addEventListener("trouble", ({ detail }) => (detail.from === "poll" && store.unsaved) || this.say(detail.why, true, detail.from));
     store.addEventListener("unsaved", () => this._unsaved());
     $("unsaved").addEventListener("click", () => store.retry());
-    addEventListener("beforeunload", (event) => store.unsaved && event.preventDefault());
+    addEventListener("beforeunload", (event) => store.pending && event.preventDefault());
     addEventListener("keydown", (event) => this._key(event));
     addEventListener("hashchange", () => this._follow());
   }

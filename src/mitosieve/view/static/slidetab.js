@@ -276,7 +276,7 @@ export class SlideTab {
   async _add(view, x, y) {
     const { slide } = view;
     const [decision] = await this.store.decide([{ kind: "added", slide, x, y, verdict: "figure", how: "slide" }]);
-    if (decision && view.slide === slide) view.select(decision.key);
+    if (decision && view.slide === slide) view.select(decision.row ?? decision.key);
   }
 
   _heat(on) {
