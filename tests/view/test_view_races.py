@@ -143,7 +143,7 @@ def test_rows_are_those_of_the_controls(tmp_path, opened):
 
 
 def test_what_is_on_its_way_is_not_lost_and_can_be_taken_back(tmp_path, opened):
-    """A page asks before it is closed; of a lost answer nothing is written twice, and what is taken back does not stand."""
+    """A page asks before it is closed; after a lost answer nothing is written twice, and what is taken back is gone."""
     folder = a_result(tmp_path / "found", names=("one",))
     warns = "(e => (dispatchEvent(e), e.defaultPrevented))(new Event('beforeunload', { cancelable: true }))"
     with served(folder) as client:

@@ -13,7 +13,7 @@ export class CountView {
   constructor(store, page) {
     this.store = store;
     this.page = page;
-    this.view = new SlideView(store, { label: "Field" });
+    this.view = new SlideView(store, { label: "Field", byTable: true });
     this.at = 0;
     this.fields = [];
     this.told = null;
@@ -209,12 +209,12 @@ export class CountView {
     this._outlines();
   }
 
-  // Cells of this field that count or were decided, from left to right in bands.
+  // Cells of this field that were decided or count, at the detector's own threshold as in the numbers beside them; by score.
   _inField() {
     const field = this.fields[this.at], { cells } = this.view;
     if (!field || !cells) return [];
-    const [x0, y0, x1, y1] = field.box, upto = this.view.below ? cells.n : this.store.above(cells);
-    const rows = cells.grid.inside(x0, y0, x1, y1).filter((i) => i < upto || cells.verdict[i]);
+    const [x0, y0, x1, y1] = field.box, { upto } = this.view;
+    const rows = cells.grid.inside(x0, y0, x1, y1).filter((i) => this.view.shows(i, upto));
     rows.sort((one, other) => cells.score[other] - cells.score[one] || one - other);
     const added = cells.added.filter((d) => d.x >= x0 && d.x <= x1 && d.y >= y0 && d.y <= y1).map((d) => d.key);
     return [...rows, ...added];
@@ -232,7 +232,6 @@ export class CountView {
     const { cells } = this.view, added = typeof what !== "number", place = this.view.placeOf(what);
     const verdict = added ? cells.added.find((d) => d.key === what)?.verdict : ["", "figure", "imposter", "unsure"][cells.verdict[what]];
     const words = added ? "added" : scoreText(cells.score[what]);
-    this._pictures ??= new Map();
     const address = cropAddress(this.store.slide, place[0], place[1], 32, 96);
     return el(
       "button",

@@ -38,7 +38,7 @@ export class GalleryView {
     const ranks = [["doubt", "doubt: nearest to the threshold"], ["score", "score, highest first"], ["suspicion", "suspicion"], ["place", "place"]].filter(
       ([name]) => (name === "suspicion" ? kind === "audit" : name === "doubt" ? kind === "result" : true),
     );
-    const calls = kind === "result" ? [["", "all"], ["figure", "figures"], ["candidate", "below the threshold"]] : [["", "all"], ["figure", "figures"], ["imposter", "imposters"], ["background", "background"]];
+    const calls = kind === "result" ? [["", "all"], ["figure", "figures (at the detector's threshold)"], ["candidate", "below the detector's threshold"]] : [["", "all"], ["figure", "figures"], ["imposter", "imposters"], ["background", "background"]];
     const number = (label, name) =>
       el("label", { class: "field narrow" }, el("span", {}, label), el("input", { type: "number", min: "0", max: "1", step: "0.01", placeholder: name === "low" ? "0" : "1", onchange: (event) => change(name)(event.target.value) }));
     this.sizePicker = choice("Crop", SIZES.map((um) => [um, `${um} µm`]), this.um, (value) => this.size(Number(value)));

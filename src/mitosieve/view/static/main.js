@@ -18,6 +18,9 @@ const VIEWS = [
   ["files", "Files"],
 ];
 const SHOWN_IN = { count: ["result"], gallery: ["result", "audit", "cohort"], readers: ["result", "audit", "cohort"], files: ["result", "audit", "cohort"] };
+const CONTROLS = "button, a, input, summary";
+// Keys that go on while they are held: they move. Of every other a press is one press, however long.
+const HELD = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageDown", "PageUp", "+", "=", "-", "[", "]", "n", "p"]);
 const $ = (id) => document.getElementById(id);
 
 class Page {
@@ -132,17 +135,21 @@ class Page {
   _key(event) {
     const target = event.target;
     if (event.ctrlKey || event.metaKey) return; // the browser's own: nothing is decided by them, in no dialog either
+    const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
+    if (event.repeat && !typing && !HELD.has(event.key)) {
+      if ([" ", "Enter"].includes(event.key) && target.matches?.(CONTROLS)) event.preventDefault(); // else a held button is pressed again
+      return;
+    }
     if (document.querySelector("dialog[open]")) {
       this.current?.lensKey?.(event);
       return;
     }
-    const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
     if (typing) return;
     if (event.key === "?") return this._done(event, () => this.help());
     const number = Number(event.key);
     if (!event.altKey && Number.isInteger(number) && number >= 1 && number <= this.names.length) return this._done(event, () => this.go(this.names[number - 1][0]));
     if (target.getAttribute?.("role") === "tab" && ["ArrowLeft", "ArrowRight"].includes(event.key)) return this._done(event, () => this._nextTab(event.key === "ArrowRight" ? 1 : -1));
-    const onControl = target.matches?.("button, a, input, summary") && [" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key);
+    const onControl = target.matches?.(CONTROLS) && [" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key);
     if (onControl) return;
     if (this.current?.key?.(event)) event.preventDefault();
   }

@@ -63,6 +63,7 @@ export class Store extends EventTarget {
       cells.grid = new Grid(cells.x, cells.y);
       cells.verdict = new Uint8Array(cells.n);
       cells.added = [];
+      cells.figures = cells.call.reduce((sum, call) => sum + (call === 1), 0); // as the table calls them
       this._fill(slide, cells);
       this._come.push({ slide, held: new WeakRef(cells) });
       return cells;

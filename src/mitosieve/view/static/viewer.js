@@ -2,7 +2,7 @@
 
 import { tileAddress } from "./api.js";
 import { el, icon, length } from "./dom.js";
-import { Overlay, applied, boundsL0, heatPicture, inverted } from "./overlay.js";
+import { Overlay, applied, boundsL0, heatPicture, inverted, isCalled } from "./overlay.js";
 
 const NICE_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const BAR_PX = 110;
@@ -10,9 +10,11 @@ const RETRY = { tileRetryMax: 600, tileRetryDelay: 1500 }; // while an overview 
 const PICK_PX = 14;
 
 export class SlideView extends EventTarget {
-  constructor(store, { label = "Slide" } = {}) {
+  // `byTable`: figures are those of the table, wherever the threshold of the page is; without a threshold they always are.
+  constructor(store, { label = "Slide", byTable = false } = {}) {
     super();
     this.store = store;
+    this.byTable = byTable || !store.hasThreshold;
     this.slide = null;
     this.cells = null;
     this.frame = null;
@@ -206,8 +208,8 @@ export class SlideView extends EventTarget {
   _draw() {
     if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return this.overlay.clear();
     const map = this.map(), pxPerUm = this.pxPerUm(map);
-    const upto = this.cells ? this.store.above(this.cells) : 0;
-    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, !this.store.hasThreshold);
+    const upto = this.cells ? this.upto : 0;
+    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, this.byTable);
     this.overlay.draw({
       cells: this.cells,
       upto,
@@ -217,7 +219,7 @@ export class SlideView extends EventTarget {
       ratio: this.ratio ?? 1,
       heat: this.heatOn ? this._heat : null,
       below: this.below || !this.store.hasThreshold,
-      byCall: !this.store.hasThreshold,
+      byCall: this.byTable,
       selected: this.selected,
       outlines: this.outlines,
       aim: this.adding,
@@ -252,24 +254,40 @@ export class SlideView extends EventTarget {
       this.dispatchEvent(new CustomEvent("add", { detail: { x, y } }));
       return;
     }
-    this.select(this.pick(x, y, PICK_PX / Math.hypot(map[0], map[1])));
+    this.select(this.pick(x, y, PICK_PX / this.pxPerUm(map)));
   }
 
-  // The row or the added cell near a place; null where there is none.
-  pick(x, y, reach) {
-    if (!this.cells) return null;
-    const near = Math.max(reach, 8 / this.frame.mpp_xy[0]);
-    const added = this.cells.added.find((d) => Math.hypot(d.x - x, d.y - y) <= near);
-    if (added) return added.key;
-    const upto = this.below || !this.store.hasThreshold ? this.cells.n : this.store.above(this.cells);
-    const row = this.cells.grid.nearest(x, y, near, (i) => i < upto || this.cells.verdict[i] > 0);
-    return row < 0 ? null : row;
+  // How many cells count as figures here: cells are sorted by falling score.
+  get upto() {
+    return this.byTable && this.store.hasThreshold ? this.cells.figures : this.store.above(this.cells);
+  }
+
+  // Whether a cell is shown: called a figure, or decided, or everything below the threshold is asked for.
+  shows(i, upto = this.upto) {
+    return this.below || !this.store.hasThreshold || isCalled(this.cells, i, upto, this.byTable) || this.cells.verdict[i] > 0;
+  }
+
+  // The row or the added cell that is shown nearest to a place, so many um away at most (8 in any case); null where there is none.
+  pick(x, y, um) {
+    const upto = this.cells ? this.upto : 0;
+    return this._nearest(x, y, Math.max(um, 8), (i) => this.shows(i, upto) || i === this.selected);
   }
 
   // The row or the added cell at a place, to 2 um; null where there is none.
   nearest(x, y) {
-    const reach = 2 / this.frame.mpp_xy[0], row = this.cells?.grid.nearest(x, y, reach, () => true) ?? -1;
-    return row >= 0 ? row : (this.cells?.added.find((d) => Math.hypot(d.x - x, d.y - y) <= reach)?.key ?? null);
+    return this._nearest(x, y, 2, () => true);
+  }
+
+  _nearest(x, y, um, passes) {
+    const { cells } = this;
+    if (!cells) return null;
+    const [mx, my] = this.frame.mpp_xy, far = (px, py) => Math.hypot((px - x) * mx, (py - y) * my);
+    const row = cells.grid.nearest(x, y, um, passes, [mx, my]);
+    let best = row < 0 ? null : row, least = row < 0 ? um : far(cells.x[row], cells.y[row]);
+    for (const d of cells.added) {
+      if (far(d.x, d.y) <= least) [best, least] = [d.key, far(d.x, d.y)]; // squares lie over rings
+    }
+    return best;
   }
 
   select(what) {
