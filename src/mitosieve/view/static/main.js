@@ -49,7 +49,7 @@ class Page {
     $("who").textContent = session.kind === "slides" ? "" : session.readOnly ? "read only" : `reader: ${session.reader}`;
     $("note").textContent = session.note;
     for (const [index, [name, word]] of this.names.entries()) {
-      $("tabs").append(el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "main", onclick: () => this.go(name) }, word, el("kbd", {}, String(index + 1))));
+      $("tabs").append(el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, "aria-keyshortcuts": String(index + 1), onclick: () => this.go(name) }, word, el("kbd", {}, String(index + 1))));
     }
     $("theme").addEventListener("click", () => setTheme(theme() === "dark" ? "light" : "dark"));
     $("help-open").addEventListener("click", () => this.help());
@@ -111,7 +111,9 @@ class Page {
     if (!this.names.some(([known]) => known === name)) return null;
     if (!this.views.has(name)) {
       const make = { slide: SlideTab, gallery: GalleryView, count: CountView, readers: ReadersView, files: FilesView }[name];
-      this.views.set(name, new make(this.store, this));
+      const view = new make(this.store, this);
+      for (const [key, value] of [["id", `panel-${name}`], ["role", "tabpanel"], ["aria-labelledby", `tab-${name}`]]) view.node.setAttribute(key, value);
+      this.views.set(name, view);
     }
     return this.views.get(name);
   }

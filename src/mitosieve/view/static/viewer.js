@@ -1,6 +1,7 @@
 // One slide under glass: deep zoom by OpenSeadragon, and over it our own canvas, scale bar and overview.
 
 import { tileAddress } from "./api.js";
+import { shortcut } from "./buttons.js";
 import { el, icon, length } from "./dom.js";
 import { Overlay, applied, boundsL0, heatPicture, inverted, isCalled } from "./overlay.js";
 
@@ -28,7 +29,7 @@ export class SlideView extends EventTarget {
     this.canvas = el("canvas", { class: "over", "aria-hidden": "true" });
     this.bar = el("div", { class: "scalebar" });
     this.message = el("div", { class: "glass-message", hidden: true });
-    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom` }, this.host, this.bar, this._tools(), this.message);
+    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom`, "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Enter Escape" }, this.host, this.bar, this._tools(), this.message);
     this.overlay = new Overlay(this.canvas);
     this.osd = null;
     this._heat = null;
@@ -39,16 +40,16 @@ export class SlideView extends EventTarget {
   }
 
   _tools() {
-    const button = (lines, label, work) => el("button", { type: "button", "aria-label": label, title: label, onclick: work }, icon(lines));
+    const button = (lines, label, work, ...keys) => el("button", { type: "button", "aria-label": label, title: label, "aria-keyshortcuts": shortcut(...keys), onclick: work }, icon(lines));
     return el(
       "div",
       { class: "tools", role: "toolbar", "aria-label": "Slide" },
-      button("M3 8h10M8 3v10", "Zoom in (+)", () => this.zoomBy(1.6)),
-      button("M3 8h10", "Zoom out (-)", () => this.zoomBy(1 / 1.6)),
-      button("M2.5 2.5h11v11h-11zM5.5 5.5h5v5h-5z", "Whole slide (0)", () => this.home()),
-      button("M4 6a5 5 0 1 1-1 4M4 2v4h4", "Turn left ([)", () => this.turn(-15)),
-      button("M12 6a5 5 0 1 0 1 4M12 2v4H8", "Turn right (])", () => this.turn(15)),
-      button("M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10", "Full screen (f)", () => this.fullScreen()),
+      button("M3 8h10M8 3v10", "Zoom in (+)", () => this.zoomBy(1.6), "+", "="),
+      button("M3 8h10", "Zoom out (-)", () => this.zoomBy(1 / 1.6), "-"),
+      button("M2.5 2.5h11v11h-11zM5.5 5.5h5v5h-5z", "Whole slide (0)", () => this.home(), "0"),
+      button("M4 6a5 5 0 1 1-1 4M4 2v4h4", "Turn left ([)", () => this.turn(-15), "["),
+      button("M12 6a5 5 0 1 0 1 4M12 2v4H8", "Turn right (])", () => this.turn(15), "]"),
+      button("M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10", "Full screen (f)", () => this.fullScreen(), "f"),
     );
   }
 
@@ -358,13 +359,14 @@ export class SlideView extends EventTarget {
     else this.node.requestFullscreen?.();
   }
 
-  key(event) {
-    const step = event.shiftKey ? 400 : 120;
-    const moves = {
-      ArrowLeft: () => this.panBy(-step, 0),
-      ArrowRight: () => this.panBy(step, 0),
-      ArrowUp: () => this.panBy(0, -step),
-      ArrowDown: () => this.panBy(0, step),
+  // What keys do on the glass.
+  keys() {
+    const step = ({ shiftKey }) => (shiftKey ? 400 : 120);
+    return {
+      ArrowLeft: (event) => this.panBy(-step(event), 0),
+      ArrowRight: (event) => this.panBy(step(event), 0),
+      ArrowUp: (event) => this.panBy(0, -step(event)),
+      ArrowDown: (event) => this.panBy(0, step(event)),
       "+": () => this.zoomBy(1.6),
       "=": () => this.zoomBy(1.6),
       "-": () => this.zoomBy(1 / 1.6),
@@ -373,8 +375,5 @@ export class SlideView extends EventTarget {
       "]": () => this.turn(15),
       f: () => this.fullScreen(),
     };
-    if (!moves[event.key] || !this.osd) return false;
-    moves[event.key]();
-    return true;
   }
 }
