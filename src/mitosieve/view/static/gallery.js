@@ -300,6 +300,7 @@ export class GalleryView {
     const close = keyed(" ", "close", () => this.lens.close(), { shown: "Space", autofocus: true });
     this.lens.replaceChildren(el("div", { class: "shots" }, ...shots), el("div", { class: "row" }, ...verdictButtons(this.store.session.readOnly, decide), close));
     this.lens.showModal();
+    this.lens.scrollTop = 0; // the focus is at its foot
   }
 
   lensKey(event) {

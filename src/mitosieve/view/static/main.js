@@ -68,6 +68,7 @@ class Page {
 
   help() {
     $("help").showModal();
+    $("help").scrollTop = 0; // the focus is at its foot
   }
 
   // What goes wrong with saving or with asking the server (`from`) stands until it goes well again.
