@@ -1,33 +1,36 @@
 // The reviewed count: hotspot fields one after another, automatic and reviewed numbers beside one another.
 
 import { cropAddress, json } from "./api.js";
+import { VERDICT_OF, keyed, pressed, verdictButtons } from "./buttons.js";
 import { choice, digits, el, scoreText, whole } from "./dom.js";
+import { fieldsOf, same } from "./fields.js";
 import { INK } from "./overlay.js";
 import { SlideView } from "./viewer.js";
 import { VERDICT_WORD } from "./words.js";
-
-const FIELD_UM = 360; // side of a field at most: on a screen of 900 px a px is 0.4 um
-const NEAR_PX = 1;
 
 export class CountView {
   constructor(store, page) {
     this.store = store;
     this.page = page;
-    this.view = new SlideView(store, { label: "Field" });
+    this.view = new SlideView(store, { label: "Field", byTable: true });
     this.at = 0;
     this.fields = [];
     this.told = null;
     const names = store.slides.map((slide) => [slide.number, slide.name]);
     this.picker = choice("Slide", names, store.slide, (value) => this.open(Number(value)));
-    this.which = choice("Fields of", [["automatic", "the automatic hotspot"], ["reviewed", "the reviewed hotspot"]], "automatic", () => this._divide(true));
+    this.which = choice("Fields of", [["automatic", "the automatic hotspot"], ["reviewed", "the reviewed hotspot"]], "automatic", () => {
+      this.view.node.focus({ preventScroll: true });
+      this._divide(true);
+    });
     this.table = el("div", { class: "wide" });
     this.can = el("p", { class: "can", role: "status" });
     this.progress = el("p", { class: "soft" });
     this.cells = el("div", { class: "strip", role: "list", "aria-label": "Cells of this field" });
     const { readOnly } = store.session;
-    this.done = el("button", { type: "button", class: "main", disabled: readOnly, onclick: () => this.looked() }, "Looked through ", el("kbd", {}, "Enter"));
-    this.addButton = el("button", { type: "button", disabled: readOnly, "aria-pressed": "false", onclick: () => this._setAdding(!this.view.adding) }, "Add a missed figure ", el("kbd", {}, "i"));
-    this.belowButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this._below() }, "Below the threshold here ", el("kbd", {}, "b"));
+    this.said = el("p", { class: "soft", role: "status" }); // of the chosen cell
+    this.done = keyed("Enter", "Looked through", () => this.looked(), { class: "main", disabled: readOnly });
+    this.addButton = keyed("i", "Add a missed figure", () => this._setAdding(!this.view.adding), { disabled: readOnly, "aria-pressed": "false" });
+    this.belowButton = keyed("b", "Below the threshold here", () => this._below(), { "aria-pressed": "false" });
     this.panel = el(
       "aside",
       { class: "panel", "aria-label": "Count" },
@@ -36,7 +39,9 @@ export class CountView {
       this.can,
       this.which,
       this.progress,
-      el("div", { class: "row" }, el("button", { type: "button", "aria-label": "Field before", onclick: () => this.field(this.at - 1) }, "◂"), this.done, el("button", { type: "button", "aria-label": "Next field", onclick: () => this.field(this.at + 1) }, "▸")),
+      el("div", { class: "row" }, el("button", { type: "button", "aria-label": "Field before", "aria-keyshortcuts": "Backspace", onclick: () => this.field(this.at - 1) }, "◂"), this.done, el("button", { type: "button", "aria-label": "Next field", onclick: () => this.field(this.at + 1) }, "▸")),
+      this.said,
+      el("div", { class: "row" }, ...verdictButtons(readOnly, (verdict) => this.decide(verdict)), keyed("p", "previous", () => this._step(-1)), keyed("n", "next", () => this._step(1)), keyed("z", "undo", () => store.undo(), { disabled: readOnly })),
       this.cells,
       el("div", { class: "row" }, this.addButton, this.belowButton),
       el("p", { class: "soft" }, "Go through each field: decide its cells (a, r, u; n and p go from one to the next), add what was missed, then Enter. What is not decided counts as the detector called it."),
@@ -83,7 +88,7 @@ export class CountView {
     this.outline = null;
     this.view.outlines = [];
     this.view.redraw();
-    for (const part of [this.table, this.can, this.progress, this.cells]) part.replaceChildren();
+    for (const part of [this.table, this.can, this.progress, this.said, this.cells]) part.replaceChildren();
   }
 
   _later() {
@@ -104,7 +109,7 @@ export class CountView {
         if (number !== this.store.slide || turn !== this._turn) return;
         this.told = told;
       } catch (error) {
-        if (number === this.store.slide) this.can.textContent = error.message;
+        if (number === this.store.slide && turn === this._turn) this.can.textContent = error.message;
         return;
       }
       this._numbers();
@@ -142,7 +147,7 @@ export class CountView {
     this.can.replaceChildren(
       n === 0
         ? none || "No open decision can change the score any more."
-        : el("span", {}, none, el("b", {}, whole(n)), ` ${n === 1 ? "decision" : "decisions"} can still change the score${is_exact ? "" : " (about)"}. `, el("button", { type: "button", onclick: () => this._nextDeciding() }, "show the next ", el("kbd", {}, "d"))),
+        : el("span", {}, none, el("b", {}, whole(n)), ` ${n === 1 ? "decision" : "decisions"} can still change the score${is_exact ? "" : " (about)"}. `, keyed("d", "show the next", () => this._nextDeciding())),
     );
   }
 
@@ -208,12 +213,12 @@ export class CountView {
     this._outlines();
   }
 
-  // Cells of this field that count or were decided, from left to right in bands.
+  // Cells of this field that were decided or count, at the detector's own threshold as in the numbers beside them; by score.
   _inField() {
     const field = this.fields[this.at], { cells } = this.view;
     if (!field || !cells) return [];
-    const [x0, y0, x1, y1] = field.box, upto = this.view.below ? cells.n : this.store.above(cells);
-    const rows = cells.grid.inside(x0, y0, x1, y1).filter((i) => i < upto || cells.verdict[i]);
+    const [x0, y0, x1, y1] = field.box, { upto } = this.view;
+    const rows = cells.grid.inside(x0, y0, x1, y1).filter((i) => this.view.shows(i, upto));
     rows.sort((one, other) => cells.score[other] - cells.score[one] || one - other);
     const added = cells.added.filter((d) => d.x >= x0 && d.x <= x1 && d.y >= y0 && d.y <= y1).map((d) => d.key);
     return [...rows, ...added];
@@ -223,15 +228,27 @@ export class CountView {
     const { cells } = this.view;
     if (!cells) return;
     const some = this._inField();
+    this._say(some);
     const shown = some.slice(0, 60).map((what) => this._thumb(what));
     this.cells.replaceChildren(...shown, ...(some.length ? [] : [el("p", { class: "soft" }, "No cell in this field.")]), ...(some.length > 60 ? [el("p", { class: "soft" }, `and ${some.length - 60} more`)] : []));
   }
 
-  _thumb(what) {
-    const { cells } = this.view, added = typeof what !== "number", place = this.view.placeOf(what);
+  // The chosen cell in words, for who does not see its ring.
+  _say(some) {
+    const { selected } = this.view, number = some.indexOf(selected);
+    const { words, verdict } = this.view.placeOf(selected) ? this._about(selected) : {};
+    const said = words ? `${number < 0 ? "Cell of another field" : `Cell ${number + 1} of ${some.length}`}: ${words}, ${VERDICT_WORD[verdict] ?? "not decided"}` : "";
+    if (this.said.textContent !== said) this.said.textContent = said;
+  }
+
+  _about(what) {
+    const { cells } = this.view, added = typeof what !== "number";
     const verdict = added ? cells.added.find((d) => d.key === what)?.verdict : ["", "figure", "imposter", "unsure"][cells.verdict[what]];
-    const words = added ? "added" : scoreText(cells.score[what]);
-    this._pictures ??= new Map();
+    return { verdict, words: added ? "added" : scoreText(cells.score[what]) };
+  }
+
+  _thumb(what) {
+    const place = this.view.placeOf(what), { verdict, words } = this._about(what);
     const address = cropAddress(this.store.slide, place[0], place[1], 32, 96);
     return el(
       "button",
@@ -259,7 +276,7 @@ export class CountView {
   // Goes on at once, as the gallery does: the next key means the next cell.
   decide(verdict) {
     const what = this.view.selected;
-    if (what === null) return this.page.say("choose a cell first: n goes to the next one", true);
+    if (!this.view.placeOf(what)) return this.page.say("choose a cell first: n goes to the next one", true);
     const about = typeof what === "number" ? { row: what } : { key: what };
     this.store.decide([{ kind: "verdict", slide: this.store.slide, verdict, how: "hotspot", ...about }]);
     if (!this.store.session.readOnly) this._nextOpen();
@@ -291,12 +308,14 @@ export class CountView {
     this.addButton.setAttribute("aria-pressed", String(this.view.adding));
     this.node.firstChild.classList.toggle("adding", this.view.adding);
     this.view.redraw();
-    if (this.view.adding) this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
+    if (!this.view.adding) return;
+    this.view.node.focus({ preventScroll: true }); // arrows move to the cross and Enter adds, not the button again
+    this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
   }
 
   async _add(x, y) {
     const [decision] = await this.store.decide([{ kind: "added", slide: this.store.slide, x, y, verdict: "figure", how: "hotspot" }]);
-    if (decision) this.view.select(decision.key);
+    if (decision) this.view.select(decision.row ?? decision.key);
   }
 
   _below() {
@@ -306,10 +325,11 @@ export class CountView {
     this._cellsShown();
   }
 
-  key(event) {
-    const verdicts = { a: "figure", r: "imposter", u: "unsure" };
-    if (event.key in verdicts) return this.decide(verdicts[event.key]), true;
-    const work = {
+  // What keys do here, those of the glass with them.
+  keys() {
+    return {
+      ...this.view.keys(),
+      ...Object.fromEntries(Object.entries(VERDICT_OF).map(([key, verdict]) => [key, () => this.decide(verdict)])),
       z: () => this.store.undo(),
       n: () => this._step(1),
       p: () => this._step(-1),
@@ -319,38 +339,15 @@ export class CountView {
       Escape: () => this._setAdding(false),
       Enter: () => (this.view.adding ? this._add(...this.view.middle) : this.looked()),
       Backspace: () => this.field(this.at - 1),
-    }[event.key];
-    if (work) return work(), true;
-    return this.view.key(event);
+    };
+  }
+
+  key(event) {
+    return pressed(event, this.keys());
   }
 
   hide() {
     this._setAdding(false);
     this.page.pointer("");
   }
-}
-
-function same(one, other) {
-  return one.length === other.length && one.every(([x, y], i) => Math.abs(x - other[i][0]) < NEAR_PX && Math.abs(y - other[i][1]) < NEAR_PX);
-}
-
-function fieldsOf(outline, frame) {
-  const xs = outline.map(([x]) => x), ys = outline.map(([, y]) => y);
-  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const [mx, my] = frame.mpp_xy;
-  const columns = Math.max(1, Math.ceil(((x1 - x0) * mx) / FIELD_UM)), rows = Math.max(1, Math.ceil(((y1 - y0) * my) / FIELD_UM));
-  const wide = (x1 - x0) / columns, tall = (y1 - y0) / rows;
-  const round = outline.length > 4, radius = (x1 - x0) / 2, middle = [(x0 + x1) / 2, (y0 + y1) / 2];
-  const found = [];
-  for (let row = 0; row < rows; row++) {
-    for (let step = 0; step < columns; step++) {
-      const column = row % 2 ? columns - 1 - step : step;
-      const box = [x0 + column * wide, y0 + row * tall, x0 + (column + 1) * wide, y0 + (row + 1) * tall];
-      const nearest = [Math.min(box[2], Math.max(box[0], middle[0])), Math.min(box[3], Math.max(box[1], middle[1]))];
-      if (round && Math.hypot((nearest[0] - middle[0]) * mx, (nearest[1] - middle[1]) * my) > radius * mx) continue;
-      const corners = [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]].map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
-      found.push({ box, corners, words: `${Math.round(wide * mx)} × ${Math.round(tall * my)} µm` });
-    }
-  }
-  return found;
 }

@@ -3,6 +3,8 @@
 import { json, send } from "./api.js";
 import { el } from "./dom.js";
 
+const POLL_MS = 700;
+
 export class DetectBox {
   constructor(page) {
     this.page = page;
@@ -21,13 +23,25 @@ export class DetectBox {
     }
   }
 
+  // Asks until it has ended: an answer that does not come is told, and asked for again.
+  _again() {
+    setTimeout(async () => {
+      try {
+        this._told(await json("/api/detect"));
+      } catch (error) {
+        this.page.say(error.message, true);
+        this._again();
+      }
+    }, POLL_MS);
+  }
+
   _told(state) {
     this.start.disabled = state.state === "running";
     this.bar.hidden = state.state !== "running";
     if (state.share === null) this.bar.removeAttribute("value");
     else this.bar.value = state.share;
     this.job.textContent = state.words;
-    if (state.state === "running") setTimeout(() => json("/api/detect").then((next) => this._told(next)).catch((error) => this.page.say(error.message, true)), 700);
+    if (state.state === "running") this._again();
     if (state.state === "done") location.reload();
   }
 }

@@ -22,7 +22,7 @@ export function choice(label, options, value, onchange, more = {}) {
 }
 
 export function toggle(label, value, onchange, key = "") {
-  const box = el("input", { type: "checkbox", checked: value, onchange: () => onchange(box.checked) });
+  const box = el("input", { type: "checkbox", checked: value, onchange: () => onchange(box.checked), "aria-keyshortcuts": key || null });
   return el("label", { class: "toggle" }, box, el("span", {}, label), key ? el("kbd", {}, key) : null);
 }
 
@@ -37,6 +37,11 @@ export function scoreText(value) {
 export function length(um) {
   if (um >= 1000) return `${Number((um / 1000).toPrecision(3))} mm`;
   return `${Number(um.toPrecision(3))} µm`;
+}
+
+// A name and a value of a list of facts.
+export function fact(name, value, words = "", title = "") {
+  return [el("dt", {}, name), el("dd", { title }, value, words ? el("span", { class: "soft" }, ` ${words}`) : null)];
 }
 
 // A dash where there is no number: null.

@@ -44,7 +44,7 @@ export class FilesView {
         link("/api/files/report.html", "Page to keep", "reviewed beside automatic, with the decided cells"),
         this.isResult ? link("/api/files/summary.csv", "summary.csv", "a row a slide: reviewed counts, and the automatic ones") : null,
         link("/api/files/decisions.csv", "decisions.csv", "a row a decided cell"),
-        ...this.store.slides.filter((slide) => !slide.fault).slice(0, 200).map((slide) => link(`/api/slides/${slide.number}/geojson`, `${slide.name}.geojson`, "for QuPath")),
+        ...this.store.slides.filter((slide) => !slide.fault).map((slide) => link(`/api/slides/${slide.number}/geojson`, `${slide.name}.geojson`, "for QuPath")),
       ),
     );
   }

@@ -1,6 +1,7 @@
 // Crops of cells in batches, judged by keys.
 
 import * as api from "./api.js";
+import { VERDICT_OF, keyed, pressed, shortcut, verdictButtons } from "./buttons.js";
 import { choice, el, scoreText, whole } from "./dom.js";
 import { CALL_WORD, VERDICT_WORD } from "./words.js";
 
@@ -8,6 +9,7 @@ const SIZES = [32, 64, 128];
 const NICE_UM = { 32: 10, 64: 20, 128: 50 };
 const CAPTION_PX = 48;
 const MOST_DETAILS = 200; // cells that the server tells of at once
+export const MOST_ROWS = 20_000; // of one order, as gallery.py cuts it
 
 export class GalleryView {
   constructor(store, page) {
@@ -20,7 +22,7 @@ export class GalleryView {
     this.perPage = 24;
     const audit = store.session.kind === "audit";
     this.wanted = { rank: audit ? "suspicion" : store.hasThreshold ? "doubt" : "place", slide: "", calls: "", decided: "any", low: "", high: "" };
-    this.grid = el("div", { class: "cards", role: "listbox", "aria-label": "Cells", tabindex: "0" });
+    this.grid = el("div", { class: "cards", role: "listbox", "aria-label": "Cells", "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Home End", tabindex: "0" });
     this.progress = el("p", { class: "soft", role: "status" });
     this.node = el("div", { class: "gallery" }, this._bar(), this.progress, this.grid, this._foot());
     this.lens = document.getElementById("lens");
@@ -33,15 +35,16 @@ export class GalleryView {
     const { session } = this.store, kind = session.kind;
     const change = (name) => (value) => {
       this.wanted[name] = value;
+      this._toCells();
       this.load();
     };
     const ranks = [["doubt", "doubt: nearest to the threshold"], ["score", "score, highest first"], ["suspicion", "suspicion"], ["place", "place"]].filter(
       ([name]) => (name === "suspicion" ? kind === "audit" : name === "doubt" ? kind === "result" : true),
     );
-    const calls = kind === "result" ? [["", "all"], ["figure", "figures"], ["candidate", "below the threshold"]] : [["", "all"], ["figure", "figures"], ["imposter", "imposters"], ["background", "background"]];
+    const calls = kind === "result" ? [["", "all"], ["figure", "figures (at the detector's threshold)"], ["candidate", "below the detector's threshold"]] : [["", "all"], ["figure", "figures"], ["imposter", "imposters"], ["background", "background"]];
     const number = (label, name) =>
       el("label", { class: "field narrow" }, el("span", {}, label), el("input", { type: "number", min: "0", max: "1", step: "0.01", placeholder: name === "low" ? "0" : "1", onchange: (event) => change(name)(event.target.value) }));
-    this.sizePicker = choice("Crop", SIZES.map((um) => [um, `${um} µm`]), this.um, (value) => this.size(Number(value)));
+    this.sizePicker = choice("Crop", SIZES.map((um) => [um, `${um} µm`]), this.um, (value) => (this._toCells(), this.size(Number(value))), { "aria-keyshortcuts": shortcut("s", "Alt+4", "Alt+5", "Alt+6") });
     return el(
       "form",
       { class: "bar", onsubmit: (event) => event.preventDefault(), "aria-label": "Which cells" },
@@ -56,23 +59,29 @@ export class GalleryView {
   }
 
   _foot() {
-    const button = (key, verdict) => el("button", { type: "button", class: `verdict ${verdict}`, disabled: this.store.session.readOnly, onclick: () => this.decide(verdict) }, VERDICT_WORD[verdict], " ", el("kbd", {}, key));
-    const row = (key, verdict) => el("button", { type: "button", disabled: this.store.session.readOnly, onclick: () => this.decideRow(verdict) }, `row: ${VERDICT_WORD[verdict]} `, el("kbd", {}, key));
+    const { readOnly } = this.store.session;
+    const row = (key, verdict) => keyed(key, `row: ${VERDICT_WORD[verdict]}`, () => this.decideRow(verdict), { disabled: readOnly });
     this.pages = el("span", { class: "soft" });
     return el(
       "div",
       { class: "foot row" },
-      button("a", "figure"),
-      button("r", "imposter"),
-      button("u", "unsure"),
-      el("button", { type: "button", onclick: () => this.store.undo() }, "undo ", el("kbd", {}, "z")),
+      ...verdictButtons(readOnly, (verdict) => this.decide(verdict)),
+      keyed("z", "undo", () => this._undo(), { disabled: readOnly }),
       row("A", "figure"),
       row("R", "imposter"),
-      el("button", { type: "button", onclick: () => this.toSlide() }, "place ", el("kbd", {}, "Enter")),
-      el("button", { type: "button", onclick: () => this._page(-1), "aria-label": "Previous page" }, "◂"),
+      keyed(" ", "enlarge", () => this.zoom(), { shown: "Space" }),
+      keyed("Enter", "place", () => this.toSlide()),
+      keyed("p", "previous", () => this._to(this.at - 1)),
+      keyed("n", "next", () => this._to(this.at + 1)),
+      el("button", { type: "button", onclick: () => this._page(-1), "aria-label": "Previous page", "aria-keyshortcuts": "PageUp" }, "◂"),
       this.pages,
-      el("button", { type: "button", onclick: () => this._page(1), "aria-label": "Next page" }, "▸"),
+      el("button", { type: "button", onclick: () => this._page(1), "aria-label": "Next page", "aria-keyshortcuts": "PageDown" }, "▸"),
     );
+  }
+
+  // After a choice from a list keys mean the cells again: in the list a letter would choose.
+  _toCells() {
+    if (document.activeElement?.matches("select")) this.grid.focus({ preventScroll: true });
   }
 
   async show() {
@@ -80,21 +89,31 @@ export class GalleryView {
     this.grid.focus({ preventScroll: true });
   }
 
+  // Until the cells of these filters are here, none can be chosen: rows are those of the controls.
   async load() {
+    const turn = (this._turn = (this._turn ?? 0) + 1);
     this.loaded = true;
     this._old = false;
+    this.rows = new Uint32Array(0);
+    this.at = 0;
+    this.batch = [];
+    this._from = this._shown = -1;
+    this._known = false; // whether rows are those of the controls
     const query = new URLSearchParams({ ...this.wanted, threshold: this.store.threshold });
     for (const name of ["slide", "calls", "low", "high"]) if (!this.wanted[name]) query.delete(name);
     this.progress.textContent = "reading…";
+    let rows;
     try {
-      this.rows = new Uint32Array(await api.bytes(`/api/order?${query}`));
+      rows = new Uint32Array(await api.bytes(`/api/order?${query}`));
     } catch (error) {
-      this.progress.textContent = error.message;
+      if (turn !== this._turn) return;
+      this.loaded = false;
+      this._failed(error.message, () => this.load());
       return;
     }
-    this.at = 0;
-    this.batch = [];
-    this._from = -1;
+    if (turn !== this._turn) return;
+    this.rows = rows;
+    this._known = true;
     await this._render();
   }
 
@@ -116,17 +135,19 @@ export class GalleryView {
   }
 
   async _render() {
-    const from = Math.floor(this.at / this.perPage) * this.perPage;
+    if (!this._known) return;
+    const { rows } = this, from = Math.floor(this.at / this.perPage) * this.perPage;
     if (from !== this._from) {
       this._from = from;
+      const isLatest = () => this._from === from && this.rows === rows;
       let cells;
       try {
         cells = await this._details(from);
       } catch (error) {
-        if (this._from === from) this._failed(error.message);
+        if (isLatest()) this._failed(error.message, () => this._render());
         return;
       }
-      if (this._from !== from) return;
+      if (!isLatest()) return;
       this.batch = cells;
       this._shown = from;
       this.grid.replaceChildren(...cells.map((cell, place) => this._card(cell, from + place)));
@@ -138,10 +159,10 @@ export class GalleryView {
   }
 
   // Whatever is done next asks for the page again.
-  _failed(why) {
-    this._from = -1;
+  _failed(why, again) {
+    this._from = this._shown = -1;
     this.batch = [];
-    this.grid.replaceChildren(el("div", { class: "empty" }, el("p", {}, why), el("button", { type: "button", onclick: () => this._render() }, "Try again")));
+    this.grid.replaceChildren(el("div", { class: "empty" }, el("p", {}, why), el("button", { type: "button", onclick: again }, "Try again")));
     this._told();
   }
 
@@ -195,13 +216,11 @@ export class GalleryView {
   }
 
   // Verdicts on the cards shown.
-  async _marks() {
-    if (!this.batch.length) return this._told();
-    for (const [index, cell] of this.batch.entries()) {
-      const cells = await this.store.cells(cell.slide);
-      const verdict = ["", "figure", "imposter", "unsure"][cells.verdict[cell.row]];
-      const card = document.getElementById(`card-${this._from + index}`);
-      if (!card) continue;
+  _marks() {
+    for (const card of this.grid.querySelectorAll(".card")) {
+      const cell = this.batch[Number(card.dataset.place) - this._shown];
+      if (!cell) continue;
+      const verdict = this.store.verdictOf(cell.slide, cell.row);
       card.dataset.verdict = verdict;
       card.querySelector(".state").textContent = VERDICT_WORD[verdict] ?? "";
     }
@@ -211,7 +230,7 @@ export class GalleryView {
   _told() {
     const n = this.rows.length, { counts } = this.store;
     const decided = counts.figure + counts.imposter + counts.unsure;
-    this.progress.textContent = n ? `${whole(n)} cells in this order · decided so far: ${whole(decided)} (figure ${whole(counts.figure)}, no figure ${whole(counts.imposter)}, unsure ${whole(counts.unsure)})` : "";
+    this.progress.textContent = n ? `${n === MOST_ROWS ? "the first " : ""}${whole(n)} cells in this order · decided so far: ${whole(decided)} (figure ${whole(counts.figure)}, no figure ${whole(counts.imposter)}, unsure ${whole(counts.unsure)})` : "";
     const pages = Math.max(1, Math.ceil(n / this.perPage));
     this.pages.textContent = `${Math.floor(this.at / this.perPage) + 1} of ${whole(pages)}`;
   }
@@ -236,20 +255,24 @@ export class GalleryView {
 
   // The chosen cell; none while its page is not on the screen yet: what is not seen cannot be decided.
   get cell() {
-    return this._shown === this._from ? (this.batch[this.at - this._from] ?? null) : null;
+    return this._shown === this._from ? (this.batch[this.at - this._shown] ?? null) : null;
   }
 
   // Decides the chosen cell and goes on; the key need not wait for the disk, which keeps the order.
   decide(verdict) {
     const { cell } = this;
-    if (!cell) return;
+    if (!cell) return this._nothing();
     this.store.decide([{ kind: "verdict", slide: cell.slide, row: cell.row, verdict, how: "gallery" }]);
     this._to(this.at + 1);
   }
 
+  _nothing() {
+    this.page.say(this._known && !this.rows.length ? "nothing decided: no cell is like this" : "nothing decided: the cells of this page are not here yet", true);
+  }
+
   // All undecided cells of the chosen cell's row on the screen.
   decideRow(verdict) {
-    if (!this.cell) return;
+    if (!this.cell) return this._nothing();
     const { columns } = this, first = this.at - ((this.at - this._from) % columns);
     const some = this.batch.slice(first - this._from, first - this._from + columns);
     const open = some.filter(({ slide, row }) => !this.store.isDecided(slide, row));
@@ -273,8 +296,11 @@ export class GalleryView {
     const { cell } = this;
     if (!cell) return;
     const shots = [[32, 384], [128, 384]].map(([um, px]) => el("figure", { class: "card big" }, el("div", { class: "shot" }, el("img", { src: this._address(cell, um, px), alt: `${um} µm`, width: "384", height: "384" }), scaleBar(um)), el("figcaption", {}, `${um} µm`)));
-    this.lens.replaceChildren(el("div", { class: "shots" }, ...shots), el("p", { class: "soft" }, "Space or Esc closes; a, r, u decide."));
+    const decide = (verdict) => (this.decide(verdict), this.lens.close());
+    const close = keyed(" ", "close", () => this.lens.close(), { shown: "Space", autofocus: true });
+    this.lens.replaceChildren(el("div", { class: "shots" }, ...shots), el("div", { class: "row" }, ...verdictButtons(this.store.session.readOnly, decide), close));
     this.lens.showModal();
+    this.lens.scrollTop = 0; // the focus is at its foot
   }
 
   lensKey(event) {
@@ -284,21 +310,23 @@ export class GalleryView {
       this.lens.close();
       return;
     }
-    const verdict = { a: "figure", r: "imposter", u: "unsure" }[event.key];
+    const verdict = VERDICT_OF[event.key];
     if (verdict) {
       this.decide(verdict);
       this.lens.close();
     }
   }
 
-  key(event) {
-    if (event.altKey && ["4", "5", "6"].includes(event.key)) return this.size(SIZES[Number(event.key) - 4]), true;
-    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, n: 1, p: -1 };
-    if (event.key in moves) return this._to(this.at + moves[event.key]), true;
-    const work = {
-      a: () => this.decide("figure"),
-      r: () => this.decide("imposter"),
-      u: () => this.decide("unsure"),
+  keys() {
+    return {
+      ...Object.fromEntries(Object.entries(VERDICT_OF).map(([key, verdict]) => [key, () => this.decide(verdict)])),
+      ...Object.fromEntries(SIZES.map((um, place) => [`Alt+${4 + place}`, () => this.size(um)])),
+      ArrowLeft: () => this._to(this.at - 1),
+      ArrowRight: () => this._to(this.at + 1),
+      ArrowUp: () => this._to(this.at - this.columns),
+      ArrowDown: () => this._to(this.at + this.columns),
+      n: () => this._to(this.at + 1),
+      p: () => this._to(this.at - 1),
       A: () => this.decideRow("figure"),
       R: () => this.decideRow("imposter"),
       z: () => this._undo(),
@@ -309,10 +337,11 @@ export class GalleryView {
       Home: () => this._to(0),
       End: () => this._to(this.rows.length - 1),
       s: () => this.size(SIZES[(SIZES.indexOf(this.um) + 1) % SIZES.length]),
-    }[event.key];
-    if (!work) return false;
-    work();
-    return true;
+    };
+  }
+
+  key(event) {
+    return pressed(event, this.keys());
   }
 
   // Takes back and goes to what was taken back, where it is in this order.
@@ -320,7 +349,7 @@ export class GalleryView {
     const last = await this.store.undo();
     if (!last || last.row === null) return;
     const place = this.batch.findIndex((cell) => cell.slide === last.slide && cell.row === last.row);
-    if (place >= 0) this._to(this._from + place);
+    if (place >= 0) this._to(this._shown + place);
     else if (this.at > 0) this._to(this.at - 1);
   }
 }

@@ -63,11 +63,11 @@ export class Grid {
     return found;
   }
 
-  // The nearest point within a distance that passes; -1 where there is none.
-  nearest(px, py, reach, passes) {
-    let best = -1, least = reach * reach;
-    for (const i of this.inside(px - reach, py - reach, px + reach, py + reach)) {
-      const d2 = (this.x[i] - px) ** 2 + (this.y[i] - py) ** 2;
+  // The nearest point within so many um that passes, where a px is [mx, my] um; -1 where there is none.
+  nearest(px, py, um, passes, [mx, my]) {
+    let best = -1, least = um * um;
+    for (const i of this.inside(px - um / mx, py - um / my, px + um / mx, py + um / my)) {
+      const d2 = ((this.x[i] - px) * mx) ** 2 + ((this.y[i] - py) * my) ** 2;
       if (d2 <= least && passes(i)) {
         best = i;
         least = d2;

@@ -18,6 +18,9 @@ const VIEWS = [
   ["files", "Files"],
 ];
 const SHOWN_IN = { count: ["result"], gallery: ["result", "audit", "cohort"], readers: ["result", "audit", "cohort"], files: ["result", "audit", "cohort"] };
+const CONTROLS = "button, a, input, summary";
+// Keys that go on while they are held: they move. Of every other a press is one press, however long.
+const HELD = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageDown", "PageUp", "+", "=", "-", "[", "]", "n", "p"]);
 const $ = (id) => document.getElementById(id);
 
 class Page {
@@ -33,7 +36,7 @@ class Page {
     store.addEventListener("trouble", ({ detail }) => (detail.from === "poll" && store.unsaved) || this.say(detail.why, true, detail.from));
     store.addEventListener("unsaved", () => this._unsaved());
     $("unsaved").addEventListener("click", () => store.retry());
-    addEventListener("beforeunload", (event) => store.unsaved && event.preventDefault());
+    addEventListener("beforeunload", (event) => store.pending && event.preventDefault());
     addEventListener("keydown", (event) => this._key(event));
     addEventListener("hashchange", () => this._follow());
   }
@@ -46,7 +49,7 @@ class Page {
     $("who").textContent = session.kind === "slides" ? "" : session.readOnly ? "read only" : `reader: ${session.reader}`;
     $("note").textContent = session.note;
     for (const [index, [name, word]] of this.names.entries()) {
-      $("tabs").append(el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "main", onclick: () => this.go(name) }, word, el("kbd", {}, String(index + 1))));
+      $("tabs").append(el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, "aria-keyshortcuts": String(index + 1), onclick: () => this.go(name) }, word, el("kbd", {}, String(index + 1))));
     }
     $("theme").addEventListener("click", () => setTheme(theme() === "dark" ? "light" : "dark"));
     $("help-open").addEventListener("click", () => this.help());
@@ -65,6 +68,7 @@ class Page {
 
   help() {
     $("help").showModal();
+    $("help").scrollTop = 0; // the focus is at its foot
   }
 
   // What goes wrong with saving or with asking the server (`from`) stands until it goes well again.
@@ -108,7 +112,9 @@ class Page {
     if (!this.names.some(([known]) => known === name)) return null;
     if (!this.views.has(name)) {
       const make = { slide: SlideTab, gallery: GalleryView, count: CountView, readers: ReadersView, files: FilesView }[name];
-      this.views.set(name, new make(this.store, this));
+      const view = new make(this.store, this);
+      for (const [key, value] of [["id", `panel-${name}`], ["role", "tabpanel"], ["aria-labelledby", `tab-${name}`]]) view.node.setAttribute(key, value);
+      this.views.set(name, view);
     }
     return this.views.get(name);
   }
@@ -132,17 +138,21 @@ class Page {
   _key(event) {
     const target = event.target;
     if (event.ctrlKey || event.metaKey) return; // the browser's own: nothing is decided by them, in no dialog either
+    const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
+    if (event.repeat && !typing && !HELD.has(event.key)) {
+      if ([" ", "Enter"].includes(event.key) && target.matches?.(CONTROLS)) event.preventDefault(); // else a held button is pressed again
+      return;
+    }
     if (document.querySelector("dialog[open]")) {
       this.current?.lensKey?.(event);
       return;
     }
-    const typing = target.matches?.("input:not([type=checkbox]):not([type=range]), select, textarea");
     if (typing) return;
     if (event.key === "?") return this._done(event, () => this.help());
     const number = Number(event.key);
     if (!event.altKey && Number.isInteger(number) && number >= 1 && number <= this.names.length) return this._done(event, () => this.go(this.names[number - 1][0]));
     if (target.getAttribute?.("role") === "tab" && ["ArrowLeft", "ArrowRight"].includes(event.key)) return this._done(event, () => this._nextTab(event.key === "ArrowRight" ? 1 : -1));
-    const onControl = target.matches?.("button, a, input, summary") && [" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key);
+    const onControl = target.matches?.(CONTROLS) && [" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key);
     if (onControl) return;
     if (this.current?.key?.(event)) event.preventDefault();
   }

@@ -99,13 +99,18 @@ export function heatPicture(cells, upto, frame, byCall) {
     image.data.set([r, g, b, t < 0.04 ? 0 : Math.round(40 + 90 * t)], 4 * i);
   }
   context.putImageData(image, 0, 0);
-  return { canvas, step, most: most / ((step * step) / 1e6) };
+  return { canvas, step };
 }
 
 // Whether a cell counts as a figure: as this reader decided, else as it was called, by its score or by its mark.
 export function counts(cells, i, upto, byCall) {
   const verdict = cells.verdict[i];
   if (verdict) return verdict === 1;
+  return isCalled(cells, i, upto, byCall);
+}
+
+// Whether it is called a figure, whatever anybody decided: as the table has it or a mark says, or by the threshold of the page.
+export function isCalled(cells, i, upto, byCall) {
   return byCall ? cells.call[i] === 1 : i < upto;
 }
 
@@ -139,6 +144,11 @@ export class Overlay {
     this.seen = 0;
   }
 
+  clear() {
+    this.context.setTransform(1, 0, 0, 1, 0, 0);
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
   // Draws a frame. `scene`: cells, upto (how many are at or above the threshold), map, px a um, frame, options.
   draw(scene) {
     const { canvas, context } = this;
@@ -162,29 +172,27 @@ export class Overlay {
   }
 
   _cells(scene, width, height) {
-    const { cells, map, pxPerUm, frame } = scene;
-    const upto = scene.below ? cells.n : scene.upto;
+    const { cells, map, pxPerUm } = scene;
     const [x0, y0, x1, y1] = boundsL0(map, width, height);
     const grid = cells.grid;
     const most = grid.most(x0, y0, x1, y1);
-    const few = most <= 40 * MOST_RINGS ? this._shown(grid.inside(x0, y0, x1, y1), cells, upto, scene) : null;
+    const few = most <= 40 * MOST_RINGS ? this._shown(grid.inside(x0, y0, x1, y1), scene) : null;
     const added = cells.added.filter((d) => d.x >= x0 && d.x <= x1 && d.y >= y0 && d.y <= y1);
     this.mode = few && few.length <= MOST_RINGS ? "rings" : "density";
     if (this.mode === "rings") this._rings(few, cells, scene, Math.max(7, RING_UM * pxPerUm));
     else {
       this.bins.fit(width, height);
       if (few) this.bins.addSome(cells.x, cells.y, few, cells.n, map);
-      else this.bins.add(cells.x, cells.y, upto, map);
+      else this.bins.add(cells.x, cells.y, scene.below ? cells.n : scene.upto, map);
       this.bins.paint(this.context);
     }
     this.seen = few ? few.length : most;
     for (const d of added) this._square(d, map, Math.max(7, RING_UM * pxPerUm), scene.selected === d.key);
-    void frame;
   }
 
   // A cell is shown if it is called a figure, was decided, is chosen, or everything below the threshold is asked for.
-  _shown(found, cells, upto, scene) {
-    return found.filter((i) => (i < upto || cells.verdict[i] || i === scene.selected) && (scene.hide !== cells.verdict[i] || !scene.hide));
+  _shown(found, { cells, upto, byCall, below, selected }) {
+    return found.filter((i) => below || isCalled(cells, i, upto, byCall) || cells.verdict[i] || i === selected);
   }
 
   _rings(some, cells, scene, radius) {
@@ -194,8 +202,8 @@ export class Overlay {
     context.textBaseline = "middle";
     for (const i of some) {
       const x = map[0] * cells.x[i] + map[2] * cells.y[i] + map[4], y = map[1] * cells.x[i] + map[3] * cells.y[i] + map[5];
-      const verdict = cells.verdict[i], below = !verdict && (scene.byCall ? cells.call[i] !== 1 : i >= upto);
-      const ink = BY_VERDICT[verdict] ?? (below ? (scene.byCall ? INK.candidate : INK.candidate) : INK.called);
+      const verdict = cells.verdict[i], below = !verdict && !isCalled(cells, i, upto, scene.byCall);
+      const ink = BY_VERDICT[verdict] ?? (below ? INK.candidate : INK.called);
       this._ring(x, y, radius, ink, below ? [4, 4] : verdict === 3 ? [2, 3] : [], verdict === 2, scene.selected === i);
       if (labels && !Number.isNaN(cells.score[i])) this._label(scoreLabel(cells.score[i]), x + radius + 4, y);
     }

@@ -45,12 +45,16 @@ export class ReadersView {
   }
 
   async load() {
+    const turn = (this._turn = (this._turn ?? 0) + 1);
+    let told;
     try {
-      this.told = await json(`/api/agreement?${new URLSearchParams({ first: this.first, second: this.second })}`);
+      told = await json(`/api/agreement?${new URLSearchParams({ first: this.first, second: this.second })}`);
     } catch (error) {
-      this.page.say(error.message, true);
+      if (turn === this._turn) this.page.say(error.message, true);
       return;
     }
+    if (turn !== this._turn) return; // two others were asked for meanwhile
+    this.told = told;
     this._shown();
   }
 

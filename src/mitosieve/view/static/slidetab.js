@@ -1,10 +1,12 @@
 // The slide view: one slide or two side by side, and a panel beside them.
 
 import { json } from "./api.js";
+import { VERDICT_OF, keyed, pressed } from "./buttons.js";
+import { ChosenCell } from "./chosen.js";
 import { DetectBox } from "./detection.js";
-import { choice, digits, el, length, scoreText, toggle, whole } from "./dom.js";
+import { choice, digits, el, fact, length, toggle, whole } from "./dom.js";
 import { SlideView } from "./viewer.js";
-import { CALL_WORD, SCORE_WORDS, VERDICT_WORD } from "./words.js";
+import { CALL_WORD, SCORE_WORDS } from "./words.js";
 
 const COUNT_MS = 150;
 
@@ -26,9 +28,9 @@ export class SlideTab {
   _build() {
     const { store } = this, { session } = store;
     const names = session.slides.map((slide) => [slide.number, slide.name]);
-    this.picker = choice("Slide", names, store.slide, (value) => this.open(Number(value)), { id: "slide-picker" });
+    this.picker = choice("Slide", names, store.slide, (value) => this._pick(Number(value)), { id: "slide-picker" });
     this.fault = el("p", { class: "alert", hidden: true });
-    this.chosen = el("section", { class: "chosen", "aria-live": "polite" });
+    this.chosen = new ChosenCell(store, (verdict) => this.decide(verdict));
     this.counted = el("dl", { class: "facts" });
     this.legend = el("section", { class: "legend" });
     const layers = el(
@@ -43,7 +45,7 @@ export class SlideTab {
     this.panel.append(this.picker, this.fault);
     if (store.hasThreshold) this.panel.append(this._threshold());
     if (session.kind === "slides") this.panel.append(new DetectBox(this.page).node);
-    else this.panel.append(this.counted, this.chosen, this._adding());
+    else this.panel.append(this.counted, this.chosen.node, this._buttons());
     this.panel.append(layers, this.legend, el("p", { class: "soft" }, SCORE_WORDS));
     this._legend();
   }
@@ -53,7 +55,10 @@ export class SlideTab {
     this.slider = el("input", { type: "range", min: "0", max: "1000", step: "1", id: "threshold", "aria-describedby": "threshold-words" });
     this.number = el("input", { type: "number", min: "0", max: "1", step: "0.0001", "aria-label": "Threshold as a number" });
     this.slider.addEventListener("input", () => store.setThreshold(toScore(Number(this.slider.value) / 1000)));
-    this.number.addEventListener("change", () => store.setThreshold(Number(this.number.value)));
+    this.number.addEventListener("change", () => {
+      if (Number.isFinite(this.number.valueAsNumber)) store.setThreshold(this.number.valueAsNumber);
+      else this.number.value = store.threshold.toFixed(4); // emptied: as it was
+    });
     this.back = el("button", { type: "button", onclick: () => store.setThreshold(store.session.threshold) }, "the detector's own");
     return el(
       "section",
@@ -65,10 +70,10 @@ export class SlideTab {
     );
   }
 
-  _adding() {
-    this.addButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this._setAdding(!this.active.adding) }, "Add a missed figure ", el("kbd", {}, "i"));
-    this.addButton.disabled = this.store.session.readOnly;
-    return el("section", { class: "row" }, this.addButton);
+  _buttons() {
+    const { readOnly } = this.store.session;
+    this.addButton = keyed("i", "Add a missed figure", () => this._setAdding(!this.active.adding), { disabled: readOnly, "aria-pressed": "false" });
+    return el("section", { class: "row" }, keyed("p", "previous", () => this._step(-1)), keyed("n", "next", () => this._step(1)), keyed("z", "undo", () => this.store.undo(), { disabled: readOnly }), this.addButton);
   }
 
   _legend() {
@@ -119,7 +124,15 @@ export class SlideTab {
     this._selected();
   }
 
+  // Keys mean the slide again, not the names in the list.
+  _pick(number) {
+    this.view.node.focus({ preventScroll: true });
+    this.open(number);
+  }
+
+  // Whether it came to be the slide on the glass: another may have been opened meanwhile.
   async open(number) {
+    const turn = (this._turn = (this._turn ?? 0) + 1);
     this.store.setSlide(number);
     this.picker.querySelector("select").value = String(number);
     const slide = this.store.slides[number];
@@ -133,20 +146,20 @@ export class SlideTab {
     try {
       await opened;
     } catch {
-      return; // the glass says why
+      return false; // the glass says why
     }
-    if (number !== this.store.slide) return; // another was opened meanwhile
-    await this._recount(true);
+    if (turn !== this._turn) return false;
+    this._recount(true);
+    return true;
   }
 
-  // A place: in level-0 px; to be chosen: a row, the key of an added cell, or "nearest", whatever the threshold.
+  // A place: in level-0 px; to be chosen: a row, the key of an added cell, or "nearest", whatever the threshold. It does
+  // not wait for the count: until the cell is chosen, keys would mean the one that was chosen before.
   async show({ place = null, slide = null, select = null } = {}) {
-    await this.open(slide ?? this.store.slide);
-    if (place && this.view.frame) {
-      this.view.goTo(...place, 160);
-      if (select === "nearest") this.view.select(this.view.nearest(...place));
-      else if (select !== null) this.view.select(select);
-    }
+    if (!(await this.open(slide ?? this.store.slide)) || !place) return;
+    this.view.goTo(...place, 160);
+    if (select === "nearest") this.view.select(this.view.nearest(...place));
+    else if (select !== null) this.view.select(select);
   }
 
   _recount(now = false) {
@@ -155,9 +168,7 @@ export class SlideTab {
     if (this.store.session.kind !== "result") return this._marks();
     const cells = this.view.cells;
     if (cells) this._live(this.store.above(cells));
-    return new Promise((done) => {
-      this._counting = setTimeout(() => this._count().then(done), now ? 0 : COUNT_MS);
-    });
+    this._counting = setTimeout(() => this._count(), now ? 0 : COUNT_MS);
   }
 
   _thresholdShown() {
@@ -199,7 +210,7 @@ export class SlideTab {
 
   _marks() {
     const cells = this.view.cells;
-    if (!cells) return Promise.resolve();
+    if (!cells) return;
     const calls = this.store.session.calls, number = new Map();
     for (let i = 0; i < cells.n; i++) number.set(calls[cells.call[i]], (number.get(calls[cells.call[i]]) ?? 0) + 1);
     const decided = cells.verdict.reduce((sum, value) => sum + (value > 0), 0);
@@ -208,7 +219,6 @@ export class SlideTab {
       ...fact("Looked at", el("b", {}, `${whole(decided)} of ${whole(cells.n)}`)),
       ...fact("Added", el("b", {}, whole(cells.added.length))),
     );
-    return Promise.resolve();
   }
 
   _outlines() {
@@ -221,40 +231,13 @@ export class SlideTab {
   }
 
   _selected() {
-    const { active: view, store } = this, what = view.selected;
-    const place = view.placeOf(what);
-    if (!place) {
-      this.chosen.replaceChildren();
-      return;
-    }
-    const added = typeof what !== "number", row = what;
-    const stands = added ? view.cells.added.find((d) => d.key === what)?.verdict : VERDICT_WORD[["", "figure", "imposter", "unsure"][view.cells.verdict[row]]];
-    const call = added ? "added by hand" : this._called(view, row);
-    const facts = el("dl", { class: "facts" }, ...(view === this.second ? fact("Slide", store.slides[view.slide].name) : []), ...fact("Called", call));
-    if (!added && !Number.isNaN(view.cells.score[row])) facts.append(...fact(store.hasThreshold ? "Score" : "Experts' share", scoreText(view.cells.score[row])));
-    if (!added && !Number.isNaN(view.cells.suspicion[row])) facts.append(...fact("Suspicion", scoreText(view.cells.suspicion[row])));
-    facts.append(...fact("You decided", added ? VERDICT_WORD[stands] ?? "–" : stands ?? "nothing yet"));
-    const button = (key, verdict) => el("button", { type: "button", class: `verdict ${verdict}`, disabled: store.session.readOnly, onclick: () => this.decide(verdict) }, VERDICT_WORD[verdict], " ", el("kbd", {}, key));
-    this.chosen.replaceChildren(el("h2", {}, "Chosen cell"), facts, el("div", { class: "row" }, button("a", "figure"), button("r", "imposter"), button("u", "unsure")));
-    if (!added && store.hasThreshold) this._stages(view, row, facts);
-  }
-
-  async _stages(view, row, facts) {
-    const number = view.slide;
-    const [cell] = await json(`/api/cells?slide=${number}&local=${row}`).catch(() => [null]);
-    if (!cell || this.active !== view || view.selected !== row || view.slide !== number) return;
-    for (const [name, value] of Object.entries(cell.stages)) facts.append(...fact(`${name} stage`, value === null ? "not seen" : scoreText(value)));
-  }
-
-  _called({ cells }, row) {
-    const { store } = this;
-    if (!store.hasThreshold) return CALL_WORD[store.session.calls[cells.call[row]]];
-    return row < store.above(cells) ? "figure" : "below the threshold";
+    const view = this.active;
+    this.chosen.show(view, view === this.second ? this.store.slides[view.slide].name : null);
   }
 
   async decide(verdict) {
     const { active: view, store } = this, what = view.selected;
-    if (what === null) {
+    if (!view.placeOf(what)) {
       this.page.say("choose a cell first: click it, or press n", true);
       return;
     }
@@ -271,13 +254,15 @@ export class SlideTab {
     }
     this.stage.classList.toggle("adding", on);
     this.addButton?.setAttribute("aria-pressed", String(on));
-    if (on) this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
+    if (!on) return;
+    this.active.node.focus({ preventScroll: true }); // arrows move to the cross and Enter adds, not the button again
+    this.page.say("click the missed figure, or move it to the cross and press Enter; Esc leaves");
   }
 
   async _add(view, x, y) {
     const { slide } = view;
     const [decision] = await this.store.decide([{ kind: "added", slide, x, y, verdict: "figure", how: "slide" }]);
-    if (decision && view.slide === slide) view.select(decision.key);
+    if (decision && view.slide === slide) view.select(decision.row ?? decision.key);
   }
 
   _heat(on) {
@@ -304,13 +289,18 @@ export class SlideTab {
       this._wireView(this.second);
       const names = this.store.slides.map((slide) => [slide.number, slide.name]);
       const other = this.store.slides.length > 1 ? (this.store.slide + 1) % this.store.slides.length : this.store.slide;
-      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this._openSecond(Number(value))), toggle("Move together", true, (value) => (this.linked = value)));
+      this.secondBox = el("div", { class: "second-box" }, choice("Second", names, other, (value) => this._pickSecond(Number(value))), toggle("Move together", true, (value) => (this.linked = value)));
       this._other = other;
     }
     this.stage.append(this.second.node);
     this.second.node.append(this.secondBox);
     this.stage.classList.add("two");
     this._openSecond(this._other);
+  }
+
+  _pickSecond(number) {
+    this.second.node.focus({ preventScroll: true });
+    this._openSecond(number);
   }
 
   _openSecond(number) {
@@ -342,38 +332,43 @@ export class SlideTab {
     this.second.goTo(x + dx, y + dy, 0, true);
   }
 
-  // The next or previous cell by falling score that this view counts, and not yet decided where there are such.
+  // The next or previous of the cells that this view counts, by falling score, and then of those that were added.
   _step(by) {
-    const { active: view, store } = this, cells = view.cells;
-    if (!cells || !cells.n) return;
-    const upto = view.below || !store.hasThreshold ? cells.n : store.above(cells);
-    if (!upto) {
+    const { active: view, store } = this, { cells, selected } = view;
+    if (!cells) return;
+    const upto = view.below || !store.hasThreshold ? cells.n : store.above(cells), n = upto + cells.added.length;
+    if (!n) {
       this.page.say("no cell at this threshold", true);
       return;
     }
-    const from = typeof view.selected === "number" ? view.selected : by > 0 ? -1 : upto;
-    const next = (from + by + upto) % upto;
-    view.select(next);
-    view.goTo(cells.x[next], cells.y[next], 160);
+    let from = typeof selected === "number" ? selected : upto + cells.added.findIndex(({ key }) => key === selected);
+    if (selected === null) from = by > 0 ? -1 : n;
+    else if (typeof selected === "number" && selected >= upto) from = by > 0 ? upto - 1 : upto; // chosen though it is below the threshold
+    const next = (from + by + n) % n, what = next < upto ? next : cells.added[next - upto].key;
+    view.select(what);
+    view.goTo(...view.placeOf(what), 160);
+  }
+
+  // What keys do here, those of the glass with them.
+  keys() {
+    const { active: view, store } = this;
+    const boxes = [...this.boxes].flatMap((box) => (box.getAttribute("aria-keyshortcuts") ? [[box.getAttribute("aria-keyshortcuts"), () => box.click()]] : []));
+    const glass = { ...(this.linked ? this.view : view).keys(), ...Object.fromEntries(boxes) };
+    if (store.session.kind === "slides") return glass;
+    return {
+      ...glass,
+      ...Object.fromEntries(Object.entries(VERDICT_OF).map(([key, verdict]) => [key, () => this.decide(verdict)])),
+      z: () => store.undo(),
+      i: () => this._setAdding(!view.adding),
+      n: () => this._step(1),
+      p: () => this._step(-1),
+      Escape: () => (this._setAdding(false), view.select(null)),
+      Enter: () => view.adding && this._add(view, ...view.middle),
+    };
   }
 
   key(event) {
-    const view = this.active;
-    const toggles = { h: 0, b: this.store.hasThreshold ? 1 : -1, t: this.boxes.length - 1 };
-    const verdicts = { a: "figure", r: "imposter", u: "unsure" };
-    const hasCells = this.store.session.kind !== "slides";
-    if (event.key in toggles && this.boxes[toggles[event.key]]) {
-      this.boxes[toggles[event.key]].click();
-      return true;
-    }
-    if (hasCells && event.key in verdicts) return this.decide(verdicts[event.key]), true;
-    if (hasCells && event.key === "z") return this.store.undo(), true;
-    if (hasCells && event.key === "i") return this._setAdding(!view.adding), true;
-    if (hasCells && event.key === "Escape") return this._setAdding(false), view.select(null), true;
-    if (hasCells && event.key === "Enter" && view.adding) return this._add(view, ...view.middle), true;
-    if (hasCells && event.key === "n") return this._step(1), true;
-    if (hasCells && event.key === "p") return this._step(-1), true;
-    return (this.linked ? this.view : view).key(event);
+    return pressed(event, this.keys());
   }
 
   hide() {
@@ -386,10 +381,6 @@ export class SlideTab {
 function heldWords(spot) {
   const area = `in ${digits(spot.area_mm2, 2)} mm²`;
   return spot.tissue_mm2 === null || spot.tissue_mm2 === undefined ? area : `${area}, ${digits(spot.tissue_mm2, 2)} of them tissue`;
-}
-
-function fact(name, value, words = "", title = "") {
-  return [el("dt", {}, name), el("dd", { title }, value, words ? el("span", { class: "soft" }, ` ${words}`) : null)];
 }
 
 // Thresholds crowd near 1: the slider runs on a stretched scale, its upper half is 0.8 to 1.

@@ -5,6 +5,7 @@ import { Grid } from "./grid.js";
 
 export const VERDICTS = ["", "figure", "imposter", "unsure"];
 const POLL_MS = 2000;
+const MOST_KEPT = 4; // slides whose cells are kept though nobody shows them: 21 bytes a cell
 
 export class Store extends EventTarget {
   constructor(session) {
@@ -15,14 +16,16 @@ export class Store extends EventTarget {
     this.slide = 0;
     this.lastCell = null;
     this._cells = new Map();
-    this._come = new Map(); // those of them that are here
+    this._come = []; // all that are here and in use, { slide, held }, whether still kept or not
     this._frames = new Map();
     this._decisions = [];
     this._known = new Set();
     this._offset = 0;
     this._standing = new Map(); // key -> decision
+    this._byRow = new Map(); // "slide/row" -> decision
+    this._addedIds = new Set(); // keys of cells that the detector had not found
     this._busy = Promise.resolve();
-    this._unsaved = []; // what was decided and is not known to be on the disk, a press of a key each: { list, failed }
+    this._unsaved = []; // what was decided and is not known to be on the disk, a press of a key each: see _entry
   }
 
   tell(what, detail = {}) {
@@ -55,22 +58,27 @@ export class Store extends EventTarget {
 
   // Cells of a slide with their grid and this reader's verdicts (numbers in VERDICTS).
   cells(slide) {
-    return this._once(this._cells, slide, async () => {
+    const asked = this._once(this._cells, slide, async () => {
       const cells = await api.cellsOf(slide);
       cells.grid = new Grid(cells.x, cells.y);
       cells.verdict = new Uint8Array(cells.n);
       cells.added = [];
+      cells.figures = cells.call.reduce((sum, call) => sum + (call === 1), 0); // as the table calls them
       this._fill(slide, cells);
-      this._come.set(slide, cells);
+      this._come.push({ slide, held: new WeakRef(cells) });
       return cells;
     });
+    this._cells.delete(slide); // the last that was asked for stands last
+    this._cells.set(slide, asked);
+    if (this._cells.size > MOST_KEPT) this._cells.delete(this._cells.keys().next().value);
+    return asked;
   }
 
   _once(map, key, make) {
     if (!map.has(key)) {
       const made = make();
       map.set(key, made);
-      made.catch(() => map.delete(key)); // to be asked for again
+      made.catch(() => map.get(key) === made && map.delete(key)); // to be asked for again
     }
     return map.get(key);
   }
@@ -97,22 +105,26 @@ export class Store extends EventTarget {
     return this._standing.get(key) ?? null;
   }
 
+  // What this reader called a row; "" where nothing stands.
+  verdictOf(slide, row) {
+    return this._byRow.get(`${slide}/${row}`)?.verdict ?? "";
+  }
+
   // Whether this reader has decided about a row, also where the answer of the disk is still awaited.
   isDecided(slide, row) {
-    const is = (d) => d.slide === slide && d.row === row;
-    return this._unsaved.some(({ list }) => list.some(is)) || [...this._standing.values()].some(is);
+    return this._byRow.has(`${slide}/${row}`) || this._unsaved.some(({ list }) => list.some((d) => d.slide === slide && d.row === row));
   }
 
   // What stands about cells of a slide that the detector had not found.
   addedOf(slide) {
-    return [...this._standing.values()].filter((d) => d.slide === slide && d.row === null && d.x !== null);
+    return [...this._standing.values()].filter((d) => d.slide === slide && this._addedIds.has(d.key));
   }
 
   get counts() {
     const counts = { figure: 0, imposter: 0, unsure: 0, added: 0 };
     for (const d of this._standing.values()) {
       counts[d.verdict]++;
-      if (d.row === null) counts.added++;
+      if (this._addedIds.has(d.key)) counts.added++;
     }
     return counts;
   }
@@ -136,7 +148,10 @@ export class Store extends EventTarget {
     const undone = this._undone();
     this._standing = new Map();
     for (const d of this._decisions) if (d.kind !== "undo" && !undone.has(d.id) && d.key !== null) this._standing.set(d.key, d);
-    for (const [slide, cells] of this._come) this._fill(slide, cells); // at once: who is told next shows them
+    this._byRow = new Map();
+    for (const d of this._standing.values()) if (d.row !== null) this._byRow.set(`${d.slide}/${d.row}`, d);
+    this._come = this._come.filter(({ held }) => held.deref());
+    for (const { slide, held } of this._come) this._fill(slide, held.deref()); // at once: who is told next shows them
   }
 
   _fill(slide, cells) {
@@ -151,6 +166,7 @@ export class Store extends EventTarget {
       if (this._known.has(d.id)) continue;
       this._known.add(d.id);
       this._decisions.push(d);
+      if (d.kind === "added") this._addedIds.add(d.id);
       news = true;
     }
     if (news) {
@@ -187,14 +203,25 @@ export class Store extends EventTarget {
       this.tell("trouble", { why: "opened to be looked at only: decisions are not taken" });
       return Promise.resolve([]);
     }
-    const entry = { list, failed: false };
+    const entry = this._entry(list);
     this._unsaved.push(entry);
     return this._inTurn(() => this._save(entry));
   }
 
+  // `back`: what was taken back of it before it was known whether it had arrived; `since`: how many decisions were known when
+  // it was sent for the first time, so that what arrived of it is among those after; null until it is sent.
+  _entry(list) {
+    return { list, back: [], failed: false, since: null };
+  }
+
   // How many decisions could not be saved; they are kept until they are.
   get unsaved() {
-    return this._unsaved.reduce((sum, { list, failed }) => sum + (failed ? list.length : 0), 0);
+    return this._unsaved.reduce((sum, { list, back, failed }) => sum + (failed ? list.length + back.length : 0), 0);
+  }
+
+  // How many are not known to be on the disk: those that could not be saved, and those on their way.
+  get pending() {
+    return this._unsaved.reduce((sum, { list, back }) => sum + list.length + back.length, 0);
   }
 
   retry() {
@@ -228,41 +255,70 @@ export class Store extends EventTarget {
     return [];
   }
 
-  async _send({ list, failed }) {
+  async _send(entry) {
+    const { list, back } = entry;
     let some = list;
-    if (failed) {
-      await this.refresh(); // of a try that arrived, though its answer did not: no cell is added twice
-      some = list.filter((d) => d.kind !== "added" || !this.addedOf(d.slide).some(({ x, y }) => x === d.x && y === d.y));
+    if (entry.failed) {
+      await this.refresh(); // of a try that arrived, though its answer did not: nothing is written twice
+      const undone = this._undone(), come = back.map((d) => this._arrived(entry, d)).filter((d) => d && !undone.has(d.id));
+      some = [...list.filter((d) => !this._arrived(entry, d)), ...come.map(({ id }) => ({ kind: "undo", id }))];
       if (!some.length) return [];
     }
+    entry.since ??= this._decisions.length;
     const { decisions, news, offset } = await api.send("/api/decisions", { decisions: some, since: this._offset, identity: this.session.identity });
     this._offset = Math.max(this._offset, offset);
     this._take(news); // in the order of the file, with what another tab decided between
     return decisions;
   }
 
+  // What is on the disk of something that was sent, though no answer came.
+  _arrived({ since }, asked) {
+    return since === null ? null : (this._decisions.slice(since).find((made) => isOf(made, asked)) ?? null);
+  }
+
   // Takes back the last decision, in its turn: pressed twice, the second takes back the one before.
   undo() {
     return this._inTurn(async () => {
-      const kept = this._unsaved.findLast(({ failed }) => failed);
-      if (kept) return this._drop(kept);
+      const kept = this._unsaved.findLast(({ list, failed }) => failed && list.some(({ kind }) => kind !== "undo"));
+      if (kept) return this._withdraw(kept);
       const undone = this._undone();
+      for (const { list } of this._unsaved) for (const { kind, id } of list) if (kind === "undo") undone.add(id);
       const last = this._decisions.findLast((d) => d.kind !== "undo" && !undone.has(d.id));
       if (!last || this.session.readOnly) {
         this.tell("trouble", { why: "nothing to undo" });
         return null;
       }
-      const entry = { list: [{ kind: "undo", id: last.id }], failed: false };
+      const entry = this._entry([{ kind: "undo", id: last.id }]);
       this._unsaved.unshift(entry); // before what was decided after the key was pressed
       await this._save(entry);
       return last;
     });
   }
 
-  _drop(entry) {
+  // What has arrived though its answer did not is taken back by a line, as everything else; until the server can be asked it is kept.
+  async _withdraw(entry) {
     const last = entry.list.pop();
-    this._unsaved = this._unsaved.filter(({ list }) => list.length);
+    entry.back.push(last);
+    try {
+      await this.refresh();
+      entry.back = entry.back.filter((d) => this._arrived(entry, d));
+      if (entry.back.length) await this._save(entry);
+    } catch (error) {
+      this.tell("trouble", { why: `not saved: ${error.message}`, from: "save" });
+    }
+    this._unsaved = this._unsaved.filter(({ list, back }) => list.length || back.length);
     this.tell("unsaved");
     return { ...last, row: last.row ?? null };
   }
+}
+
+// Whether a decision of the disk is what was asked for.
+function isOf(made, asked) {
+  if (made.kind !== asked.kind) return false;
+  if (asked.kind === "undo") return made.undoes === asked.id;
+  if (made.slide !== asked.slide) return false;
+  if (asked.kind === "looked") return JSON.stringify(made.area) === JSON.stringify(asked.area);
+  if (made.verdict !== asked.verdict) return false;
+  if (asked.kind === "added") return made.x === asked.x && made.y === asked.y;
+  return asked.row === undefined || asked.row === null ? made.key === asked.key : made.row === asked.row;
 }

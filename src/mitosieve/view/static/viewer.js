@@ -1,8 +1,9 @@
 // One slide under glass: deep zoom by OpenSeadragon, and over it our own canvas, scale bar and overview.
 
 import { tileAddress } from "./api.js";
+import { shortcut } from "./buttons.js";
 import { el, icon, length } from "./dom.js";
-import { Overlay, applied, boundsL0, heatPicture, inverted } from "./overlay.js";
+import { Overlay, applied, boundsL0, heatPicture, inverted, isCalled } from "./overlay.js";
 
 const NICE_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const BAR_PX = 110;
@@ -10,9 +11,11 @@ const RETRY = { tileRetryMax: 600, tileRetryDelay: 1500 }; // while an overview 
 const PICK_PX = 14;
 
 export class SlideView extends EventTarget {
-  constructor(store, { label = "Slide" } = {}) {
+  // `byTable`: figures are those of the table, wherever the threshold of the page is; without a threshold they always are.
+  constructor(store, { label = "Slide", byTable = false } = {}) {
     super();
     this.store = store;
+    this.byTable = byTable || !store.hasThreshold;
     this.slide = null;
     this.cells = null;
     this.frame = null;
@@ -26,7 +29,7 @@ export class SlideView extends EventTarget {
     this.canvas = el("canvas", { class: "over", "aria-hidden": "true" });
     this.bar = el("div", { class: "scalebar" });
     this.message = el("div", { class: "glass-message", hidden: true });
-    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom` }, this.host, this.bar, this._tools(), this.message);
+    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom`, "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Enter Escape" }, this.host, this.bar, this._tools(), this.message);
     this.overlay = new Overlay(this.canvas);
     this.osd = null;
     this._heat = null;
@@ -37,16 +40,16 @@ export class SlideView extends EventTarget {
   }
 
   _tools() {
-    const button = (lines, label, work) => el("button", { type: "button", "aria-label": label, title: label, onclick: work }, icon(lines));
+    const button = (lines, label, work, ...keys) => el("button", { type: "button", "aria-label": label, title: label, "aria-keyshortcuts": shortcut(...keys), onclick: work }, icon(lines));
     return el(
       "div",
       { class: "tools", role: "toolbar", "aria-label": "Slide" },
-      button("M3 8h10M8 3v10", "Zoom in (+)", () => this.zoomBy(1.6)),
-      button("M3 8h10", "Zoom out (-)", () => this.zoomBy(1 / 1.6)),
-      button("M2.5 2.5h11v11h-11zM5.5 5.5h5v5h-5z", "Whole slide (0)", () => this.home()),
-      button("M4 6a5 5 0 1 1-1 4M4 2v4h4", "Turn left ([)", () => this.turn(-15)),
-      button("M12 6a5 5 0 1 0 1 4M12 2v4H8", "Turn right (])", () => this.turn(15)),
-      button("M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10", "Full screen (f)", () => this.fullScreen()),
+      button("M3 8h10M8 3v10", "Zoom in (+)", () => this.zoomBy(1.6), "+", "="),
+      button("M3 8h10", "Zoom out (-)", () => this.zoomBy(1 / 1.6), "-"),
+      button("M2.5 2.5h11v11h-11zM5.5 5.5h5v5h-5z", "Whole slide (0)", () => this.home(), "0"),
+      button("M4 6a5 5 0 1 1-1 4M4 2v4h4", "Turn left ([)", () => this.turn(-15), "["),
+      button("M12 6a5 5 0 1 0 1 4M12 2v4H8", "Turn right (])", () => this.turn(15), "]"),
+      button("M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10", "Full screen (f)", () => this.fullScreen(), "f"),
     );
   }
 
@@ -95,35 +98,52 @@ export class SlideView extends EventTarget {
     this.node.addEventListener("pointerleave", () => this.dispatchEvent(new CustomEvent("pointer", { detail: null })));
   }
 
-  async open(number) {
-    if (this.slide === number && this.frame) return;
+  // Done when frame and cells are there; asked again while they are on their way, it is the same opening.
+  open(number) {
+    if (this.slide === number && this._opening) return this._opening;
     this.slide = number;
     this.cells = null;
     this.frame = null;
     this._heat = null;
     this.selected = null;
     this.outlines = [];
+    this.redraw(); // no ring of the slide before stays
+    const turn = (this._turn = (this._turn ?? 0) + 1);
+    const opening = this._open(number, () => turn === this._turn);
+    this._opening = opening;
+    opening.catch(() => {}).then(() => {
+      if (this._opening === opening && !this.cells) this._opening = null; // to be opened again
+    });
+    return opening;
+  }
+
+  // What an earlier slide answers changes nothing of the slide that is on the glass.
+  async _open(number, isLatest) {
     this._say("opening…");
     try {
       const frame = await this.store.frame(number);
-      if (this.slide !== number) return;
+      if (!isLatest()) return;
       if (!this.osd) this._start();
       this.frame = frame;
       const opened = new Promise((done) => this.osd.addOnceHandler("open", done));
       this.osd.open(this._source(number, frame));
       await opened;
+      if (!isLatest()) return;
       this._say("");
     } catch (error) {
+      if (!isLatest()) return;
       this._say(`${this.store.slides[number].name}: ${error.message}`);
       if (this.osd) this.osd.close();
       throw error;
     }
-    const slow = setTimeout(() => this._say("reading detections…"), 400);
+    const slow = setTimeout(() => isLatest() && this._say("reading detections…"), 400);
     try {
       const cells = await this.store.cells(number);
-      if (this.slide === number) this.cells = cells;
+      if (!isLatest()) return;
+      this.cells = cells;
       this._say("");
     } catch (error) {
+      if (!isLatest()) return;
       this._say(error.message);
     } finally {
       clearTimeout(slow);
@@ -187,10 +207,10 @@ export class SlideView extends EventTarget {
   }
 
   _draw() {
-    if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return;
+    if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return this.overlay.clear();
     const map = this.map(), pxPerUm = this.pxPerUm(map);
-    const upto = this.cells ? this.store.above(this.cells) : 0;
-    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, !this.store.hasThreshold);
+    const upto = this.cells ? this.upto : 0;
+    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, this.byTable);
     this.overlay.draw({
       cells: this.cells,
       upto,
@@ -200,7 +220,7 @@ export class SlideView extends EventTarget {
       ratio: this.ratio ?? 1,
       heat: this.heatOn ? this._heat : null,
       below: this.below || !this.store.hasThreshold,
-      byCall: !this.store.hasThreshold,
+      byCall: this.byTable,
       selected: this.selected,
       outlines: this.outlines,
       aim: this.adding,
@@ -235,24 +255,40 @@ export class SlideView extends EventTarget {
       this.dispatchEvent(new CustomEvent("add", { detail: { x, y } }));
       return;
     }
-    this.select(this.pick(x, y, PICK_PX / Math.hypot(map[0], map[1])));
+    this.select(this.pick(x, y, PICK_PX / this.pxPerUm(map)));
   }
 
-  // The row or the added cell near a place; null where there is none.
-  pick(x, y, reach) {
-    if (!this.cells) return null;
-    const near = Math.max(reach, 8 / this.frame.mpp_xy[0]);
-    const added = this.cells.added.find((d) => Math.hypot(d.x - x, d.y - y) <= near);
-    if (added) return added.key;
-    const upto = this.below || !this.store.hasThreshold ? this.cells.n : this.store.above(this.cells);
-    const row = this.cells.grid.nearest(x, y, near, (i) => i < upto || this.cells.verdict[i] > 0);
-    return row < 0 ? null : row;
+  // How many cells count as figures here: cells are sorted by falling score.
+  get upto() {
+    return this.byTable && this.store.hasThreshold ? this.cells.figures : this.store.above(this.cells);
+  }
+
+  // Whether a cell is shown: called a figure, or decided, or everything below the threshold is asked for.
+  shows(i, upto = this.upto) {
+    return this.below || !this.store.hasThreshold || isCalled(this.cells, i, upto, this.byTable) || this.cells.verdict[i] > 0;
+  }
+
+  // The row or the added cell that is shown nearest to a place, so many um away at most (8 in any case); null where there is none.
+  pick(x, y, um) {
+    const upto = this.cells ? this.upto : 0;
+    return this._nearest(x, y, Math.max(um, 8), (i) => this.shows(i, upto) || i === this.selected);
   }
 
   // The row or the added cell at a place, to 2 um; null where there is none.
   nearest(x, y) {
-    const reach = 2 / this.frame.mpp_xy[0], row = this.cells?.grid.nearest(x, y, reach, () => true) ?? -1;
-    return row >= 0 ? row : (this.cells?.added.find((d) => Math.hypot(d.x - x, d.y - y) <= reach)?.key ?? null);
+    return this._nearest(x, y, 2, () => true);
+  }
+
+  _nearest(x, y, um, passes) {
+    const { cells } = this;
+    if (!cells) return null;
+    const [mx, my] = this.frame.mpp_xy, far = (px, py) => Math.hypot((px - x) * mx, (py - y) * my);
+    const row = cells.grid.nearest(x, y, um, passes, [mx, my]);
+    let best = row < 0 ? null : row, least = row < 0 ? um : far(cells.x[row], cells.y[row]);
+    for (const d of cells.added) {
+      if (far(d.x, d.y) <= least) [best, least] = [d.key, far(d.x, d.y)]; // squares lie over rings
+    }
+    return best;
   }
 
   select(what) {
@@ -323,13 +359,14 @@ export class SlideView extends EventTarget {
     else this.node.requestFullscreen?.();
   }
 
-  key(event) {
-    const step = event.shiftKey ? 400 : 120;
-    const moves = {
-      ArrowLeft: () => this.panBy(-step, 0),
-      ArrowRight: () => this.panBy(step, 0),
-      ArrowUp: () => this.panBy(0, -step),
-      ArrowDown: () => this.panBy(0, step),
+  // What keys do on the glass.
+  keys() {
+    const step = ({ shiftKey }) => (shiftKey ? 400 : 120);
+    return {
+      ArrowLeft: (event) => this.panBy(-step(event), 0),
+      ArrowRight: (event) => this.panBy(step(event), 0),
+      ArrowUp: (event) => this.panBy(0, -step(event)),
+      ArrowDown: (event) => this.panBy(0, step(event)),
       "+": () => this.zoomBy(1.6),
       "=": () => this.zoomBy(1.6),
       "-": () => this.zoomBy(1 / 1.6),
@@ -338,8 +375,5 @@ export class SlideView extends EventTarget {
       "]": () => this.turn(15),
       f: () => this.fullScreen(),
     };
-    if (!moves[event.key] || !this.osd) return false;
-    moves[event.key]();
-    return true;
   }
 }
