@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from build import a_cohort
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.detection import Detections
 from mitosieve.method.cascade.chsnet import ChsNetRecipe, _rule_of
@@ -19,6 +21,7 @@ from mitosieve.sieve.detector import Detector
 from mitosieve.train import thresholds
 from mitosieve.train.job import Job
 from mitosieve.train.thresholds import OperatingRule, ThresholdRule, choose_thresholds
+from tiny import files_of
 
 SHAPE = ChsNetConfig(width=0.03125)
 SCORES = [(0.9, 0.8), (0.9, 0.7), (0.25, 0.75), (0.06, 0.9)]
@@ -83,6 +86,24 @@ def test_numbers_are_taken_as_they_are(job, detected):
     assert detected == [(0.2, 0.6)]
     kept = (job.run.path / "validation" / "detections.csv").read_text().splitlines()
     assert len(kept) == 1 + 3
+
+
+def test_an_unlabelled_slide_of_a_validation_case_changes_nothing(tmp_path):
+    """Detector, thresholds and what was found are those without it, byte for byte: nothing can be judged on it."""
+    whole = a_cohort(tmp_path / "cohort", cases=2, slides_per_case=2)
+    bare = whole.with_entries(lambda entry: replace(entry, labelled=entry.slide_id != "c1_s1"))
+    marks = whole.annotations[whole.annotations.slide_id != "c1_s1"]
+    without = Cohort(whole.folder, tuple(e for e in whole.slides if e.slide_id != "c1_s1"), marks)
+    fold = Fold(train=("c0",), validation=("c1",), test=())
+    torch.manual_seed(0)
+    detector, made = a_detector("screening", "refined"), []
+    for number, cohort in enumerate((bare, without)):
+        run = tmp_path / f"run{number}"
+        job = Job(cohort=cohort, fold=fold, run=RunFolder(run), compute=Compute.choose("cpu"))
+        choose_thresholds(job, "detector", detector, ThresholdRule(gates=(0.0, 0.5)))
+        made.append(files_of(run))
+    assert made[0] == made[1]
+    assert {"detector/detector.toml", "detector/reference.json", "validation/detections.csv"} <= set(made[0])
 
 
 def test_one_stage_has_no_gate(job, detected):

@@ -227,6 +227,11 @@ class Cohort:
         wanted = set(cases)
         return self._only(tuple(entry for entry in self.slides if entry.case_id in wanted))
 
+    @property
+    def labelled(self) -> "Cohort":
+        """The labelled slides, in the cohort's order: nothing can be judged on the others."""
+        return self._only(tuple(entry for entry in self.slides if entry.labelled))
+
     def of_domain(self, domain: str) -> "Cohort":
         """The part of the cohort that belongs to one domain, in the cohort's order."""
         return self._only(tuple(entry for entry in self.slides if entry.domain == domain))

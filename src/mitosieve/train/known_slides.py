@@ -34,7 +34,7 @@ def reference_of(
     Raises:
         SlideError: a slide cannot be read.
     """
-    entries = [entry for entry in job.cohort.of_cases((*job.fold.train, *job.fold.validation)).slides if entry.labelled]
+    entries = job.cohort.of_cases((*job.fold.train, *job.fold.validation)).labelled.slides
     measured: list[tuple[str, SlideTraits]] = []
     small: dict[tuple[str, str, float], list[NDArray[np.uint8]]] = {}
     for number, entry in enumerate(entries, start=1):

@@ -138,14 +138,14 @@ def keep(
 
 
 def _detected(job: Job, detector: Detector) -> tuple[Detections, dict[str, NDArray[np.int64]]]:
-    """Detections on the validation slides, and of each slide how the first stage scored its places."""
+    """Detections on the labelled validation slides, and of each slide how the first stage scored its places."""
     counts: dict[str, NDArray[np.int64]] = {}
 
     def on_slide(slide_id: str, sieved: Sieved) -> None:
         counts[slide_id] = sieved.counts
 
-    cases, compute = job.fold.validation, job.compute
-    found = detect(detector, job.cohort, cases=cases, compute=compute, progress=job.progress, on_slide=on_slide)
+    cases, compute, cohort = job.fold.validation, job.compute, job.cohort.labelled
+    found = detect(detector, cohort, cases=cases, compute=compute, progress=job.progress, on_slide=on_slide)
     return found, counts
 
 

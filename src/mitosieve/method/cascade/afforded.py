@@ -59,7 +59,7 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
     """
     stages, cases = detector.config.stages, job.fold.validation
     budget = stages[1].per_mm2 if len(stages) > 1 else None
-    slides = job.cohort.of_cases(cases)
+    slides = job.cohort.of_cases(cases).labelled
     if budget is None or not cases:
         return None
     areas: list[float] = []
