@@ -11,7 +11,8 @@ import torch
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
 from mitosieve.models.box import folder_of
-from mitosieve.models.card import read_card, trained_on
+from mitosieve.models.card import read_card
+from mitosieve.models.learned_cases import learned_cases
 from mitosieve.train.places import Places
 from mitosieve.train.sampler import BalancedSampler, Deck, RatioSampler
 from mitosieve.train.scores import PoolScores
@@ -102,7 +103,7 @@ def test_a_start_that_has_seen_what_it_is_judged_on_is_refused(tmp_path):
 def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
     """By their names: a fold that tests one of them is refused as a run's own is."""
     learned = next(row for row in read_card(folder_of("swift") / "card.toml").data if row.used == "training").patients
-    assert trained_on("swift") == set(learned)
+    assert learned_cases("swift").cases == set(learned)
     renamed = dict(zip(Cohort.load(a_cohort()).cases, (learned[0], "p2", "p3", "p4"), strict=True))
     cohort = Cohort.load(a_cohort()).with_entries(lambda e: replace(e, case_id=renamed[e.case_id]))
     shutil.copytree(a_cohort() / "images", tmp_path / "cohort" / "images")

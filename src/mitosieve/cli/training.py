@@ -46,6 +46,7 @@ from mitosieve.run import layout
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.split import Split
+    from mitosieve.recipe.recipe import FoldRun
     from mitosieve.run.progress import Progress
     from mitosieve.train.job import Mapper
 
@@ -127,7 +128,7 @@ def train(
     check_validation(science, chosen, [fold], where=split)
     what = FoldRun(recipe=science, cohort=whole, split=chosen, fold=fold, out=out, start=begun)
     if begun is not None:
-        _note_reviews_alone(whole)
+        _warn_of_start(what)
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, mapper_of(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
@@ -162,9 +163,11 @@ def _looked_at(cohort: Path) -> "Cohort":
     return whole
 
 
-def _note_reviews_alone(cohort: "Cohort") -> None:
-    """Say that a cohort holds nothing but reviews."""
-    if set(cohort.annotations.source.tolist()) <= {"reviews"}:
+def _warn_of_start(what: "FoldRun") -> None:
+    """Say that nobody can tell what the start has seen, or that a cohort holds nothing but reviews."""
+    if what.unknown_of_start:
+        warn(what.unknown_of_start)
+    if set(what.cohort.annotations.source.tolist()) <= {"reviews"}:
         warn(
             "warning: every mark of this cohort is a review: networks forget what nobody reviewed, and lean towards "
             "what was shown to the reader; import the reviews into the cohort that the detector learned from"
