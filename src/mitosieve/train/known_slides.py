@@ -56,15 +56,12 @@ def reference_of(
 
 def _learnt(job: Job) -> Learnt:
     """Of the training cases alone: on the validation cases nothing was learnt."""
-    part = job.cohort.of_cases(job.fold.train)
-    labelled = [entry for entry in part.slides if entry.labelled]
-    names = {entry.slide_id for entry in labelled}
-    figures = part.annotations.with_label(Label.MITOTIC_FIGURE).slide_id.tolist()
+    part = job.cohort.of_cases(job.fold.train).labelled
     return Learnt(
-        domains=tuple(sorted({entry.domain for entry in labelled})),
-        cases=len({entry.case_id for entry in labelled}),
-        slides=len(labelled),
-        figures=sum(name in names for name in figures),
+        domains=tuple(sorted({entry.domain for entry in part.slides})),
+        cases=len(part.cases),
+        slides=len(part.slides),
+        figures=len(part.known_marks.with_label(Label.MITOTIC_FIGURE)),
     )
 
 
