@@ -1,9 +1,14 @@
 """Targets are what experts agreed on where that is known; sources are told apart only where both classes are theirs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from build import a_cohort
+from mitosieve.annotation import NO_MARK as NEW
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.errors import RecipeError
@@ -48,6 +53,31 @@ def test_a_label_is_learned_as_far_as_experts_agreed(tmp_path, imposters):
             assert soft[row] == pytest.approx([0.65, 1, 0.2][places.mark[row]])
             assert distance[row, places.mark[row]] <= RECIPE.truth.reach_um
             np.testing.assert_allclose(places.offset_um[row], marks_um[places.mark[row]] - center_um[row], atol=1e-9)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(["", "same", "other", NEW]), st.floats(0, 1)), min_size=1))
+def test_a_changed_label_is_learned_as_it_is_now(marks):
+    """Raters who were overruled by a correction or a review do not speak against it: the target lies on the side of the
+    present label; one that was corrected back, or never, keeps their share.
+    """
+    n, names = len(marks), (Label.IMPOSTER.value, Label.MITOTIC_FIGURE.value)
+    said = {"": lambda is_figure: "", "same": lambda k: names[k], "other": lambda k: names[not k], NEW: lambda k: NEW}
+    plain = Annotations.of(
+        slide_id=["s"] * n, center_l0=[(50.0 * k, 9.0) for k in range(n)],
+        label=[names[is_figure] for is_figure, _, _ in marks], score=[score for _, _, score in marks],
+    )  # fmt: skip
+    annotations = replace(plain, label_before=np.array([said[before](k) for k, before, _ in marks], dtype=np.str_))
+    origins = {True: Origin.FIGURE, False: Origin.IMPOSTER}
+    rows = [
+        Places.of_index(
+            PatchIndex.of(slide_id="s", center_l0=plain.center_l0[k : k + 1], origin=origins[marks[k][0]], mpp=0.25),
+            mark=np.array([k]),
+        )
+        for k in range(n)
+    ]
+    target = BatchConfig(targets="agreement").target(Places.concatenate(rows), annotations)
+    for soft, (is_figure, before, score) in zip(target.tolist(), marks, strict=True):
+        assert soft == (is_figure if before in ("other", NEW) else np.float32(score))
 
 
 def test_hidden_marks_teach_nothing(tmp_path):

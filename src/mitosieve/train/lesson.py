@@ -62,7 +62,8 @@ class BatchConfig(BaseModel):
 
     targets: Literal["hard", "agreement"] = "hard"
     """What is learned of a place: "hard" 1 for a figure and 0 for all else; "agreement" the share of raters who called
-    its mark a figure, where that is known. For the cross-entropy alone."""
+    its mark a figure, where that is known and no correction or review has overruled them: then it is "hard". For the
+    cross-entropy alone."""
     balance: Literal["none", "source", "domain"] = "none"
     """By what figures and negatives are balanced: each source, or domain, gives a batch as many negatives a figure as
     every other, so that neither tells the class."""
@@ -97,7 +98,8 @@ class BatchConfig(BaseModel):
             return hard
         marked = places.mark != NO_MARK
         soft = np.full(len(places), np.nan)
-        soft[marked] = annotations.score[places.mark[marked]]
+        overruled = (annotations.label_before != "") & (annotations.label_before != annotations.label)
+        soft[marked] = np.where(overruled, np.nan, annotations.score)[places.mark[marked]]
         return np.where(np.isnan(soft), hard, soft).astype(np.float32)
 
     def sampler(  # noqa: PLR0913 - what tells one sampler from another, by name

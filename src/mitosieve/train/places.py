@@ -153,7 +153,7 @@ class PlaceRule(Protocol):
     """Which places of a slide a method learns from, and what each is."""
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
-        """The places of one slide, inside its ROI; only the shifted variants of a figure there may lie over its edge."""
+        """The places of one slide, inside its ROI; only shifted variants of a figure may lie over its edge."""
         ...
 
 
