@@ -8,7 +8,21 @@ import numpy as np
 import pytest
 
 from mitosieve import Cohort, Split
-from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_split, files_of, images, mitosieve, start, training
+from tiny import (
+    ONE_CORE,
+    SHORTER,
+    SWIFT_SHORT,
+    SWIFT_SMALL,
+    a_cohort,
+    a_run,
+    a_split,
+    a_swift_run,
+    files_of,
+    images,
+    mitosieve,
+    start,
+    training,
+)
 
 MOMENTS = ("patches.json", "checkpoint/screening.safetensors", "mining.json", "checkpoint/refined.safetensors")
 """Files whose appearance is followed by a kill: while patches are cut, in screening, at mining, in the refined net."""
@@ -42,6 +56,19 @@ def test_a_training_killed_again_and_again(tmp_path):
     expected = files_of(a_run())
     assert {"networks/refined.safetensors", "mining-scores.parquet", "validation/detections.csv"} <= set(expected)
     assert files_of(run) == expected, f"killed {delays} s after {MOMENTS}"
+
+
+@pytest.mark.parametrize("name", ["validation/detections.csv", "detector/detector.toml"])
+def test_a_training_killed_at_its_last_steps(tmp_path, name):
+    """Once a detector is whole nothing is done again: so all that is told of it, its budget too, is there before."""
+    run = tmp_path / "run"
+    settings = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT) for word in ("--set", setting)]
+    words = ["train", "swift", a_cohort(), "--split", a_split(), "--fold", "A", "--out", run, *ONE_CORE, *settings]
+    killed(words, (run / name).exists)
+    assert mitosieve(*words, "--resume").code == 0
+    expected = files_of(a_swift_run())
+    assert "budget.json" in expected
+    assert files_of(run) == expected
 
 
 def test_a_scan_killed_and_resumed(tmp_path):

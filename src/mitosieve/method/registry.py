@@ -132,7 +132,7 @@ METHODS: dict[str, Method] = {
     "swift": Method(
         recipe=SwiftRecipe,
         run=run_swift,
-        tables=(layout.MINING,),
+        tables=(layout.MINING, layout.BUDGET),
         stages=_of_swift,
         renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
         shapes=lambda recipe: {name: (part.network, part.view) for name, part in recipe.parts.items()},

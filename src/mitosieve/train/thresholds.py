@@ -3,7 +3,7 @@
 Where the rule's thresholds are numbers, validation is only looked at, and a fold may have none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -82,13 +82,24 @@ def hand_over(
         store: frames that the networks learned from.
         rule: of the recipe.
     """
+    return choose_thresholds(job, folder, stained(config, networks, store), rule)
+
+
+def stained(config: DetectorConfig, networks: Sequence[Sequence[nn.Module]], store: FrameStore) -> Detector:
+    """Trained networks as a detector that brings slides to the stain of the frames they learned from."""
     target = store.load_target()
-    stained = config.model_copy(update={"stain_target": None if target is None else target.to_json()})
-    detector = Detector(config=stained, networks=tuple(map(tuple, networks)))
-    return choose_thresholds(job, folder, detector, rule)
+    known = config.model_copy(update={"stain_target": None if target is None else target.to_json()})
+    return Detector(config=known, networks=tuple(map(tuple, networks)))
 
 
-def choose_thresholds(job: Job, folder: str, detector: Detector, rule: OperatingRule) -> Detector:
+def choose_thresholds(
+    job: Job,
+    folder: str,
+    detector: Detector,
+    rule: OperatingRule,
+    *,
+    measure: Callable[[Detector], object] | None = None,
+) -> Detector:
     """Detect on the validation cases, set the thresholds that are to come from there, keep what was found, and save.
 
     Where the fold has no validation case, the rule's numbers are set and nothing is detected. What the run's slides are
@@ -99,9 +110,20 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
         folder: of the detector in the run; made whole already, it is only loaded.
         detector: whatever thresholds it has are replaced.
         rule: of the recipe.
+        measure: told the detector with its thresholds before it is kept: once that is whole, nothing is done again.
     """
     if job.file(f"{folder}/{layout.DETECTOR_CONFIG}").exists():
         return Detector.load(job.file(folder))
+    ready, counts = _chosen(job, folder, detector, rule)
+    if measure is not None:
+        measure(ready)
+    return keep(job, folder, ready, counts)
+
+
+def _chosen(
+    job: Job, folder: str, detector: Detector, rule: OperatingRule
+) -> tuple[Detector, dict[str, NDArray[np.int64]]]:
+    """The detector with its thresholds, and of each validation slide how the first stage scored its places."""
     gated = rule if isinstance(rule, ThresholdRule) and len(detector.config.stages) > 1 else None
     ready = detector
     if gated is not None:
@@ -109,7 +131,7 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
     if rule.operating != "validation":
         ready = ready.with_threshold(rule.operating)
     if not job.fold.validation:
-        return keep(job, folder, ready, {})
+        return ready, {}
     found, counts = _detected(job, ready)
     if gated is not None and gated.gate == "validation":
         ready = ready.with_gate(_best_gate(job, found, gated))
@@ -118,7 +140,7 @@ def choose_thresholds(job: Job, folder: str, detector: Detector, rule: Operating
         chosen = operating_threshold(found, job.cohort, job.fold.validation)
         ready = ready.with_threshold(chosen.threshold)
     write_detections(job.file(layout.validation_of(folder)), found.at_threshold(ready.config.threshold))
-    return keep(job, folder, ready, counts)
+    return ready, counts
 
 
 def keep(
