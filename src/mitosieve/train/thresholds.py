@@ -19,7 +19,7 @@ from mitosieve.patch.frames import FrameStore
 from mitosieve.run import layout
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.score.sweep import Threshold
-from mitosieve.sieve.cascade import Sieved, detect
+from mitosieve.sieve.cascade import Sieved, detect, gates_on
 from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train.job import Job
 from mitosieve.train.known_slides import reference_of
@@ -132,15 +132,16 @@ def _chosen(
         ready = ready.with_threshold(rule.operating)
     if not job.fold.validation:
         return ready, {}
-    found, counts = _detected(job, ready)
+    found, sieved = _detected(job, ready)
     if gated is not None and gated.gate == "validation":
-        ready = ready.with_gate(_best_gate(job, found, gated))
-        found, counts = _detected(job, ready)
+        reached = _f1_of_gates(job, found, gated.gates, _bounds(job, ready, sieved))
+        ready = ready.with_gate(max(gated.gates, key=lambda gate: (np.nan_to_num(reached[gate], nan=-1.0), -gate)))
+        found, sieved = _detected(job, ready)
     if rule.operating == "validation":
         chosen = operating_threshold(found, job.cohort, job.fold.validation)
         ready = ready.with_threshold(chosen.threshold)
     write_detections(job.file(layout.validation_of(folder)), found.at_threshold(ready.config.threshold))
-    return ready, counts
+    return ready, {name: slide.counts for name, slide in sieved.items()}
 
 
 def keep(
@@ -159,26 +160,55 @@ def keep(
     return Detector.load(replace(detector, reference=known).save(job.file(folder)))
 
 
-def _detected(job: Job, detector: Detector) -> tuple[Detections, dict[str, NDArray[np.int64]]]:
-    """Detections on the labelled validation slides, and of each slide how the first stage scored its places."""
-    counts: dict[str, NDArray[np.int64]] = {}
-
-    def on_slide(slide_id: str, sieved: Sieved) -> None:
-        counts[slide_id] = sieved.counts
-
+def _detected(job: Job, detector: Detector) -> tuple[Detections, dict[str, Sieved]]:
+    """Detections on the labelled validation slides, and what else was seen of each."""
+    seen: dict[str, Sieved] = {}
     cases, compute, cohort = job.fold.validation, job.compute, job.cohort.labelled
-    found = detect(detector, cohort, cases=cases, compute=compute, progress=job.progress, on_slide=on_slide)
-    return found, counts
+    found = detect(detector, cohort, cases=cases, compute=compute, progress=job.progress, on_slide=seen.__setitem__)
+    return found, seen
 
 
-def _best_gate(job: Job, found: Detections, rule: ThresholdRule) -> float:
-    """The gate whose survivors reach the best F1 on validation; of equal ones the lowest, which loses least.
+Bounds = tuple[float, float]
+"""Lowest and highest gate that a slide can have, whatever is chosen."""
+
+
+def _bounds(job: Job, detector: Detector, sieved: Mapping[str, Sieved]) -> dict[str, Bounds]:
+    """Between what a budget leaves the chosen gate on each validation slide; of no slide without a budget.
+
+    Args:
+        job: of the run.
+        detector: at the lowest gate.
+        sieved: what it saw of the slides.
+    """
+    if all(stage.per_mm2 is None for stage in detector.config.stages):
+        return {}
+    bounds: dict[str, Bounds] = {}
+    for name, slide in sieved.items():
+        with job.cohort.open(name) as opened:
+            roi = job.cohort.entry(name).roi
+            own, *_ = gates_on(detector.with_gate(1.0), opened, compute=job.compute, roi=roi)
+        bounds[name] = (own if slide.gates[0] == own else 0.0, own)  # a large slide has its own, whatever is chosen
+    return bounds
+
+
+def _f1_of_gates(
+    job: Job, found: Detections, gates: Sequence[float], bounds: Mapping[str, Bounds]
+) -> dict[float, float]:
+    """The best F1 on validation of what comes through each gate.
 
     Judged on detections at the lowest gate: their strongest window must pass. The chosen gate is then run for real.
+
+    Args:
+        job: of the run.
+        found: at the lowest of the gates.
+        gates: that are tried.
+        bounds: of slides that have another gate than the chosen one, as a budget leaves it.
     """
 
     def best_f1(gate: float) -> float:
-        survivors = found[found.stage_score[:, 0] >= gate]
+        needed = {name: min(max(gate, low), high) for name, (low, high) in bounds.items()}
+        passes = found.stage_score[:, 0] >= [needed.get(str(name), gate) for name in found.slide_id]
+        survivors = found[passes]
         return operating_threshold(survivors, job.cohort, job.fold.validation).f1
 
-    return max(rule.gates, key=lambda gate: (best_f1(gate), -gate))
+    return {gate: best_f1(gate) for gate in gates}
