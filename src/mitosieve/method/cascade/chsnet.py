@@ -134,7 +134,7 @@ def frame_store(recipe: ChsNetRecipe, job: Job) -> FrameStore:
 def frames_in(recipe: ChsNetRecipe, folder: Path) -> FrameStore:
     """Frames in a folder, with the margin that patches need."""
     margin = margin_for(recipe.windows.patch_px, recipe.augment.translate_px)
-    return FrameStore(folder, recipe.frame, margin_px=margin)
+    return FrameStore(folder, recipe.frame, margin_px=margin, tissue=recipe.cascade.proposer.tissue)
 
 
 def window_rule(recipe: ChsNetRecipe, store: FrameStore, *, varied: frozenset[str]) -> WindowRule:
