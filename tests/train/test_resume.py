@@ -1,5 +1,6 @@
 """Killed at any moment and resumed: the bytes of a run that nothing disturbed. Real processes, kill -9."""
 
+import json
 import shutil
 import signal
 import time
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 from mitosieve import Cohort, Split
+from mitosieve.parallel.processes import ProcessMap
+from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.train.job import Job
 from tiny import (
     ONE_CORE,
     SHORTER,
@@ -92,6 +96,38 @@ def test_a_finished_run_resumed_stays_as_it_is(tmp_path):
     shutil.copytree(a_run(), run)
     assert mitosieve(*training(run, "cascade.parts_too=true"), "--resume").code == 0
     assert files_of(run) == files_of(a_run())
+
+
+def test_machine_json_is_of_the_machine_that_trained(tmp_path):
+    """Resumed elsewhere, a finished training keeps every byte of it, and of one that goes on both are told."""
+    run = tmp_path / "run"
+    shutil.copytree(a_run(), run)
+    path = run / "machine.json"
+    elsewhere = {**json.loads(path.read_text()), "processor": "another"}
+    path.write_text(json.dumps(elsewhere))
+    before = path.read_bytes()
+    words = training(run, "cascade.parts_too=true")
+    assert mitosieve(*words, "--resume").code == 0
+    assert path.read_bytes() == before
+    for detector in run.glob("detector*"):
+        (detector / "detector.toml").unlink()
+    for _ in range(2):
+        assert mitosieve(*words, "--resume").code == 0
+        here = json.loads((a_run() / "machine.json").read_text())
+        assert json.loads(path.read_text()) == {**elsewhere, "then": [here]}
+    assert "goes on as" in (run / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_machine_json_names_the_threads_of_processes_that_trained(tmp_path, workers):
+    """And of none where all was trained here."""
+    run = RunFolder(tmp_path)
+    write_json(run / "machine.json", {"torch_threads": 8})
+    with ProcessMap(workers=workers, threads=3) as mapper:
+        job = Job(cohort=None, fold=None, run=run, compute=None, mapper=mapper if workers > 1 else None)
+        assert job.each(str, [1], "networks") == ["1"]
+    told = json.loads((tmp_path / "machine.json").read_text())
+    assert told == {"torch_threads": 8} | ({"worker_threads": 3} if workers > 1 else {})
 
 
 def test_another_recipe_fold_or_cohort_is_not_resumed(tmp_path):

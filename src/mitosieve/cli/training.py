@@ -4,6 +4,7 @@ import contextlib
 import json
 import shlex
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -225,11 +226,18 @@ def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progr
 
     config = ClusterConfig.of_task(address, device=device, threads=threads)
     whole = ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show, what="trainings")
+    return _Threaded(lambda function, tasks: whole(WithThreads(function, threads), tasks), threads)
 
-    def mapper(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        return whole(WithThreads(function, threads), tasks)
 
-    return mapper
+@dataclass(frozen=True)
+class _Threaded:
+    """A map over trainings that tells with how many threads each computes, as `ProcessMap` does."""
+
+    mapper: "Mapper"
+    threads: int
+
+    def __call__(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        return list(self.mapper(function, tasks))
 
 
 @app.command()

@@ -20,8 +20,8 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
 from mitosieve.recipe.text import recipe_content
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, write_atomic, write_json
-from mitosieve.run.log import job_log
+from mitosieve.run.folder import RunFolder, read_json, write_atomic, write_json
+from mitosieve.run.log import JobLog, job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper, Start
@@ -29,6 +29,9 @@ from mitosieve.train.known_images import check_images, forget_image
 
 ALL = "all"
 """Name of the fold that has every case in train."""
+
+THEN = "then"
+"""In machine.json: other machines that the training went on at, after kills."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -226,7 +229,7 @@ def train_fold(
         check_images(run, what.cohort, (*fold.train, *fold.validation))
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
-        write_json(run / layout.MACHINE, machine(compute))
+        _keep_machine(run, dict(machine(compute)), log)
         if what.start is not None:
             what.start.keep_learned(run.path, facts)
             log.line(what.unknown_of_start or "what the start has learned from is known, and is not judged on")
@@ -249,3 +252,15 @@ def train_fold(
             what.start.keep_learned(run.path, facts).save(run / layout.DETECTOR)
         shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector
+
+
+def _keep_machine(run: RunFolder, now: dict[str, Any], log: JobLog) -> None:
+    """Write which machine began the training; where another goes on, add it and say so. A finished one has no other."""
+    path = run / layout.MACHINE
+    told: dict[str, Any] = read_json(path, {})
+    first = {key: told[key] for key in now if key in told}
+    if not told:
+        write_json(path, now)
+    elif now not in (first, *told.get(THEN, [])) and not (run / layout.DETECTOR / layout.DETECTOR_CONFIG).exists():
+        log.line(f"goes on as {now}, and began as {first}: what is computed may differ in last digits")
+        write_json(path, {**told, THEN: [*told.get(THEN, []), now]})

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,6 +194,13 @@ def _missing(study: Study, plan: Plan, scored: dict[tuple[str, str, int], Scored
     return tuple(found)
 
 
+def _in_words(machine: dict[str, Any]) -> str:
+    """What trained, in one line: with the threads of the processes that did, where there were any."""
+    threads = machine.get("worker_threads", machine["torch_threads"])
+    elsewhere = "; went on elsewhere" if machine.get("then") else ""
+    return f"{machine['processor']}, {threads} used, {machine['device']}, {machine['precision']}{elsewhere}"
+
+
 def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
     runs = [
         (plan.folders[row.name, fold, seed], found.parent)
@@ -211,6 +219,6 @@ def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
         training_s=float(np.mean([sum(json.loads((run / layout.TIMING).read_text()).values()) for run, _ in runs])),
         detection_s=float(np.mean(known)) if len(known) == len(detection) else None,
         stages=costs_of(Detector.load(first / row.detector)),
-        machine=f"{machine['processor']}, {machine['torch_threads']} used, {machine['device']}, {machine['precision']}",
+        machine=_in_words(machine),
         commits=tuple(sorted({one["commit"] for one in versions})),
     )
