@@ -1,7 +1,9 @@
 """Targets are what experts agreed on where that is known; sources are told apart only where both classes are theirs."""
 
+import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from build import a_cohort
 from mitosieve.annotation import NO_MARK as NEW
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.cohort.split import Split
 from mitosieve.errors import RecipeError
 from mitosieve.network.loss import LossConfig
 from mitosieve.patch.index import Origin, PatchIndex
@@ -19,6 +22,8 @@ from mitosieve.train.lesson import BatchConfig
 from mitosieve.train.places import NO_MARK, Places
 from mitosieve.train.proposals import ProposalRule
 from mitosieve.train.sampler import BalancedSampler, RatioSampler
+from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_split, mitosieve
+from tiny import a_cohort as tiny_cohort
 
 RECIPE = load_recipe("swift")
 
@@ -126,3 +131,29 @@ def test_places_keep_agreement_apart_from_label():
     places = Places.of_index(index, mark=np.zeros(1, dtype=np.int64))
     assert BatchConfig(targets="agreement").target(places, marks).tolist() == [pytest.approx(0.65)]
     assert places.index.label.tolist() == [1]
+
+
+@pytest.mark.parametrize(("balance", "told"), [("source", 1), ("domain", 0), ("none", 0)])
+def test_a_source_of_one_class_is_named(tmp_path, balance, told):
+    """On the error stream and in the log: nothing of it is learned. And so are crops that no patch fits in."""
+    cohort = Cohort.load(tiny_cohort())
+    fold = Split.load(a_split()).fold("A")
+    odd, small = fold.train[0], fold.train[1]
+    shutil.copytree(tiny_cohort() / "images", tmp_path / "cohort" / "images")
+    moved = cohort.with_entries(lambda e: replace(e, source="bare" if e.case_id == odd else "whole"))
+    name = next(e.slide_id for e in moved.slides if e.case_id == odd)
+    entry = moved.entry(name)
+    crop = replace(
+        entry, slide_id="crop", path="images/crop.png", case_id=small, width_l0=40, height_l0=40, source="whole"
+    )
+    cv2.imwrite(str(tmp_path / "cohort" / crop.path), np.full((40, 40, 3), 200, np.uint8))
+    marks = moved.annotations[moved.annotations.slide_id != name]
+    Cohort(tmp_path / "cohort", (*moved.slides, crop), marks).save()
+    words = [word for one in (*SWIFT_SMALL, *SWIFT_SHORT, f"batches.balance={balance}") for word in ("--set", one)]
+    where = (tmp_path / "cohort", "--split", a_split(), "--fold", "A", "--out", tmp_path / "run")
+    said = mitosieve("train", "swift", *where, *ONE_CORE, *words, "--quiet")
+    assert said.code == 0, said.err
+    for text in (said.err, (tmp_path / "run" / "log.txt").read_text()):
+        assert text.count("warning: source 'bare' has no figure to learn from") == told
+        assert text.count("nothing is learned of 1 of") == 1
+        assert "labelled training slides, crop: no place was found" in text

@@ -17,7 +17,7 @@ from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, read_json, write_json
-from mitosieve.run.progress import STAGE, Progress
+from mitosieve.run.progress import NOTE, STAGE, Progress
 from mitosieve.train.scores import PoolScores
 from mitosieve.train.start import Start
 
@@ -62,6 +62,11 @@ class Job:
             if self.progress is not None:
                 self.progress(what, number, len(tasks))
         return made
+
+    def note(self, text: str) -> None:
+        """Tell a person something of the data, in the run's log and on the error stream."""
+        if self.progress is not None:
+            self.progress(NOTE, 0, 0, text=text)
 
     def _note_threads(self) -> None:
         """Add to machine.json with how many threads the processes compute that do a part of this training."""

@@ -163,6 +163,7 @@ def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore
     proposals = ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False)
     rule = CropRule.of(job.cohort, proposals)
     found = places_of_fold(job, rule)
+    recipe.batches.note_left_out(job, found["train"])
     validation = found["validation"]
     figures = validation.index.label.nonzero()[0]
     rows = curve_rows(validation, figures, background=recipe.curve_background, seed=recipe.seed)
