@@ -131,6 +131,7 @@ def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
             "stage refined: another network (head is 8, in the recipe 16)",
         ),
         ("swift-tune", a_run, (), "stage screening: another network ("),
+        ("chsnet-small", a_run, ("network.width=0.03125", "refined_start=screening"), 'refined_start is "screening"'),
         ("swift-tune", "nowhere", (), "there is no detector 'nowhere'"),
         ("swift-tune", a_swift_run, ("frame.mpp=0.5",), "its frames have 0.25 um/px"),
     ],
@@ -139,7 +140,7 @@ def test_what_cannot_go_on_is_refused(tmp_path, recipe, start, settings, said):
     """Another method, another network, other patches, no detector: each is one message, and nothing is written."""
     named = start() if callable(start) else start
     words = [
-        word for setting in ((*SWIFT_SMALL, *settings) if recipe == "swift-tune" else ()) for word in ("--set", setting)
+        word for setting in (*(SWIFT_SMALL if recipe == "swift-tune" else ()), *settings) for word in ("--set", setting)
     ]
     told = mitosieve(
         "train", recipe, a_cohort(), "--split", a_split(), *FOLD, "--out", tmp_path / "run", *words, "--start", named

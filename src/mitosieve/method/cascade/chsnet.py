@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
+from mitosieve.errors import RecipeError
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
@@ -83,7 +84,8 @@ class ChsNetRecipe(BaseModel):
     refined_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
     """Figures : background : false positives in a batch of the refined network (section 3.2)."""
     refined_start: Literal["fresh", "screening"] = "fresh"
-    """Initial weights of the refined network; "the same parameters" in section 4.2.3 can be read both ways."""
+    """Initial weights of the refined network; "the same parameters" in section 4.2.3 can be read both ways. A training
+    with --start has them from there."""
     mining: MiningConfig = MiningConfig()
     cascade: CascadeConfig = CascadeConfig()
     thresholds: ThresholdRule = ThresholdRule(gate=0.8, operating=0.85)
@@ -124,6 +126,20 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
             refined = train_refined(recipe, job, pools, screening, survivors)
     with job.timed("thresholds on validation"):
         return assemble(recipe, job, store, screening, refined)
+
+
+def shapes(recipe: ChsNetRecipe) -> dict[str, tuple[BaseModel, View]]:
+    """Network and view of each stage, for a training that goes on from a detector.
+
+    Raises:
+        RecipeError: the recipe has other weights for the refined network to begin with.
+    """
+    if recipe.refined_start != "fresh":
+        raise RecipeError(
+            f'refined_start is "{recipe.refined_start}", and with --start both networks begin with the weights of that',
+            remedy='give refined_start = "fresh", or leave out --start',
+        )
+    return dict.fromkeys((layout.SCREENING, layout.REFINED), (recipe.network, recipe.view))
 
 
 def frame_store(recipe: ChsNetRecipe, job: Job) -> FrameStore:
