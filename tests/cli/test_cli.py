@@ -14,6 +14,7 @@ from rich.console import Console
 from layouts import text, tiff
 from mitosieve import Cohort, Detector, Split, __version__
 from mitosieve.cli import models, terminal
+from mitosieve.cli.training import _PRINT
 from mitosieve.cohort.published.registry import PUBLISHED
 from mitosieve.method.registry import METHODS
 from mitosieve.recipe.header import recipe_headers
@@ -252,6 +253,11 @@ def test_the_stages_that_a_method_announces_are_those_it_times():
     timed = list(json.loads((a_run() / "timing.json").read_text()))
     recipe = load_recipe("chsnet-small")
     assert sorted(timed) == sorted(METHODS[recipe.method].stages(recipe))
+
+
+def test_every_table_that_can_be_shown_is_some_method_s():
+    """And every table that a method leaves for people can be shown."""
+    assert set(_PRINT) == {table for method in METHODS.values() for table in method.tables}
 
 
 def test_a_threshold_on_the_command_line_goes_before_the_detectors(tmp_path):

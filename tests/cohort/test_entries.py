@@ -95,3 +95,15 @@ def test_training_sees_the_tissue_undistorted(tmp_path):
     )
     near = np.linalg.norm(mine[:, None] - theirs[None], axis=2).min(axis=1)
     assert np.mean(near < 1.0) > 0.9
+
+
+def test_marks_count_where_a_slide_was_searched(tmp_path):
+    """Its edge belongs to a ROI; without one all marks count, and on an unlabelled slide none does."""
+    cohort = a_cohort(tmp_path / "c", points=((10, 10), (50, 20), (51, 20), (60, 60)))
+    (entry,) = cohort.slides
+    assert len(cohort.known_marks) == 4
+    limited = cohort.with_entries(lambda e: dataclasses.replace(e, roi_wkt="POLYGON ((0 0, 50 0, 50 50, 0 50, 0 0))"))
+    assert limited.known_marks.center_l0.tolist() == [[10, 10], [50, 20]]
+    assert limited.slides[0].searched(cohort.annotations.center_l0).tolist() == [True, True, False, False]
+    assert entry.searched(np.zeros((0, 2))).shape == (0,)
+    assert len(cohort.with_entries(lambda e: dataclasses.replace(e, labelled=False)).known_marks) == 0

@@ -234,6 +234,18 @@ def test_a_part_without_figures_is_refused(tmp_path):
         check(Cohort(tmp_path, cohort.slides, cohort.annotations[kept]), train=["c0"], validation=["c1"], test=["c2"])
 
 
+def test_figures_outside_what_was_searched_are_none(tmp_path):
+    """They are not scored: a part that has no others is refused, and they weigh nothing when cases are dealt."""
+    cohort = a_cohort(tmp_path, cases=4)
+    nowhere = "POLYGON ((0 0, 1 0, 1 1, 0 1, 0 0))"
+    limited = cohort.with_entries(lambda e: replace(e, roi_wkt=nowhere if e.case_id == "c2" else ""))
+    with pytest.raises(SplitError, match="no mitotic figure in its test part"):
+        check(limited, train=("c0", "c3"), validation=("c1",), test=("c2",))
+    bare = Cohort(limited.folder, limited.slides, limited.known_marks)
+    dealt = [Split.by_case(one, folds=3, generator=np.random.default_rng(1)) for one in (limited, bare)]
+    assert dealt[0] == dealt[1]
+
+
 def test_an_unlabelled_case_may_be_left_out_or_trained_on_but_not_scored(tmp_path):
     """Nothing is known of it."""
     cohort = a_cohort(tmp_path, cases=4).with_entries(lambda e: replace(e, labelled=e.case_id != "c3"))

@@ -117,11 +117,19 @@ def wait_until(told, seconds=60):
         time.sleep(0.05)
 
 
-def test_threads_and_gpus_are_dealt_out():
-    """Each process computes with the stated threads; each sees one GPU in turn."""
+@pytest.mark.parametrize(
+    ("allotted", "dealt"),
+    [(None, {"0", "1"}), ("", {"0", "1"}), ("5,7", {"5", "7"}), ("GPU-4f2a, GPU-99,", {"GPU-4f2a", "GPU-99"})],
+)
+def test_threads_and_gpus_are_dealt_out(monkeypatch, allotted, dealt):
+    """Each process computes with the stated threads; each sees one GPU in turn, of those that were allotted."""
+    if allotted is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allotted)
     with ProcessMap(workers=2, threads=2, gpus=2) as mapper:
         assert mapper(threads, [0]) == [2]
-        assert set(mapper(visible, [0, 1, 2, 3])) == {"0", "1"}
+        assert set(mapper(visible, [0, 1, 2, 3])) == dealt
     before = torch.get_num_threads()
     try:
         assert WithThreads(threads, 1)(0) == 1

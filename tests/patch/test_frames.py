@@ -1,8 +1,10 @@
 """Laws of rendering: parts equal the whole, and training and detection see one picture."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from build import an_image
@@ -132,6 +134,21 @@ def test_training_and_detection_see_the_same_pixels(tmp_path, target, most):
             differing.append(np.abs(cut_patches(part, centers, patch_px=64) - trained))
     assert np.max(differing) <= most
     assert np.mean(np.array(differing) > 0) < 0.02
+
+
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\\\0"), min_size=1, max_size=300)
+
+
+@given(st.lists(NAMES, min_size=2, max_size=6, unique=True))
+@example(["case\u20137", "case 137"])
+@example(["a" * 299 + "b", "a" * 299 + "c"])
+def test_each_slide_has_its_own_file(names):
+    """Whatever it is called: no two slides share one, and a disk takes each; plain names stand as they are."""
+    store = FrameStore(Path("frames"), FrameConfig(), margin_px=0)
+    files = {store._file(name).name for name in names}
+    assert len(files) == len(names)
+    assert max(len(file.encode()) for file in files) <= 255
+    assert store._file("case_1-a.b").name == "case_1-a.b.npy"
 
 
 def test_the_target_is_kept(tmp_path):

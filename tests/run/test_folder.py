@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mitosieve.errors import RunFolderError, StorageError
+from mitosieve.run import folder
 from mitosieve.run.folder import RUN_FORMAT, RunFolder, RunMark, hash_file, kind_of, write_atomic, write_json
 from mitosieve.run.layout import Kind
 
@@ -215,3 +216,26 @@ def test_runs_of_before_inside_are_named_rather_than_the_folder(tmp_path):
     write_json(tmp_path / "A" / "run.json", {"format": 1, "provenance": {}})
     with pytest.raises(RunFolderError, match="is a run of format 1"):
         RunFolder.create(tmp_path, {}, kind=Kind.CROSSVAL, resume=True, parts=("A",))
+
+
+def test_a_commit_is_that_of_the_package_alone(tmp_path, monkeypatch):
+    """Installed inside somebody's repository that does not hold it, it has none; held there, that one's."""
+
+    def git(*words):
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    installed = tmp_path / ".venv" / "mitosieve" / "run" / "folder.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("")
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    git("init", "-q")
+    git("add", ".gitignore")
+    git("commit", "-q", "-m", "of somebody")
+    monkeypatch.setattr(folder, "__file__", str(installed))
+    assert folder.git_commit() == "none"
+    git("add", "-f", str(installed))
+    git("commit", "-q", "-m", "held")
+    assert folder.git_commit() == git("rev-parse", "--short=12", "HEAD")
+    installed.write_text("changed")
+    assert folder.git_commit().endswith("+changes")

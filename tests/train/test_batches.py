@@ -1,11 +1,19 @@
 """Targets are what experts agreed on where that is known; sources are told apart only where both classes are theirs."""
 
+import shutil
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from build import a_cohort
+from mitosieve.annotation import NO_MARK as NEW
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.cohort.split import Split
 from mitosieve.errors import RecipeError
 from mitosieve.network.loss import LossConfig
 from mitosieve.patch.index import Origin, PatchIndex
@@ -14,6 +22,8 @@ from mitosieve.train.lesson import BatchConfig
 from mitosieve.train.places import NO_MARK, Places
 from mitosieve.train.proposals import ProposalRule
 from mitosieve.train.sampler import BalancedSampler, RatioSampler
+from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_split, mitosieve
+from tiny import a_cohort as tiny_cohort
 
 RECIPE = load_recipe("swift")
 
@@ -48,6 +58,31 @@ def test_a_label_is_learned_as_far_as_experts_agreed(tmp_path, imposters):
             assert soft[row] == pytest.approx([0.65, 1, 0.2][places.mark[row]])
             assert distance[row, places.mark[row]] <= RECIPE.truth.reach_um
             np.testing.assert_allclose(places.offset_um[row], marks_um[places.mark[row]] - center_um[row], atol=1e-9)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(["", "same", "other", NEW]), st.floats(0, 1)), min_size=1))
+def test_a_changed_label_is_learned_as_it_is_now(marks):
+    """Raters who were overruled by a correction or a review do not speak against it: the target lies on the side of the
+    present label; one that was corrected back, or never, keeps their share.
+    """
+    n, names = len(marks), (Label.IMPOSTER.value, Label.MITOTIC_FIGURE.value)
+    said = {"": lambda is_figure: "", "same": lambda k: names[k], "other": lambda k: names[not k], NEW: lambda k: NEW}
+    plain = Annotations.of(
+        slide_id=["s"] * n, center_l0=[(50.0 * k, 9.0) for k in range(n)],
+        label=[names[is_figure] for is_figure, _, _ in marks], score=[score for _, _, score in marks],
+    )  # fmt: skip
+    annotations = replace(plain, label_before=np.array([said[before](k) for k, before, _ in marks], dtype=np.str_))
+    origins = {True: Origin.FIGURE, False: Origin.IMPOSTER}
+    rows = [
+        Places.of_index(
+            PatchIndex.of(slide_id="s", center_l0=plain.center_l0[k : k + 1], origin=origins[marks[k][0]], mpp=0.25),
+            mark=np.array([k]),
+        )
+        for k in range(n)
+    ]
+    target = BatchConfig(targets="agreement").target(Places.concatenate(rows), annotations)
+    for soft, (is_figure, before, score) in zip(target.tolist(), marks, strict=True):
+        assert soft == (is_figure if before in ("other", NEW) else np.float32(score))
 
 
 def test_hidden_marks_teach_nothing(tmp_path):
@@ -96,3 +131,29 @@ def test_places_keep_agreement_apart_from_label():
     places = Places.of_index(index, mark=np.zeros(1, dtype=np.int64))
     assert BatchConfig(targets="agreement").target(places, marks).tolist() == [pytest.approx(0.65)]
     assert places.index.label.tolist() == [1]
+
+
+@pytest.mark.parametrize(("balance", "told"), [("source", 1), ("domain", 0), ("none", 0)])
+def test_a_source_of_one_class_is_named(tmp_path, balance, told):
+    """On the error stream and in the log: nothing of it is learned. And so are crops that no patch fits in."""
+    cohort = Cohort.load(tiny_cohort())
+    fold = Split.load(a_split()).fold("A")
+    odd, small = fold.train[0], fold.train[1]
+    shutil.copytree(tiny_cohort() / "images", tmp_path / "cohort" / "images")
+    moved = cohort.with_entries(lambda e: replace(e, source="bare" if e.case_id == odd else "whole"))
+    name = next(e.slide_id for e in moved.slides if e.case_id == odd)
+    entry = moved.entry(name)
+    crop = replace(
+        entry, slide_id="crop", path="images/crop.png", case_id=small, width_l0=40, height_l0=40, source="whole"
+    )
+    cv2.imwrite(str(tmp_path / "cohort" / crop.path), np.full((40, 40, 3), 200, np.uint8))
+    marks = moved.annotations[moved.annotations.slide_id != name]
+    Cohort(tmp_path / "cohort", (*moved.slides, crop), marks).save()
+    words = [word for one in (*SWIFT_SMALL, *SWIFT_SHORT, f"batches.balance={balance}") for word in ("--set", one)]
+    where = (tmp_path / "cohort", "--split", a_split(), "--fold", "A", "--out", tmp_path / "run")
+    said = mitosieve("train", "swift", *where, *ONE_CORE, *words, "--quiet")
+    assert said.code == 0, said.err
+    for text in (said.err, (tmp_path / "run" / "log.txt").read_text()):
+        assert text.count("warning: source 'bare' has no figure to learn from") == told
+        assert text.count("nothing is learned of 1 of") == 1
+        assert "labelled training slides, crop: no place was found" in text

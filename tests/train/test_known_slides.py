@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.split import Split
 from mitosieve.sieve.detector import Detector
@@ -65,3 +66,19 @@ def test_crops_of_one_case_count_as_one_slide(tmp_path):
     assert reference.known["sharpness"].values.shape == (2, 1)  # of the single crop of case c nothing can be said
     assert reference.known["resolution"].values.shape == (3, 1)
     assert np.array_equal(reference.known["sharpness"].case, [0, 1])
+
+
+def test_figures_that_were_learned_are_counted(tmp_path):
+    """Those of the training cases where their slides were searched; nothing is learned of the others."""
+    whole = Cohort.load(a_cohort())
+    first = whole.slides[0].slide_id
+    limited = whole.with_entries(lambda e: replace(e, roi_wkt="POLYGON ((0 0, 1 0, 1 1, 0 1, 0 0))"))
+    limited = limited.with_entries(lambda e: replace(e, roi_wkt=e.roi_wkt if e.slide_id == first else ""))
+    told = []
+    for cohort in (whole, limited):
+        fold = SimpleNamespace(train=cohort.cases, validation=())
+        job = SimpleNamespace(cohort=cohort, fold=fold, progress=None)
+        told.append(reference_of(job, Detector.load(a_run()), {}).learnt.figures)
+    figures = whole.annotations.with_label(Label.MITOTIC_FIGURE)
+    assert told == [len(figures), len(figures) - len(figures.of_slide(first))]
+    assert told[1] < told[0]

@@ -13,12 +13,22 @@ from mitosieve.cohort.split import Fold
 from mitosieve.errors import CohortError, FormatError
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
+from mitosieve.method.dasc.labels import LabelConfig, MarkRule
 from mitosieve.network.compute import Compute
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.patch.view import View
 from mitosieve.run.folder import RunFolder
+from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.propose.proposer import NucleiProposer
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places, find_places, places_of_fold
+from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig
+
+PLAN = Plan(
+    frame=FrameConfig(stain="none"), proposer=NucleiProposer(), views=(View(views="one", patch_px=64),), reach_um=0.0,
+    stain_target=None,
+)  # fmt: skip
 
 
 def a_rule(frames, windows, varied=frozenset()):
@@ -101,6 +111,35 @@ def test_windows_lie_inside_a_slanted_roi_with_all_their_corners(store):
         (x, y) for x, y in everywhere if all(roi.covers(shapely.Point(x + dx, y + dy)) for dx, dy in corners)
     }
     assert 0 < len(inside) < len(everywhere)
+
+
+RULES = {
+    "windows": lambda cohort, frames: a_rule(frames, WindowConfig(patch_px=32, stride_px=8)),
+    "marks": lambda cohort, frames: MarkRule(plan=PLAN, config=LabelConfig(exclusion_um=8), imposters=True),
+    "marks of figures": lambda cohort, frames: MarkRule(plan=PLAN, config=LabelConfig(exclusion_um=8), imposters=False),
+    "proposals": lambda cohort, frames: ProposalRule(plan=PLAN, truth=TruthConfig()),
+    "crops": lambda cohort, frames: CropRule.of(cohort, ProposalRule(plan=PLAN, truth=TruthConfig())),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_place_lies_where_its_slide_was_searched(store, rule):
+    """Marks outside the ROI are neither learned from nor scored, whatever the rule."""
+    cohort, frames = store
+    figures = cohort.annotations.with_label(Label.MITOTIC_FIGURE)
+    right = {e.slide_id: figures.of_slide(e.slide_id).center_l0[:, 0].min() + 8.0 for e in cohort.slides}
+    limited = cohort.with_entries(lambda e: replace(e, roi_wkt=shapely.box(0, 0, right[e.slide_id], 300).wkt))
+    how = RULES[rule](limited, frames)
+    places = Places.concatenate([how.places(limited, entry) for entry in limited.slides])
+    edge = np.array([right[str(name)] for name in places.index.slide_id])
+    assert (places.index.center_l0[:, 0] <= edge).all()
+    marks = cohort.annotations
+    outside = np.array([x > right[str(name)] for x, name in zip(marks.center_l0[:, 0], marks.slide_id, strict=True)])
+    assert (outside & (marks.label == Label.MITOTIC_FIGURE.value)).any()
+    assert (outside & (marks.label == Label.IMPOSTER.value)).any()
+    if "marks" in rule:
+        assert not outside[places.mark[places.mark >= 0]].any()
+    assert places.index.count()["figure"] >= 2
 
 
 def test_unlabelled_slides_give_no_patch(store):

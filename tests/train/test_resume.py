@@ -1,5 +1,6 @@
 """Killed at any moment and resumed: the bytes of a run that nothing disturbed. Real processes, kill -9."""
 
+import json
 import shutil
 import signal
 import time
@@ -8,7 +9,24 @@ import numpy as np
 import pytest
 
 from mitosieve import Cohort, Split
-from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_split, files_of, images, mitosieve, start, training
+from mitosieve.parallel.processes import ProcessMap
+from mitosieve.run.folder import RunFolder, write_json
+from mitosieve.train.job import Job
+from tiny import (
+    ONE_CORE,
+    SHORTER,
+    SWIFT_SHORT,
+    SWIFT_SMALL,
+    a_cohort,
+    a_run,
+    a_split,
+    a_swift_run,
+    files_of,
+    images,
+    mitosieve,
+    start,
+    training,
+)
 
 MOMENTS = ("patches.json", "checkpoint/screening.safetensors", "mining.json", "checkpoint/refined.safetensors")
 """Files whose appearance is followed by a kill: while patches are cut, in screening, at mining, in the refined net."""
@@ -44,6 +62,19 @@ def test_a_training_killed_again_and_again(tmp_path):
     assert files_of(run) == expected, f"killed {delays} s after {MOMENTS}"
 
 
+@pytest.mark.parametrize("name", ["validation/detections.csv", "detector/detector.toml"])
+def test_a_training_killed_at_its_last_steps(tmp_path, name):
+    """Once a detector is whole nothing is done again: so all that is told of it, its budget too, is there before."""
+    run = tmp_path / "run"
+    settings = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT) for word in ("--set", setting)]
+    words = ["train", "swift", a_cohort(), "--split", a_split(), "--fold", "A", "--out", run, *ONE_CORE, *settings]
+    killed(words, (run / name).exists)
+    assert mitosieve(*words, "--resume").code == 0
+    expected = files_of(a_swift_run())
+    assert "budget.json" in expected
+    assert files_of(run) == expected
+
+
 def test_a_scan_killed_and_resumed(tmp_path):
     """detections.csv, slides.csv and every slide's GeoJSON equal those of a scan in one go."""
     for number in range(6):
@@ -65,6 +96,38 @@ def test_a_finished_run_resumed_stays_as_it_is(tmp_path):
     shutil.copytree(a_run(), run)
     assert mitosieve(*training(run, "cascade.parts_too=true"), "--resume").code == 0
     assert files_of(run) == files_of(a_run())
+
+
+def test_machine_json_is_of_the_machine_that_trained(tmp_path):
+    """Resumed elsewhere, a finished training keeps every byte of it, and of one that goes on both are told."""
+    run = tmp_path / "run"
+    shutil.copytree(a_run(), run)
+    path = run / "machine.json"
+    elsewhere = {**json.loads(path.read_text()), "processor": "another"}
+    path.write_text(json.dumps(elsewhere))
+    before = path.read_bytes()
+    words = training(run, "cascade.parts_too=true")
+    assert mitosieve(*words, "--resume").code == 0
+    assert path.read_bytes() == before
+    for detector in run.glob("detector*"):
+        (detector / "detector.toml").unlink()
+    for _ in range(2):
+        assert mitosieve(*words, "--resume").code == 0
+        here = json.loads((a_run() / "machine.json").read_text())
+        assert json.loads(path.read_text()) == {**elsewhere, "then": [here]}
+    assert "goes on as" in (run / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_machine_json_names_the_threads_of_processes_that_trained(tmp_path, workers):
+    """And of none where all was trained here."""
+    run = RunFolder(tmp_path)
+    write_json(run / "machine.json", {"torch_threads": 8})
+    with ProcessMap(workers=workers, threads=3) as mapper:
+        job = Job(cohort=None, fold=None, run=run, compute=None, mapper=mapper if workers > 1 else None)
+        assert job.each(str, [1], "networks") == ["1"]
+    told = json.loads((tmp_path / "machine.json").read_text())
+    assert told == {"torch_threads": 8} | ({"worker_threads": 3} if workers > 1 else {})
 
 
 def test_another_recipe_fold_or_cohort_is_not_resumed(tmp_path):

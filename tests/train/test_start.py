@@ -11,7 +11,8 @@ import torch
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
 from mitosieve.models.box import folder_of
-from mitosieve.models.card import read_card, trained_on
+from mitosieve.models.card import read_card
+from mitosieve.models.learned_cases import learned_cases
 from mitosieve.train.places import Places
 from mitosieve.train.sampler import BalancedSampler, Deck, RatioSampler
 from mitosieve.train.scores import PoolScores
@@ -102,7 +103,7 @@ def test_a_start_that_has_seen_what_it_is_judged_on_is_refused(tmp_path):
 def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
     """By their names: a fold that tests one of them is refused as a run's own is."""
     learned = next(row for row in read_card(folder_of("swift") / "card.toml").data if row.used == "training").patients
-    assert trained_on("swift") == set(learned)
+    assert learned_cases("swift").cases == set(learned)
     renamed = dict(zip(Cohort.load(a_cohort()).cases, (learned[0], "p2", "p3", "p4"), strict=True))
     cohort = Cohort.load(a_cohort()).with_entries(lambda e: replace(e, case_id=renamed[e.case_id]))
     shutil.copytree(a_cohort() / "images", tmp_path / "cohort" / "images")
@@ -130,6 +131,7 @@ def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
             "stage refined: another network (head is 8, in the recipe 16)",
         ),
         ("swift-tune", a_run, (), "stage screening: another network ("),
+        ("chsnet-small", a_run, ("network.width=0.03125", "refined_start=screening"), 'refined_start is "screening"'),
         ("swift-tune", "nowhere", (), "there is no detector 'nowhere'"),
         ("swift-tune", a_swift_run, ("frame.mpp=0.5",), "its frames have 0.25 um/px"),
     ],
@@ -138,7 +140,7 @@ def test_what_cannot_go_on_is_refused(tmp_path, recipe, start, settings, said):
     """Another method, another network, other patches, no detector: each is one message, and nothing is written."""
     named = start() if callable(start) else start
     words = [
-        word for setting in ((*SWIFT_SMALL, *settings) if recipe == "swift-tune" else ()) for word in ("--set", setting)
+        word for setting in (*(SWIFT_SMALL if recipe == "swift-tune" else ()), *settings) for word in ("--set", setting)
     ]
     told = mitosieve(
         "train", recipe, a_cohort(), "--split", a_split(), *FOLD, "--out", tmp_path / "run", *words, "--start", named

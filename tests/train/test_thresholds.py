@@ -4,21 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from build import a_cohort
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.detection import Detections
 from mitosieve.method.cascade.chsnet import ChsNetRecipe, _rule_of
 from mitosieve.network.chsnet import ChsNet
 from mitosieve.network.compute import Compute
-from mitosieve.network.config import ChsNetConfig
+from mitosieve.network.config import ChsNetConfig, SwiftConfig
+from mitosieve.network.registry import build_network
+from mitosieve.patch.frames import FrameConfig
 from mitosieve.run.folder import RunFolder
+from mitosieve.sieve import budget
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.propose.proposer import GridProposer
 from mitosieve.train import thresholds
 from mitosieve.train.job import Job
-from mitosieve.train.thresholds import OperatingRule, ThresholdRule, choose_thresholds
+from mitosieve.train.thresholds import OperatingRule, ThresholdRule, choose_thresholds, operating_threshold
+from tiny import files_of
 
 SHAPE = ChsNetConfig(width=0.03125)
 SCORES = [(0.9, 0.8), (0.9, 0.7), (0.25, 0.75), (0.06, 0.9)]
@@ -83,6 +90,66 @@ def test_numbers_are_taken_as_they_are(job, detected):
     assert detected == [(0.2, 0.6)]
     kept = (job.run.path / "validation" / "detections.csv").read_text().splitlines()
     assert len(kept) == 1 + 3
+
+
+BUDGETS = (None, 100.0, 600.0, 5000.0)
+
+
+@pytest.mark.parametrize("per_mm2", BUDGETS)
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_gate_is_chosen_by_what_it_does(tmp_path, monkeypatch, per_mm2, is_large):
+    """By brute force: the F1 that each gate is judged by is that of detections at that gate, budgets and all."""
+    monkeypatch.setattr(budget, "LARGE_MM2", 0.0 if is_large else np.inf)
+    cohort = a_cohort(tmp_path / "cohort", cases=2, slides_per_case=2, figures=5)
+    fold = Fold(train=("c0",), validation=("c1",), test=())
+    job = Job(cohort=cohort, fold=fold, run=RunFolder(tmp_path / "run"), compute=Compute.choose("cpu"))
+    detector, gates = a_spread_detector(per_mm2), (0.02, 0.2, 0.45, 0.6, 0.95)
+    found, sieved = thresholds._detected(job, detector.with_gate(gates[0]))
+    told = thresholds._f1_of_gates(job, found, gates, thresholds._bounds(job, detector.with_gate(gates[0]), sieved))
+    for gate in gates:
+        at_gate, _ = thresholds._detected(job, detector.with_gate(gate))
+        assert told[gate] == pytest.approx(operating_threshold(at_gate, cohort, fold.validation).f1, nan_ok=True)
+    reached = {gate: -1 if np.isnan(f1) else f1 for gate, f1 in told.items()}  # nothing comes through
+    assert (len(set(reached.values())) > 1) == (per_mm2 is None or not is_large)
+    made = choose_thresholds(job, "detector", detector, ThresholdRule(gates=gates))
+    assert made.config.stages[0].threshold == max(gates, key=lambda gate: (reached[gate], -gate))
+
+
+def a_spread_detector(per_mm2):
+    """Two stages whose scores of whatever they see spread; nothing is merged."""
+    torch.manual_seed(0)
+    shape = SwiftConfig(widths=(4, 8), head=8)
+    networks = []
+    for _ in range(2):
+        network = build_network(shape)
+        torch.nn.init.normal_(network.decision.weight, 0, 0.5)
+        networks.append((network.eval(),))
+    first = Stage(name="screening", network=shape, views="one", patch_px=32)
+    config = DetectorConfig(
+        frame=FrameConfig(stain="none"),
+        proposer=GridProposer(stride_px=16, min_darkness=0.0),
+        stages=(first, first.model_copy(update={"name": "refined", "per_mm2": per_mm2})),
+        keep_above=0.0, merge_um=0.0, suppress_um=0.0,
+    )  # fmt: skip
+    return Detector(config=config, networks=tuple(networks))
+
+
+def test_an_unlabelled_slide_of_a_validation_case_changes_nothing(tmp_path):
+    """Detector, thresholds and what was found are those without it, byte for byte: nothing can be judged on it."""
+    whole = a_cohort(tmp_path / "cohort", cases=2, slides_per_case=2)
+    bare = whole.with_entries(lambda entry: replace(entry, labelled=entry.slide_id != "c1_s1"))
+    marks = whole.annotations[whole.annotations.slide_id != "c1_s1"]
+    without = Cohort(whole.folder, tuple(e for e in whole.slides if e.slide_id != "c1_s1"), marks)
+    fold = Fold(train=("c0",), validation=("c1",), test=())
+    torch.manual_seed(0)
+    detector, made = a_detector("screening", "refined"), []
+    for number, cohort in enumerate((bare, without)):
+        run = tmp_path / f"run{number}"
+        job = Job(cohort=cohort, fold=fold, run=RunFolder(run), compute=Compute.choose("cpu"))
+        choose_thresholds(job, "detector", detector, ThresholdRule(gates=(0.0, 0.5)))
+        made.append(files_of(run))
+    assert made[0] == made[1]
+    assert {"detector/detector.toml", "detector/reference.json", "validation/detections.csv"} <= set(made[0])
 
 
 def test_one_stage_has_no_gate(job, detected):

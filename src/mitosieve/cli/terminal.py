@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mitosieve.run.log import EVERY_S
-from mitosieve.run.progress import FOLDS, SLIDES, STAGE, Fact
+from mitosieve.run.progress import FOLDS, NOTE, SLIDES, STAGE, Fact
 from mitosieve.run.progress import Progress as Show
 from mitosieve.run.words import Words
 from mitosieve.score.printed import MEASURES, in_digits
@@ -308,12 +308,24 @@ def memory_bytes() -> int:
 def progress_bars() -> Generator[Show]:
     """A function to tell progress to: one bar for the whole job in a terminal, else lines; none where it is quiet."""
     if voice.quiet:
-        yield _silent
+        yield _with_notes(_silent)
     elif err_console.is_terminal:
         with _one_bar() as tell:
-            yield tell
+            yield _with_notes(tell)
     else:
-        yield _lines()
+        yield _with_notes(_lines())
+
+
+def _with_notes(show: Show) -> Show:
+    """The same, that puts what a person must know on a line of its own, however quiet it is."""
+
+    def tell(what: str, done: int, total: int, /, **facts: Fact) -> None:
+        if what == NOTE:
+            warn(f"warning: {facts.get('text')}")
+        else:
+            show(what, done, total, **facts)
+
+    return tell
 
 
 def _silent(what: str, done: int, total: int, /, **facts: Fact) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shlex
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,7 @@ from mitosieve.run import layout
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.split import Split
+    from mitosieve.recipe.recipe import FoldRun
     from mitosieve.run.progress import Progress
     from mitosieve.train.job import Mapper
 
@@ -127,7 +129,7 @@ def train(
     check_validation(science, chosen, [fold], where=split)
     what = FoldRun(recipe=science, cohort=whole, split=chosen, fold=fold, out=out, start=begun)
     if begun is not None:
-        _note_reviews_alone(whole)
+        _warn_of_start(what)
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, mapper_of(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
@@ -162,9 +164,11 @@ def _looked_at(cohort: Path) -> "Cohort":
     return whole
 
 
-def _note_reviews_alone(cohort: "Cohort") -> None:
-    """Say that a cohort holds nothing but reviews."""
-    if set(cohort.annotations.source.tolist()) <= {"reviews"}:
+def _warn_of_start(what: "FoldRun") -> None:
+    """Say that nobody can tell what the start has seen, or that a cohort holds nothing but reviews."""
+    if what.unknown_of_start:
+        warn(what.unknown_of_start)
+    if set(what.cohort.annotations.source.tolist()) <= {"reviews"}:
         warn(
             "warning: every mark of this cohort is a review: networks forget what nobody reviewed, and lean towards "
             "what was shown to the reader; import the reviews into the cohort that the detector learned from"
@@ -222,11 +226,18 @@ def _on_cluster(address: str, threads: int, device: str, out: Path, show: "Progr
 
     config = ClusterConfig.of_task(address, device=device, threads=threads)
     whole = ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show, what="trainings")
+    return _Threaded(lambda function, tasks: whole(WithThreads(function, threads), tasks), threads)
 
-    def mapper(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        return whole(WithThreads(function, threads), tasks)
 
-    return mapper
+@dataclass(frozen=True)
+class _Threaded:
+    """A map over trainings that tells with how many threads each computes, as `ProcessMap` does."""
+
+    mapper: "Mapper"
+    threads: int
+
+    def __call__(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        return list(self.mapper(function, tasks))
 
 
 @app.command()

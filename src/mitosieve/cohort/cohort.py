@@ -226,6 +226,21 @@ class Cohort:
         wanted = set(cases)
         return self._only(tuple(entry for entry in self.slides if entry.case_id in wanted))
 
+    @property
+    def labelled(self) -> "Cohort":
+        """The labelled slides, in the cohort's order: nothing can be judged on the others."""
+        return self._only(tuple(entry for entry in self.slides if entry.labelled))
+
+    @property
+    def known_marks(self) -> Annotations:
+        """The marks that are learned from and scored: on labelled slides, where these were searched (`roi`)."""
+        marks = self.labelled.annotations
+        known = np.ones(len(marks), dtype=np.bool_)
+        for entry in (entry for entry in self.slides if entry.roi_wkt):
+            rows = np.flatnonzero(marks.slide_id == entry.slide_id)
+            known[rows] = entry.searched(marks.center_l0[rows])
+        return marks[known]
+
     def of_domain(self, domain: str) -> "Cohort":
         """The part of the cohort that belongs to one domain, in the cohort's order."""
         return self._only(tuple(entry for entry in self.slides if entry.domain == domain))

@@ -243,16 +243,14 @@ class Split:
         if not cases:
             raise SplitError(f"fold {name} has no {part} case", where=where, remedy=f"give {part} at least one case")
         part_of = cohort.of_cases(cases)
-        labelled = {entry.slide_id: entry.case_id for entry in part_of.slides if entry.labelled}
-        unlabelled = sorted(set(cases) - set(labelled.values()))
+        unlabelled = sorted(set(cases) - set(part_of.labelled.cases))
         if part != "train" and unlabelled:
             raise SplitError(
                 f"fold {name} has the unlabelled cases {some(unlabelled)} in its {part} part",
                 where=where,
                 remedy="nothing can be scored on them: move them to train",
             )
-        figures = part_of.annotations.with_label(Label.MITOTIC_FIGURE)
-        if not any(str(slide_id) in labelled for slide_id in figures.slide_id):
+        if not len(part_of.known_marks.with_label(Label.MITOTIC_FIGURE)):
             raise SplitError(
                 f"fold {name} has no mitotic figure in its {part} part",
                 where=where,
@@ -301,7 +299,7 @@ def _deal(cohort: Cohort, cases: list[str], folds: int, generator: np.random.Gen
     domain = {entry.case_id: entry.domain for entry in cohort.slides}
     case_of = cohort.case_of
     figures = dict.fromkeys(cases, 0)
-    for slide_id in cohort.annotations.with_label(Label.MITOTIC_FIGURE).slide_id:
+    for slide_id in cohort.known_marks.with_label(Label.MITOTIC_FIGURE).slide_id:
         if case_of[str(slide_id)] in figures:
             figures[case_of[str(slide_id)]] += 1
     shuffled = [cases[i] for i in generator.permutation(len(cases))]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mitosieve.method.cascade.chsnet import ChsNetRecipe, run_chsnet
+from mitosieve.method.cascade.chsnet import shapes as chsnet_shapes
 from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
 from mitosieve.method.dasc.method import DascRecipe, run_dasc
 from mitosieve.method.dasc.method import provenance as dasc_provenance
@@ -77,7 +78,8 @@ class Method:
         tables: files that it leaves for people beside the scores, in the order they are shown.
         stages: the parts of the work of a recipe, as its clock is told them (`Job.timed`), for people who wait.
         renamed: keys that recipes of before had, and what they are called now.
-        shapes: network and view of each stage, for a training that goes on from a detector; None where none can.
+        shapes: network and view of each stage, for a training that goes on from a detector, whose weights are then the
+            only ones to begin with; None where none can.
         no_start: why none can.
     """
 
@@ -102,7 +104,7 @@ METHODS: dict[str, Method] = {
             "cascade.screening_threshold": "thresholds.gate",
             "cascade.refined_threshold": "thresholds.operating",
         },
-        shapes=lambda recipe: dict.fromkeys((layout.SCREENING, layout.REFINED), (recipe.network, recipe.view)),
+        shapes=chsnet_shapes,
     ),
     "dasc": Method(
         recipe=DascRecipe,
@@ -132,7 +134,7 @@ METHODS: dict[str, Method] = {
     "swift": Method(
         recipe=SwiftRecipe,
         run=run_swift,
-        tables=(layout.MINING,),
+        tables=(layout.MINING, layout.BUDGET),
         stages=_of_swift,
         renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
         shapes=lambda recipe: {name: (part.network, part.view) for name, part in recipe.parts.items()},

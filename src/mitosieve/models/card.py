@@ -11,9 +11,9 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mitosieve.errors import DetectorError
-from mitosieve.models.box import DEFAULT, find, folder_of, size_bytes
+from mitosieve.models.box import DEFAULT, folder_of, size_bytes
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, hash_file, kind_of, write_atomic
+from mitosieve.run.folder import hash_file, write_atomic
 
 CARD_FORMAT = 1
 """Version of card.toml."""
@@ -163,23 +163,6 @@ def read_card(path: Path) -> Card:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise DetectorError(f"{key}: {first['msg']}" if key else first["msg"], where=path) from error
-
-
-def trained_on(named: str) -> frozenset[str]:
-    """Cases that a detector has learned from: of one of the package, or of a folder with a card, by its card; of a run,
-    or the detector in one, by its fold. Empty where neither tells.
-
-    Raises:
-        DetectorError: as `folder_of` and `read_card`.
-    """
-    folder = Path(named) if find(named) is None else folder_of(named)
-    if (folder / layout.CARD_DATA).exists():
-        rows = [row for row in read_card(folder / layout.CARD_DATA).data if row.used == "training"]
-        return frozenset(name for row in rows for name in row.patients)
-    for run in (folder, folder.resolve().parent):
-        if kind_of(run) is layout.Kind.TRAIN:
-            return frozenset(RunFolder(run).read_mark().provenance["fold"]["train"])
-    return frozenset()
 
 
 def write_card(folder: Path, card: Card) -> Path:

@@ -26,6 +26,9 @@ Made = TypeVar("Made")
 
 _POLL_S = 1.0
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Where a scheduler names the GPUs that are ours."""
+
 
 @dataclass(frozen=True)
 class WithThreads(Generic[Given, Made]):
@@ -133,7 +136,18 @@ def _begin(turns: "SimpleQueue[int]", pids: "SimpleQueue[int]", gpus: int) -> No
     end_with_parent()
     pids.put(os.getpid())
     if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(turns.get() % gpus)
+        names = visible_gpus(gpus)
+        os.environ[_VISIBLE] = names[turns.get() % len(names)]
+
+
+def visible_gpus(count: int) -> list[str]:
+    """What this process's GPUs are called: as whoever allotted them to it names them (numbers or UUIDs), else numbers.
+
+    Args:
+        count: of them.
+    """
+    allotted = [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
+    return allotted[:count] or [str(number) for number in range(count)]
 
 
 def end_with_parent() -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Region, lattice
+from mitosieve.run import layout
 from mitosieve.run.folder import write_atomic, write_json
 from mitosieve.slide.overview import Overview, look_over, sample_blocks
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP, Slide
@@ -252,5 +253,4 @@ class FrameStore:
         return None if content is None else StainProfile.from_json(content)
 
     def _file(self, slide_id: str) -> Path:
-        safe = "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):x}" for c in slide_id)
-        return self.folder / f"{safe}.npy"
+        return self.folder / layout.file_of(slide_id, ".npy")

@@ -20,8 +20,8 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
 from mitosieve.recipe.text import recipe_content
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, write_atomic, write_json
-from mitosieve.run.log import job_log
+from mitosieve.run.folder import RunFolder, read_json, write_atomic, write_json
+from mitosieve.run.log import JobLog, job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import Job, Mapper, Start
@@ -29,6 +29,9 @@ from mitosieve.train.known_images import check_images, forget_image
 
 ALL = "all"
 """Name of the fold that has every case in train."""
+
+THEN = "then"
+"""In machine.json: other machines that the training went on at, after kills."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -98,6 +101,17 @@ class FoldRun:
             **({} if self.start is None else {"start": self.start.detector.digest}),
         }
 
+    @property
+    def unknown_of_start(self) -> str:
+        """What is to be said where a fold is judged and nobody can tell all that the start has learned from."""
+        fold = self.split.fold(self.fold)
+        if self.start is None or self.start.learned.all_known or not (fold.validation or fold.test):
+            return ""
+        return (
+            f"warning: nobody can tell all cases that {self.start.named} has learned from: see yourself that no "
+            f"validation or test case of fold {self.fold} is one of them"
+        )
+
 
 def provenance_of(recipe: Recipe, cohort: Cohort) -> dict[str, Any]:
     """What is asked of every training of a recipe on a cohort; what computes it is not in it.
@@ -156,9 +170,9 @@ def check_unseen(start: Start, split: Split, fold: str) -> None:
     """Refuse a fold that would be judged on what the start has learned from.
 
     Raises:
-        SplitError: a validation or test case is a training case of the start, by its run or its card.
+        SplitError: a validation or test case is a training case of the start, or of what that went on from.
     """
-    seen = sorted(start.trained_on & {*split.fold(fold).validation, *split.fold(fold).test})
+    seen = sorted(start.learned.cases & {*split.fold(fold).validation, *split.fold(fold).test})
     if seen:
         raise SplitError(
             f"validation and test of fold {fold} hold {len(seen)} cases that the start has trained on: "
@@ -209,12 +223,16 @@ def train_fold(
         check_start(what.recipe, what.start)
         check_unseen(what.start, what.split, what.fold)
     fold = what.split.fold(what.fold)
-    run = RunFolder.create(what.out, what.provenance(), kind=layout.Kind.TRAIN, resume=resume)
+    facts = what.provenance()
+    run = RunFolder.create(what.out, facts, kind=layout.Kind.TRAIN, resume=resume)
     with run.lock(), job_log(run.path, progress) as log:
         check_images(run, what.cohort, (*fold.train, *fold.validation))
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
-        write_json(run / layout.MACHINE, machine(compute))
+        _keep_machine(run, dict(machine(compute)), log)
+        if what.start is not None:
+            what.start.keep_learned(run.path, facts)
+            log.line(what.unknown_of_start or "what the start has learned from is known, and is not judged on")
         job = Job(
             cohort=what.cohort,
             fold=fold,
@@ -230,5 +248,19 @@ def train_fold(
         except SlideError as error:
             forget_image(run, what.cohort, error)
             raise
+        if what.start is not None:  # so that whoever copies the detector out of its run has it too
+            what.start.keep_learned(run.path, facts).save(run / layout.DETECTOR)
         shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector
+
+
+def _keep_machine(run: RunFolder, now: dict[str, Any], log: JobLog) -> None:
+    """Write which machine began the training; where another goes on, add it and say so. A finished one has no other."""
+    path = run / layout.MACHINE
+    told: dict[str, Any] = read_json(path, {})
+    first = {key: told[key] for key in now if key in told}
+    if not told:
+        write_json(path, now)
+    elif now not in (first, *told.get(THEN, [])) and not (run / layout.DETECTOR / layout.DETECTOR_CONFIG).exists():
+        log.line(f"goes on as {now}, and began as {first}: what is computed may differ in last digits")
+        write_json(path, {**told, THEN: [*told.get(THEN, []), now]})

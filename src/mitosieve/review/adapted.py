@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mitosieve.errors import InputError
+from mitosieve.models.learned_cases import learned_cases
 from mitosieve.review.adapt import SEED, Adaptation, adapt
 from mitosieve.review.judged import judged_of
 from mitosieve.review.result import FoundResult
@@ -43,7 +44,9 @@ def adapt_detector(named: str | Path, result: FoundResult, out: Path, *, readers
     moved = detector.with_points(adaptation.points, adaptation.calibration)
     made_by = f"{detector.config.made_by}; threshold of {len(judged)} decisions".strip("; ")
     named_anew = replace(moved, config=moved.config.model_copy(update={"made_by": made_by}))
+    learned = learned_cases(named)
     named_anew.save(out)
+    learned.save(out)
     facts = {"readers": list(judged.readers), "left_out": judged.left_out, "added_figures": judged.missed}
     write_json(out / layout.ADAPTED, {**adaptation.to_json(), **facts, "detector_hash": detector.digest})
     return adaptation

@@ -136,18 +136,19 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Commit of the package's checkout with `+changes` where it is dirty; 'none' outside a checkout."""
-    here = Path(__file__).resolve().parent
+    """Commit of the package's checkout with `+changes` where it is dirty; 'none' outside a checkout of its own.
+
+    A package that was installed somewhere inside another repository is not that one's: git must know this very file.
+    """
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        git("ls-files", "--error-unmatch", here.name)
+        commit, dirty = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return commit + ("+changes" if dirty else "")

@@ -63,6 +63,8 @@ CARD_DATA = "card.toml"
 """What a shipped detector's CARD.md is made of."""
 HASHES = "files.sha256"
 """Of all files of a shipped detector."""
+LEARNED = "learned.json"
+"""Cases that the networks have learned from, where that does not stand in the run alone: also of a run with a start."""
 REFERENCE = "reference.json"
 """What the slides of the training are like."""
 

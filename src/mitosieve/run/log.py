@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mitosieve.run import layout
 from mitosieve.run.folder import storage_error
-from mitosieve.run.progress import FOLDS, SLIDES, STAGE, Fact, Progress
+from mitosieve.run.progress import FOLDS, NOTE, SLIDES, STAGE, Fact, Progress
 from mitosieve.run.words import Words, in_time
 
 __all__ = ["EVERY_S", "FOLDS", "SLIDES", "STAGE", "JobLog", "Progress", "job_log"]
@@ -41,14 +41,20 @@ class JobLog:
 
     def __call__(self, what: str, done: int, total: int, /, **facts: Fact) -> None:
         """Take note; a line is written every EVERY_S, and when a stage, a fold or one of few slides is done."""
+        if what == NOTE:
+            self.line(f"warning: {facts.get('text')}")
+        else:
+            self._note(what, done, total, **facts)
+        if self._further is not None:
+            self._further(what, done, total, **facts)
+
+    def _note(self, what: str, done: int, total: int, **facts: Fact) -> None:
         self._words.take(what, done, total, **facts)
         now = time.monotonic()
         step = what in _MILESTONES or (what == SLIDES and total <= _FEW)
         if step or now - self._told_s >= EVERY_S:
             self.line(str(self._words))
             self._told_s = now
-        if self._further is not None:
-            self._further(what, done, total, **facts)
 
     def line(self, text: str) -> None:
         """Write one line with the time before it.

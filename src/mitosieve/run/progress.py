@@ -5,6 +5,9 @@ from typing import Protocol
 STAGE = "stage"
 """What is told when a part of a training begins; its fact is the part's `name`."""
 
+NOTE = "note"
+"""What is told when a person must know something of what is given; its fact is the `text`."""
+
 SLIDES, FOLDS = "slides", "folds"
 """What is told when one of these is done."""
 

@@ -63,11 +63,13 @@ class Sieved:
         found: its detections.
         survey: what was fixed of it before.
         counts: first-stage scores of its places.
+        gates: score that a place needed to come through each stage.
     """
 
     found: Detections
     survey: Survey
     counts: NDArray[np.int64]
+    gates: tuple[float, ...]
 
 
 Made = TypeVar("Made")
@@ -164,7 +166,17 @@ def sieve_slide(
         if progress is not None and len(tiles) > 1:
             progress(f"tiles of {slide.slide_id}", number, len(tiles))
     scored = Scored.concatenate(parts, columns_of(detector))
-    return Sieved(found=finish(scored, detector, slide, roi), survey=seen, counts=scored.counts)
+    return Sieved(found=finish(scored, detector, slide, roi), survey=seen, counts=scored.counts, gates=gates)
+
+
+def gates_on(
+    detector: Detector, slide: Slide, *, compute: Compute, roi: BaseGeometry | None = None
+) -> tuple[float, ...]:
+    """Score that a place of a slide needs to come through each stage, as `sieve_slide` sets it, and nothing more."""
+    plan = plan_of(detector)
+    reader = TileReader(slide, plan, survey(slide, plan), roi)
+    scorer = Scorer(detector, compute, Clock())
+    return answered(gates_within(scorer, reader.sample()), reader, scorer)
 
 
 def answered(asking: Generator[Request | Judge, Any, Made], reader: TileReader, scorer: Scorer) -> Made:

@@ -207,6 +207,17 @@ def _missing(study: Study, plan: Plan, scored: dict[tuple[str, str, int], Scored
     return tuple(found)
 
 
+def _threads(machine: Mapping[str, Any]) -> int:
+    """Of the process that trained: a worker's, where there were workers."""
+    return machine.get("worker_threads", machine["torch_threads"])
+
+
+def _in_words(machine: Mapping[str, Any]) -> str:
+    """What trained, in one line: with the threads of the processes that did, where there were any."""
+    elsewhere = "; went on elsewhere" if machine.get("then") else ""
+    return f"{machine['processor']}, {_threads(machine)} used, {machine['device']}, {machine['precision']}{elsewhere}"
+
+
 def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
     runs = [
         (plan.folders[row.name, fold, seed], found.parent)
@@ -224,7 +235,7 @@ def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
         training_s=float(np.mean([sum(json.loads((run / layout.TIMING).read_text()).values()) for run, _ in runs])),
         detection_s=float(np.mean(known)) if len(known) == len(detection) else None,
         stages=costs_of(Detector.load(first / row.detector)),
-        machines=tuple(sorted({_machine_words(_machine(run)) for run, _ in runs})),
+        machines=tuple(sorted({_in_words(_machine(run)) for run, _ in runs})),
         commits=tuple(sorted({one["commit"] for one in versions})),
     )
 
@@ -232,9 +243,6 @@ def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
 def _machine(run: Path) -> dict[str, Any]:
     return json.loads((run / layout.MACHINE).read_text())
 
-
-def _machine_words(machine: Mapping[str, Any]) -> str:
-    return f"{machine['processor']}, {machine['torch_threads']} used, {machine['device']}, {machine['precision']}"
 
 
 def _apart(plan: Plan) -> tuple[str, ...]:
@@ -245,7 +253,7 @@ def _apart(plan: Plan) -> tuple[str, ...]:
     facts = {
         "package commit": {str(commit) for commit in commits},
         "precision": {str(machine["precision"]) for machine in machines},
-        "threads": {str(machine["torch_threads"]) for machine in machines},
+        "threads": {str(_threads(machine)) for machine in machines},
     }
     return tuple(
         f"trainings differ in {name} ({', '.join(sorted(values))}): scores may differ by that alone"

@@ -16,7 +16,16 @@ from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propo
 from mitosieve.train.sampler import BalancedSampler, EpochSampler, RatioSampler, balancing_repeats
 from mitosieve.train.schedule import StageRecipe, TrainConfig
 from mitosieve.train.scores import PoolScores
-from mitosieve.train.thresholds import OperatingRule, Share, ThresholdRule, hand_over, keep, operating_threshold
+from mitosieve.train.thresholds import (
+    OperatingRule,
+    Share,
+    ThresholdRule,
+    choose_thresholds,
+    hand_over,
+    keep,
+    operating_threshold,
+    stained,
+)
 
 __all__ = [
     "BalancedSampler",
@@ -50,6 +59,7 @@ __all__ = [
     "balancing_repeats",
     "hand_over",
     "case_parts",
+    "choose_thresholds",
     "classification",
     "crop_rooms",
     "curve_rows",
@@ -63,5 +73,6 @@ __all__ = [
     "is_kept",
     "keep",
     "render_frames",
+    "stained",
     "validation_curve",
 ]

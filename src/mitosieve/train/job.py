@@ -16,8 +16,8 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, write_json
-from mitosieve.run.progress import STAGE, Progress
+from mitosieve.run.folder import RunFolder, read_json, write_json
+from mitosieve.run.progress import NOTE, STAGE, Progress
 from mitosieve.train.scores import PoolScores
 from mitosieve.train.start import Start
 
@@ -54,6 +54,7 @@ class Job:
     def each(self, function: Callable[[Given], Made], tasks: Sequence[Given], what: str) -> list[Made]:
         """The function's result for each task, in their order; tasks know by their files what is done already."""
         if self.mapper is not None:
+            self._note_threads()
             return list(self.mapper(function, tasks))
         made: list[Made] = []
         for number, task in enumerate(tasks, start=1):
@@ -61,6 +62,18 @@ class Job:
             if self.progress is not None:
                 self.progress(what, number, len(tasks))
         return made
+
+    def note(self, text: str) -> None:
+        """Tell a person something of the data, in the run's log and on the error stream."""
+        if self.progress is not None:
+            self.progress(NOTE, 0, 0, text=text)
+
+    def _note_threads(self) -> None:
+        """Add to machine.json with how many threads the processes compute that do a part of this training."""
+        threads = getattr(self.mapper, "threads", None)
+        known: dict[str, Any] = read_json(self.file(layout.MACHINE), {})
+        if threads is not None and "worker_threads" not in known:
+            write_json(self.file(layout.MACHINE), {**known, "worker_threads": threads})
 
     def begin(
         self,

@@ -34,7 +34,7 @@ def reference_of(
     Raises:
         SlideError: a slide cannot be read.
     """
-    entries = [entry for entry in job.cohort.of_cases((*job.fold.train, *job.fold.validation)).slides if entry.labelled]
+    entries = job.cohort.of_cases((*job.fold.train, *job.fold.validation)).labelled.slides
     measured: list[tuple[str, SlideTraits]] = []
     small: dict[tuple[str, str, float], list[NDArray[np.uint8]]] = {}
     for number, entry in enumerate(entries, start=1):
@@ -56,15 +56,12 @@ def reference_of(
 
 def _learnt(job: Job) -> Learnt:
     """Of the training cases alone: on the validation cases nothing was learnt."""
-    part = job.cohort.of_cases(job.fold.train)
-    labelled = [entry for entry in part.slides if entry.labelled]
-    names = {entry.slide_id for entry in labelled}
-    figures = part.annotations.with_label(Label.MITOTIC_FIGURE).slide_id.tolist()
+    part = job.cohort.of_cases(job.fold.train).labelled
     return Learnt(
-        domains=tuple(sorted({entry.domain for entry in labelled})),
-        cases=len({entry.case_id for entry in labelled}),
-        slides=len(labelled),
-        figures=sum(name in names for name in figures),
+        domains=tuple(sorted({entry.domain for entry in part.slides})),
+        cases=len(part.cases),
+        slides=len(part.slides),
+        figures=len(part.known_marks.with_label(Label.MITOTIC_FIGURE)),
     )
 
 

@@ -62,7 +62,8 @@ class BatchConfig(BaseModel):
 
     targets: Literal["hard", "agreement"] = "hard"
     """What is learned of a place: "hard" 1 for a figure and 0 for all else; "agreement" the share of raters who called
-    its mark a figure, where that is known. For the cross-entropy alone."""
+    its mark a figure, where that is known and no correction or review has overruled them: then it is "hard". For the
+    cross-entropy alone."""
     balance: Literal["none", "source", "domain"] = "none"
     """By what figures and negatives are balanced: each source, or domain, gives a batch as many negatives a figure as
     every other, so that neither tells the class."""
@@ -97,8 +98,35 @@ class BatchConfig(BaseModel):
             return hard
         marked = places.mark != NO_MARK
         soft = np.full(len(places), np.nan)
-        soft[marked] = annotations.score[places.mark[marked]]
+        overruled = (annotations.label_before != "") & (annotations.label_before != annotations.label)
+        soft[marked] = np.where(overruled, np.nan, annotations.score)[places.mark[marked]]
         return np.where(np.isnan(soft), hard, soft).astype(np.float32)
+
+    def note_left_out(self, job: Job, places: Places) -> None:
+        """Say which sources, or domains, have places of one class alone: they would tell it, and are never dealt.
+
+        Args:
+            job: of the run.
+            places: of its training slides.
+        """
+        if self.balance == "none":
+            return
+        group = self._groups(places.index.slide_id, job.cohort)
+        figures, negatives = (set(group[places.index.label == label].tolist()) for label in (1, 0))
+        for name in sorted(figures ^ negatives):
+            held, lacking = ("figures", "background") if name in figures else ("background", "figure")
+            job.note(
+                f"{self.balance} '{name}' has no {lacking} to learn from: its {int((group == name).sum())} places, all "
+                f'{held}, are left out of batches that are balanced by {self.balance} (batches.balance = "none" would '
+                "take them)"
+            )
+
+    def _groups(self, slide_id: NDArray[np.str_], cohort: Cohort) -> NDArray[np.str_]:
+        """Source or domain (N,) of each row's slide."""
+        domain_of = {entry.slide_id: entry.domain for entry in cohort.slides}
+        group_of = cohort.source_of if self.balance == "source" else domain_of
+        names, row_of = np.unique(slide_id, return_inverse=True)
+        return np.array([group_of[str(name)] for name in names], dtype=np.str_)[row_of]
 
     def sampler(  # noqa: PLR0913 - what tells one sampler from another, by name
         self,
@@ -127,14 +155,10 @@ class BatchConfig(BaseModel):
         """
         if self.balance == "none":
             return RatioSampler(kinds, ratio, batch_size=batch_size, seed=seed, hardness=hardness)
-        domain_of = {entry.slide_id: entry.domain for entry in cohort.slides}
-        group_of = cohort.source_of if self.balance == "source" else domain_of
-        names, row_of = np.unique(slide_id, return_inverse=True)
-        group = np.array([group_of[str(name)] for name in names], dtype=np.str_)[row_of]
         return BalancedSampler(
             kinds,
             ratio,
-            group,
+            self._groups(slide_id, cohort),
             batch_size=batch_size,
             seed=seed,
             weight_power=self.weight_power,

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.errors import CohortError
+from mitosieve.errors import CohortError, some
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic, write_json
@@ -153,7 +153,7 @@ class PlaceRule(Protocol):
     """Which places of a slide a method learns from, and what each is."""
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
-        """The places of one slide, inside its ROI."""
+        """The places of one slide, inside its ROI; only shifted variants of a figure may lie over its edge."""
         ...
 
 
@@ -217,7 +217,20 @@ def places_of_fold(job: Job, rule: PlaceRule, *, unlabelled: bool = False) -> di
             more = unlabelled and part == "train"
             places = find_places(job.cohort, job.fold.part(part), rule, unlabelled=more, progress=job.progress)
             places.save(path)
+            if part == "train":
+                _note_bare(job, places)
         found[part] = Places.load(path)
     found.setdefault("validation", found["train"][np.zeros(0, dtype=np.intp)])
     write_json(job.file(layout.PATCHES), {part: places.index.count() for part, places in found.items()})
     return found
+
+
+def _note_bare(job: Job, places: Places) -> None:
+    """Say of which labelled training slides there is no place at all."""
+    slides = job.cohort.of_cases(job.fold.train).labelled.slides
+    bare = sorted({entry.slide_id for entry in slides} - set(places.index.slide_id.tolist()))
+    if bare:
+        job.note(
+            f"nothing is learned of {len(bare)} of {len(slides)} labelled training slides, {some(bare)}: no place was "
+            "found on them; in a crop that is smaller than the largest patch there is none"
+        )

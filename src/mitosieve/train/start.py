@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from torch import nn
 
 from mitosieve.errors import RecipeError
-from mitosieve.models.card import trained_on
+from mitosieve.models.learned_cases import LearnedCases, learned_cases
 from mitosieve.patch.view import View
 from mitosieve.sieve.detector import Detector, Stage
 
@@ -42,9 +44,22 @@ class Start:
         return cls(named=named, detector=Detector.load(named))
 
     @property
-    def trained_on(self) -> frozenset[str]:
-        """Cases that its networks have learned from, as far as its run or its card tells."""
-        return trained_on(self.named)
+    def learned(self) -> LearnedCases:
+        """Cases that its networks have learned from, those of all that it went on from among them."""
+        return learned_cases(self.named)
+
+    def keep_learned(self, run: Path, provenance: Mapping[str, Any]) -> LearnedCases:
+        """What a training that goes on from it has learned from, kept in its run; what stands there already stays.
+
+        Args:
+            run: folder of the training.
+            provenance: of its run.json.
+        """
+        known = LearnedCases.load(run)
+        if known is None:
+            known = self.learned.joined(LearnedCases.of_run(provenance))
+            known.save(run)
+        return known
 
     def check(self, shapes: Mapping[str, Shape], *, mpp: float, stain: str) -> None:
         """Refuse a recipe whose networks are not those of the detector.

@@ -1,6 +1,7 @@
 """What a budget costs: by brute force, and in the run of a recipe that has one; without one nothing is different."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,16 @@ def test_a_budget_lets_its_places_through_whatever_the_threshold(tmp_path):
     assert told.gate == 0 < told.threshold
     assert told.recall_within > told.recall
     assert told.lost < 0
+
+
+def test_an_unlabelled_slide_of_a_validation_case_is_not_measured_on(tmp_path):
+    """Its figures are not known: told is what is told without it."""
+    job, detector = a_job(tmp_path / "run"), a_detector(60.0, threshold=0.1)
+    entry = job.cohort.of_cases(job.fold.validation).slides[0]
+    more = replace(entry, slide_id="unlabelled", labelled=False)
+    wider = replace(job, cohort=Cohort(job.cohort.folder, (*job.cohort.slides, more), job.cohort.annotations))
+    told = [measure_budget(one, detector, RADIUS_UM, tmp_path / "budget.json") for one in (job, wider)]
+    assert told[0] == told[1]
 
 
 def test_without_a_budget_nothing_is_measured(tmp_path):

@@ -14,10 +14,13 @@ from mitosieve.export.table import read_detections
 from mitosieve.method.cascade.chsnet import frame_store, gather_patches, learn_screening, mine, train_refined
 from mitosieve.method.cascade.mining import _scorers
 from mitosieve.network.compute import Compute
+from mitosieve.patch import frames
 from mitosieve.patch.index import Origin
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
 from mitosieve.score.evaluation import choose_threshold
+from mitosieve.sieve.plan import Plan
+from mitosieve.sieve.tile_reader import survey
 from mitosieve.train.job import Job
 from mitosieve.train.parts import inner_parts
 from mitosieve.train.places import Places
@@ -42,6 +45,23 @@ def test_only_training_slides_are_in_the_pool(tmp_path):
     assert {cases[str(name)] for name in patches.train.index.slide_id} == set(job.fold.train)
     rendered = {cases[path.stem] for path in (tmp_path / "frames").glob("*.npy")}
     assert rendered == {*job.fold.train, *job.fold.validation}
+
+
+def test_slides_are_learned_as_they_will_be_detected(tmp_path, monkeypatch):
+    """Training's frames and the detector's own tell tissue from glass by one rule: a slide has one look in both."""
+    monkeypatch.setattr(frames, "SMALL_PX", 0)  # as large slides are seen, by a sample of their tissue
+    recipe, job = a_job(tmp_path, 'cascade.proposer.tissue="glass"', 'frame.stain="macenko"')
+    store = frame_store(recipe, job)
+    gather_patches(recipe, job, store)
+    name = job.cohort.of_cases(job.fold.train).slides[0].slide_id
+    plan = Plan(frame=recipe.frame, proposer=recipe.cascade.proposer, views=(recipe.view,), reach_um=0.0,
+                stain_target=store.load_target())  # fmt: skip
+    with job.cohort.open(name) as slide:
+        seen = survey(slide, plan).look
+        shown = frames.render(slide, slide.bounds, mpp=recipe.frame.mpp, margin_px=store.margin_px, look=seen).pixels
+    assert np.array_equal(store.frame(name).pixels, shown)
+    assert store.tissue == "glass"
+    assert frame_store(*a_job(tmp_path)).tissue == "otsu"
 
 
 def test_training_does_not_need_the_test_images(tmp_path):

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from build import a_cohort
 from mitosieve.errors import TrainingError
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, find_survivors, screening_table
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, _scorers, find_survivors, screening_table
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run.folder import RunFolder
@@ -22,37 +22,55 @@ def test_a_score_at_the_mining_threshold_is_not_mined():
     assert (table["TP"], table["FN"], table["FP"], table["TN"]) == (1, 1, 1, 2)
 
 
-def a_pool(figures):
+def a_pool(figures, background=("c0_s0", "c1_s0", "c0_s0")):
     """Two figures on slides of two cases, or of one; background on both."""
     pieces = [
         PatchIndex.of(slide_id=slide, center_l0=np.array([[float(n), 9.0]]), origin=origin, mpp=0.25)
         for n, (slide, origin) in enumerate(
             [
                 *((slide, Origin.FIGURE) for slide in figures),
-                ("c0_s0", Origin.BACKGROUND),
-                ("c1_s0", Origin.BACKGROUND),
-                ("c0_s0", Origin.BACKGROUND),
+                *((slide, Origin.BACKGROUND) for slide in background),
             ]
         )
     ]
     return PatchPool(places=Places.of_index(PatchIndex.concatenate(pieces)), reader=None, view=None)
 
 
-def test_figures_of_one_part_alone_are_refused_before_a_training(tmp_path):
-    """Out-of-fold scores need figures without each part: said with the run and what to do, and nothing is trained."""
-    job = Job(
-        cohort=a_cohort(tmp_path / "c", cases=2),
-        fold=None,
-        run=RunFolder(tmp_path / "run"),
-        compute=Compute.choose("cpu"),
-    )
+def a_job(tmp_path):
+    cohort = a_cohort(tmp_path / "c", cases=2)
+    return Job(cohort=cohort, fold=None, run=RunFolder(tmp_path / "run"), compute=Compute.choose("cpu"))
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_as_many_networks_as_parts_with_slides(tmp_path, folds):
+    """Of two slides two parts, whatever is asked for: each network has learned both classes, and scores something."""
+    seen_of, pool = [], a_pool(["c0_s0", "c1_s0"])
+
+    def train_apart(name, seen):
+        seen_of.append((name, seen))
+
+    scorers = _scorers(MiningConfig(scores="out-of-fold", folds=folds), a_job(tmp_path), pool, None, train_apart, 1)
+    assert [name for name, _ in seen_of] == ["screening without part 1", "screening without part 2"]
+    for (rows, _), (_, seen) in zip(scorers, seen_of, strict=True):
+        assert len(rows)
+        assert not seen[rows].any()
+        assert set(pool.index.label[seen]) == {0, 1}
+    assert sorted(np.concatenate([rows for rows, _ in scorers])) == list(range(len(pool.index)))
+
+
+@pytest.mark.parametrize(
+    ("lacking", "pool"),
+    [("figures", a_pool(["c0_s0", "c0_s0"])), ("background", a_pool(["c0_s0", "c1_s0"], ["c0_s0", "c0_s0"]))],
+)
+def test_one_class_of_one_part_alone_is_refused_before_a_training(tmp_path, lacking, pool):
+    """Out-of-fold scores need both without each part: said with the run and what to do, and nothing is trained."""
     config = MiningConfig(scores="out-of-fold", folds=2)
 
     def train_apart(name, seen):
         raise AssertionError("nothing is trained")
 
-    with pytest.raises(TrainingError, match="holds all figures") as told:
-        find_survivors(config, job, a_pool(["c0_s0", "c0_s0"]), None, train_apart, 1)
+    with pytest.raises(TrainingError, match=f"holds all {lacking}") as told:
+        find_survivors(config, a_job(tmp_path), pool, None, train_apart, 1)
     assert told.value.where == str(tmp_path / "run")
     assert "mining.folds" in told.value.remedy
 

@@ -63,6 +63,8 @@ def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("swift") / "run"
     told = train(out)
     assert told.code == 0, told.err
+    budget = json.loads((out / "budget.json").read_text())
+    assert f"{budget['recall_within']:.4g}\t{budget['lost']:.4g}" in told.out  # what the budget costs is shown
     return out
 
 

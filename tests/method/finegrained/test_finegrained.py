@@ -19,7 +19,7 @@ from mitosieve.method.finegrained.method import cap_report, gather, hidden_slide
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
 from mitosieve.method.finegrained.task import TrialTask, parts_of, pool_of
-from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial
+from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial, used_of
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe.recipe import load_recipe
@@ -119,6 +119,19 @@ def test_killed_and_resumed_side_by_side(cohort, run, tmp_path):
 
 def is_done(weights):
     return (weights.parents[1] / "result.json").exists()
+
+
+def test_a_used_fraction_is_of_what_can_be_used(cohort, tmp_path):
+    """Of figures, imposters and candidates: proposals near a figure are neither, and all others are all of them."""
+    recipe, job = a_recipe("truth.apart_um=40"), a_job(cohort, tmp_path)
+    gather(recipe, job)
+    train = pool_of(a_task(recipe, job), "train")
+    assert len(train.places.with_origin(Origin.NEAR)) > 0
+    for regime, least in ((Regime(), 1.0), (Regime(labelled=0.5, unlabelled=0.0), 0.0)):
+        task = a_task(recipe, job, regime)
+        patches, fraction = used_of(task, rows_of(task, train), train.places)
+        assert fraction == patches / sum(partition(job).values())
+        assert least <= fraction <= 1
 
 
 def test_a_finished_trial_is_not_repeated(cohort, run, tmp_path):

@@ -59,7 +59,7 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
     """
     stages, cases = detector.config.stages, job.fold.validation
     budget = stages[1].per_mm2 if len(stages) > 1 else None
-    slides = job.cohort.of_cases(cases)
+    slides = job.cohort.of_cases(cases).labelled
     if budget is None or not cases:
         return None
     areas: list[float] = []
@@ -69,7 +69,7 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
         areas.append(sieved.survey.tissue.area_within_mm2(entry.roi, entry.mpp_xy))
 
     found = detect(_first_alone(detector), slides, compute=job.compute, on_slide=on_slide)
-    figures = slides.annotations.with_label(Label.MITOTIC_FIGURE)
+    figures = slides.known_marks.with_label(Label.MITOTIC_FIGURE)
     best: list[NDArray[np.float64]] = []
     for entry in slides.slides:
         own, um = found.of_slide(entry.slide_id), np.array(entry.mpp_xy)

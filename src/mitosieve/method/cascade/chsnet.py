@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
+from mitosieve.errors import RecipeError
 from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
@@ -83,7 +84,8 @@ class ChsNetRecipe(BaseModel):
     refined_ratio: tuple[Weight, Weight, Weight] = (1, 1, 3)
     """Figures : background : false positives in a batch of the refined network (section 3.2)."""
     refined_start: Literal["fresh", "screening"] = "fresh"
-    """Initial weights of the refined network; "the same parameters" in section 4.2.3 can be read both ways."""
+    """Initial weights of the refined network; "the same parameters" in section 4.2.3 can be read both ways. A training
+    with --start has them from there."""
     mining: MiningConfig = MiningConfig()
     cascade: CascadeConfig = CascadeConfig()
     thresholds: ThresholdRule = ThresholdRule(gate=0.8, operating=0.85)
@@ -126,6 +128,20 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
         return assemble(recipe, job, store, screening, refined)
 
 
+def shapes(recipe: ChsNetRecipe) -> dict[str, tuple[BaseModel, View]]:
+    """Network and view of each stage, for a training that goes on from a detector.
+
+    Raises:
+        RecipeError: the recipe has other weights for the refined network to begin with.
+    """
+    if recipe.refined_start != "fresh":
+        raise RecipeError(
+            f'refined_start is "{recipe.refined_start}", and with --start both networks begin with the weights of that',
+            remedy='give refined_start = "fresh", or leave out --start',
+        )
+    return dict.fromkeys((layout.SCREENING, layout.REFINED), (recipe.network, recipe.view))
+
+
 def frame_store(recipe: ChsNetRecipe, job: Job) -> FrameStore:
     """Where the stain-normalised frames are."""
     return frames_in(recipe, job.file(layout.FRAMES))
@@ -134,7 +150,7 @@ def frame_store(recipe: ChsNetRecipe, job: Job) -> FrameStore:
 def frames_in(recipe: ChsNetRecipe, folder: Path) -> FrameStore:
     """Frames in a folder, with the margin that patches need."""
     margin = margin_for(recipe.windows.patch_px, recipe.augment.translate_px)
-    return FrameStore(folder, recipe.frame, margin_px=margin)
+    return FrameStore(folder, recipe.frame, margin_px=margin, tissue=recipe.cascade.proposer.tissue)
 
 
 def window_rule(recipe: ChsNetRecipe, store: FrameStore, *, varied: frozenset[str]) -> WindowRule:

@@ -120,7 +120,7 @@ def find_survivors(
         seed: of the run.
 
     Raises:
-        TrainingError: without one of the inner parts there is no figure.
+        TrainingError: without one of the inner parts there is no figure, or no background.
     """
     path, scores_path = job.file(layout.MINING), job.file(layout.MINING_SCORES)
     if path.exists() and scores_path.exists():
@@ -144,15 +144,17 @@ def _scorers(
     if not config.out_of_fold:
         return [(np.arange(len(pool.index)), screening)]
     part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
-    if any((part[pool.figures] == number).all() for number in range(config.folds)):
-        raise TrainingError(
-            f"of {config.folds} inner parts one holds all figures: without it there is none to learn from",
-            where=job.run.path,
-            remedy='use fewer mining.folds, or mining.scores = "in-sample"',
-        )
+    numbers = np.unique(part).tolist()  # of fewer slides than folds some parts would be empty
+    for name, rows in (("figures", pool.figures), ("background", pool.background)):
+        if any((part[rows] == number).all() for number in numbers):
+            raise TrainingError(
+                f"of {len(numbers)} inner parts one holds all {name}: without it there is none to learn from",
+                where=job.run.path,
+                remedy='use fewer mining.folds, or mining.scores = "in-sample"',
+            )
     return [
         (np.flatnonzero(part == number), train_apart(f"screening without part {number + 1}", part != number))
-        for number in range(config.folds)
+        for number in numbers
     ]
 
 

@@ -45,14 +45,15 @@ from mitosieve.train import (
     StageRecipe,
     ThresholdRule,
     TruthConfig,
+    choose_thresholds,
     classification,
     crop_rooms,
     curve_rows,
     fresh,
-    hand_over,
     learn,
     places_of_fold,
     render_frames,
+    stained,
 )
 
 
@@ -162,6 +163,7 @@ def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore
     proposals = ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False)
     rule = CropRule.of(job.cohort, proposals)
     found = places_of_fold(job, rule)
+    recipe.batches.note_left_out(job, found["train"])
     validation = found["validation"]
     figures = validation.index.label.nonzero()[0]
     rows = curve_rows(validation, figures, background=recipe.curve_background, seed=recipe.seed)
@@ -251,6 +253,6 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
     )
-    made = hand_over(job, layout.DETECTOR, config, [(screening,), (refined,)], store, recipe.thresholds)
-    measure_budget(job, made, recipe.truth.reach_um, job.file(layout.BUDGET))
-    return made
+    measure = partial(measure_budget, job, radius_um=recipe.truth.reach_um, file=job.file(layout.BUDGET))
+    detector = stained(config, [(screening,), (refined,)], store)
+    return choose_thresholds(job, layout.DETECTOR, detector, recipe.thresholds, measure=measure)

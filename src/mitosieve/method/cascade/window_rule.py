@@ -20,7 +20,8 @@ from mitosieve.train.places import Origin, PatchIndex, Places
 class WindowRule:
     """Figures as they are marked, windows on a grid as background. A `PlaceRule`.
 
-    Where a slide has a ROI, windows must lie wholly inside it: outside nothing is known.
+    Where a slide has a ROI, windows must lie wholly inside it: outside nothing is known. A figure marked there is not
+    learned, and keeps windows away all the same.
 
     Attributes:
         store: gives the size of the rendered slides.
@@ -40,7 +41,8 @@ class WindowRule:
         """Figures, then background, of one slide."""
         mpp = self.store.config.mpp
         figures_l0 = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
-        pieces = [self._variants(entry, number, center) for number, center in enumerate(figures_l0)]
+        searched = enumerate(figures_l0[entry.searched(figures_l0)])
+        pieces = [self._variants(entry, number, center) for number, center in searched]
         figures_px = rescale_points(figures_l0, mpp_from=entry.mpp_xy, mpp_to=mpp)
         generator = derive_generator(self.seed, f"window jitter of {entry.slide_id}")
         centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows, generator)

@@ -40,7 +40,8 @@ class MarkRule:
 
     Where imposters are known, each has a place, and proposals near any mark are left out. Where they are not (DASC's
     public code, whose mask is of figures alone), every proposal clear of figures is a candidate; those that an imposter
-    would take are named so, for those who read the labels, and are otherwise like all others.
+    would take are named so, for those who read the labels, and are otherwise like all others. Marks outside a slide's
+    ROI have no place, and keep background away all the same.
 
     Attributes:
         plan: of the detector to be.
@@ -58,20 +59,21 @@ class MarkRule:
         proposed_um = proposed_l0 * entry.mpp_xy
         rows = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id)
         marks = cohort.annotations[rows]
-        is_figure = marks.label == Label.MITOTIC_FIGURE.value
+        is_figure, searched = marks.label == Label.MITOTIC_FIGURE.value, entry.searched(marks.center_l0)
         marks_um = marks.center_l0 * entry.mpp_xy
         figures_um = marks_um[is_figure]
         used = is_figure | (_distance(marks_um, figures_um) >= self.config.apart_um)
-        used &= is_figure | self.imposters
+        used &= searched & (is_figure | self.imposters)
         taken = np.full(len(rows), -1)
         taken[used] = nearest_free(marks_um[used], proposed_um, self.config.reach_um)
         free = _distance(proposed_um, marks_um if self.imposters else figures_um) > self.config.reach_um
         free &= clear_of(proposed_um, figures_um, self.config)
         if not self.imposters:
             candidates = np.flatnonzero(free)
-            nearest = nearest_free(marks_um[~is_figure], proposed_um[candidates], self.config.reach_um)
-            taken[~is_figure] = np.where(nearest >= 0, np.append(candidates, -1)[nearest], -1)
-            used = is_figure | (taken >= 0)
+            others = ~is_figure & searched
+            nearest = nearest_free(marks_um[others], proposed_um[candidates], self.config.reach_um)
+            taken[others] = np.where(nearest >= 0, np.append(candidates, -1)[nearest], -1)
+            used |= taken >= 0
             free[taken[~is_figure & used]] = False
         place_l0 = marks.center_l0.copy()
         place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
@@ -85,7 +87,7 @@ class MarkRule:
 
         background = Places.of_index(self._index(entry, proposed_l0[free], Origin.BACKGROUND))
         imposters = of_marks(Origin.IMPOSTER, used & ~is_figure)
-        return Places.concatenate([of_marks(Origin.FIGURE, is_figure), imposters, background])
+        return Places.concatenate([of_marks(Origin.FIGURE, used & is_figure), imposters, background])
 
     def _index(self, entry: SlideEntry, center_l0: NDArray[np.float64], origin: Origin) -> PatchIndex:
         return PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=origin, mpp=self.plan.frame.mpp)

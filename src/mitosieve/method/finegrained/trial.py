@@ -51,13 +51,13 @@ def run_trial(task: TrialTask) -> Trial:
     score = validation.score(network, np.arange(len(validation.places)), task.job.compute)
     found = detections_of(task, validation.places, score)
     chosen = operating_threshold(found, task.job.cohort, task.job.fold.validation)
-    counts = rows.used[seen_by(task, train.places)]
+    patches, used_fraction = used_of(task, rows, train.places)
     known = validation.index.origin != Origin.NEAR.value
     trial = Trial(
         regime=task.regime,
         seed=task.seed,
-        patches=int(counts.sum()),
-        used_fraction=float(counts.sum() / len(counts)),
+        patches=patches,
+        used_fraction=used_fraction,
         f1=chosen.f1,
         threshold=chosen.threshold,
         average_precision=average_precision(validation.index.label[known], score[known]),
@@ -93,6 +93,15 @@ def rows_of(task: TrialTask, train: PatchPool) -> Rows:
     used = np.zeros(len(index), dtype=bool)
     used[by_origin[Origin.FIGURE]] = used[negatives] = True
     return Rows(figures=by_origin[Origin.FIGURE], negatives=negatives, used=used)
+
+
+def used_of(task: TrialTask, rows: Rows, places: Places) -> tuple[int, float]:
+    """How many patches a trial can draw, and which share that is of all that it may: figures, imposters and candidates,
+    as a run's partition counts them; what lies near a figure is none of them.
+    """
+    wanted = seen_by(task, places) & (places.index.origin != Origin.NEAR.value)
+    used = int(rows.used[wanted].sum())
+    return used, float(used / wanted.sum())
 
 
 def candidates_of(task: TrialTask, places: Places, rows: NDArray[np.intp]) -> Candidates:

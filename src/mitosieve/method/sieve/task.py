@@ -168,7 +168,8 @@ def frame_store(recipe: SieveRecipe, job: Job, stage: str) -> FrameStore:
 def gather(recipe: SieveRecipe, job: Job) -> None:
     """Render the slides for all stages and find the places, once; whoever comes later reads files."""
     render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
-    places_of_fold(job, _rule(recipe, job.cohort))
+    found = places_of_fold(job, _rule(recipe, job.cohort))
+    recipe.batches.note_left_out(job, found["train"])
 
 
 def _rule(recipe: SieveRecipe, cohort: Cohort) -> CropRule:
