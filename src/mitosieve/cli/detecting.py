@@ -51,6 +51,7 @@ from mitosieve.errors import InputError
 
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
+    from mitosieve.network.compute import Compute
     from mitosieve.run.progress import Progress
     from mitosieve.scan import Mapper, Scan, ScanItem, Scanned
 
@@ -166,7 +167,7 @@ def detect(
         done = _tell_expected(job) if dry_run else scan(job)
     if done is None:
         return
-    _tell_done(done, compute.engine)
+    _tell_done(done, compute)
     page = _page_of(out) if report and shard is None else None
     say(out / done.result if page is None else page)
     for slide_id, why in done.failed.items():
@@ -213,14 +214,14 @@ def _tell_expected(job: "Scan") -> None:
         raise typer.Exit(SLIDES_FAILED)
 
 
-def _tell_done(done: "Scanned", engine: str) -> None:
+def _tell_done(done: "Scanned", compute: "Compute") -> None:
     """Counts, and what whoever reads them must know."""
     print_counts(done.rows)
     print_trust(done.known.trust)
     used = done.known.detector.config.int8
-    if used is not None and engine == "int8":
+    if used is not None and compute.engine == "int8":
         warn(f"note: {used.told}")
-    if engine == "bfloat16":
+    if compute.scores_in in ("bfloat16", "bf16-mixed"):
         warn("note: scored in bfloat16: scores of float32, by which thresholds were chosen, differ")
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)

@@ -113,7 +113,12 @@ def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, pa
             write_slide_summary(out / layout.SLIDE_SUMMARIES / layout.file_of(summary.slide_id, ".json"), summary)
     write_slides(out / part, [_row(summary) for summary in summaries])
     write_summary(out / part / layout.SUMMARY, summaries)
-    _write_times(out / part, results, machine(compute))
+    _write_times(out / part, results, _scoring_machine(compute))
+
+
+def _scoring_machine(compute: Compute) -> dict[str, Any]:
+    """What scored: nothing is learned here."""
+    return {**machine(compute), "precision": compute.scores_in}
 
 
 def _write_times(folder: Path, results: Sequence[SlideResult], made: dict[str, Any]) -> None:
@@ -176,7 +181,7 @@ def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[
             rows = [row.values for row in read_slides(path.parent, optional=("tissue_mm2",))]
         except MitosieveError:
             continue  # a result that is broken tells nothing
-        if asked.get("detector_hash") != wanted or timed.get("machine") != machine(compute):
+        if asked.get("detector_hash") != wanted or timed.get("machine") != _scoring_machine(compute):
             continue
         mm2 = {row["slide_id"]: float(row["tissue_mm2"]) for row in rows if row["tissue_mm2"]}
         parts = {name: part["all"] for name, part in timed.get("parts_s", {}).items() if name in mm2 and "all" in part}
