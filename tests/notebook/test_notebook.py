@@ -1,5 +1,6 @@
 """A notebook's day: a path in, detections out, seen as table, pictures and GeoJSON; cohort and evaluation alike."""
 
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from mitosieve import Cohort, Detections, Detector, Split, evaluate
 from mitosieve.errors import InputError, ResolutionError
 from mitosieve.export.table import read_detections
 from mitosieve.notebook.bar import watching
+from mitosieve.scan import items_of_images
 from mitosieve.slide.slide import open_slide
 from tiny import a_cohort, a_run, a_scan, a_split, images
 
@@ -30,6 +32,24 @@ def test_detect_takes_paths_slides_and_cohorts(found):
     for one in (opened, detector.detect(str(images()[0]), mpp=0.25), detector.detect(cohort).of_slide(first)):
         assert one.center_l0.tolist() == found.of_slide(first).center_l0.tolist()
         assert one.score.tolist() == found.of_slide(first).score.tolist()
+
+
+def test_slides_are_called_as_the_command_calls_them(tmp_path):
+    """Whatever name a table cannot hold is changed alike; two slides of one name would be poured into one, so they are
+    refused; no slide gives no detection.
+    """
+    odd = tmp_path / "a\tb.jpg"
+    shutil.copy2(images()[0], odd)
+    detector = Detector.load(a_run())
+    named = set(detector.detect(odd, mpp=0.25).slide_id)
+    assert named == {item.slide_id for item in items_of_images([odd], mpp="0.25", roi=None)} != {odd.stem}
+    other = tmp_path / "other" / "x.jpg"
+    other.parent.mkdir()
+    for path in (tmp_path / "x.jpg", other):
+        shutil.copy2(images()[0], path)
+    with pytest.raises(InputError, match="two images are called 'x'"):
+        detector.detect([tmp_path / "x.jpg", str(other)], mpp=0.25)
+    assert len(detector.detect([])) == 0
 
 
 def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):

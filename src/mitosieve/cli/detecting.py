@@ -290,9 +290,7 @@ def _items(words: list[str], mpp: str | None, roi: Path | None, *, repair: bool)
     area = None if roi is None else read_roi(roi, repair=repair, tell=warn)
     items = items_of_images(paths_of(words), mpp=mpp, roi=area, tell=warn)
     if area is not None and len(items) > 1:
-        warn(
-            f"note: {roi} is looked at on each of {len(items)} slides, at the same px; a ROI of its own for each: --cohort"
-        )
+        warn(f"note: {roi} is looked at on each of {len(items)} slides, at the same px; a cohort gives each its own")
     return items
 
 
