@@ -149,7 +149,7 @@ def scan(job: Scan) -> Scanned:
     tables = f"{layout.SHARDS}/{part}" if part else ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out / tables, job.progress) as log:
         results = list(_results(replace(job, progress=log), known, job.tasks(known)))
-        write_tables(job.out, results, job.compute, tables)
+        write_tables(job.out, results, job.compute, tables, elsewhere=job.mapper is not None)
         if not part:
             facts = _job_facts(job, known)
             write_request(job.out, facts)
