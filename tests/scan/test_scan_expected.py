@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mitosieve.cli import app
-from mitosieve.errors import StorageError
+from mitosieve.errors import MitosieveError, StorageError
 from mitosieve.network.compute import Compute
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.registry import build_network
@@ -65,6 +65,29 @@ def test_time_is_an_earlier_result_s_of_the_same_detector_and_machine(detector, 
     other = replace(job, compute=replace(job.compute, engine="torch"))
     assert expected_of(other).rate is None
     assert "card" in expected_of(replace(job, detector="swift")).rate.where
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"operating_point": "nonsense"},
+        {"operating_point": "sensitive"},
+        {"formats": ("docx",)},
+        {"compute": replace(Compute.choose("cpu"), engine="int8")},
+        {"detector": "swfit"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_the_job_refuses_is_refused_before(detector, tmp_path, wrong):
+    """A dry run of a job that would not start says so, in its words."""
+    job = replace(a_job(detector, tmp_path / "out"), **wrong)
+    told = []
+    for do in (scan, expected_of):
+        with pytest.raises(MitosieveError) as refusal:
+            do(job)
+        told.append(str(refusal.value))
+    assert told[0] == told[1]
+    assert not (tmp_path / "out").exists()
 
 
 def test_time_of_a_cluster_is_not_this_machine_s(detector, tmp_path):
