@@ -12,18 +12,21 @@ from torch import nn
 from build import an_image
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.config import ChsNetConfig, SwiftConfig
+from mitosieve.network.registry import build_network
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, detect_slide, merge, sieve_slide
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
+from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
+from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.score_counts import count_scores
 from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.slide.slide import open_slide
 from stage_scores import score_images, score_places
+from tiny import images
 
 CPU = Compute(device="cpu", precision="32-true")
 DOTS = (
@@ -120,6 +123,32 @@ def test_outside_the_roi_nothing_is_reported(dotted):
     assert len(inside.figures) == 2
     assert np.allclose(np.sort(inside.figures.center_l0, axis=0), np.sort(kept, axis=0), atol=0.5)
     assert len(run(dotted, roi=shapely.box(300, 130, 310, 140))) == 0
+
+
+@pytest.mark.parametrize(
+    ("per_mm2", "merge_um", "suppress_um"), [(4000, 0, 0), (4000, 0, 7.5), (4000, 1, 0), (1600, 12, 7.5)]
+)
+def test_an_edge_beside_a_detection_takes_nothing_from_it(per_mm2, merge_um, suppress_um):
+    """A spot may lie outside of a ROI and its cell inside, or two that are one on both sides of its edge: detections in
+    the ROI are the whole slide's that lie in it, with the edge anywhere beside any of them. (Places so dense that each
+    joins the next have no such reach.)
+    """
+    network = SwiftConfig(input_px=32, widths=(8, 16), depths=(1, 1), head=16, stem=8)
+    stage = Stage(name="only", network=network, views="one", patch_px=32, threshold=0.0)
+    proposer = NucleiProposer(contrast=ContrastConfig(per_mm2=per_mm2))
+    merging = {"merge_um": merge_um, "suppress_um": suppress_um, "keep_above": 0.0}
+    torch.manual_seed(0)
+    made = DetectorConfig(frame=FrameConfig(stain="none"), proposer=proposer, stages=(stage,), **merging)
+    detector = Detector(config=made, networks=((build_network(network).eval(),),))
+    with open_slide(images()[0], mpp=0.25) as slide:
+        whole = detect_slide(detector, slide, compute=CPU)
+        assert len(whole) > 10
+        for x, y in whole.center_l0:
+            for near, far in ((-1.0, 60.0), (-60.0, 1.0), (-8.0, 60.0)):
+                roi = shapely.box(x + near, y + near, x + far, y + far)
+                inside = detect_slide(detector, slide, compute=CPU, roi=roi)
+                wanted = whole[shapely.contains_xy(roi, *whole.center_l0.T)]
+                assert inside.center_l0.tolist() == wanted.center_l0.tolist()
 
 
 @pytest.mark.parametrize(("width", "height", "value"), [(300, 280, 255), (300, 280, 240), (5, 3, 250)])

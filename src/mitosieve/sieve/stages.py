@@ -15,7 +15,7 @@ from mitosieve.network.config import map_stride_px
 from mitosieve.patch.frames import Frame
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.activation_peak import locate_reach_um
-from mitosieve.sieve.detector import Detector, Network, Stage
+from mitosieve.sieve.detector import Detector, DetectorConfig, Network, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.score_counts import count_scores, no_scores
 from mitosieve.sieve.tile_reader import CHUNK, Cut, Found, Request
@@ -81,15 +81,22 @@ class Scorer:
 def plan_of(detector: Detector) -> Plan:
     """What reading needs to know of a detector."""
     config = detector.config
-    last = config.stages[-1]
     return Plan(
         frame=config.frame,
         proposer=config.proposer,
         views=tuple(stage.view for stage in config.stages),
-        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
+        reach_um=_reach_um(config),
         stain_target=detector.stain_target,
         has_budget=any(stage.per_mm2 is not None for stage in config.stages),
     )
+
+
+def _reach_um(config: DetectorConfig) -> float:
+    """How far a detection can lie from a place that it, or what it yields to, came from."""
+    last = config.stages[-1]
+    moved = config.proposer.settle_um if config.locating is None else locate_reach_um(config)
+    voted = last.votes_um if last.fusion == "votes" else 0.0
+    return moved + voted + config.merge_um + config.suppress_um
 
 
 def gates_of(detector: Detector) -> tuple[float, ...]:
