@@ -178,7 +178,7 @@ class Readers:
             reader.close()
 
     def renew(self) -> None:
-        """Forget what is still unanswered, and replace every reader that has ended."""
+        """Replace every reader that has ended. What is still unanswered comes later, under its own key."""
         for number, reader in enumerate(self._readers):
             if not reader.alive:
                 reader.close()

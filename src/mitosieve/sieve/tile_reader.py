@@ -37,8 +37,10 @@ TISSUE_REACH_UM = 24.0
 DENSE = 4
 """Places whose patches together have at least a quarter of the area of the rectangle round them are cut from that."""
 
-HELD = 3
-"""Rendered tiles that are kept while their places are asked for."""
+IN_FLIGHT = 3
+"""Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored. So many rendered
+tiles it keeps.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,9 @@ class Cut:
 
 @dataclass(frozen=True, kw_only=True)
 class Settle:
-    """Asks for places of a tile, (N, 2) at the frame's mpp, moved onto their cells; answered by places (N, 2)."""
+    """Asks for places of a tile, (N, 2) at the frame's mpp, moved onto their cells; answered by places (N, 2). Asked
+    last, of no place where none is to be moved: the tile is let go.
+    """
 
     core: Region
     center_px: NDArray[np.float64]
@@ -268,7 +272,7 @@ class TileReader:
         """
         if core not in self._held:
             self._held[core] = self._render(core, self._colours)
-            while len(self._held) > HELD:
+            while len(self._held) > IN_FLIGHT:
                 self._held.popitem(last=False)
         return self._held[core]
 
