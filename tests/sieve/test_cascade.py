@@ -19,6 +19,7 @@ from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, detect_slide, merge, sieve_slide
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.near_tissue import grown, is_near
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
 from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.score_counts import count_scores
@@ -239,8 +240,10 @@ def test_a_dense_network_finds_the_maxima_of_its_patches(dotted, monkeypatch, ti
     assert len(got) > 10
     assert near.min(axis=1).max() < 1e-6
     assert np.allclose(score[peak & inside][near.argmin(axis=1)], found.score, atol=1e-4)
-    cores = [core for band in a_reader(dotted, detector).bands() for core in band]
-    covered = [p for p in expected if any(core.holds(p[None])[0] for core in cores)]
+    reader = a_reader(dotted, detector)
+    cores = [core for band in reader.bands() for core in band]
+    near_tissue = is_near(grown(seen.tissue, tile_reader.TISSUE_REACH_UM), (expected + 0.5) * 0.5)
+    covered = [p for p in expected[near_tissue] if any(core.holds(p[None])[0] for core in cores)]
     assert len(got) == len(covered)
 
 
@@ -278,6 +281,49 @@ def test_a_dense_proposer_needs_a_map():
     for network in (ChsNetConfig(), SwiftConfig(input_px=64, widths=(8, 8, 8, 8), depths=(0, 0, 0, 0))):
         with pytest.raises(ValueError, match="dense proposer"):
             DetectorConfig(proposer=DenseProposer(), stages=(Stage(name="map", network=network, views="one"),))
+
+
+@pytest.mark.parametrize("patch_px", [24, 40, 128])
+def test_a_map_and_its_patches_are_of_one_size(patch_px):
+    """A place is the middle of what its score is of: with another patch_px all figures would be moved by the half of
+    the difference.
+    """
+    with pytest.raises(ValueError, match=f"patch_px {patch_px} and a network of input_px 32: they must be equal"):
+        DetectorConfig(
+            proposer=DenseProposer(),
+            stages=(Stage(name="map", network=SwiftConfig(), views="one", patch_px=patch_px),),
+        )
+
+
+@pytest.mark.parametrize("tile_px", [256, 2048])
+def test_a_dense_network_keeps_to_tissue_and_to_the_roi(tmp_path, monkeypatch, tile_px):
+    """Of a tile only what lies near tissue is told, looked at further and counted, though its map has the glass
+    between two arms of tissue too; and of that what matters to the ROI.
+    """
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(238, 250, (1000, 1000, 3), np.uint8)
+    grain = rng.integers(-20, 20, (1000, 1000, 1))
+    for arm in (np.s_[:, :200], np.s_[:200]):
+        pixels[arm] = np.clip(np.array([190, 130, 200]) + grain[arm], 0, 255)
+    for x, y in rng.integers(0, 1000, (300, 2)):
+        if min(x, y) < 180:
+            cv2.circle(pixels, (int(x), int(y)), 6, (110, 50, 90), -1)
+    cv2.imwrite(str(tmp_path / "arms.png"), pixels)
+    detector = a_dense_detector()
+    with open_slide(tmp_path / "arms.png", mpp=0.5) as slide:
+        whole = sieve_slide(detector, slide, compute=CPU)
+        reach = grown(whole.survey.tissue, tile_reader.TISSUE_REACH_UM)
+        assert 0.2 < reach.mask.mean() < 0.8
+        assert len(whole.found) > 100
+        assert is_near(reach, (whole.found.center_l0 + 0.5) * 0.5).all()
+        assert np.array_equal(whole.counts, count_scores(whole.found.stage_score[:, 0]))
+        roi = shapely.box(50, 300, 150, 400)
+        part = sieve_slide(detector, slide, compute=CPU, roi=roi)
+        wanted = whole.found[shapely.contains_xy(roi, *whole.found.center_l0.T)]
+        assert 0 < len(part.found) == len(wanted)
+        assert part.found.center_l0.tolist() == wanted.center_l0.tolist()
+        assert part.counts.sum() < whole.counts.sum() / 4
 
 
 def test_turns_are_averaged_where_a_figure_may_be():

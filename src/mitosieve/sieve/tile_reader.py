@@ -51,11 +51,13 @@ class Found:
         center_px: (N, 2) places on the slide's lattice at the frame's mpp.
         images: input of the first stage for the first CHUNK places.
         plane: pixels for a dense network, which proposes itself; then there are no places and no images.
+        everywhere: as it was asked (`Find`).
     """
 
     center_px: NDArray[np.float64]
     images: NDArray[np.uint8]
     plane: Frame | None = None
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,21 @@ class Cut:
     core: Region
     stage: int
     center_px: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Asks which places of a tile, (N, 2) at the frame's mpp, can matter; answered by (N,) bool.
+
+    Attributes:
+        core: the tile.
+        center_px: the places.
+        everywhere: see `Find`.
+    """
+
+    core: Region
+    center_px: NDArray[np.float64]
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +122,8 @@ class Sample:
     tissue_mm2: float
 
 
-Request = Find | Cut | Settle
-Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
+Request = Find | Cut | Keep | Settle
+Answer = Found | NDArray[np.uint8] | NDArray[np.float64] | NDArray[np.bool_]
 
 
 class TileReader:
@@ -162,13 +179,16 @@ class TileReader:
             return self.find(request.core, everywhere=request.everywhere)
         if isinstance(request, Settle):
             return self.settle(request.core, request.center_px)
+        if isinstance(request, Keep):
+            return self.keep(request.center_px, everywhere=request.everywhere)
         return self.cut(request.core, request.stage, request.center_px)
 
     def find(self, core: Region, *, everywhere: bool = False) -> Found:
         """Places that a tile's core owns, with the input of the first stage for the first of them; see `Find`."""
         if self.plan.proposer.dense:
             nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
-            return Found(center_px=np.zeros((0, 2)), images=nothing, plane=self._frame_of(core))
+            plane = self._frame_of(core)
+            return Found(center_px=np.zeros((0, 2)), images=nothing, plane=plane, everywhere=everywhere)
         centers = self.places(core, everywhere=everywhere)
         return Found(center_px=centers, images=self.cut(core, 0, centers[:CHUNK]))
 
@@ -177,7 +197,7 @@ class TileReader:
         plane = self._frame_of(core)
         with self.clock.part("propose"):
             center = self.plan.proposer.places(self._tile(core, plane), self.survey.cut)
-        return center if self.roi is None or everywhere else center[self.keep(center)]
+        return center[self.keep(center)] if self.roi is not None and not everywhere else center
 
     def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Network input of a stage at places of a tile.
@@ -218,12 +238,12 @@ class TileReader:
         self._held.pop(core, None)
         return rescale_points(moved, mpp_from=self.plan.mpp, mpp_to=mpp)
 
-    def keep(self, center_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which places (N, 2), at the frame's mpp, can matter: near tissue, and near the ROI."""
+    def keep(self, center_px: NDArray[np.float64], *, everywhere: bool = False) -> NDArray[np.bool_]:
+        """Which places (N, 2), at the frame's mpp, can matter: near tissue, and near the ROI unless `everywhere`."""
         mpp = self.plan.frame.mpp
         near = self._near_tissue
         kept = np.ones(len(center_px), dtype=bool) if near is None else is_near(near, (center_px + 0.5) * mpp)
-        if self.roi is not None:
+        if self.roi is not None and not everywhere:
             places = shapely.points(rescale_points(center_px, mpp_from=mpp, mpp_to=self.slide.mpp_xy))
             kept &= shapely.dwithin(self.roi, places, self._roi_reach_l0())
         return kept
