@@ -54,6 +54,24 @@ def test_the_reviewed_count_is_the_automatic_one_with_what_was_decided(folder):
     assert after["open"] == n - 3 - 1
 
 
+def test_a_figure_added_on_a_detection_is_counted_once(folder):
+    """On one that is called a figure nothing changes but that it is judged; on a candidate it is accepted; and the
+    files have one cell, the detection.
+    """
+    n, found = figures(), some_detections("one")
+    falling = found.center_l0[np.argsort(-found.score)]
+    with served(folder) as client:
+        for row in (0, n):
+            x, y = falling[row].tolist()
+            client.decide({"kind": "added", "slide": 0, "x": x + 2, "y": y, "verdict": "figure"})
+        after = client.get("/api/slides/0/reviewed")
+        cells = rows_of(client.ask("/api/files/decisions.csv")[2].decode())
+    assert (after["accepted"], after["added"], after["judged"]) == (1, 0, 2)
+    assert after["reviewed"]["figures"] == n + 1
+    assert [cell["added"] for cell in cells] == ["no", "no"]
+    assert [float(cell["x_px"]) for cell in cells] == [falling[row][0] for row in (0, n)]
+
+
 def test_what_can_still_change_the_score_is_named_by_row(tmp_path):
     """On a slide with tissue enough: deciding ones are rows of open figures, and none is left in the end."""
     folder = a_result(tmp_path / "large", names=("one",), size=(6000, 5800), n=26, area_mm2=2.0)

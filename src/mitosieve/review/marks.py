@@ -98,7 +98,7 @@ def import_reviews(
     old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
     entries = slides_of(chosen, old, result, told or Told())
     mpp_of = {entry.slide_id: entry.mpp_xy for entry in entries.values()}
-    cells = cells_of(chosen, mpp_of)
+    cells = cells_of(chosen, mpp_of, near=None if result is None else result.near)
     origin = origin_of(source)
     marks, rows = _marked(old.annotations, cells, mpp_of, origin)
     settled = _searched(entries, chosen, cells, result)

@@ -104,6 +104,22 @@ class FoundResult:
         """Row of each detection, by its id."""
         return {name: row for row, name in enumerate(self.ids.tolist())}
 
+    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float]]:
+        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y."""
+        rows = self._rows_of.get(slide_id, np.zeros(0, dtype=np.intp))
+        if not len(rows):
+            return []
+        away_um = np.abs(self.detections.center_l0[rows] - place) * self.slides[slide_id].mpp_xy
+        rows = rows[(away_um <= um).all(axis=1)]
+        columns = (self.ids[rows], *self.detections.center_l0[rows].T, self.detections.score[rows])
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    @cached_property
+    def _rows_of(self) -> dict[str, NDArray[np.intp]]:
+        names, slide = np.unique(self.detections.slide_id, return_inverse=True)
+        order = np.argsort(slide, kind="stable")
+        return dict(zip(names.tolist(), np.split(order, np.cumsum(np.bincount(slide))[:-1]), strict=True))
+
     def findings(self, slide_id: str, detections: Detections) -> SlideFindings:
         """Detections of a slide, the result's or others, ready to be counted."""
         slide = self.slides[slide_id]
