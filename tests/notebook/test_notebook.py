@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -108,6 +109,21 @@ def test_a_cohort_is_counted_walked_and_seen():
     assert str(cohort.counts()["figures"]) in html
     assert "<table" in html
     assert Cohort(cohort.folder, (), cohort.annotations[:0])
+
+
+def test_marks_lie_on_their_cells_in_pictures_of_oblong_pixels(tmp_path):
+    """As far across and down the picture as they are across and down the slide, to a tenth of its pixel."""
+    cohort = Cohort.load(shutil.copytree(a_cohort(), tmp_path / "cohort"))
+    cohort.with_entries(lambda entry: replace(entry, mpp=0.375, oblong=(0.25, 0.5))).save()
+    cohort = Cohort.load(tmp_path / "cohort")
+    for axes, entry in zip(cohort.show().axes, cohort.slides, strict=False):
+        height, width = axes.get_images()[0].get_array().shape[:2]
+        assert height == pytest.approx(2 * width, abs=1)
+        drawn = sorted(tuple(point) for line in axes.get_lines() for point in line.get_xydata().tolist())
+        marks = cohort.annotations[cohort.annotations.slide_id == entry.slide_id].center_l0
+        across, down = (marks + 0.5).T / [[entry.width_l0], [entry.height_l0]] * [[width], [height]]
+        assert len(drawn) > 0
+        assert np.allclose(drawn, sorted(zip(across - 0.5, down - 0.5, strict=True)), atol=0.1)
 
 
 def test_an_evaluation_is_plotted_and_told():
