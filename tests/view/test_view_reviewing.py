@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from found import DETECTOR_HASH, a_result, some_detections
 from serving import served
 from shapely.geometry import shape
 
+from mitosieve.count.summary import read_summary
 from mitosieve.detection import detection_ids
 from mitosieve.export.roi import read_roi
 from mitosieve.review.decision import Decision
@@ -146,6 +148,40 @@ def test_a_name_is_text_in_every_file_and_answer(tmp_path):
     assert "<script" not in page
     assert table[0]["votes"].startswith("'=")
     assert "<" not in disposition
+
+
+def test_numbers_and_names_of_tables_stay_what_they_are(tmp_path):
+    """A summary.csv of the page is read as the job's is, numbers below 0 too; a name that is a number is no formula."""
+    folder = a_result(tmp_path / "found", names=("-1", "+2.5e3"), area_mm2=0.09)
+    wanted = read_summary(folder)
+    assert any(row.values[name].startswith("-") for row in wanted for name in ("hotspot_x", "hotspot_y"))
+    with served(folder, reader="-7") as client:
+        client.decide(verdict(0, "figure"))
+        text = client.ask("/api/files/summary.csv")[2]
+        votes = [row["votes"] for row in rows_of(client.ask("/api/files/decisions.csv")[2].decode())]
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "summary.csv").write_bytes(text)
+    for found, row in zip(read_summary(tmp_path / "again"), wanted, strict=True):
+        for name in ("slide_id", "mpp_x", "width", "figures", "hotspot_x", "hotspot_y", "hotspot_figures"):
+            assert found.values[name] == row.values[name], name
+    assert votes == ["'-7: figure"]  # text that begins like a formula, and is no number
+
+
+@pytest.mark.parametrize("name", ["胃癌-12", "肝癌-12", "a slide.1", "x" * 140, "Übersicht; filename=y", "plain-1"])
+def test_a_slide_s_name_comes_back_from_its_file(tmp_path, name):
+    """As a browser reads the header (RFC 6266), also where its letters are none of ASCII."""
+    folder = a_result(tmp_path / "found", names=(name,))
+    with served(folder) as client:
+        told = client.ask("/api/slides/0/geojson")[1]["content-disposition"]
+    _, plain, *exact = told.split("; ")
+    assert re.fullmatch(r'filename="[A-Za-z0-9._-]+"', plain)
+    if exact:
+        (encoded,) = exact
+        assert encoded.startswith("filename*=UTF-8''")
+        assert encoded.isascii()
+        assert unquote(encoded.removeprefix("filename*=UTF-8''"), errors="strict") == f"{name}.geojson"
+    else:
+        assert plain == f'filename="{name}.geojson"'
 
 
 def test_the_page_stands_alone(folder):

@@ -42,7 +42,7 @@ def save(told: Reviews, folder: Path, result: FoundResult) -> Path:
     pairs: list[dict[str, Any]] = [agreement.to_json() for agreement in told.agreements]
     write_json(folder / layout.AGREEMENT, {"readers": list(told.readers), "pairs": pairs})
     for name, count in told.counts.items():
-        write_geojson(folder / "geojson" / f"{name}.geojson", count.detections, _context(result, count))
+        write_geojson(folder / "geojson" / layout.file_of(name, ".geojson"), count.detections, _context(result, count))
     return folder
 
 

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -158,9 +159,13 @@ def summary_csv(desk: Desk, words: str) -> str:
     )
 
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
 def _cell_text(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Text that a spreadsheet does not take for a formula; a number, also one below 0, stays one."""
+    is_formula = text[:1] in ("=", "+", "-", "@", "\t", "\r") and _NUMBER.fullmatch(text) is None
+    return f"'{text}" if is_formula else text
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[dict[str, str]]) -> str:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mitosieve.errors import InputError
+from mitosieve.run.layout import file_of
 from mitosieve.view import downloads
 from mitosieve.view.desk import Desk
 from mitosieve.view.endpoint import answered, number_of
@@ -46,7 +48,7 @@ def review_routes(desk: Desk) -> list[Route]:
     def points(request: Request) -> Response:
         number = number_of(desk, request)
         text = downloads.geojson(desk, number, _whose(request))
-        return _download(text, "application/geo+json", f"{desk.viewed.slides[number].slide_id}.geojson")
+        return _download(text, "application/geo+json", file_of(desk.viewed.slides[number].slide_id, ".geojson"))
 
     def report(request: Request) -> Response:
         return Response(report_page(desk, _whose(request)), media_type="text/html")
@@ -77,5 +79,7 @@ def _whose(request: Request) -> str:
 
 
 def _download(text: str, kind: str, name: str) -> Response:
+    """A file by its name, whatever its letters (RFC 6266), with one of plain letters for programs of before."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-120:]
-    return Response(text, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"'})
+    exact = "" if safe == name else f"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+    return Response(text, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"{exact}'})
