@@ -3,13 +3,16 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import numpy as np
 import pytest
 
 from build import a_cohort
 from mitosieve.annotation import Label
+from mitosieve.audit import corrections
 from mitosieve.audit.corrections import import_corrections
+from mitosieve.audit.place import place_id
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
@@ -78,6 +81,25 @@ def test_corrected_detections_become_marks(cohort, tmp_path):
     }
     assert (report.total.added, report.total.changed, report.left) == (2, 2, 2)
     assert set(new.label_before[len(old) :]) == {"background"}
+
+
+def test_more_slides_cost_no_point_more(tmp_path, monkeypatch):
+    """Ids made to find the place of a point: of a detection none, of others those of the slide that the file is called
+    after, however many slides the cohort has.
+    """
+    made = []
+    monkeypatch.setattr(corrections, "place_id", lambda *place: made.append(place) or place_id(*place))
+    taken_for = {}
+    for cases in (2, 12):
+        cohort = a_cohort(tmp_path / f"cohort-{cases}", cases=cases)
+        page = [dict(a_point("Imposter", [30 + n, 250]), id=str(uuid5(NAMESPACE_URL, str(n)))) for n in range(20)]
+        own = [dict(a_point("Mitotic figure", [100 + n, 100]), id=str(uuid4())) for n in range(20)]
+        path = edit(a_file(tmp_path, cohort), {1: "Imposter", 2: "Mitotic figure"}, *page, *own)
+        made.clear()
+        report = taken(path, cohort, tmp_path, out=f"new-{cases}")
+        assert report.total.added >= 40
+        taken_for[cases] = len(made) - len(cohort.annotations)
+    assert taken_for[12] == taken_for[2] <= 20
 
 
 @pytest.mark.parametrize("name", ["Background", "Mitotic figure candidate", "Imposter"])

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.version import refuse_used, relocated
-from mitosieve.review.cell import SAME_CELL_UM, Cell, cells_of
+from mitosieve.review.cell import Cell, cells_of, same_cells
 from mitosieve.review.decision import Decision
 from mitosieve.review.result import FoundResult, decisions_of, origin_of, read_source
 from mitosieve.review.searched import searched_areas, with_searched
@@ -152,25 +151,16 @@ def _marked(
 
 
 def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, tuple[float, float]]) -> dict[int, int]:
-    """Number of a cell -> row of the mark that it is, the nearest pairs first."""
-    pairs: list[tuple[float, int, int]] = []
+    """Number of a cell -> row of the mark that it is."""
+    found: dict[int, int] = {}
     for slide_id in sorted({cell.slide_id for cell in cells}):
         rows = np.flatnonzero(marks.slide_id == slide_id)
         own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id]
         if not len(rows):
             continue
         here_um = np.array([(cells[number].x_px, cells[number].y_px) for number in own]) * mpp_of[slide_id]
-        marked = KDTree(marks.center_l0[rows] * mpp_of[slide_id])
-        reach_um = SAME_CELL_UM * (1 + 1e-9)
-        near = KDTree(here_um).sparse_distance_matrix(marked, reach_um, output_type="coo_matrix")
-        table = zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)
-        pairs += [(distance, own[i], int(rows[j])) for distance, i, j in table]
-    found: dict[int, int] = {}
-    taken: set[int] = set()
-    for _, number, row in sorted(pairs):
-        if number not in found and row not in taken:
-            found[number] = row
-            taken.add(row)
+        pairs = same_cells(here_um, marks.center_l0[rows] * mpp_of[slide_id])
+        found |= {own[number]: int(rows[row]) for number, row in pairs.items()}
     return found
 
 
