@@ -18,6 +18,9 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export import HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
+from mitosieve.review.reviews import Reviews
+from mitosieve.review.tables import save
+from reviewed_result import a_result, add, judge
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value
@@ -139,6 +142,22 @@ def test_points_that_a_person_set_are_marks(cohort, tmp_path):
     }
     again = import_corrections(tmp_path / f"{SLIDE}.geojson", tmp_path / "new", tmp_path / "again", now=NOW)
     assert again.total.changed == 0
+
+
+def test_what_readers_decided_comes_back_as_corrections(cohort, tmp_path):
+    """The files of `reviews --out` say what the detector called and what the readers call: a figure that they rejected
+    is an imposter, a candidate that they accepted and a cell that they added are figures, and the rest says nothing.
+    """
+    points = [(*place, score) for place, score in zip(FREE, (0.9, 0.8, 0.3, 0.2), strict=True)]
+    result = a_result(tmp_path / "found", {SLIDE: points}, size_l0=(400, 300), mpp_xy=(0.25, 0.25))
+    made = [judge(result, 0, "imposter"), judge(result, 2, "figure"), add(SLIDE, 100, 250)]
+    save(Reviews.of(replace(result, decisions=made)), tmp_path / "tables", result)
+    path = tmp_path / "tables" / "geojson" / f"{SLIDE}.geojson"
+    report = taken(path, cohort, tmp_path)
+    new = report.cohort.annotations[len(cohort.annotations) :]
+    found = {tuple(place): label for place, label in zip(new.center_l0.tolist(), new.label.tolist(), strict=True)}
+    assert found == {FREE[0]: IMPOSTER, FREE[2]: FIGURE, (100.0, 250.0): FIGURE}
+    assert report.left == 1
 
 
 def test_a_mark_is_near_in_um_where_pixels_are_oblong(cohort, tmp_path):

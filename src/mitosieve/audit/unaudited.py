@@ -12,7 +12,7 @@ from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.qupath import Point
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError
-from mitosieve.review.cell import same_cells
+from mitosieve.review.pairing import same_cells
 
 
 class Unaudited:

@@ -4,35 +4,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
 from mitosieve.geometry import Mpp, xy
 from mitosieve.review.decision import Decision, Verdict
 from mitosieve.review.log import readers_of, standing
-
-SAME_CELL_UM = 7.5
-"""Two added cells nearer than this, or an added one this near to a detection, are one: the official matching radius."""
+from mitosieve.review.pairing import SAME_CELL_UM
 
 Near = Callable[[str, tuple[float, float], float], Sequence[tuple[str, float, float, float]]]
 """Gives id, x, y and score of a result's detections on a slide that lie within so many um of a place, or little
 farther."""
-
-
-def same_cells(here_um: NDArray[np.float64], there_um: NDArray[np.float64]) -> dict[int, int]:
-    """Row of (N, 2) places -> row of the (M, 2) places that it is, within SAME_CELL_UM; the nearest pairs first, each
-    place once, equally near ones by row.
-    """
-    reach_um = SAME_CELL_UM * (1 + 1e-9)
-    near = KDTree(here_um).sparse_distance_matrix(KDTree(there_um), reach_um, output_type="coo_matrix")
-    found: dict[int, int] = {}
-    taken: set[int] = set()
-    for _, one, other in sorted(zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)):
-        if one not in found and other not in taken:
-            found[one] = other
-            taken.add(other)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

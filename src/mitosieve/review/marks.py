@@ -4,7 +4,7 @@ Accepted cells become figures, rejected ones imposters, added ones what they wer
 in a tie nothing is said. Knows neither the detector nor its recipe.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.version import refuse_used, relocated
-from mitosieve.review.cell import Cell, cells_of, same_cells
+from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.decision import Decision
-from mitosieve.review.result import FoundResult, decisions_of, origin_of, read_source
+from mitosieve.review.pairing import same_cells
+from mitosieve.review.result import FoundResult, background_of, decisions_of, origin_of, place_of, read_source
 from mitosieve.review.searched import searched_areas, with_searched
 from mitosieve.review.slides import Told, slides_of
 
@@ -32,7 +33,7 @@ class SlideReviews:
         slide_id: "total" for the sum.
         figures, imposters: new marks.
         changed: marks of the cohort that got the other label.
-        confirmed: marks of the cohort that kept theirs.
+        confirmed: marks of the cohort that kept theirs, and places of an audit without a mark that are no figure.
         left_out: cells of which readers are unsure, or in a tie.
     """
 
@@ -70,6 +71,7 @@ def import_reviews(
 
     - A cell within SAME_CELL_UM of a mark is that mark, the nearest first and each mark once: it gets the label that
       readers agreed on, and keeps expert score and votes; `label_before`, `corrected_at` and `corrected_from` say so.
+    - A place that an audit called background, and that readers say is no figure, stays without a mark.
     - Any other cell becomes a mark behind all others, with the readers' votes and the share that called it a figure.
     - `reviewed_by` and `reviewed_at` say who looked at a mark and when the last of them did.
     - A slide that the cohort has not is added, a case of its own.
@@ -99,7 +101,9 @@ def import_reviews(
     mpp_of = {entry.slide_id: entry.mpp_xy for entry in entries.values()}
     cells = cells_of(chosen, mpp_of, near=None if result is None else result.near)
     origin = origin_of(source)
-    marks, rows = _marked(old.annotations, cells, mpp_of, origin)
+    background = background_of(source)
+    confirmed = {cell.key for cell in cells if place_of(cell.slide_id, cell.x_px, cell.y_px) in background}
+    marks, rows = _marked(old.annotations, cells, mpp_of, origin, confirmed)
     settled = _searched(entries, chosen, cells, result)
     known = {entry.slide_id for entry in old.slides}
     slides = [settled.get(entry.slide_id, entry) for entry in old.slides]
@@ -117,9 +121,16 @@ def import_reviews(
 
 
 def _marked(
-    marks: Annotations, cells: Sequence[Cell], mpp_of: Mapping[str, tuple[float, float]], origin: str
+    marks: Annotations,
+    cells: Sequence[Cell],
+    mpp_of: Mapping[str, tuple[float, float]],
+    origin: str,
+    background: Collection[str],
 ) -> tuple[Annotations, tuple[SlideReviews, ...]]:
-    """The marks with what readers say of them, new ones behind, and what was counted of each slide."""
+    """The marks with what readers say of them, new ones behind, and what was counted of each slide.
+
+    `background` are the keys of cells that an audit showed as such.
+    """
     names = ("label", "label_before", "corrected_at", "corrected_from", "reviewed_by", "reviewed_at")
     columns = {name: getattr(marks, name).astype(object) for name in names}
     rows = {cell.slide_id: SlideReviews(slide_id=cell.slide_id) for cell in cells}
@@ -131,6 +142,9 @@ def _marked(
             rows[cell.slide_id] = replace(row, left_out=row.left_out + 1)
             continue
         mark = mark_of.get(number)
+        if mark is None and cell.label is Label.IMPOSTER and cell.key in background:
+            rows[cell.slide_id] = replace(row, confirmed=row.confirmed + 1)
+            continue
         if mark is None:
             new.append(cell)
             what = "figures" if cell.label is Label.MITOTIC_FIGURE else "imposters"

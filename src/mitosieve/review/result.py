@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.annotation import NO_MARK
+from mitosieve.cohort.table import finite, read_table
 from mitosieve.count.summary import SlideFindings
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError, InputError
@@ -162,6 +164,26 @@ def read_source(source: Path) -> tuple[list[Decision], FoundResult | None]:
             remedy=f"name the folder that was looked at, or look at it: mitosieve view {source}",
         )
     return decisions, FoundResult.load(source) if kind_of(source) is Kind.DETECT else None
+
+
+def background_of(source: Path) -> frozenset[tuple[str, float, float]]:
+    """Slide, x and y, to two digits, of the places that an audit shows and that have no mark; none of anything else.
+
+    Raises:
+        FormatError: its table is broken.
+    """
+    table = source / layout.AUDIT
+    rows = read_table(table, required=("slide_id", "x", "y", "label")) if table.exists() else []
+    return frozenset(
+        place_of(row.values["slide_id"], *(finite(row.values[name], name, where=row.where) for name in "xy"))
+        for row in rows
+        if row.values["label"] == NO_MARK
+    )
+
+
+def place_of(slide_id: str, x: float, y: float) -> tuple[str, float, float]:
+    """A place to the digits of an audit's table."""
+    return slide_id, round(x, 2), round(y, 2)
 
 
 def origin_of(source: Path) -> str:

@@ -16,7 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from mitosieve.annotation import Label
 from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS
 from mitosieve.errors import MitosieveError
-from mitosieve.export.geojson import FIGURE_CLASS
+from mitosieve.export.geojson import CALLED, FIGURE_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
 from mitosieve.view.desk import Desk
@@ -90,7 +90,7 @@ def _called(desk: Desk, slide: int, judged: set[str]) -> Iterator[dict[str, Any]
                 "properties": {
                     "objectType": "detection",
                     "classification": FIGURE_CLASS,
-                    "measurements": {} if np.isnan(score) else {"score": score},
+                    "measurements": {CALLED: 1, **({} if np.isnan(score) else {"score": score})},
                 },
             }
 

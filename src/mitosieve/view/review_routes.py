@@ -9,7 +9,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mitosieve.errors import InputError
-from mitosieve.run.layout import file_of
 from mitosieve.view import downloads
 from mitosieve.view.desk import Desk
 from mitosieve.view.endpoint import answered, number_of
@@ -48,7 +47,7 @@ def review_routes(desk: Desk) -> list[Route]:
     def points(request: Request) -> Response:
         number = number_of(desk, request)
         text = downloads.geojson(desk, number, _whose(request))
-        return _download(text, "application/geo+json", file_of(desk.viewed.slides[number].slide_id, ".geojson"))
+        return _download(text, "application/geo+json", f"{desk.viewed.slides[number].slide_id}.geojson")
 
     def report(request: Request) -> Response:
         return Response(report_page(desk, _whose(request)), media_type="text/html")
