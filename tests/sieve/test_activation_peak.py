@@ -24,7 +24,7 @@ from mitosieve.sieve.cascade import answered, columns_of, detect_slide, finish, 
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
-from mitosieve.sieve.propose.spots import ContrastConfig
+from mitosieve.sieve.propose.spots import MOVE_UM, ContrastConfig
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.readers import Readers
 from mitosieve.sieve.stages import Scorer, plan_of
@@ -237,9 +237,17 @@ def test_a_peak_too_far_away_moves_nothing(within_um, moved):
 
 
 def test_reading_reaches_as_far_as_a_peak_can_lie():
-    """Half the diagonal of the patch, at its resolution, on top of what merging needs; nothing where none locates."""
-    assert plan_of(a_detector(a_stage(mpp=0.5))).reach_um == pytest.approx(12 + 64 * 0.5 / np.sqrt(2))
-    assert plan_of(a_detector(a_stage(locate="place"))).reach_um == 12
+    """Half the diagonal of the patch, at its resolution, on top of what merging and suppression need; where none locates
+    what a spot may be settled by, for a peak is not moved again.
+    """
+    both = 12 + 7.5
+    assert plan_of(a_detector(a_stage(mpp=0.5))).reach_um == pytest.approx(both + 64 * 0.5 / np.sqrt(2))
+    assert plan_of(a_detector(a_stage(locate="place"))).reach_um == both
+    spots = {
+        stage.locate: a_detector(stage, proposer=NucleiProposer()) for stage in (a_stage(locate="place"), a_stage())
+    }
+    assert plan_of(spots["place"]).reach_um == both + MOVE_UM
+    assert plan_of(spots["activation"]).reach_um == pytest.approx(both + 64 * 0.25 / np.sqrt(2))
     assert locate_reach_um(a_detector(a_stage(locate="place")).config) == 0
 
 
