@@ -237,8 +237,8 @@ def test_a_peak_too_far_away_moves_nothing(within_um, moved):
 
 
 def test_reading_reaches_as_far_as_a_peak_can_lie():
-    """Half the diagonal of the patch, at its resolution, on top of what merging and suppression need; where none locates
-    what a spot may be settled by, for a peak is not moved again.
+    """Half the diagonal of the patch, at its resolution, on top of what merging and suppression need; where none
+    locates what a spot may be settled by, for a peak is not moved again.
     """
     both = 12 + 7.5
     assert plan_of(a_detector(a_stage(mpp=0.5))).reach_um == pytest.approx(both + 64 * 0.5 / np.sqrt(2))
