@@ -3,18 +3,24 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import numpy as np
 import pytest
 
 from build import a_cohort
 from mitosieve.annotation import Label
+from mitosieve.audit import corrections
 from mitosieve.audit.corrections import import_corrections
+from mitosieve.audit.place import place_id
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export import HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
+from mitosieve.review.reviews import Reviews
+from mitosieve.review.tables import save
+from reviewed_result import a_result, add, judge
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value
@@ -80,6 +86,25 @@ def test_corrected_detections_become_marks(cohort, tmp_path):
     assert set(new.label_before[len(old) :]) == {"background"}
 
 
+def test_more_slides_cost_no_point_more(tmp_path, monkeypatch):
+    """Ids made to find the place of a point: of a detection none, of others those of the slide that the file is called
+    after, however many slides the cohort has.
+    """
+    made = []
+    monkeypatch.setattr(corrections, "place_id", lambda *place: made.append(place) or place_id(*place))
+    taken_for = {}
+    for cases in (2, 12):
+        cohort = a_cohort(tmp_path / f"cohort-{cases}", cases=cases)
+        page = [dict(a_point("Imposter", [30 + n, 250]), id=str(uuid5(NAMESPACE_URL, str(n)))) for n in range(20)]
+        own = [dict(a_point("Mitotic figure", [100 + n, 100]), id=str(uuid4())) for n in range(20)]
+        path = edit(a_file(tmp_path, cohort), {1: "Imposter", 2: "Mitotic figure"}, *page, *own)
+        made.clear()
+        report = taken(path, cohort, tmp_path, out=f"new-{cases}")
+        assert report.total.added >= 40
+        taken_for[cases] = len(made) - len(cohort.annotations)
+    assert taken_for[12] == taken_for[2] <= 20
+
+
 @pytest.mark.parametrize("name", ["Background", "Mitotic figure candidate", "Imposter"])
 def test_a_rejected_figure_is_an_imposter_whatever_it_is_called(cohort, tmp_path, name):
     """A detection that was called a figure and no longer is becomes an imposter; a candidate left so is nothing."""
@@ -117,6 +142,22 @@ def test_points_that_a_person_set_are_marks(cohort, tmp_path):
     }
     again = import_corrections(tmp_path / f"{SLIDE}.geojson", tmp_path / "new", tmp_path / "again", now=NOW)
     assert again.total.changed == 0
+
+
+def test_what_readers_decided_comes_back_as_corrections(cohort, tmp_path):
+    """The files of `reviews --out` say what the detector called and what the readers call: a figure that they rejected
+    is an imposter, a candidate that they accepted and a cell that they added are figures, and the rest says nothing.
+    """
+    points = [(*place, score) for place, score in zip(FREE, (0.9, 0.8, 0.3, 0.2), strict=True)]
+    result = a_result(tmp_path / "found", {SLIDE: points}, size_l0=(400, 300), mpp_xy=(0.25, 0.25))
+    made = [judge(result, 0, "imposter"), judge(result, 2, "figure"), add(SLIDE, 100, 250)]
+    save(Reviews.of(replace(result, decisions=made)), tmp_path / "tables", result)
+    path = tmp_path / "tables" / "geojson" / f"{SLIDE}.geojson"
+    report = taken(path, cohort, tmp_path)
+    new = report.cohort.annotations[len(cohort.annotations) :]
+    found = {tuple(place): label for place, label in zip(new.center_l0.tolist(), new.label.tolist(), strict=True)}
+    assert found == {FREE[0]: IMPOSTER, FREE[2]: FIGURE, (100.0, 250.0): FIGURE}
+    assert report.left == 1
 
 
 def test_a_mark_is_near_in_um_where_pixels_are_oblong(cohort, tmp_path):

@@ -4,6 +4,7 @@ line, in real processes where something is to die. Nothing is lost, nothing hang
 
 import csv
 import functools
+import json
 import os
 import resource
 import shutil
@@ -180,6 +181,45 @@ def test_a_slide_of_glass_alone(tmp_path):
     assert len(read_detections(tmp_path / "out" / "detections.csv")) == 0
     row = rows_of(tmp_path / "out")["empty"]
     assert (row["figures"], row["error"], float(row["tissue_mm2"])) == ("0", "", 0.0)
+
+
+def an_area(path: Path, x: float, y: float, side: float) -> Path:
+    ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    return path
+
+
+def test_an_area_beside_the_slide(tmp_path):
+    """Of a slide that it misses, or meets in its edge alone, it fails with the reason; the slide that it meets is done,
+    and the user is told that both were looked at by one area. A dry run says so before.
+    """
+    small = write_slide(tmp_path / "small.tif", glass(600, 400))
+    large = write_slide(tmp_path / "large.tif", glass(3000, 2000))
+    area = an_area(tmp_path / "area.geojson", 600, 100, 400)
+    told = mitosieve(*detecting(small, large, out=tmp_path / "out"), "--roi", area)
+    assert told.code == 1
+    assert "lies beside the slide of 600 x 400 px" in told.err
+    assert "area.geojson is looked at on each of 2 slides" in told.err
+    rows = rows_of(tmp_path / "out")
+    assert "beside the slide" in rows["small"]["error"]
+    assert rows["large"]["error"] == ""
+    alone = mitosieve(*detecting(small, out=tmp_path / "alone"), "--roi", area)
+    assert alone.code == 2
+    assert "beside the slide" in alone.err
+    assert not (tmp_path / "alone").exists()
+    dry = mitosieve(*detecting(small, out=tmp_path / "alone"), "--roi", area, "--dry-run")
+    assert dry.code == 1
+    assert "beside the slide" in dry.err
+
+
+def test_an_area_of_glass_on_a_slide_with_tissue(tmp_path):
+    """The area is what has no tissue, not the slide."""
+    slide = write_slide(tmp_path / "pens.tif", pens_and_folds())
+    area = an_area(tmp_path / "area.geojson", 20, 1600, 200)
+    told = mitosieve(*detecting(slide, out=tmp_path / "out"), "--roi", area)
+    assert told.code == 0, told.err
+    assert "no tissue within the ROI of 1 slides" in told.err
+    assert "no tissue was found" not in told.err
 
 
 def pens_and_folds() -> np.ndarray:

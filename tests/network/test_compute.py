@@ -89,11 +89,35 @@ def test_onnx_runtime_is_for_cpus(monkeypatch):
     """On a GPU the engine is torch, and asking for the other one is refused."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    assert Compute.choose("cuda") == Compute(device="cuda", precision="32-true", engine="torch")
+    assert Compute.choose("cuda") == Compute(device="cuda", precision="32-true", engine="torch", scoring="32-true")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
-    assert Compute.choose("cuda") == Compute(device="cuda", precision="bf16-mixed", engine="torch")
+    assert Compute.choose("cuda") == Compute(device="cuda", precision="bf16-mixed", engine="torch", scoring="32-true")
     with pytest.raises(InputError, match="--engine torch"):
         Compute.choose("cuda", engine="onnxruntime")
+
+
+@pytest.mark.parametrize(("device", "engine"), [("cuda", "auto"), ("cuda", "torch"), ("cpu", "auto"), ("cpu", "torch")])
+def test_scores_are_float32s_where_nothing_else_was_asked(device, engine, monkeypatch):
+    """On a machine that is quick in bfloat16 training takes it and scoring does not; a word for it is obeyed, and the
+    numbers scored in are told as they are.
+    """
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("mitosieve.network.compute._has_fast_bfloat16", lambda device: True)
+    halves = []
+
+    def noted(network, choice, example, *, dense=False):
+        halves.append((choice.kind, choice.half))
+
+    monkeypatch.setattr("mitosieve.network.live.engine_of", noted)
+    for precision in ("auto", "32-true", "bf16-mixed"):
+        Compute.choose(device, precision, engine).engine_of(MeanOf(), images())
+    used = "onnxruntime" if (device, engine) == ("cpu", "auto") else "torch"
+    assert halves[:2] == [(used, False)] * 2
+    unasked, asked = Compute.choose(device, engine=engine), Compute.choose(device, "bf16-mixed", engine)
+    assert unasked.precision == "bf16-mixed"
+    assert unasked.scores_in in {"float32", "32-true"}
+    assert asked.scores_in == ("float32" if used == "onnxruntime" else "bf16-mixed")
+    assert halves[2][1] or used == "onnxruntime"
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

@@ -1,7 +1,9 @@
 """A notebook's day: a path in, detections out, seen as table, pictures and GeoJSON; cohort and evaluation alike."""
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from mitosieve import Cohort, Detections, Detector, Split, evaluate
 from mitosieve.errors import InputError, ResolutionError
 from mitosieve.export.table import read_detections
 from mitosieve.notebook.bar import watching
+from mitosieve.scan import items_of_images
 from mitosieve.slide.slide import open_slide
 from tiny import a_cohort, a_run, a_scan, a_split, images
 
@@ -30,6 +33,24 @@ def test_detect_takes_paths_slides_and_cohorts(found):
     for one in (opened, detector.detect(str(images()[0]), mpp=0.25), detector.detect(cohort).of_slide(first)):
         assert one.center_l0.tolist() == found.of_slide(first).center_l0.tolist()
         assert one.score.tolist() == found.of_slide(first).score.tolist()
+
+
+def test_slides_are_called_as_the_command_calls_them(tmp_path):
+    """Whatever name a table cannot hold is changed alike; two slides of one name would be poured into one, so they are
+    refused; no slide gives no detection.
+    """
+    odd = tmp_path / "a\tb.jpg"
+    shutil.copy2(images()[0], odd)
+    detector = Detector.load(a_run())
+    named = set(detector.detect(odd, mpp=0.25).slide_id)
+    assert named == {item.slide_id for item in items_of_images([odd], mpp="0.25", roi=None)} != {odd.stem}
+    other = tmp_path / "other" / "x.jpg"
+    other.parent.mkdir()
+    for path in (tmp_path / "x.jpg", other):
+        shutil.copy2(images()[0], path)
+    with pytest.raises(InputError, match="two images are called 'x'"):
+        detector.detect([tmp_path / "x.jpg", str(other)], mpp=0.25)
+    assert len(detector.detect([])) == 0
 
 
 def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):
@@ -88,6 +109,21 @@ def test_a_cohort_is_counted_walked_and_seen():
     assert str(cohort.counts()["figures"]) in html
     assert "<table" in html
     assert Cohort(cohort.folder, (), cohort.annotations[:0])
+
+
+def test_marks_lie_on_their_cells_in_pictures_of_oblong_pixels(tmp_path):
+    """As far across and down the picture as they are across and down the slide, to a tenth of its pixel."""
+    cohort = Cohort.load(shutil.copytree(a_cohort(), tmp_path / "cohort"))
+    cohort.with_entries(lambda entry: replace(entry, mpp=0.375, oblong=(0.25, 0.5))).save()
+    cohort = Cohort.load(tmp_path / "cohort")
+    for axes, entry in zip(cohort.show().axes, cohort.slides, strict=False):
+        height, width = axes.get_images()[0].get_array().shape[:2]
+        assert height == pytest.approx(2 * width, abs=1)
+        drawn = sorted(tuple(point) for line in axes.get_lines() for point in line.get_xydata().tolist())
+        marks = cohort.annotations[cohort.annotations.slide_id == entry.slide_id].center_l0
+        across, down = (marks + 0.5).T / [[entry.width_l0], [entry.height_l0]] * [[width], [height]]
+        assert len(drawn) > 0
+        assert np.allclose(drawn, sorted(zip(across - 0.5, down - 0.5, strict=True)), atol=0.1)
 
 
 def test_an_evaluation_is_plotted_and_told():

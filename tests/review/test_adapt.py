@@ -216,3 +216,15 @@ def test_what_does_not_fit_is_refused(tmp_path, detector):
     with pytest.raises(InputError, match="holds something already"):
         adapt_detector(detector, result, tmp_path / "found")
     assert not (tmp_path / "new").exists()
+
+
+def test_adding_a_figure_on_a_detection_adapts_as_accepting_it(tmp_path):
+    """It is a judged score, and no figure that the detector missed."""
+    result = a_result(tmp_path / "found", {"s": [(1000 + 100 * n, 1000, 0.02 * n + 0.1) for n in range(20)]})
+    places = result.detections.center_l0.tolist()
+    accepted = judged_of(replace(result, decisions=[judge(result, row, "figure") for row in range(20)]))
+    added = judged_of(replace(result, decisions=[add("s", x + 1, y) for x, y in places]))
+    assert added.score.tolist() == accepted.score.tolist() == result.detections.score.tolist()
+    assert added.is_figure.all()
+    assert (added.missed, accepted.missed) == (0, 0)
+    assert judged_of(replace(result, decisions=[add("s", 5000, 4000)])).missed == 1

@@ -234,3 +234,27 @@ def test_nothing_decided_and_nothing_to_overwrite(tmp_path, found):
     decided(found.folder, [judge(found, 0, "figure")])
     with pytest.raises(CohortError, match="holds something already"):
         import_reviews(found.folder, tmp_path / "none", found.folder)
+
+
+@pytest.mark.parametrize(("verdict", "marks"), [("imposter", 0), ("figure", 1)])
+def test_background_of_an_audit_that_is_no_figure_gets_no_mark(tmp_path, verdict, marks):
+    """It is confirmed, and counted so; called a figure it becomes one. A figure that readers reject is an imposter, in
+    a cohort without its mark too.
+    """
+    cohort = a_cohort(tmp_path / "cohort", cases=1)
+    (slide_id,) = {entry.slide_id for entry in cohort.slides}
+    rows = [(200.5, 290.25, "background"), (380.0, 20.0, FIGURE)]
+    table = "".join(f"{n},{slide_id},{x:.2f},{y:.2f},{label},0.9\n" for n, (x, y, label) in enumerate(rows, 1))
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "audit.csv").write_text("rank,slide_id,x,y,label,suspicion\n" + table)
+    made = [
+        Decision.now(
+            kind="verdict", slide_id=slide_id, reader="anna", how="audit", detection_id=f"place-{n}", x_px=x, y_px=y,
+            verdict=said, score=None, detector="",
+        )
+        for n, ((x, y, _), said) in enumerate(zip(rows, (verdict, "imposter"), strict=True))
+    ]  # fmt: skip
+    report = import_reviews(decided(tmp_path / "audit", made), cohort.folder, tmp_path / "new")
+    new = report.cohort.annotations[len(cohort.annotations) :]
+    assert (report.total.confirmed, report.total.figures, report.total.imposters) == (1 - marks, marks, 1)
+    assert new.label.tolist() == [FIGURE] * marks + [IMPOSTER]

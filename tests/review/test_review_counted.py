@@ -11,6 +11,7 @@ from mitosieve.review.cell import cells_of
 from mitosieve.review.counted import reviewed_count
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.result import FoundResult
+from mitosieve.review.reviews import Reviews
 from reviewed_result import MPP, a_result, add, judge
 
 NEAR = [(1000 + 40 * n, 1000, 0.9) for n in range(8)]
@@ -45,6 +46,44 @@ def test_decisions_change_the_count_and_the_score(tmp_path):
     assert (count.reviewed.hotspot.count, count.reviewed.score.score) == (2, 1)
     assert count.deciding == ()
     assert count.row()["automatic_nottingham_mitotic_score"] == "2"
+
+
+@pytest.mark.parametrize("row", [0, 8])
+def test_adding_a_figure_on_a_detection_is_accepting_it(tmp_path, row):
+    """Called or below the threshold: the same counts and the same cell, whether a reader judges it or adds a cell on
+    it; and a second reader's vote joins the first one's.
+    """
+    result = a_result(tmp_path / "found", {"s": [*NEAR, (1400, 1000, 0.2)], "t": NEAR}, mpp_xy=(0.25, 0.5))
+    x, y = result.detections.center_l0[row].tolist()
+    by_verdict = [judge(result, row, "figure"), judge(result, row, "imposter", reader="ben")]
+    by_adding = [add("s", x + 20, y - 8), judge(result, row, "imposter", reader="ben")]
+    alone = [add("s", x + 20, y - 8), add("s", x - 18, y, "imposter", reader="ben")]
+    counts = []
+    for made in (by_verdict, by_adding, alone):
+        told = Reviews.of(replace(result, decisions=made))
+        (cell,) = told.cells
+        assert (cell.key, cell.is_added, cell.score) == (result.ids[row], False, result.detections.score[row])
+        assert (cell.x_px, cell.y_px, cell.votes) == (x, y, {"anna": "figure", "ben": "imposter"})
+        counts.append(told.counts["s"])
+    for count in counts[1:]:
+        assert count.row() == counts[0].row()
+        assert count.reviewed.row() == counts[0].reviewed.row()
+        assert (count.open, count.deciding) == (counts[0].open, counts[0].deciding)
+        assert count.detections.center_l0.tolist() == counts[0].detections.center_l0.tolist()
+
+
+def test_an_added_cell_away_from_detections_is_its_own(tmp_path):
+    """Farther than 7.5 um along the slide's own um per px, on another slide, or where its reader judged the detection:
+    a reader who rejected it and added beside it means another cell.
+    """
+    result = a_result(tmp_path / "found", {"s": [(1000, 1000, 0.9)], "t": []}, mpp_xy=(0.25, 0.5))
+    for made in (
+        [add("s", 1000, 1016)],
+        [add("s", 1031, 1000)],
+        [add("t", 1000, 1000)],
+        [judge(result, 0, "imposter"), add("s", 1004, 1000)],
+    ):
+        assert [cell.is_added for cell in Reviews.of(replace(result, decisions=made)).cells][-1]
 
 
 def test_the_score_is_fixed_once_the_deciding_ones_are(tmp_path):

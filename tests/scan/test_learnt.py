@@ -17,13 +17,14 @@ def known(named, *, threshold=None, out=None):
     return KnownDetector.load(named, threshold=threshold, out=out).trust
 
 
-def a_test(run: Path, *, digest: str) -> Path:
-    """The run's test part, as `detect` and `evaluate` leave it, with numbers of our own."""
+def a_test(run: Path, *, digest: str, **other) -> Path:
+    """The run's test part, as `detect` and `evaluate` leave it, with numbers of our own; `other` facts where asked."""
     test = Path(shutil.copytree(a_scan(), run / "test", dirs_exist_ok=True))
     metrics = json.loads((test / "metrics.json").read_text())
     metrics["pooled"] |= {"f1": 0.5, "f1_interval": [0.4, 0.6], "figures": 1, "cases": 2}
     (test / "metrics.json").write_text(json.dumps(metrics))
-    (test / "detect.json").write_text(json.dumps({"detector_hash": digest, "threshold": 0.25}))
+    facts = json.loads((test / "detect.json").read_text())
+    (test / "detect.json").write_text(json.dumps({**facts, "detector_hash": digest, "threshold": 0.25, **other}))
     return test
 
 
@@ -90,6 +91,35 @@ def test_its_test_score_is_taken_where_it_is_its_own(run):
     (test / "metrics.json").write_text("{")
     assert known(run).f1 is None
     assert a_test(run, digest="other")
+    assert known(run).f1 is None
+
+
+@pytest.mark.parametrize("other", [{"part": None}, {"part": "train"}, {"part": "validation"}, {"fold": "B"}])
+def test_a_score_of_other_cases_is_no_test_score(run, other):
+    """What a folder called test says it did decides: all cases, those of another part or those of another fold are not
+    those that the detector was kept from.
+    """
+    digest = hash_file(run / "detector" / "detector.toml")
+    a_test(run, digest=digest)
+    assert known(run).f1 == 0.5
+    a_test(run, digest=digest, **other)
+    assert (known(run).f1, known(run).tested_on) == (None, "")
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_scored_cases_are_held_against_those_of_the_run(run, part):
+    """One scored case that the run learnt from, or chose on, and it is no score of the test part; nor is it where
+    nobody says which cases the run was kept from.
+    """
+    test = a_test(run, digest=hash_file(run / "detector" / "detector.toml"))
+    metrics = json.loads((test / "metrics.json").read_text())
+    mark = json.loads((run / "run.json").read_text())
+    row = dict(metrics["per_case"][0], case_id=mark["provenance"]["fold"][part][0])
+    (test / "metrics.json").write_text(json.dumps({**metrics, "per_case": [*metrics["per_case"], row]}))
+    assert known(run).f1 is None
+    (test / "metrics.json").write_text(json.dumps(metrics))
+    assert known(run).f1 == 0.5
+    (run / "run.json").unlink()
     assert known(run).f1 is None
 
 

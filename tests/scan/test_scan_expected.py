@@ -1,5 +1,6 @@
 """Laws of what is said before a job: true of the job that follows, from measurements alone, and without a trace."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mitosieve.cli import app
+from mitosieve.errors import MitosieveError, StorageError
 from mitosieve.network.compute import Compute
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.registry import build_network
@@ -63,6 +65,70 @@ def test_time_is_an_earlier_result_s_of_the_same_detector_and_machine(detector, 
     other = replace(job, compute=replace(job.compute, engine="torch"))
     assert expected_of(other).rate is None
     assert "card" in expected_of(replace(job, detector="swift")).rate.where
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"operating_point": "nonsense"},
+        {"operating_point": "sensitive"},
+        {"formats": ("docx",)},
+        {"compute": replace(Compute.choose("cpu"), engine="int8")},
+        {"detector": "swfit"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_the_job_refuses_is_refused_before(detector, tmp_path, wrong):
+    """A dry run of a job that would not start says so, in its words."""
+    job = replace(a_job(detector, tmp_path / "out"), **wrong)
+    told = []
+    for do in (scan, expected_of):
+        with pytest.raises(MitosieveError) as refusal:
+            do(job)
+        told.append(str(refusal.value))
+    assert told[0] == told[1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_time_of_a_cluster_is_not_this_machine_s(detector, tmp_path):
+    """Slides that were done elsewhere have their times and no machine: no speed of this one is taken from them."""
+    job = a_job(detector, tmp_path / "results" / "new")
+    old = tmp_path / "results" / "old"
+    scan(replace(job, out=old, mapper=lambda function, tasks: [function(task) for task in tasks]))
+    timing = json.loads((old / "timing.json").read_text())
+    assert len(timing["parts_s"]) == len(job.items)
+    assert "machine" not in timing
+    assert expected_of(job).rate is None
+
+
+def test_time_of_a_slide_half_done_before_is_no_time(detector, tmp_path, monkeypatch):
+    """Tissue of the whole beside seconds of the rest would be a speed that nobody had: such a slide has no row."""
+    monkeypatch.setattr("mitosieve.sieve.tile_reader.TILE_PX", 128)
+    job = a_job(detector, tmp_path / "results" / "new")
+    old = tmp_path / "results" / "old"
+    one = importlib.import_module("mitosieve.scan.one")
+    write_band, taken = one.write_band, []
+
+    def full(part, number, scored):
+        if part.name.startswith(job.items[1].slide_id) and number == 1:
+            raise StorageError("the disk is full")
+        write_band(part, number, scored)
+        taken.append((part, number))
+
+    monkeypatch.setattr(one, "write_band", full)
+    with pytest.raises(StorageError):
+        scan(replace(job, out=old))
+    assert not (old / "timing.csv").exists()
+    begun = next(part for part, number in taken if part.name.startswith(job.items[1].slide_id) and number == 0)
+    assert begun.with_suffix("").is_dir()
+    monkeypatch.setattr(one, "write_band", write_band)
+    done = scan(replace(job, out=old, resume=True))
+    assert not done.failed
+    assert not begun.with_suffix("").exists()
+    assert not (old / "timing.csv").exists()
+    assert expected_of(job).rate is None
+    scan(replace(job, out=tmp_path / "results" / "whole"))
+    assert expected_of(job).rate is not None
 
 
 def test_what_a_stage_is_given_is_told(detector, tmp_path):

@@ -20,15 +20,15 @@ from mitosieve.patch.frames import FrameConfig
 from mitosieve.run.clock import Clock
 from mitosieve.sieve import tile_reader
 from mitosieve.sieve.activation_peak import locate_peaks, locate_reach_um, located
-from mitosieve.sieve.cascade import columns_of, detect_slide, finish
+from mitosieve.sieve.cascade import answered, columns_of, detect_slide, finish, sieve_tile
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
-from mitosieve.sieve.propose.spots import ContrastConfig
+from mitosieve.sieve.propose.spots import MOVE_UM, ContrastConfig
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.sieve.readers import Readers
-from mitosieve.sieve.stages import plan_of
-from mitosieve.sieve.tile_reader import survey
+from mitosieve.sieve.stages import Scorer, plan_of
+from mitosieve.sieve.tile_reader import TileReader, survey
 from mitosieve.sieve.workers import Sieving
 from mitosieve.slide.slide import open_slide
 
@@ -103,6 +103,23 @@ def dotted(tmp_path_factory):
     path = tmp_path_factory.mktemp("slide") / "dotted.png"
     an_image(path, width=SIZE[0], height=SIZE[1], dots=DOTS)
     return path
+
+
+@pytest.mark.parametrize("locate", ["activation", "place"])
+def test_an_ended_tile_is_let_go(dotted, locate):
+    """A reader keeps the tiles that are begun: one that has ended would drive out one that has not."""
+    detector = a_detector(a_stage(locate=locate))
+    with open_slide(dotted, mpp=0.25) as slide:
+        plan = plan_of(detector)
+        reader = TileReader(slide, plan, survey(slide, plan))
+        rendered, render = [], reader._render
+        reader._render = lambda core, look: rendered.append(core) or render(core, look)
+        (core,) = reader.bands()[0]
+        found = answered(sieve_tile(Scorer(detector, CPU, Clock()), core), reader, Scorer(detector, CPU, Clock()))
+        assert len(found.center_px) > 0
+        assert rendered == [core]
+        reader.places(core)
+        assert rendered == [core, core]  # it was not at hand any more
 
 
 def run(path, detector, *, mpp=0.25, roi=None, compute=CPU):
@@ -220,9 +237,17 @@ def test_a_peak_too_far_away_moves_nothing(within_um, moved):
 
 
 def test_reading_reaches_as_far_as_a_peak_can_lie():
-    """Half the diagonal of the patch, at its resolution, on top of what merging needs; nothing where none locates."""
-    assert plan_of(a_detector(a_stage(mpp=0.5))).reach_um == pytest.approx(12 + 64 * 0.5 / np.sqrt(2))
-    assert plan_of(a_detector(a_stage(locate="place"))).reach_um == 12
+    """Half the diagonal of the patch, at its resolution, on top of what merging and suppression need; where none
+    locates what a spot may be settled by, for a peak is not moved again.
+    """
+    both = 12 + 7.5
+    assert plan_of(a_detector(a_stage(mpp=0.5))).reach_um == pytest.approx(both + 64 * 0.5 / np.sqrt(2))
+    assert plan_of(a_detector(a_stage(locate="place"))).reach_um == both
+    spots = {
+        stage.locate: a_detector(stage, proposer=NucleiProposer()) for stage in (a_stage(locate="place"), a_stage())
+    }
+    assert plan_of(spots["place"]).reach_um == both + MOVE_UM
+    assert plan_of(spots["activation"]).reach_um == pytest.approx(both + 64 * 0.25 / np.sqrt(2))
     assert locate_reach_um(a_detector(a_stage(locate="place")).config) == 0
 
 

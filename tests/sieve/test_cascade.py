@@ -12,6 +12,7 @@ from torch import nn
 from build import an_image
 from mitosieve.network.compute import Compute, predict
 from mitosieve.network.config import ChsNetConfig, SwiftConfig
+from mitosieve.network.registry import build_network
 from mitosieve.network.swift import SwiftNet
 from mitosieve.patch.frames import FrameConfig, render
 from mitosieve.score.counted import count_in
@@ -19,13 +20,16 @@ from mitosieve.sieve import tile_reader
 from mitosieve.sieve.cascade import Scored, detect_slide, finish, merge, sieve_slide
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer
+from mitosieve.sieve.near_tissue import grown, is_near
+from mitosieve.sieve.propose.proposer import DenseProposer, GridProposer, NucleiProposer
+from mitosieve.sieve.propose.spots import ContrastConfig
 from mitosieve.sieve.score_counts import count_scores
 from mitosieve.sieve.stages import plan_of
 from mitosieve.sieve.tile_reader import survey
 from mitosieve.slide.slide import open_slide
 from scene import a_bare_cohort
 from stage_scores import score_images, score_places
+from tiny import images
 
 CPU = Compute(device="cpu", precision="32-true")
 DOTS = (
@@ -140,6 +144,32 @@ def test_what_is_scored_is_detected_on_the_edge_of_a_roi_too(dotted, shift):
         assert sorted(found.center_l0.tolist()) == sorted(counted.figures.center_l0.tolist())
 
 
+@pytest.mark.parametrize(
+    ("per_mm2", "merge_um", "suppress_um"), [(4000, 0, 0), (4000, 0, 7.5), (4000, 1, 0), (1600, 12, 7.5)]
+)
+def test_an_edge_beside_a_detection_takes_nothing_from_it(per_mm2, merge_um, suppress_um):
+    """A spot may lie outside of a ROI and its cell inside, or two that are one on both sides of its edge: detections in
+    the ROI are the whole slide's that lie in it, with the edge anywhere beside any of them. (Places so dense that each
+    joins the next have no such reach.)
+    """
+    network = SwiftConfig(input_px=32, widths=(8, 16), depths=(1, 1), head=16, stem=8)
+    stage = Stage(name="only", network=network, views="one", patch_px=32, threshold=0.0)
+    proposer = NucleiProposer(contrast=ContrastConfig(per_mm2=per_mm2))
+    merging = {"merge_um": merge_um, "suppress_um": suppress_um, "keep_above": 0.0}
+    torch.manual_seed(0)
+    made = DetectorConfig(frame=FrameConfig(stain="none"), proposer=proposer, stages=(stage,), **merging)
+    detector = Detector(config=made, networks=((build_network(network).eval(),),))
+    with open_slide(images()[0], mpp=0.25) as slide:
+        whole = detect_slide(detector, slide, compute=CPU)
+        assert len(whole) > 10
+        for x, y in whole.center_l0:
+            for near, far in ((-1.0, 60.0), (-60.0, 1.0), (-8.0, 60.0)):
+                roi = shapely.box(x + near, y + near, x + far, y + far)
+                inside = detect_slide(detector, slide, compute=CPU, roi=roi)
+                wanted = whole[shapely.contains_xy(roi, *whole.center_l0.T)]
+                assert inside.center_l0.tolist() == wanted.center_l0.tolist()
+
+
 @pytest.mark.parametrize(("width", "height", "value"), [(300, 280, 255), (300, 280, 240), (5, 3, 250)])
 def test_empty_glass_gives_no_detection(tmp_path, width, height, value):
     """A slide without tissue, also one smaller than a window, ends without detections and without error."""
@@ -228,8 +258,10 @@ def test_a_dense_network_finds_the_maxima_of_its_patches(dotted, monkeypatch, ti
     assert len(got) > 10
     assert near.min(axis=1).max() < 1e-6
     assert np.allclose(score[peak & inside][near.argmin(axis=1)], found.score, atol=1e-4)
-    cores = [core for band in a_reader(dotted, detector).bands() for core in band]
-    covered = [p for p in expected if any(core.holds(p[None])[0] for core in cores)]
+    reader = a_reader(dotted, detector)
+    cores = [core for band in reader.bands() for core in band]
+    near_tissue = is_near(grown(seen.tissue, tile_reader.TISSUE_REACH_UM), (expected + 0.5) * 0.5)
+    covered = [p for p in expected[near_tissue] if any(core.holds(p[None])[0] for core in cores)]
     assert len(got) == len(covered)
 
 
@@ -267,6 +299,49 @@ def test_a_dense_proposer_needs_a_map():
     for network in (ChsNetConfig(), SwiftConfig(input_px=64, widths=(8, 8, 8, 8), depths=(0, 0, 0, 0))):
         with pytest.raises(ValueError, match="dense proposer"):
             DetectorConfig(proposer=DenseProposer(), stages=(Stage(name="map", network=network, views="one"),))
+
+
+@pytest.mark.parametrize("patch_px", [24, 40, 128])
+def test_a_map_and_its_patches_are_of_one_size(patch_px):
+    """A place is the middle of what its score is of: with another patch_px all figures would be moved by the half of
+    the difference.
+    """
+    with pytest.raises(ValueError, match=f"patch_px {patch_px} and a network of input_px 32: they must be equal"):
+        DetectorConfig(
+            proposer=DenseProposer(),
+            stages=(Stage(name="map", network=SwiftConfig(), views="one", patch_px=patch_px),),
+        )
+
+
+@pytest.mark.parametrize("tile_px", [256, 2048])
+def test_a_dense_network_keeps_to_tissue_and_to_the_roi(tmp_path, monkeypatch, tile_px):
+    """Of a tile only what lies near tissue is told, looked at further and counted, though its map has the glass
+    between two arms of tissue too; and of that what matters to the ROI.
+    """
+    monkeypatch.setattr(tile_reader, "TILE_PX", tile_px)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(238, 250, (1000, 1000, 3), np.uint8)
+    grain = rng.integers(-20, 20, (1000, 1000, 1))
+    for arm in (np.s_[:, :200], np.s_[:200]):
+        pixels[arm] = np.clip(np.array([190, 130, 200]) + grain[arm], 0, 255)
+    for x, y in rng.integers(0, 1000, (300, 2)):
+        if min(x, y) < 180:
+            cv2.circle(pixels, (int(x), int(y)), 6, (110, 50, 90), -1)
+    cv2.imwrite(str(tmp_path / "arms.png"), pixels)
+    detector = a_dense_detector()
+    with open_slide(tmp_path / "arms.png", mpp=0.5) as slide:
+        whole = sieve_slide(detector, slide, compute=CPU)
+        reach = grown(whole.survey.tissue, tile_reader.TISSUE_REACH_UM)
+        assert 0.2 < reach.mask.mean() < 0.8
+        assert len(whole.found) > 100
+        assert is_near(reach, (whole.found.center_l0 + 0.5) * 0.5).all()
+        assert np.array_equal(whole.counts, count_scores(whole.found.stage_score[:, 0]))
+        roi = shapely.box(50, 300, 150, 400)
+        part = sieve_slide(detector, slide, compute=CPU, roi=roi)
+        wanted = whole.found[shapely.contains_xy(roi, *whole.found.center_l0.T)]
+        assert 0 < len(part.found) == len(wanted)
+        assert part.found.center_l0.tolist() == wanted.center_l0.tolist()
+        assert part.counts.sum() < whole.counts.sum() / 4
 
 
 def test_turns_are_averaged_where_a_figure_may_be():

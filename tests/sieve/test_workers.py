@@ -110,6 +110,20 @@ def test_tiles_are_judged_together_while_the_device_is_slow(slide, judged, monke
     assert sum(len(band.score) for band in alone) > 20
 
 
+def test_opencv_keeps_to_one_thread(slide):
+    """Wherever a slide is sieved: in a task of a cluster, of which nobody set anything, as in a command."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        assert cv2.getNumThreads() == 2
+        sieving = Sieving(a_detector((None,) * 3), SlideSource(path=slide, slide_id="s", mpp=0.25), CPU, Clock(), None)
+        sieving.open()
+        sieving.close()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+
+
 def test_answers_go_to_whom_they_belong(judged):
     """Judged together each request gets the scores of its own images, also of none."""
     scorer = Scorer(a_detector((None, None, None)), CPU, Clock())

@@ -10,6 +10,8 @@ from serving import served
 
 from mitosieve.detection import detection_ids
 from mitosieve.review.log import DecisionLog, standing
+from mitosieve.view.desk import Desk
+from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
 
 
 @pytest.fixture
@@ -39,6 +41,34 @@ def test_a_verdict_is_of_the_cell_that_the_page_showed(folder):
     assert (written["slide_id"], written["reader"], written["how"]) == ("two", "Ada", "gallery")
     assert written["detector"] == DETECTOR_HASH
     assert written["at"].endswith("+00:00")
+
+
+def test_a_decision_is_told_back_with_the_row_it_was_made_on(tmp_path):
+    """Wherever a cell lies: places of four decimals that end in 5 too, which may be rounded either way, by this version
+    or by one before.
+    """
+    generator = np.random.default_rng(0)
+    places = (generator.integers(0, 10**9, (100, 2)) * 10 + 5) / 1e4
+    beside = places[:20] + np.array([0.001, 0])
+    places = np.concatenate([places, beside, generator.uniform(0, 1e5, (20, 2)), [[75240.1415, 0.0]]])
+    names = [f"cell {number}" for number in range(len(places))]
+    cells = Cells(
+        slide=np.zeros(len(places), np.int32),
+        center_l0=places,
+        score=np.full(len(places), np.nan),
+        call=np.zeros(len(places), np.uint8),
+        names=lambda rows: [names[row] for row in rows.tolist()],
+    )
+    slide = ViewedSlide(slide_id="s", path=None, mpp=0.25)
+    viewed = Viewed(kind=Kind.COHORT, name="c", folder=tmp_path, slides=(slide,))
+    desk = Desk(viewed, lambda: cells, reader="Ada")
+    for row in range(len(places)):
+        (told,) = desk.decide([{"kind": "verdict", "slide": 0, "row": row, "verdict": "figure"}])
+        assert told["row"] == row
+        x, y = (round(value, 3) for value in places[row].tolist())
+        assert desk.row_at(0, x, y, names[row]) == row
+        assert desk.row_at(0, x + 0.01, y, names[row]) is None
+    assert desk.verdict_of_row() == dict.fromkeys(range(len(places)), "figure")
 
 
 def test_a_page_says_only_what_a_page_may(folder):

@@ -10,6 +10,7 @@ import pytest
 from found import DETECTOR_HASH, MPP, a_result, a_slide, some_detections
 from serving import served
 
+import reviewed_result
 from audited_run import a_dasc_run, a_phantom
 from build import a_cohort
 from mitosieve.audit.place import place_id
@@ -281,3 +282,30 @@ def test_a_cohorts_oblong_pixels_stay_oblong(tmp_path):
     desk = Desk(viewed, read_cells, reader="A")
     assert desk.shelf.pictures(0).slide.mpp_xy == (0.25, 0.2)
     assert viewed.slides[0].stated_mpp == (0.25, 0.2)
+
+
+def test_an_audits_oblong_pixels_stay_oblong(tmp_path):
+    """The audit keeps both numbers of its cohort: in the pictures, and where cells are told apart in um."""
+    cohort = a_phantom(tmp_path / "cohort").with_entries(lambda entry: replace(entry, mpp=0.225, oblong=(0.25, 0.2)))
+    cohort.save()
+    a_dasc_run(tmp_path / "run", cohort)
+    audit(tmp_path / "run", tmp_path / "audit")
+    viewed, read_cells = open_viewed(tmp_path / "audit")
+    desk = Desk(viewed, read_cells, reader="A")
+    assert desk.shelf.pictures(0).slide.mpp_xy == (0.25, 0.2)
+    assert set(desk.mpp_of.values()) == {(0.25, 0.2)}
+
+
+def test_a_slide_that_is_gone_is_counted_with_its_oblong_pixels(tmp_path):
+    """Count and hotspot are those that the job told, whether the image is there or not."""
+    places = np.random.default_rng(3).uniform(0, 1, (400, 2)) * (12000, 12000)
+    points = {"s": [(x, y, 0.9) for x, y in places.tolist()], "still here": []}
+    folder, paths = tmp_path / "found", {"still here": str(tmp_path / "here.tif")}
+    a_slide(tmp_path / "here.tif")
+    stated = {"size_l0": (12000, 12000), "mpp_xy": (0.25, 0.5), "tissue_mm2": 17.0}
+    reviewed_result.a_result(folder, points, paths=paths, **stated)
+    row = pd.read_csv(folder / "summary.csv").iloc[0]
+    with served(folder) as client:
+        told = client.get("/api/slides/0/count")
+    assert told["hotspot"]["figures"] == row.hotspot_figures
+    assert told["figures_per_mm2"] == pytest.approx(row.figures_per_mm2, rel=1e-3)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from serving import served
 from shapely.geometry import shape
 
 from mitosieve.count.ground import Ground
+from mitosieve.count.summary import read_summary
 from mitosieve.detection import detection_ids
 from mitosieve.export.roi import read_roi
 from mitosieve.review.decision import Decision
@@ -77,6 +79,24 @@ def test_tissue_in_the_hotspot_is_what_the_job_measured(tmp_path):
         assert reviewed[part]["score"] == count["nottingham_mitotic_score"]["score"]
     assert whole["nottingham_mitotic_score"]["score"] == 2
     assert f"{held:.3g} of the hotspot's 2 mm2 are tissue" in count["nottingham_mitotic_score"]["reason"]
+
+
+def test_a_figure_added_on_a_detection_is_counted_once(folder):
+    """On one that is called a figure nothing changes but that it is judged; on a candidate it is accepted; and the
+    files have one cell, the detection.
+    """
+    n, found = figures(), some_detections("one")
+    falling = found.center_l0[np.argsort(-found.score)]
+    with served(folder) as client:
+        for row in (0, n):
+            x, y = falling[row].tolist()
+            client.decide({"kind": "added", "slide": 0, "x": x + 2, "y": y, "verdict": "figure"})
+        after = client.get("/api/slides/0/reviewed")
+        cells = rows_of(client.ask("/api/files/decisions.csv")[2].decode())
+    assert (after["accepted"], after["added"], after["judged"]) == (1, 0, 2)
+    assert after["reviewed"]["figures"] == n + 1
+    assert [cell["added"] for cell in cells] == ["no", "no"]
+    assert [float(cell["x_px"]) for cell in cells] == [falling[row][0] for row in (0, n)]
 
 
 def test_what_can_still_change_the_score_is_named_by_row(tmp_path):
@@ -153,6 +173,40 @@ def test_a_name_is_text_in_every_file_and_answer(tmp_path):
     assert "<script" not in page
     assert table[0]["votes"].startswith("'=")
     assert "<" not in disposition
+
+
+def test_numbers_and_names_of_tables_stay_what_they_are(tmp_path):
+    """A summary.csv of the page is read as the job's is, numbers below 0 too; a name that is a number is no formula."""
+    folder = a_result(tmp_path / "found", names=("-1", "+2.5e3"), area_mm2=0.09)
+    wanted = read_summary(folder)
+    assert any(row.values[name].startswith("-") for row in wanted for name in ("hotspot_x", "hotspot_y"))
+    with served(folder, reader="-7") as client:
+        client.decide(verdict(0, "figure"))
+        text = client.ask("/api/files/summary.csv")[2]
+        votes = [row["votes"] for row in rows_of(client.ask("/api/files/decisions.csv")[2].decode())]
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "summary.csv").write_bytes(text)
+    for found, row in zip(read_summary(tmp_path / "again"), wanted, strict=True):
+        for name in ("slide_id", "mpp_x", "width", "figures", "hotspot_x", "hotspot_y", "hotspot_figures"):
+            assert found.values[name] == row.values[name], name
+    assert votes == ["'-7: figure"]  # text that begins like a formula, and is no number
+
+
+@pytest.mark.parametrize("name", ["胃癌-12", "肝癌-12", "a slide.1", "x" * 140, "Übersicht; filename=y", "plain-1"])
+def test_a_slide_s_name_comes_back_from_its_file(tmp_path, name):
+    """As a browser reads the header (RFC 6266), also where its letters are none of ASCII."""
+    folder = a_result(tmp_path / "found", names=(name,))
+    with served(folder) as client:
+        told = client.ask("/api/slides/0/geojson")[1]["content-disposition"]
+    _, plain, *exact = told.split("; ")
+    assert re.fullmatch(r'filename="[A-Za-z0-9._-]+"', plain)
+    if exact:
+        (encoded,) = exact
+        assert encoded.startswith("filename*=UTF-8''")
+        assert encoded.isascii()
+        assert unquote(encoded.removeprefix("filename*=UTF-8''"), errors="strict") == f"{name}.geojson"
+    else:
+        assert plain == f'filename="{name}.geojson"'
 
 
 def test_the_page_stands_alone(folder):

@@ -25,6 +25,9 @@ FORMAT = "corrections"
 MAX_MOVED_PX = 0.5
 """How far a point may lie from the place that was audited: QuPath rounds, a hand does not move it by less."""
 
+_VERSION = slice(14, 15)
+"""Where a UUID says its version; those of places are of version 5 (`place_id`)."""
+
 SOURCE = "corrections"
 """`source` of a mark that a correction added."""
 
@@ -121,10 +124,11 @@ def import_corrections(
     places, unaudited = _Places(cohort), Unaudited(cohort, all_seen=all_seen)
     found: dict[str | int | tuple[str, float, float], tuple[_Place, Point]] = {}
     for point in (point for path in files_of(source) for point in points_of(path)):
-        if point.kind != "audited" and not places.knows(point):
+        place = places.named_by(point)
+        if place is None and not places.expects(point):
             unaudited.take(point)
             continue
-        place = places.find(point)
+        place = places.checked(point, place)
         key = point.id if place.row == NO_ROW or _is_untouched(place, point) else place.row
         _keep(found, key, place, point)
     for slide_id, row, point in unaudited.marks():
@@ -163,6 +167,7 @@ class _Places:
     def __init__(self, cohort: Cohort) -> None:
         marks = cohort.annotations
         self._slides = {entry.slide_id for entry in cohort.slides}
+        self._sorted = tuple(sorted(self._slides))
         self._marks: dict[str, _Place] = {}
         self._added: dict[str, int] = {}  # rows of marks that corrections added, by the id of the place they had
         columns = zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True)
@@ -172,18 +177,21 @@ class _Places:
             if marks.label_before[row] == NO_MARK:
                 self._added[place_id(slide_id, x, y, NO_ROW)] = row
 
-    def knows(self, point: Point) -> bool:
-        """Whether a point has the id of a place, whatever else it says."""
-        return point.id in self._marks or point.id in self._added or self._unmarked(point) is not None
+    def named_by(self, point: Point) -> _Place | None:
+        """The place whose id a point has, whatever else it says; None where there is none."""
+        return self._marks.get(point.id) or self._unmarked(point)
 
-    def find(self, point: Point) -> _Place:
+    def expects(self, point: Point) -> bool:
+        """Whether a point that names no place should: it is an audit's, by its metadata or its id."""
+        return point.kind == "audited" or point.id in self._added
+
+    def checked(self, point: Point, place: _Place | None) -> _Place:
         """The place that a point was written for.
 
         Raises:
             FormatError: there is none, or the point lies elsewhere now.
             CohortError: it is of a slide that the cohort has not.
         """
-        place = self._marks.get(point.id) or self._unmarked(point)
         if place is None:
             slide_id = point.metadata.get("slide_id")
             if slide_id is not None and slide_id not in self._slides:
@@ -207,8 +215,14 @@ class _Places:
         return place
 
     def _unmarked(self, point: Point) -> _Place | None:
-        """The place without a mark whose id a point has: as its metadata say, else where it lies on any slide."""
-        here = [(slide_id, point.x, point.y) for slide_id in sorted(self._slides)]
+        """The place without a mark whose id a point has: as its metadata say, else where it lies on the slide that its
+        metadata or its file name, else on any slide. A detection, and an id of another kind (QuPath's own), is tried on
+        none: an id costs some microseconds a slide.
+        """
+        if point.called is not None or point.id[_VERSION] != "5":
+            return None
+        named = next((n for n in (point.metadata.get("slide_id"), point.file) if n in self._slides), None)
+        here = [(slide_id, point.x, point.y) for slide_id in (self._sorted if named is None else (named,))]
         for slide_id, x, y in [point.stated, *here] if point.stated is not None else here:
             if slide_id in self._slides and place_id(slide_id, x, y, NO_ROW) == point.id:
                 return _Place(

@@ -191,7 +191,11 @@ def _facts(found: Audit) -> dict[str, object]:
     """What a viewer needs: where the slides are and their um per px."""
     cohort = found.run.cohort
     names = np.unique(found.run.slide_id).tolist()
-    slides = {name: {"path": str(cohort.path_of(name).resolve()), "mpp": cohort.entry(name).mpp} for name in names}
+    slides: dict[str, dict[str, object]] = {}
+    for name in names:
+        entry = cohort.entry(name)
+        oblong = {} if entry.oblong is None else {"mpp_xy": list(entry.oblong)}
+        slides[name] = {"path": str(cohort.path_of(name).resolve()), "mpp": entry.mpp, **oblong}
     return {"cohort": str(cohort.folder.resolve()), "slides": slides}
 
 

@@ -1,21 +1,18 @@
 """Points that no audit wrote: detections that someone corrected in QuPath, and points that someone set.
 
-Such a point is told by slide and place alone. Knows no file.
+Such a point is told by slide and place alone, and is the mark that a reviewer's cell there would be. Knows no file.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.qupath import Point
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError
-
-SAME_CELL_UM = 7.5
-"""A point this near to a mark is that mark: the official matching radius."""
+from mitosieve.review.pairing import same_cells
 
 
 class Unaudited:
@@ -92,12 +89,6 @@ import images`, or with their decisions by `mitosieve import reviews`",
         if not len(rows):
             return {}
         mpp_xy = self._cohort.entry(slide_id).mpp_xy
-        here = KDTree(np.array([(point.x, point.y) for point in points]) * mpp_xy)
-        there = KDTree(marks.center_l0[rows] * mpp_xy)
-        near = here.sparse_distance_matrix(there, SAME_CELL_UM * (1 + 1e-9), output_type="coo_matrix")
-        found: dict[int, int] = {}
-        for _, number, place in sorted(zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)):
-            row = int(rows[place])
-            if number not in found and row not in found.values():
-                found[number] = row
-        return found
+        here_um = np.array([(point.x, point.y) for point in points]) * mpp_xy
+        pairs = same_cells(here_um, marks.center_l0[rows] * mpp_xy)
+        return {number: int(rows[place]) for number, place in pairs.items()}

@@ -166,7 +166,7 @@ def detect(
         done = _tell_expected(job) if dry_run else scan(job)
     if done is None:
         return
-    _tell_done(done, compute.engine)
+    _tell_done(done, job)
     page = _page_of(out) if report and shard is None else None
     say(out / done.result if page is None else page)
     for slide_id, why in done.failed.items():
@@ -213,14 +213,14 @@ def _tell_expected(job: "Scan") -> None:
         raise typer.Exit(SLIDES_FAILED)
 
 
-def _tell_done(done: "Scanned", engine: str) -> None:
+def _tell_done(done: "Scanned", job: "Scan") -> None:
     """Counts, and what whoever reads them must know."""
-    print_counts(done.rows)
+    print_counts(done.rows, with_roi={item.slide_id for item in job.items if item.roi is not None})
     print_trust(done.known.trust)
     used = done.known.detector.config.int8
-    if used is not None and engine == "int8":
+    if used is not None and job.compute.engine == "int8":
         warn(f"note: {used.told}")
-    if engine == "bfloat16":
+    if job.compute.scores_in in ("bfloat16", "bf16-mixed"):
         warn("note: scored in bfloat16: scores of float32, by which thresholds were chosen, differ")
     warn_of_strange(done.rows, known=done.knows_its_slides)
     tell_notes(done.rows)
@@ -288,7 +288,10 @@ def _items(words: list[str], mpp: str | None, roi: Path | None, *, repair: bool)
     from mitosieve.scan import items_of_images, paths_of
 
     area = None if roi is None else read_roi(roi, repair=repair, tell=warn)
-    return items_of_images(paths_of(words), mpp=mpp, roi=area, tell=warn)
+    items = items_of_images(paths_of(words), mpp=mpp, roi=area, tell=warn)
+    if area is not None and len(items) > 1:
+        warn(f"note: {roi} is looked at on each of {len(items)} slides, at the same px; a cohort gives each its own")
+    return items
 
 
 def _slides_of(

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,8 +200,13 @@ def _measure(row: dict[str, Any], name: str) -> str:
     return in_digits(row[name], row.get(f"{name}_interval"), row.get(f"{name}_wilson"))
 
 
-def print_counts(rows: Sequence[dict[str, str]]) -> None:
-    """The counts of slides as a table; only the first hundred, and what was seen without tissue to the error stream."""
+def print_counts(rows: Sequence[dict[str, str]], *, with_roi: Collection[str] = ()) -> None:
+    """The counts of slides as a table; only the first hundred, and what was seen without tissue to the error stream.
+
+    Args:
+        rows: of summary.csv.
+        with_roi: slides that were looked at within a ROI alone: of their other tissue nothing is known.
+    """
     columns = {
         "slide_id": "slide",
         "tissue_mm2": "tissue mm2",
@@ -220,14 +225,16 @@ def print_counts(rows: Sequence[dict[str, str]]) -> None:
     if noted:
         warn(f"note: no hotspot on {len(noted)} of {len(rows)} slides: they have no more tissue than its area")
     bare = [row for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
-    empty, odd = ([row["slide_id"] for row in bare if (row["figures"] != "0") == found] for found in (False, True))
-    if empty:
-        warn(f"note: no tissue was found on {len(empty)} slides, so no figure: {', '.join(empty[:5])}")
-    if odd:
-        warn(
-            f"note: the overview shows no tissue on {len(odd)} slides that have figures, which have no density: "
-            f"{', '.join(odd[:5])}"
-        )
+    for some, found, shown in ((False, "was found on", "on"), (True, "within the ROI of", "within the ROI of")):
+        here = [row for row in bare if (row["slide_id"] in with_roi) == some]
+        empty, odd = ([row["slide_id"] for row in here if (row["figures"] != "0") == any_] for any_ in (False, True))
+        if empty:
+            warn(f"note: no tissue {found} {len(empty)} slides, so no figure: {', '.join(empty[:5])}")
+        if odd:
+            warn(
+                f"note: the overview shows no tissue {shown} {len(odd)} slides that have figures, which have no "
+                f"density: {', '.join(odd[:5])}"
+            )
 
 
 def print_trust(trust: "Trust") -> None:

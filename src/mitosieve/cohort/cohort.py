@@ -28,7 +28,7 @@ from mitosieve.cohort.entries import (
 from mitosieve.cohort.saving import ANNOTATIONS_FILE, SLIDES_FILE, settle, state_of, write_both
 from mitosieve.cohort.table import Row, header_of, read_table
 from mitosieve.errors import CohortError, SlideError, some
-from mitosieve.geometry import Mpp
+from mitosieve.geometry import Mpp, inside_roi
 from mitosieve.slide.slide import Slide, open_slide
 from mitosieve.upstairs import notebook
 
@@ -238,7 +238,7 @@ class Cohort:
         known = np.ones(len(marks), dtype=np.bool_)
         for entry in (entry for entry in self.slides if entry.roi_wkt):
             rows = np.flatnonzero(marks.slide_id == entry.slide_id)
-            known[rows] = entry.searched(marks.center_l0[rows])
+            known[rows] = inside_roi(entry.roi, marks.center_l0[rows])
         return marks[known]
 
     def of_domain(self, domain: str) -> "Cohort":

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.area import check_roi
@@ -63,14 +61,6 @@ class SlideEntry:
     def roi(self) -> BaseGeometry | None:
         """The exhaustively marked area in level-0 px, or None for the whole slide."""
         return shapely.from_wkt(self.roi_wkt) if self.roi_wkt else None
-
-    def searched(self, center_l0: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which places (N, 2) lie where every figure was marked, its edge included; all of them without a ROI."""
-        roi = self.roi
-        if roi is None or len(center_l0) == 0:
-            return np.ones(len(center_l0), dtype=np.bool_)
-        shapely.prepare(roi)
-        return np.asarray(shapely.intersects_xy(roi, center_l0[:, 0], center_l0[:, 1]), dtype=np.bool_)
 
     @property
     def searched(self) -> BaseGeometry | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.export.context import HotspotOutline, SlideContext
@@ -29,7 +30,9 @@ CALLED = "called figure"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/hotspot")
 
 
-def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Path:
+def write_geojson(
+    path: Path, detections: Detections, slide: SlideContext, *, called: NDArray[np.bool_] | None = None
+) -> Path:
     """Write detections of one slide as a FeatureCollection of points that QuPath loads by drag and drop.
 
     Before them stands the hotspot, where the slide has one: a locked QuPath `annotation`, so that nobody moves it by
@@ -45,6 +48,8 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
         path: where to.
         detections: of one slide, level-0 px.
         slide: which slide; its mpp is not used, GeoJSON is in px.
+        called: (N,) what the detector called a figure, where `is_figure` is what somebody else says; None where it is
+            the detector's. What was changed in between is a correction when the file comes back.
 
     Raises:
         FrameError: the detections are of several slides, or of another one.
@@ -53,7 +58,7 @@ def write_geojson(path: Path, detections: Detections, slide: SlideContext) -> Pa
     slide.check(detections)
     notes = f'"notes":{json.dumps(slide.told)},' if slide.told else ""
     head = f'{{"type":"FeatureCollection",{notes}"features":['
-    return write_list(path, head=head, rows=_features(detections, slide), tail="]}\n")
+    return write_list(path, head=head, rows=_features(detections, slide, called), tail="]}\n")
 
 
 def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
@@ -73,27 +78,31 @@ def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
     return json.dumps(feature, separators=(",", ":"), allow_nan=False)
 
 
-def _features(detections: Detections, slide: SlideContext) -> Iterator[str]:
+def _features(detections: Detections, slide: SlideContext, called: NDArray[np.bool_] | None) -> Iterator[str]:
     if slide.hotspot is not None:
         yield _hotspot(slide.hotspot, slide)
     head = '{"type":"Feature","geometry":{"type":"Point","coordinates":[%.3f,%.3f]},"properties":{'
     classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS)]
     fields = [f",{_escaped(f'{name} score')}:%.6f" for name in detections.stage_names]
-    bits = 2 << np.arange(len(fields))
+    bits = 4 << np.arange(len(fields))
+    said = detections.is_figure if called is None else called
 
     def template(kind: int) -> str:
-        """Of rows of one class that the same stages saw: the lowest bit is the class, the others the stages."""
-        seen = "".join(field for number, field in enumerate(fields) if kind & (2 << number))
+        """Of rows of one class that the same stages saw: the lowest bit is the class, the next what the detector called
+        it, the others the stages.
+        """
+        seen = "".join(field for number, field in enumerate(fields) if kind & (4 << number))
         return (
             f'{head}"objectType":"detection","classification":{classes[kind & 1]},'
-            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind & 1}}}}}'
+            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind >> 1 & 1}}}}}'
         )
 
     for rows in chunks(len(detections)):
         part = detections[rows]
         values = np.column_stack([part.center_l0 + QUPATH_SHIFT, part.score, part.stage_score])
         ends = [f',"id":"{name}"}}' for name in detection_ids(part, slide.detector)]
-        yield fill(template, part.is_figure + (~np.isnan(part.stage_score)) @ bits, values, ends=ends)
+        kinds = part.is_figure + 2 * said[rows] + (~np.isnan(part.stage_score)) @ bits
+        yield fill(template, kinds, values, ends=ends)
 
 
 def _escaped(value: object) -> str:

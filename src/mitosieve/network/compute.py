@@ -37,17 +37,18 @@ class Compute:
 
     Attributes:
         device: "cpu", "cuda" or "mps".
-        precision: of training, and of scoring by torch: "bf16-mixed" computes convolutions in bfloat16 and keeps
-            weights and losses in float32.
+        precision: of training: "bf16-mixed" computes convolutions in bfloat16 and keeps weights and losses in float32.
         engine: what scores images when nothing is learned; "onnxruntime" does so in float32, "bfloat16" and "int8"
             in what they are called after, whatever `precision` says.
         batch_size: images that go through a network together when nothing is learned; None is what was measured best.
+        scoring: of scoring by torch; None is `precision`.
     """
 
     device: str
     precision: Precision
     engine: EngineKind = "torch"
     batch_size: int | None = None
+    scoring: Precision | None = None
 
     @classmethod
     def choose(
@@ -55,12 +56,15 @@ class Compute:
     ) -> "Compute":
         """What is asked for, or the best the machine has; for the engine: ONNX Runtime on a CPU, torch elsewhere.
 
+        Training may take bfloat16 unasked, scoring does not: thresholds are those of float32's scores.
+
         Raises:
             InputError: a device that the machine has not, an engine that the device has not, or an unknown word.
         """
         check_choices(device, precision, engine)
         device = _device(device)
-        if precision == "auto":
+        unasked = precision == "auto"
+        if unasked:
             precision = "bf16-mixed" if _has_fast_bfloat16(device) else "32-true"
         if engine == "auto":
             engine = "onnxruntime" if device == "cpu" else "torch"
@@ -78,6 +82,7 @@ class Compute:
             precision=cast("Precision", precision),
             engine=cast("EngineKind", engine),
             batch_size=batch_size,
+            scoring="32-true" if unasked else None,
         )
 
     @property
@@ -94,7 +99,11 @@ class Compute:
     @property
     def scores_in(self) -> str:
         """Numbers that images are scored in: scores of another kind are not the same."""
-        return {"onnxruntime": "float32", "torch": self.precision}.get(self.engine, self.engine)
+        return {"onnxruntime": "float32", "torch": self._torch_scores_in}.get(self.engine, self.engine)
+
+    @property
+    def _torch_scores_in(self) -> Precision:
+        return self.precision if self.scoring is None else self.scoring
 
     def engine_of(
         self, network: "nn.Module | KeptNetwork", example: NDArray[np.uint8], *, dense: bool = False
@@ -109,7 +118,7 @@ class Compute:
         choice = EngineChoice(
             kind=self.engine,
             device=self.device,
-            half=self.precision == "bf16-mixed",
+            half=self._torch_scores_in == "bf16-mixed",
             threads=num_threads(),
             images_at_once=self.images_at_once,
         )

@@ -227,3 +227,8 @@ def map_stride_px(config: NetworkConfig) -> int | None:
     if isinstance(config, RotoTranslationConfig):
         return config.stride_px
     return 2 ** len(config.widths) if isinstance(config, SwiftConfig) else None
+
+
+def map_field_px(config: NetworkConfig) -> int | None:
+    """Side of what a value of a network's map sees, px; None of a network that has no map (`map_stride_px`)."""
+    return config.input_px if isinstance(config, RotoTranslationConfig | SwiftConfig) else None

@@ -9,10 +9,11 @@ from mitosieve.detection import Detections
 from mitosieve.network.compute import Compute
 from mitosieve.notebook.bar import watching
 from mitosieve.run.progress import SLIDES, Progress
+from mitosieve.scan import items_of_images
 from mitosieve.sieve.cascade import detect, detect_slide
 from mitosieve.sieve.detector import Detector
-from mitosieve.sieve.resolution import check_resolution, resolution_warning
-from mitosieve.slide.slide import Slide, open_slide
+from mitosieve.sieve.resolution import open_for, resolution_warning
+from mitosieve.slide.slide import Slide
 
 Slides = str | Path | Slide | Cohort | Iterable[str | Path]
 
@@ -25,7 +26,7 @@ def detect_on(
     compute: Compute | None = None,
     progress: Progress | None = None,
 ) -> Detections:
-    """Detections of all slides named, in their order.
+    """Detections of all slides named, in their order; slides are called as the command calls them.
 
     Args:
         detector: any.
@@ -35,6 +36,7 @@ def detect_on(
         progress: told how far it is; None draws a bar in a notebook.
 
     Raises:
+        InputError: two slides of the same name.
         SlideError: a slide cannot be read.
         ResolutionError: a file states no usable resolution, or one far from the detector's, and `mpp` states none.
     """
@@ -47,9 +49,10 @@ def detect_on(
             return detect_slide(detector, slides, compute=compute, progress=tell)
         paths = [slides] if isinstance(slides, str | Path) else list(slides)
         found = [Detections.empty(detector.stage_names)]
-        for number, path in enumerate(paths, start=1):
-            with open_slide(path, mpp=mpp) as slide:
-                check_resolution(slide, detector, stated=mpp is not None)
+        stated = None if mpp is None else str(mpp)
+        items = items_of_images([Path(path) for path in paths], mpp=stated, roi=None) if paths else []
+        for number, item in enumerate(items, start=1):
+            with open_for(item, detector) as slide:
                 _tell_resolution(slide, detector)
                 found.append(detect_slide(detector, slide, compute=compute, progress=tell))
             if tell is not None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.errors import InputError
+from mitosieve.geometry import rescale_points
 from mitosieve.report.gallery import cut_crop
 from mitosieve.score.evaluation import Evaluation
 from mitosieve.slide.slide import Slide, open_slide
@@ -78,7 +79,7 @@ def show_cohort(cohort: Cohort, *, most: int = 12) -> Figure:
             mpp = max(slide.mpp, slide.mpp * max(slide.size_l0) / 400)
             cell.imshow(slide.read(mpp=mpp))
         for label, colour in (("mitotic figure", "#00c000"), ("imposter", "#ff9900")):
-            x, y = (marks.center_l0[marks.label == label] * (np.array(slide.mpp_xy) / mpp)).T
+            x, y = rescale_points(marks.center_l0[marks.label == label], mpp_from=slide.mpp_xy, mpp_to=mpp).T
             cell.plot(x, y, "o", color=colour, markersize=5, fillstyle="none")
         cell.set_title(entry.slide_id, fontsize=8)
     figure.suptitle(f"{len(chosen)} of {len(cohort)} slides; figures green, imposters orange")

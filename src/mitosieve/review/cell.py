@@ -1,6 +1,6 @@
 """What all readers together say of each cell: their votes, and the majority. Knows no file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,10 +9,11 @@ from mitosieve.annotation import Label
 from mitosieve.geometry import Mpp, xy
 from mitosieve.review.decision import Decision, Verdict
 from mitosieve.review.log import readers_of, standing
+from mitosieve.review.pairing import SAME_CELL_UM
 
-SAME_CELL_UM = 7.5
-"""Two added cells nearer than this, or an added one this near to a judged detection, are one: the official matching
-radius."""
+Near = Callable[[str, tuple[float, float], float], Sequence[tuple[str, float, float, float]]]
+"""Gives id, x, y and score of a result's detections on a slide that lie within so many um of a place, or little
+farther."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +68,23 @@ class Cell:
 
 
 def cells_of(
-    decisions: Iterable[Decision], mpp_of: Mapping[str, Mpp], *, readers: tuple[str, ...] | None = None
+    decisions: Iterable[Decision],
+    mpp_of: Mapping[str, Mpp],
+    *,
+    readers: tuple[str, ...] | None = None,
+    near: Near | None = None,
 ) -> list[Cell]:
     """The judged cells, in the order of their first decision.
 
     Readers judge the same detection by its id. A cell that a reader added is the nearest cell within SAME_CELL_UM that
-    this reader has not judged, whoever judged or added it; else it is a cell of its own.
+    this reader has not judged, whoever judged or added it, or the detection there that nobody judged: the reader did
+    not see it, or took the shorter way. Else it is a cell of its own.
 
     Args:
         decisions: of all readers, in the order of the file.
         mpp_of: um per level-0 px of each slide that decisions are about.
         readers: whose decisions count; None for all.
+        near: the detections of the result that decisions are about; None where it is none, or not at hand.
     """
     every = list(decisions)
     cells: dict[str, Cell] = {}
@@ -90,10 +97,14 @@ def cells_of(
             else:
                 cells[key] = cells.get(key, _cell(key, decision, is_added=False)).with_vote(decision)
     for key, decision in waiting:
-        one = cells.get(key) or _nearest(cells, decision, mpp_of) or _cell(key, decision, is_added=True)
+        one = cells.get(key) or _nearest(cells, decision, mpp_of, near) or _cell(key, decision, is_added=True)
         cells[one.key] = one.with_vote(decision)
     first = {key: number for number, key in reversed(list(enumerate(decision.key for decision in every)))}
-    return sorted(cells.values(), key=lambda cell: first[cell.key])
+    told = (
+        cell.key if cell.key in first else min(cell.keys.values(), key=first.__getitem__) for cell in cells.values()
+    )
+    place = {one: first[key] for one, key in zip(cells, told, strict=True)}
+    return sorted(cells.values(), key=lambda cell: place[cell.key])
 
 
 def _cell(key: str, decision: Decision, *, is_added: bool) -> Cell:
@@ -110,7 +121,9 @@ def _cell(key: str, decision: Decision, *, is_added: bool) -> Cell:
     )
 
 
-def _nearest(cells: Mapping[str, Cell], decision: Decision, mpp_of: Mapping[str, Mpp]) -> Cell | None:
+def _nearest(
+    cells: Mapping[str, Cell], decision: Decision, mpp_of: Mapping[str, Mpp], found: Near | None
+) -> Cell | None:
     """The cell that a reader's added one is: near, and not judged by the same reader."""
     here = _cell("", decision, is_added=True)
     mpp = xy(mpp_of[decision.slide_id])
@@ -121,5 +134,8 @@ def _nearest(cells: Mapping[str, Cell], decision: Decision, mpp_of: Mapping[str,
     others = [
         cell for cell in cells.values() if cell.slide_id == decision.slide_id and decision.reader not in cell.votes
     ]
+    for key, x, y, score in () if found is None else found(here.slide_id, (here.x_px, here.y_px), SAME_CELL_UM):
+        if key not in cells:
+            others.append(replace(here, key=key, x_px=x, y_px=y, score=score, is_added=False))
     near = min(others, key=distance_um, default=None)
     return near if near is not None and distance_um(near) <= SAME_CELL_UM else None

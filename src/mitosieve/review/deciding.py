@@ -2,7 +2,7 @@
 
 The score rises with the count of the region that holds most figures. An open point is *deciding* where there is some
 answer to all the other open points for which its own answer changes the score. Once all deciding points are decided,
-the score is fixed, whatever the others are; and none of them can be left out.
+no answer to the other open ones changes the score; and none of them can be left out.
 """
 
 from collections.abc import Callable

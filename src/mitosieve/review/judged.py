@@ -43,7 +43,7 @@ def judged_of(result: FoundResult, readers: tuple[str, ...] = ()) -> Judged:
     chosen = decisions_of(result.decisions, readers, result.folder)
     mpp_of = {name: slide.mpp_xy for name, slide in result.slides.items()}
     known = [decision for decision in chosen if decision.slide_id in mpp_of]
-    cells = cells_of(known, mpp_of)
+    cells = cells_of(known, mpp_of, near=result.near)
     found = [(cell, result.row_of[cell.key]) for cell in cells if cell.key in result.row_of]
     sure = [(cell, row) for cell, row in found if cell.label is not None]
     rows = np.array([row for _, row in sure], dtype=np.intp)

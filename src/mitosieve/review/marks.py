@@ -4,20 +4,20 @@ Accepted cells become figures, rejected ones imposters, added ones what they wer
 in a tie nothing is said. Knows neither the detector nor its recipe.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.version import refuse_used, relocated
-from mitosieve.review.cell import SAME_CELL_UM, Cell, cells_of
+from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.decision import Decision
-from mitosieve.review.result import FoundResult, decisions_of, origin_of, read_source
+from mitosieve.review.pairing import same_cells
+from mitosieve.review.result import FoundResult, background_of, decisions_of, origin_of, place_of, read_source
 from mitosieve.review.searched import searched_areas, with_searched
 from mitosieve.review.slides import Told, slides_of
 
@@ -33,7 +33,7 @@ class SlideReviews:
         slide_id: "total" for the sum.
         figures, imposters: new marks.
         changed: marks of the cohort that got the other label.
-        confirmed: marks of the cohort that kept theirs.
+        confirmed: marks of the cohort that kept theirs, and places of an audit without a mark that are no figure.
         left_out: cells of which readers are unsure, or in a tie.
     """
 
@@ -71,6 +71,7 @@ def import_reviews(
 
     - A cell within SAME_CELL_UM of a mark is that mark, the nearest first and each mark once: it gets the label that
       readers agreed on, and keeps expert score and votes; `label_before`, `corrected_at` and `corrected_from` say so.
+    - A place that an audit called background, and that readers say is no figure, stays without a mark.
     - Any other cell becomes a mark behind all others, with the readers' votes and the share that called it a figure.
     - `reviewed_by` and `reviewed_at` say who looked at a mark and when the last of them did.
     - A slide that the cohort has not is added, a case of its own.
@@ -98,9 +99,11 @@ def import_reviews(
     old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
     entries = slides_of(chosen, old, result, told or Told())
     mpp_of = {entry.slide_id: entry.mpp_xy for entry in entries.values()}
-    cells = cells_of(chosen, mpp_of)
+    cells = cells_of(chosen, mpp_of, near=None if result is None else result.near)
     origin = origin_of(source)
-    marks, rows = _marked(old.annotations, cells, mpp_of, origin)
+    background = background_of(source)
+    confirmed = {cell.key for cell in cells if place_of(cell.slide_id, cell.x_px, cell.y_px) in background}
+    marks, rows = _marked(old.annotations, cells, mpp_of, origin, confirmed)
     settled = _searched(entries, chosen, cells, result)
     known = {entry.slide_id for entry in old.slides}
     slides = [settled.get(entry.slide_id, entry) for entry in old.slides]
@@ -118,9 +121,16 @@ def import_reviews(
 
 
 def _marked(
-    marks: Annotations, cells: Sequence[Cell], mpp_of: Mapping[str, tuple[float, float]], origin: str
+    marks: Annotations,
+    cells: Sequence[Cell],
+    mpp_of: Mapping[str, tuple[float, float]],
+    origin: str,
+    background: Collection[str],
 ) -> tuple[Annotations, tuple[SlideReviews, ...]]:
-    """The marks with what readers say of them, new ones behind, and what was counted of each slide."""
+    """The marks with what readers say of them, new ones behind, and what was counted of each slide.
+
+    `background` are the keys of cells that an audit showed as such.
+    """
     names = ("label", "label_before", "corrected_at", "corrected_from", "reviewed_by", "reviewed_at")
     columns = {name: getattr(marks, name).astype(object) for name in names}
     rows = {cell.slide_id: SlideReviews(slide_id=cell.slide_id) for cell in cells}
@@ -132,6 +142,9 @@ def _marked(
             rows[cell.slide_id] = replace(row, left_out=row.left_out + 1)
             continue
         mark = mark_of.get(number)
+        if mark is None and cell.label is Label.IMPOSTER and cell.key in background:
+            rows[cell.slide_id] = replace(row, confirmed=row.confirmed + 1)
+            continue
         if mark is None:
             new.append(cell)
             what = "figures" if cell.label is Label.MITOTIC_FIGURE else "imposters"
@@ -152,25 +165,16 @@ def _marked(
 
 
 def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, tuple[float, float]]) -> dict[int, int]:
-    """Number of a cell -> row of the mark that it is, the nearest pairs first."""
-    pairs: list[tuple[float, int, int]] = []
+    """Number of a cell -> row of the mark that it is."""
+    found: dict[int, int] = {}
     for slide_id in sorted({cell.slide_id for cell in cells}):
         rows = np.flatnonzero(marks.slide_id == slide_id)
         own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id]
         if not len(rows):
             continue
         here_um = np.array([(cells[number].x_px, cells[number].y_px) for number in own]) * mpp_of[slide_id]
-        marked = KDTree(marks.center_l0[rows] * mpp_of[slide_id])
-        reach_um = SAME_CELL_UM * (1 + 1e-9)
-        near = KDTree(here_um).sparse_distance_matrix(marked, reach_um, output_type="coo_matrix")
-        table = zip(near.data.tolist(), near.row.tolist(), near.col.tolist(), strict=True)
-        pairs += [(distance, own[i], int(rows[j])) for distance, i, j in table]
-    found: dict[int, int] = {}
-    taken: set[int] = set()
-    for _, number, row in sorted(pairs):
-        if number not in found and row not in taken:
-            found[number] = row
-            taken.add(row)
+        pairs = same_cells(here_um, marks.center_l0[rows] * mpp_of[slide_id])
+        found |= {own[number]: int(rows[row]) for number, row in pairs.items()}
     return found
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.annotation import NO_MARK
+from mitosieve.cohort.table import finite, read_table
 from mitosieve.count.ground import Ground
 from mitosieve.count.summary import SlideFindings
 from mitosieve.detection import Detections, detection_ids
@@ -108,6 +110,22 @@ class FoundResult:
         """Row of each detection, by its id."""
         return {name: row for row, name in enumerate(self.ids.tolist())}
 
+    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float]]:
+        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y."""
+        rows = self._rows_of.get(slide_id, np.zeros(0, dtype=np.intp))
+        if not len(rows):
+            return []
+        away_um = np.abs(self.detections.center_l0[rows] - place) * self.slides[slide_id].mpp_xy
+        rows = rows[(away_um <= um).all(axis=1)]
+        columns = (self.ids[rows], *self.detections.center_l0[rows].T, self.detections.score[rows])
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    @cached_property
+    def _rows_of(self) -> dict[str, NDArray[np.intp]]:
+        names, slide = np.unique(self.detections.slide_id, return_inverse=True)
+        order = np.argsort(slide, kind="stable")
+        return dict(zip(names.tolist(), np.split(order, np.cumsum(np.bincount(slide))[:-1]), strict=True))
+
     def findings(self, slide_id: str, detections: Detections) -> SlideFindings:
         """Detections of a slide, the result's or others, ready to be counted."""
         slide = self.slides[slide_id]
@@ -151,6 +169,26 @@ def read_source(source: Path) -> tuple[list[Decision], FoundResult | None]:
             remedy=f"name the folder that was looked at, or look at it: mitosieve view {source}",
         )
     return decisions, FoundResult.load(source) if kind_of(source) is Kind.DETECT else None
+
+
+def background_of(source: Path) -> frozenset[tuple[str, float, float]]:
+    """Slide, x and y, to two digits, of the places that an audit shows and that have no mark; none of anything else.
+
+    Raises:
+        FormatError: its table is broken.
+    """
+    table = source / layout.AUDIT
+    rows = read_table(table, required=("slide_id", "x", "y", "label")) if table.exists() else []
+    return frozenset(
+        place_of(row.values["slide_id"], *(finite(row.values[name], name, where=row.where) for name in "xy"))
+        for row in rows
+        if row.values["label"] == NO_MARK
+    )
+
+
+def place_of(slide_id: str, x: float, y: float) -> tuple[str, float, float]:
+    """A place to the digits of an audit's table."""
+    return slide_id, round(x, 2), round(y, 2)
 
 
 def origin_of(source: Path) -> str:

@@ -42,7 +42,7 @@ class Reviews:
         chosen = [
             one for one in decisions_of(result.decisions, readers, result.folder) if one.slide_id in result.slides
         ]
-        cells = cells_of(chosen, {name: slide.mpp_xy for name, slide in result.slides.items()})
+        cells = cells_of(chosen, {name: slide.mpp_xy for name, slide in result.slides.items()}, near=result.near)
         names = tuple(dict.fromkeys(decision.reader for decision in chosen))
         searched = searched_areas(chosen)
         judged = {cell.slide_id for cell in cells}

@@ -8,9 +8,9 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import SlideEntry
-from mitosieve.review.cell import SAME_CELL_UM
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import counting
+from mitosieve.review.pairing import SAME_CELL_UM
 
 _GRID_PX = 0.01
 """Corners are rounded to this, so that an area is the same when it is read again."""

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mitosieve.count.summary import SUMMARY_COLUMNS
 from mitosieve.export.context import HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
@@ -42,8 +45,15 @@ def save(told: Reviews, folder: Path, result: FoundResult) -> Path:
     pairs: list[dict[str, Any]] = [agreement.to_json() for agreement in told.agreements]
     write_json(folder / layout.AGREEMENT, {"readers": list(told.readers), "pairs": pairs})
     for name, count in told.counts.items():
-        write_geojson(folder / "geojson" / f"{name}.geojson", count.detections, _context(result, count))
+        path = folder / "geojson" / layout.file_of(name, ".geojson")
+        write_geojson(path, count.detections, _context(result, count), called=_called(result, name, count))
     return folder
+
+
+def _called(result: FoundResult, slide_id: str, count: ReviewedCount) -> NDArray[np.bool_]:
+    """What the detector called each reviewed detection; cells that readers added, behind them, it did not find."""
+    found = result.detections.is_figure[result.detections.slide_id == slide_id]
+    return np.append(found, np.zeros(len(count.detections) - len(found), dtype=np.bool_))
 
 
 def _context(result: FoundResult, count: ReviewedCount) -> SlideContext:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mitosieve.errors import MitosieveError
-from mitosieve.scan.job import Scan
+from mitosieve.scan.job import Scan, checked
 from mitosieve.scan.learnt import KnownDetector, stated_speed
 from mitosieve.scan.tables import measured_beside
 from mitosieve.sieve.resolution import open_for
@@ -73,10 +73,10 @@ def expected_of(job: Scan) -> Expected:
     """See a job's slides whole, and say what they will take.
 
     Raises:
+        InputError: an unknown format, or an operating point that the detector does not have.
         DetectorError: there is no whole detector, or it has no graphs for the engine that is asked for.
     """
-    known = KnownDetector.load(job.detector)
-    known.detector.check_engine(job.compute.engine)
+    known = checked(job)
     slides: list[ExpectedSlide] = []
     for item in job.own_items:
         try:

@@ -127,11 +127,7 @@ def scan(job: Scan) -> Scanned:
             written.
         StorageError: the folder cannot be written.
     """
-    unknown = sorted(set(job.formats) - set(FORMATS))
-    if unknown:
-        raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
-    known = KnownDetector.load(job.detector, threshold=job.threshold, point=job.operating_point, out=job.out)
-    known.detector.check_engine(job.compute.engine)
+    known = checked(job)
     config = known.detector.config
     if len(job.items) == 1:
         check_opens(replace(job, shard=None).tasks(known)[0], known.detector)
@@ -149,7 +145,7 @@ def scan(job: Scan) -> Scanned:
     tables = f"{layout.SHARDS}/{part}" if part else ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out / tables, job.progress) as log:
         results = list(_results(replace(job, progress=log), known, job.tasks(known)))
-        write_tables(job.out, results, job.compute, tables)
+        write_tables(job.out, results, job.compute, tables, elsewhere=job.mapper is not None)
         if not part:
             facts = _job_facts(job, known)
             write_request(job.out, facts)
@@ -163,6 +159,20 @@ def scan(job: Scan) -> Scanned:
         rows=rows,
         known=known,
     )
+
+
+def checked(job: Scan) -> KnownDetector:
+    """The detector of a job at its threshold, after all was refused that can be before a slide is opened.
+
+    Raises:
+        InputError, DetectorError: as `scan`.
+    """
+    unknown = sorted(set(job.formats) - set(FORMATS))
+    if unknown:
+        raise InputError(f"unknown format '{unknown[0]}'", remedy=f"known: {', '.join(FORMATS)}")
+    known = KnownDetector.load(job.detector, threshold=job.threshold, point=job.operating_point, out=job.out)
+    known.detector.check_engine(job.compute.engine)
+    return known
 
 
 def _made_with(compute: Compute) -> dict[str, str]:

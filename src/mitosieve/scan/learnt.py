@@ -153,15 +153,19 @@ def _tested_of(card: Card, own: float) -> _Tested:
 
 
 def _tested_in(folder: Path, out: Path | None) -> _Tested:
-    """The score of the run's test cases, where it is of this detector."""
-    test = folder.resolve().parent / layout.TEST
+    """The score of the run's test cases, where it is of this detector: a folder called `test` may hold anything."""
+    run = folder.resolve().parent
+    test = run / layout.TEST
     if out is not None and out.resolve() == test:
         return _Tested()
     try:
         request: dict[str, Any] = read_json(test / layout.REQUEST, {})
         if request.get("detector_hash") != hash_file(folder / layout.DETECTOR_CONFIG):
             return _Tested()
-        pooled = read_metrics(test / layout.METRICS)["pooled"]
+        metrics = read_metrics(test / layout.METRICS)
+        if not _is_of_test_cases(read_json(run / layout.RUN, {}), request, metrics):
+            return _Tested()
+        pooled = metrics["pooled"]
     except (MitosieveError, OSError):
         return _Tested()
     ends: list[float | None] = pooled.get("f1_interval") or [None, None]
@@ -173,6 +177,14 @@ def _tested_in(folder: Path, out: Path | None) -> _Tested:
         interval=None if low is None or high is None else (low, high),
         on=on if at is None else f"{on}, at threshold {at:.3g}",
     )
+
+
+def _is_of_test_cases(made: dict[str, Any], request: dict[str, Any], metrics: dict[str, Any]) -> bool:
+    """Whether what was done and scored are test cases of the fold that a run (`made`, its run.json) was trained on."""
+    fold: dict[str, Any] = made.get("provenance", {}).get("fold") or {}
+    scored = {row.get("case_id") for row in metrics["per_case"]}
+    asked = (request.get("part"), request.get("fold"))
+    return asked == (layout.TEST, fold.get("name")) and bool(scored) and scored <= set(fold.get("test", ()))
 
 
 def _number(value: int | None, noun: str) -> str:

@@ -35,11 +35,11 @@ def do_slide(
             kept = read_part(part_of(task, slide))
             if kept is not None:
                 found, facts = kept
-                summary = count_slide(task, found, facts)
+                summary, anew = count_slide(task, found, facts), False
             else:
-                found, summary = _detect(task, detector, slide, readers_for(slide), clock, progress)
+                found, summary, anew = _detect(task, detector, slide, readers_for(slide), clock, progress)
             _write_formats(task, slide, found, summary)
-        return SlideResult(summary=summary, detections=found, seconds=clock.seconds if kept is None else {})
+        return SlideResult(summary=summary, detections=found, seconds=clock.seconds if anew else {})
     except StorageError:
         raise
     except MitosieveError as error:
@@ -84,8 +84,9 @@ def _loaded(named: Path | str, threshold: float | None, job: Path) -> Detector:
 
 def _detect(
     task: SlideTask, detector: Detector, slide: Slide, readers: Readers | None, clock: Clock, progress: Progress | None
-) -> tuple[Detections, SlideSummary]:
-    """Sieve the slide band by band; each finished band is a file, so that a killed slide goes on from there.
+) -> tuple[Detections, SlideSummary, bool]:
+    """Sieve the slide band by band; each finished band is a file, so that a killed slide goes on from there. Whether it
+    was done from its first band is told: the time of a part is not the time of the slide.
 
     Counts, heat map and all that is written after it are made of the detections as their file has them, to its digits:
     so they are the same where a killed job takes the file up.
@@ -95,6 +96,7 @@ def _detect(
     try:
         opened = sieving.open()
         done = read_bands(part, len(opened.bands))
+        anew = not done
         tell = _teller(progress, slide, opened, done, detector.config.threshold)
 
         def on_band(number: int, scored: Scored) -> None:
@@ -114,7 +116,7 @@ def _detect(
         summary = count_slide(task, found, facts)
         write_slide_heatmap(task, slide, opened, found, summary)
         finish_part(part, facts)
-    return found, summary
+    return found, summary, anew
 
 
 def _teller(

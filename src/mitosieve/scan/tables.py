@@ -95,7 +95,9 @@ def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -
     return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
 
 
-def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, part: str = "") -> None:
+def write_tables(
+    out: Path, results: Sequence[SlideResult], compute: Compute, part: str = "", *, elsewhere: bool = False
+) -> None:
     """Write slides.csv, summary.csv, a JSON a slide, and the times.
 
     Args:
@@ -103,6 +105,7 @@ def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, pa
         results: of its slides, in the order of the tables.
         compute: machine, for the times.
         part: folder in `out` of a part of the slides, whose tables go there; empty is the whole job.
+        elsewhere: the slides were not done on this machine: nobody knows on which.
 
     Raises:
         StorageError: a file cannot be written.
@@ -113,19 +116,26 @@ def write_tables(out: Path, results: Sequence[SlideResult], compute: Compute, pa
             write_slide_summary(out / layout.SLIDE_SUMMARIES / layout.file_of(summary.slide_id, ".json"), summary)
     write_slides(out / part, [_row(summary) for summary in summaries])
     write_summary(out / part / layout.SUMMARY, summaries)
-    _write_times(out / part, results, machine(compute))
+    _write_times(out / part, results, _scoring_machine(compute), elsewhere=elsewhere)
 
 
-def _write_times(folder: Path, results: Sequence[SlideResult], made: dict[str, Any]) -> None:
+def _scoring_machine(compute: Compute) -> dict[str, Any]:
+    """What scored: nothing is learned here."""
+    return {**machine(compute), "precision": compute.scores_in}
+
+
+def _write_times(folder: Path, results: Sequence[SlideResult], made: dict[str, Any], *, elsewhere: bool) -> None:
     """Write timing.csv and timing.json; slides that an earlier try did keep the times that it wrote.
 
-    Where nothing was timed the files stay as they are. timing.json names one machine: it keeps the parts of that alone.
+    Where nothing was timed the files stay as they are. timing.json names one machine, or none where it is not known: it
+    keeps the parts of that alone.
     """
     timed = {result.summary.slide_id: result.seconds for result in results if result.seconds}
     if not timed:
         return
     engine = f"{made['engine']}, {made['device']}"
-    before, parts = _times_before(folder, made)
+    named = {} if elsewhere else {"machine": made}
+    before, parts = _times_before(folder, named.get("machine"))
     before |= {slide_id: (seconds["all"], engine) for slide_id, seconds in timed.items()}
     parts |= {slide_id: _rounded(seconds) for slide_id, seconds in timed.items()}
     done = [result.summary for result in results if isinstance(result.summary, SlideSummary)]
@@ -133,15 +143,13 @@ def _write_times(folder: Path, results: Sequence[SlideResult], made: dict[str, A
         folder / layout.SLIDE_TIMES, [one.timed(*before[one.slide_id]) for one in done if one.slide_id in before]
     )
     asked = [result.summary.slide_id for result in results]
-    write_json(
-        folder / layout.TIMING, {"parts_s": {name: parts[name] for name in asked if name in parts}, "machine": made}
-    )
+    write_json(folder / layout.TIMING, {"parts_s": {name: parts[name] for name in asked if name in parts}, **named})
 
 
 def _times_before(
-    folder: Path, made: dict[str, Any]
+    folder: Path, made: dict[str, Any] | None
 ) -> tuple[dict[str, tuple[float, str]], dict[str, dict[str, float]]]:
-    """What earlier tries wrote: slide_id -> seconds and engine, and slide_id -> seconds by part on this machine."""
+    """What earlier tries wrote: slide_id -> seconds and engine, and slide_id -> seconds by part on the same machine."""
     try:
         engines = {slide_id: row.values["engine"] for slide_id, row in read_timing(folder).items()}
         seconds = seconds_of(folder)
@@ -176,7 +184,7 @@ def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[
             rows = [row.values for row in read_slides(path.parent, optional=("tissue_mm2",))]
         except MitosieveError:
             continue  # a result that is broken tells nothing
-        if asked.get("detector_hash") != wanted or timed.get("machine") != machine(compute):
+        if asked.get("detector_hash") != wanted or timed.get("machine") != _scoring_machine(compute):
             continue
         mm2 = {row["slide_id"]: float(row["tissue_mm2"]) for row in rows if row["tissue_mm2"]}
         parts = {name: part["all"] for name, part in timed.get("parts_s", {}).items() if name in mm2 and "all" in part}

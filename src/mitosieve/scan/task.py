@@ -90,7 +90,7 @@ class SlideResult:
     Attributes:
         summary: its counts, or why it failed.
         detections: as its file has them; None where it failed.
-        seconds: by part of the work, and "all"; empty where it had been done before.
+        seconds: by part of the work, and "all"; empty where it had been done before, or a part of it.
     """
 
     summary: SlideSummary | SlideFailure

@@ -215,6 +215,7 @@ def sieve_tile(scorer: Scorer, core: Region, gates: tuple[float, ...] | None = N
         center = yield Settle(core=core, center_px=center)
     else:  # a peak is where the figure is: the proposer must not move it again
         center = yield from located(detector, core, center, scorer.compute, scorer.clock)
+        yield Settle(core=core, center_px=np.zeros((0, 2)))  # whoever read the tile lets go of it
         has_peak = np.isfinite(center).all(axis=1)
         center, score = center[has_peak], score[has_peak]
     return Scored(center_px=center, score=score, counts=counts)

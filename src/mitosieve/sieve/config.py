@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mitosieve.calibration import Calibration, Share
 from mitosieve.models.box import DETECTOR_FORMAT
-from mitosieve.network.config import ChsNetConfig, NetworkConfig, ResNetConfig, map_stride_px
+from mitosieve.network.config import ChsNetConfig, NetworkConfig, ResNetConfig, map_field_px, map_stride_px
 from mitosieve.patch.frames import FrameConfig
 from mitosieve.patch.view import View
 from mitosieve.sieve.int8 import Int8
@@ -179,15 +179,27 @@ class DetectorConfig(BaseModel):
             raise ValueError('carry, slope and offset are of a mean: leave them out, or choose fusion "mean"')
         if first.per_mm2 is not None:
             raise ValueError("the first stage is given every place: leave out its per_mm2, or propose fewer places")
-        if self.proposer.dense:
-            stride = map_stride_px(first.network)
-            if first.turns > 1 or first.views != "one":
-                raise ValueError("a dense proposer's first stage takes one view and no turns: it runs as a map")
-            if stride is None or ALIGN_PX % stride:
-                raise ValueError(
-                    "a dense proposer runs the first stage's networks as maps: "
-                    f"they are of kind swift or rototranslation and their stride divides {ALIGN_PX}"
-                )
+        return self
+
+    @model_validator(mode="after")
+    def _runs_as_map(self) -> "DetectorConfig":
+        first = self.stages[0]
+        if not self.proposer.dense:
+            return self
+        stride = map_stride_px(first.network)
+        if first.turns > 1 or first.views != "one":
+            raise ValueError("a dense proposer's first stage takes one view and no turns: it runs as a map")
+        if stride is None or ALIGN_PX % stride:
+            raise ValueError(
+                "a dense proposer runs the first stage's networks as maps: "
+                f"they are of kind swift or rototranslation and their stride divides {ALIGN_PX}"
+            )
+        field = map_field_px(first.network)
+        if first.patch_px != field:
+            raise ValueError(
+                f"a dense proposer's first stage has patch_px {first.patch_px} and a network of input_px {field}: they "
+                "must be equal, or places would lie beside what is scored"
+            )
         return self
 
     @property

@@ -18,7 +18,7 @@ import cv2
 
 from mitosieve.errors import SlideError
 from mitosieve.sieve.reader_process import Answering, Reply, serve
-from mitosieve.sieve.tile_reader import Cut, Settle
+from mitosieve.sieve.tile_reader import Cut, Keep, Settle
 
 
 @contextmanager
@@ -53,7 +53,7 @@ class Reader(ABC):
 
         Patches of a tile that was read go before reading a new one: its pixels are still at hand.
         """
-        self._requests.put((0 if isinstance(request, Cut | Settle) else 1, next(self._count), key, request))
+        self._requests.put((0 if isinstance(request, Cut | Keep | Settle) else 1, next(self._count), key, request))
 
     @property
     @abstractmethod
@@ -178,7 +178,7 @@ class Readers:
             reader.close()
 
     def renew(self) -> None:
-        """Forget what is still unanswered, and replace every reader that has ended."""
+        """Replace every reader that has ended. What is still unanswered comes later, under its own key."""
         for number, reader in enumerate(self._readers):
             if not reader.alive:
                 reader.close()

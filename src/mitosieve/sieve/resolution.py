@@ -1,4 +1,4 @@
-"""Whether a slide's um per px can be right for a detector: a wrong one finds next to nothing and says nothing.
+"""Whether a slide's um per px, and the area to look in, can be right: wrong ones find next to nothing and say nothing.
 
 Cells of a slide that is stated twice too coarse look half as large to the networks. What a detector is made for are the
 resolution of its networks and those of its training's slides, where it knows them.
@@ -6,7 +6,9 @@ resolution of its networks and those of its training's slides, where it knows th
 
 import math
 
-from mitosieve.errors import ResolutionError
+import shapely
+
+from mitosieve.errors import InputError, ResolutionError
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.slide.slide import Slide
@@ -45,14 +47,31 @@ def open_for(source: SlideSource, detector: Detector) -> Slide:
     Raises:
         SlideError: it cannot be read.
         ResolutionError: no usable resolution, or one that is too far from the detector's.
+        InputError: the area to look in lies beside the slide.
     """
     slide = source.open()
     try:
         check_resolution(slide, detector, stated=source.mpp is not None)
+        _check_roi(source, slide)
     except BaseException:
         slide.close()
         raise
     return slide
+
+
+def _check_roi(source: SlideSource, slide: Slide) -> None:
+    """Refuse an area without a pixel of the slide: it was drawn on another one, or in another unit."""
+    width, height = slide.size_l0
+    whole = shapely.box(-0.5, -0.5, width - 0.5, height - 0.5)
+    if source.roi is None or (source.roi.intersects(whole) and not source.roi.touches(whole)):
+        return
+    x0, y0, x1, y1 = source.roi.bounds
+    raise InputError(
+        f"the area to look in, x {x0:g} to {x1:g} and y {y0:g} to {y1:g}, lies beside the slide of {width} x {height} "
+        "px: nothing would be looked at",
+        where=source.path,
+        remedy="give the area of this slide, in px of its largest level",
+    )
 
 
 def _apart(slide: Slide, detector: Detector) -> tuple[float, float]:

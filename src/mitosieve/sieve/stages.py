@@ -15,10 +15,10 @@ from mitosieve.network.config import map_stride_px
 from mitosieve.patch.frames import Frame
 from mitosieve.run.clock import Clock
 from mitosieve.sieve.activation_peak import locate_reach_um
-from mitosieve.sieve.detector import Detector, Network, Stage
+from mitosieve.sieve.detector import Detector, DetectorConfig, Network, Stage
 from mitosieve.sieve.plan import Plan
 from mitosieve.sieve.score_counts import count_scores, no_scores
-from mitosieve.sieve.tile_reader import CHUNK, Cut, Found, Request
+from mitosieve.sieve.tile_reader import CHUNK, Cut, Found, Keep, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +81,22 @@ class Scorer:
 def plan_of(detector: Detector) -> Plan:
     """What reading needs to know of a detector."""
     config = detector.config
-    last = config.stages[-1]
     return Plan(
         frame=config.frame,
         proposer=config.proposer,
         views=tuple(stage.view for stage in config.stages),
-        reach_um=config.merge_um + (last.votes_um if last.fusion == "votes" else 0.0) + locate_reach_um(config),
+        reach_um=_reach_um(config),
         stain_target=detector.stain_target,
         has_budget=any(stage.per_mm2 is not None for stage in config.stages),
     )
+
+
+def _reach_um(config: DetectorConfig) -> float:
+    """How far a detection can lie from a place that it, or what it yields to, came from."""
+    last = config.stages[-1]
+    moved = config.proposer.settle_um if config.locating is None else locate_reach_um(config)
+    voted = last.votes_um if last.fusion == "votes" else 0.0
+    return moved + voted + config.merge_um + config.suppress_um
 
 
 def gates_of(detector: Detector) -> tuple[float, ...]:
@@ -120,8 +127,10 @@ def seen_by(
     stage = detector.config.stages[number]
     if number == 0 and found.plane is not None:
         with scorer.clock.part(f"stage {stage.name}"):
-            center, score, counts = _dense(detector, found.plane, core, gate, scorer.compute)
-        return Seen(center_px=center, score=score, counts=counts)
+            center, score, passes = _dense(detector, found.plane, core, gate, scorer.compute)
+        kept = yield Keep(core=core, center_px=center, everywhere=found.everywhere)
+        counts, passes = count_scores(score[kept].max(axis=1)), passes & kept
+        return Seen(center_px=center[passes], score=score[passes], counts=counts)
     ready = {0: found.images} if number == 0 else {}
     scores: list[NDArray[np.float64]] = []
     for start in range(0, len(center_px), CHUNK):
@@ -136,10 +145,10 @@ def seen_by(
 
 def _dense(
     detector: Detector, plane: Frame, core: Region, gate: float, compute: Compute
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Maxima over a tile of the first stage's map, the sigmoid of its networks' mean logit, or of each network's map
-    where they vote: places that the core owns and the gate lets pass, at the frame's mpp, and their (N, 1) or (N, K)
-    scores; and the scores of all maxima that it owns, counted.
+    where they vote: places that the core owns, at the frame's mpp, their (N, 1) or (N, K) scores, and whether the gate
+    lets them pass, (N,). Some may be of glass or ink: the map is of the rectangle round the tissue.
     """
     proposer, networks = detector.config.proposer, detector.networks[0]
     first = detector.config.stages[0]
@@ -156,9 +165,8 @@ def _dense(
     center = np.stack([columns, rows], axis=1) * stride + (first.patch_px - 1) / 2 + np.array(plane.origin_px)
     in_core = core.holds(center)
     score = np.stack([item[rows, columns] for item in maps], axis=1).astype(np.float64)
-    kept = in_core & passes[rows, columns]
-    places = rescale_points(center[kept], mpp_from=mpp, mpp_to=frame_mpp)
-    return places, score[kept], count_scores(score[in_core].max(axis=1))
+    places = rescale_points(center[in_core], mpp_from=mpp, mpp_to=frame_mpp)
+    return places, score[in_core], passes[rows, columns][in_core]
 
 
 def combined(stage: Stage, own: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,8 +37,10 @@ TISSUE_REACH_UM = 24.0
 DENSE = 4
 """Places whose patches together have at least a quarter of the area of the rectangle round them are cut from that."""
 
-HELD = 3
-"""Rendered tiles that are kept while their places are asked for."""
+IN_FLIGHT = 3
+"""Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored. So many rendered
+tiles it keeps.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +51,13 @@ class Found:
         center_px: (N, 2) places on the slide's lattice at the frame's mpp.
         images: input of the first stage for the first CHUNK places.
         plane: pixels for a dense network, which proposes itself; then there are no places and no images.
+        everywhere: as it was asked (`Find`).
     """
 
     center_px: NDArray[np.float64]
     images: NDArray[np.uint8]
     plane: Frame | None = None
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +83,25 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Asks which places of a tile, (N, 2) at the frame's mpp, can matter; answered by (N,) bool.
+
+    Attributes:
+        core: the tile.
+        center_px: the places.
+        everywhere: see `Find`.
+    """
+
+    core: Region
+    center_px: NDArray[np.float64]
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settle:
-    """Asks for places of a tile, (N, 2) at the frame's mpp, moved onto their cells; answered by places (N, 2)."""
+    """Asks for places of a tile, (N, 2) at the frame's mpp, moved onto their cells; answered by places (N, 2). Asked
+    last, of no place where none is to be moved: the tile is let go.
+    """
 
     core: Region
     center_px: NDArray[np.float64]
@@ -101,8 +122,8 @@ class Sample:
     tissue_mm2: float
 
 
-Request = Find | Cut | Settle
-Answer = Found | NDArray[np.uint8] | NDArray[np.float64]
+Request = Find | Cut | Keep | Settle
+Answer = Found | NDArray[np.uint8] | NDArray[np.float64] | NDArray[np.bool_]
 
 
 class TileReader:
@@ -158,13 +179,16 @@ class TileReader:
             return self.find(request.core, everywhere=request.everywhere)
         if isinstance(request, Settle):
             return self.settle(request.core, request.center_px)
+        if isinstance(request, Keep):
+            return self.keep(request.center_px, everywhere=request.everywhere)
         return self.cut(request.core, request.stage, request.center_px)
 
     def find(self, core: Region, *, everywhere: bool = False) -> Found:
         """Places that a tile's core owns, with the input of the first stage for the first of them; see `Find`."""
         if self.plan.proposer.dense:
             nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
-            return Found(center_px=np.zeros((0, 2)), images=nothing, plane=self._frame_of(core))
+            plane = self._frame_of(core)
+            return Found(center_px=np.zeros((0, 2)), images=nothing, plane=plane, everywhere=everywhere)
         centers = self.places(core, everywhere=everywhere)
         return Found(center_px=centers, images=self.cut(core, 0, centers[:CHUNK]))
 
@@ -173,7 +197,7 @@ class TileReader:
         plane = self._frame_of(core)
         with self.clock.part("propose"):
             center = self.plan.proposer.places(self._tile(core, plane), self.survey.cut)
-        return center if self.roi is None or everywhere else center[self.keep(center)]
+        return center[self.keep(center)] if self.roi is not None and not everywhere else center
 
     def cut(self, core: Region, stage: int, center_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Network input of a stage at places of a tile.
@@ -214,12 +238,12 @@ class TileReader:
         self._held.pop(core, None)
         return rescale_points(moved, mpp_from=self.plan.mpp, mpp_to=mpp)
 
-    def keep(self, center_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which places (N, 2), at the frame's mpp, can matter: near tissue, and near the ROI."""
+    def keep(self, center_px: NDArray[np.float64], *, everywhere: bool = False) -> NDArray[np.bool_]:
+        """Which places (N, 2), at the frame's mpp, can matter: near tissue, and near the ROI unless `everywhere`."""
         mpp = self.plan.frame.mpp
         near = self._near_tissue
         kept = np.ones(len(center_px), dtype=bool) if near is None else is_near(near, (center_px + 0.5) * mpp)
-        if self.roi is not None:
+        if self.roi is not None and not everywhere:
             places = shapely.points(rescale_points(center_px, mpp_from=mpp, mpp_to=self.slide.mpp_xy))
             kept &= shapely.dwithin(self.roi, places, self._roi_reach_l0())
         return kept
@@ -268,7 +292,7 @@ class TileReader:
         """
         if core not in self._held:
             self._held[core] = self._render(core, self._colours)
-            while len(self._held) > HELD:
+            while len(self._held) > IN_FLIGHT:
                 self._held.popitem(last=False)
         return self._held[core]
 

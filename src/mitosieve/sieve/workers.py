@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
+import cv2
+
 from mitosieve.geometry import Region
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
@@ -26,11 +28,8 @@ from mitosieve.sieve.cascade import (
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Open, Opened, SlideSource, open_tile_reader
 from mitosieve.sieve.readers import ProcessReader, Readers, ThreadReader
-from mitosieve.sieve.tile_reader import Request, TileReader
+from mitosieve.sieve.tile_reader import IN_FLIGHT, Request, TileReader
 from mitosieve.slide.slide import Slide
-
-IN_FLIGHT = 3
-"""Tiles that a reader has begun and not ended: one being read, one read and waiting, one being scored."""
 
 SIDE_BY_SIDE_PX = 2**26
 """A slide of more level-0 px is read by several readers; for a smaller one they would not pay."""
@@ -171,6 +170,7 @@ class Sieving:
     def __init__(
         self, detector: Detector, source: SlideSource, compute: Compute, clock: Clock, readers: Readers | None
     ) -> None:
+        cv2.setNumThreads(1)  # patches are cut side by side; a task of a cluster may have one core
         self._detector = detector
         self._source = source
         self._scorer = Scorer(detector, compute, clock)

@@ -244,7 +244,6 @@ def _machine(run: Path) -> dict[str, Any]:
     return json.loads((run / layout.MACHINE).read_text())
 
 
-
 def _apart(plan: Plan) -> tuple[str, ...]:
     """What trainings that stand beside one another differ in: it may be what their scores differ by."""
     runs = sorted({folder for folder in plan.folders.values() if (folder / layout.MACHINE).exists()})

@@ -17,7 +17,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import InputError, MitosieveError
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog, readers_of, standing
-from mitosieve.view.placed import RowsByPlace
+from mitosieve.view.placed import RowsByPlace, in_thousandths
 from mitosieve.view.shelf import Shelf
 from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed
 
@@ -182,6 +182,20 @@ class Desk:
         row = self._places.find(slide, x, y, cell_id)
         return None if row is None else row - cells.rows_of(slide).start
 
+    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float]]:
+        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y; none
+        of what somebody marked.
+        """
+        slide = self._numbers.get(slide_id)
+        if slide is None or not self.has_counts:
+            return []
+        cells = self.cells
+        assert self._places is not None
+        mpp = self.mpp_of[slide_id]
+        rows = self._places.near(slide, place, (um / mpp[0], um / mpp[1]))
+        columns = (cells.center_l0[rows, 0], cells.center_l0[rows, 1], cells.score[rows])
+        return list(zip(cells.names(rows), *(column.tolist() for column in columns), strict=True))
+
     @property
     def mpp_of(self) -> dict[str, tuple[float, float]]:
         """Um per level-0 px of each slide by its name; of one that says it nowhere, 0.25."""
@@ -299,7 +313,7 @@ class Desk:
     def _about_cell(self, asked: dict[str, Any], common: dict[str, Any], slide: int) -> Decision:
         cells, row = self.cells, self.row(slide, asked.get("row"))
         score = float(cells.score[row])
-        x, y = (round(value, 3) for value in cells.center_l0[row].tolist())
+        x, y = in_thousandths(cells.center_l0[row]).tolist()
         return Decision.now(
             **common,
             detection_id=cells.names(np.array([row]))[0],

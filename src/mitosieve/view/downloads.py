@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from mitosieve.annotation import Label
 from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS
 from mitosieve.errors import MitosieveError
-from mitosieve.export.geojson import FIGURE_CLASS
+from mitosieve.export.geojson import CALLED, FIGURE_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
 from mitosieve.view.desk import Desk
@@ -89,7 +90,7 @@ def _called(desk: Desk, slide: int, judged: set[str]) -> Iterator[dict[str, Any]
                 "properties": {
                     "objectType": "detection",
                     "classification": FIGURE_CLASS,
-                    "measurements": {} if np.isnan(score) else {"score": score},
+                    "measurements": {CALLED: 1, **({} if np.isnan(score) else {"score": score})},
                 },
             }
 
@@ -158,9 +159,13 @@ def summary_csv(desk: Desk, words: str) -> str:
     )
 
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
 def _cell_text(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Text that a spreadsheet does not take for a formula; a number, also one below 0, stays one."""
+    is_formula = text[:1] in ("=", "+", "-", "@", "\t", "\r") and _NUMBER.fullmatch(text) is None
+    return f"'{text}" if is_formula else text
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[dict[str, str]]) -> str:

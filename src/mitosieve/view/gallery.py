@@ -59,7 +59,7 @@ def chosen(cells: Cells, wanted: Wanted, verdict_of: dict[int, str], mpp: Collec
         cells: all.
         wanted: which of them.
         verdict_of: row -> this reader's verdict.
-        mpp: um per px of each slide, for bands of equal height.
+        mpp: um per px of each slide along a column, for bands of equal height.
     """
     rows = (
         np.arange(len(cells)) if wanted.slide is None else np.arange(*cells.rows_of(wanted.slide).indices(len(cells)))

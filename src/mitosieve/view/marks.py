@@ -83,8 +83,13 @@ def read_audit(folder: Path, find: Find) -> tuple[Viewed, Cells]:
 
 def _audited(name: str, facts: dict[str, Any], find: Find) -> ViewedSlide:
     stated = Path(str(facts["path"])) if "path" in facts else None
-    mpp = facts.get("mpp")
-    return ViewedSlide(slide_id=name, path=find(name, stated), mpp=mpp if isinstance(mpp, float) else None)
+    mpp, oblong = facts.get("mpp"), facts.get("mpp_xy")
+    return ViewedSlide(
+        slide_id=name,
+        path=find(name, stated),
+        mpp=mpp if isinstance(mpp, float) else None,
+        mpp_xy=(float(oblong[0]), float(oblong[1])) if isinstance(oblong, list) else None,
+    )
 
 
 def _known(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -77,5 +78,7 @@ def _whose(request: Request) -> str:
 
 
 def _download(text: str, kind: str, name: str) -> Response:
+    """A file by its name, whatever its letters (RFC 6266), with one of plain letters for programs of before."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-120:]
-    return Response(text, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"'})
+    exact = "" if safe == name else f"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+    return Response(text, media_type=kind, headers={"content-disposition": f'attachment; filename="{safe}"{exact}'})

@@ -45,7 +45,7 @@ def judged_cells(desk: Desk, readers: tuple[str, ...] | None) -> list[Cell]:
     """Cells that these readers judged, on slides that are still here; None is all readers."""
     mpp_of = desk.mpp_of
     known = [decision for decision in desk.decisions() if decision.slide_id in mpp_of]
-    return cells_of(known, mpp_of, readers=readers)
+    return cells_of(known, mpp_of, readers=readers, near=desk.near)
 
 
 def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: bool = False) -> Reviewed:

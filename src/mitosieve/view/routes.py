@@ -99,7 +99,8 @@ def _cells(desk: Desk) -> list[Route]:
         slide = desk.slide_number(query["slide"]) if query.get("slide") else None
         wanted = wanted_of(query, slide, desk.viewed.threshold or 0.5)
         verdicts = desk.verdict_of_row() if wanted.decided != "any" else {}
-        rows = chosen(desk.cells, wanted, verdicts, [item.mpp or 0.25 for item in desk.viewed.slides])
+        mpp_of = desk.mpp_of
+        rows = chosen(desk.cells, wanted, verdicts, [mpp_of[one.slide_id][1] for one in desk.viewed.slides])
         return Response(rows.astype("<u4").tobytes(), media_type="application/octet-stream")
 
     def some(request: Request) -> Response:

@@ -118,7 +118,7 @@ def count(desk: Desk, slide: int, threshold: float | None) -> dict[str, Any]:
     viewed, stated = desk.viewed, desk.viewed.slides[slide]
     if stated.fault:
         raise MitosieveError(f"this slide was not counted: {stated.fault}")
-    size, mpp_xy = stated.size_l0, None if stated.mpp is None else (stated.mpp, stated.mpp)
+    size, mpp_xy = stated.size_l0, stated.mpp_xy or (None if stated.mpp is None else (stated.mpp, stated.mpp))
     if stated.path is not None:
         opened = desk.shelf.pictures(slide).slide
         size, mpp_xy = opened.size_l0, opened.mpp_xy

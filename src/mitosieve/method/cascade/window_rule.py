@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.geometry import rescale_points, um_from_px
+from mitosieve.geometry import inside_roi, rescale_points, um_from_px
 from mitosieve.method.cascade.windows import WindowConfig, negative_centers
 from mitosieve.patch.augment.variant import paper_variants
 from mitosieve.patch.frames import FrameStore
@@ -41,7 +41,7 @@ class WindowRule:
         """Figures, then background, of one slide."""
         mpp = self.store.config.mpp
         figures_l0 = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
-        searched = enumerate(figures_l0[entry.searched(figures_l0)])
+        searched = enumerate(figures_l0[inside_roi(entry.roi, figures_l0)])
         pieces = [self._variants(entry, number, center) for number, center in searched]
         figures_px = rescale_points(figures_l0, mpp_from=entry.mpp_xy, mpp_to=mpp)
         generator = derive_generator(self.seed, f"window jitter of {entry.slide_id}")

@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.geometry import inside_roi
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.sieve.plan import Plan
 from mitosieve.train import Places, propose
@@ -59,7 +60,7 @@ class MarkRule:
         proposed_um = proposed_l0 * entry.mpp_xy
         rows = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id)
         marks = cohort.annotations[rows]
-        is_figure, searched = marks.label == Label.MITOTIC_FIGURE.value, entry.searched(marks.center_l0)
+        is_figure, searched = marks.label == Label.MITOTIC_FIGURE.value, inside_roi(entry.roi, marks.center_l0)
         marks_um = marks.center_l0 * entry.mpp_xy
         figures_um = marks_um[is_figure]
         used = is_figure | (_distance(marks_um, figures_um) >= self.config.apart_um)

@@ -108,11 +108,16 @@ class PlaceProposer(BaseModel, ABC):
         """
 
     def roi_reach_um(self, mpp: float) -> float:
-        """How far outside an ROI a place can lie whose figure is inside, apart from what merging moves.
+        """How far outside an ROI a place can lie whose figure is inside, apart from what settling and merging move.
 
         Args:
             mpp: um per px of the plane.
         """
+        return 0.0
+
+    @property
+    def settle_um(self) -> float:
+        """How far `settle` moves a place at most."""
         return 0.0
 
     def cut(self, sample: Sample) -> float:

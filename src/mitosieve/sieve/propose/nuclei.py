@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mitosieve.geometry import rescale_points
 from mitosieve.patch.cutting import margin_for
 from mitosieve.sieve.propose.contract import PlaceProposer, Sample, Tile, View
-from mitosieve.sieve.propose.spots import ContrastConfig, contrast_cut, contrast_maxima, reach_px, recentre
+from mitosieve.sieve.propose.spots import MOVE_UM, ContrastConfig, contrast_cut, contrast_maxima, reach_px, recentre
 
 
 class NucleiProposer(PlaceProposer):
@@ -31,6 +31,10 @@ class NucleiProposer(PlaceProposer):
     def margin_px(self, patch_px: int, mpp: float) -> int:
         """Contrast must be that of the whole slide."""
         return max(margin_for(patch_px), reach_px(self.contrast))
+
+    @property
+    def settle_um(self) -> float:
+        return MOVE_UM
 
     def cut(self, sample: Sample) -> float:
         """The contrast from which on spots are as many as `per_mm2` asks for."""
