@@ -40,7 +40,15 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_results_come_in_the_order_of_the_tasks(told):
+def test_jobs_on_a_cluster(told):
+    """One test, for two processes that share the tests would each start the cluster, which takes a minute."""
+    results_come_in_the_order_of_the_tasks(told)
+    a_worker_that_dies_is_replaced_but_not_for_ever(told)
+    a_scan_with_one_worker_killed_leaves_what_a_serial_scan_leaves(told)
+    a_search_on_a_cluster_leaves_what_a_serial_search_leaves(told)
+
+
+def results_come_in_the_order_of_the_tasks(told):
     """Values in order, a failure as a result that names its slide, progress to the end; the files are there."""
     found = told[0]["order"]
     assert [value for value, _, _ in found["found"]] == [0, 1, 4, None, 16, 25]
@@ -49,8 +57,7 @@ def test_results_come_in_the_order_of_the_tasks(told):
     assert found["files"] == [f"{i}.txt" for i in (0, 1, 2, 4, 5)]
 
 
-@pytest.mark.slow
-def test_a_worker_that_dies_is_replaced_but_not_for_ever(told):
+def a_worker_that_dies_is_replaced_but_not_for_ever(told):
     """One death costs a try; a task that always kills its worker fails by name, and a full disk ends the job."""
     found = told[0]["deaths"]
     assert [(value, tries) for value, _, tries in found["found"]] == [(0, 1), (1, 2), (2, 1)]
@@ -59,8 +66,7 @@ def test_a_worker_that_dies_is_replaced_but_not_for_ever(told):
     assert found["full"].startswith("StorageError: out: the disk is full")
 
 
-@pytest.mark.slow
-def test_a_scan_with_one_worker_killed_leaves_what_a_serial_scan_leaves(told):
+def a_scan_with_one_worker_killed_leaves_what_a_serial_scan_leaves(told):
     """detect --cluster, a worker gone as soon as a slide is done: the same files, byte for byte."""
     scan, folder = told[0]["scan"], told[1]
     assert scan["code"] == 0, scan["said"]
@@ -68,8 +74,7 @@ def test_a_scan_with_one_worker_killed_leaves_what_a_serial_scan_leaves(told):
     assert files_of(folder / "scan") == files_of(folder / "serial")
 
 
-@pytest.mark.slow
-def test_a_search_on_a_cluster_leaves_what_a_serial_search_leaves(told):
+def a_search_on_a_cluster_leaves_what_a_serial_search_leaves(told):
     """train --cluster: every training a task on some machine; the same files, byte for byte."""
     found, folder = told[0]["search"], told[1]
     assert found["code"] == 0, found["said"]

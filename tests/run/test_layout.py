@@ -23,7 +23,7 @@ STEMS = {PurePosixPath(path).name.split("X")[0].split("0")[0] for path in MADE} 
 """How names that the layout's functions make begin, where it is not with what they are given."""
 EXEMPT = {
     "run/layout.py": NAMES,
-    "cohort/cohort.py": {"slides.csv"},  # a cohort's own table of slides, which no job writes
+    "cohort/saving.py": {"slides.csv"},  # a cohort's own table of slides, which no job writes
     "cli/arguments.py": {"slides.csv"},  # the same, known before anything heavy is imported
     "cli/recognize.py": {"slides.csv"},
     "view/results.py": {"slides.csv"},
