@@ -12,6 +12,12 @@ settings.load_profile("laws")
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(trylast=True)  # after the shuffle
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests begin first: begun last, all processes but one would wait for them."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real frames and annotation files; tests that ask for it carry the marker `data`."""

@@ -42,6 +42,7 @@ def test_count_a_slide(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_train_mine_compare(tmp_path):
     """Two runs, two scores, and their difference with an interval."""
     out = run("train_mine_compare.py", tmp_path / "work", cwd=tmp_path)

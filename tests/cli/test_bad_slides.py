@@ -328,6 +328,7 @@ def test_an_image_of_next_to_nothing(tmp_path, side):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_slides_that_vanish_while_they_are_read(tmp_path):
     """One is cut off while it is read, one is gone before its turn: exit code 1 with their names, the third is done;
     put back, --resume gives what nothing had disturbed.
@@ -377,6 +378,7 @@ def test_interrupted_in_the_middle_of_a_slide(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_the_middle_of_a_slide(tmp_path):
     """kill -9: its helpers end by themselves, the folder is free, and --resume goes on from the last finished band."""
     out = tmp_path / "out"

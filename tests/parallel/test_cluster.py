@@ -40,6 +40,7 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_jobs_on_a_cluster(told):
     """One test, for two processes that share the tests would each start the cluster, which takes a minute."""
     results_come_in_the_order_of_the_tasks(told)

@@ -46,6 +46,7 @@ def killed(words, file, *, delay=0.0):
     return process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_a_training_killed_again_and_again(tmp_path):
     """Weights, detectors, scores, validation and history equal those of a run in one go; nothing else is left."""
     run = tmp_path / "run"

@@ -212,6 +212,7 @@ def test_a_broken_file_is_named_when_a_run_is_resumed(cohort, copied, broken, go
     assert (copied / broken).read_bytes() == half
 
 
+@pytest.mark.long
 def test_killed_and_resumed(cohort, run, tmp_path):
     """At a moment that nobody chose: the bytes of a run that was left in peace."""
     out = tmp_path / "run"

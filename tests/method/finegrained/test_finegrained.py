@@ -97,6 +97,7 @@ def test_a_detector_of_one_stage_and_the_curve(run):
     assert not (run / "frames").exists()
 
 
+@pytest.mark.long
 def test_killed_and_resumed_side_by_side(cohort, run, tmp_path):
     """Trials in processes, killed as soon as some are done, resumed: the bytes of a run that did one after another in
     peace; and no finished trial is trained again.
