@@ -19,6 +19,19 @@ def table(tmp_path, name):
     return text(tmp_path / f"{name}.csv", f"{HEADER}{name}.png,{name},10,20,mitosis\n")
 
 
+@pytest.mark.parametrize("number", saving.NO_LOCKS)
+def test_a_disk_without_locks_is_written_to(tmp_path, monkeypatch, number):
+    """What was read is compared all the same."""
+
+    def refuses(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(saving.fcntl, "flock", refuses)
+    import_cohort("points", table(tmp_path, "a"), tmp_path / "c", mpp=0.25)
+    assert len(Cohort.load(tmp_path / "c").slides) == 1
+    assert set(files_below(tmp_path / "c")) == {"slides.csv", "annotations.csv"}
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_of_two_interleaved_imports_the_second_to_save_is_refused(tmp_path, monkeypatch, there):
     """Both have read the same cohort, or none: the first stays whole, the second says so, and enters later."""

@@ -8,6 +8,8 @@ import pytest
 from boxed import a_card, a_tiny_detector
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
+from mitosieve.errors import FormatError
+from mitosieve.models.box import detector_folder
 from mitosieve.models.card import write_card
 from mitosieve.models.learned_cases import LearnedCases, learned_cases
 from mitosieve.review.adapted import adapt_detector
@@ -46,6 +48,20 @@ def adapted(named, folder):
         )
     adapt_detector(named, FoundResult.load(result.folder), folder / "adapted")
     return folder / "adapted"
+
+
+def test_what_is_broken_is_said(tmp_path):
+    """Not a traceback, nor other cases than it holds; of a detector in a run of another version nobody knows."""
+    shutil.copytree(detector_folder("swift"), tmp_path / "run" / "detector")
+    folder = tmp_path / "run" / "detector"
+    (folder / "card.toml").unlink()
+    (tmp_path / "run" / "run.json").write_text('{"format": 1}')
+    assert learned_cases(folder) == LearnedCases(cases=frozenset(), all_known=False)
+    cases = ("3", '"H03"', "[1]", "[]")
+    for text in ("{}", "[]", *(f'{{"cases": {content}, "all_known": "yes"}}' for content in cases)):
+        (folder / "learned.json").write_text(text)
+        with pytest.raises(FormatError, match="learned"):
+            learned_cases(folder)
 
 
 def test_a_start_of_a_start_is_not_judged_on(tmp_path):

@@ -18,7 +18,15 @@ VOTES = st.sampled_from([None, *VERDICTS])
 def a_cell(key, first, second, *, added=False, place=(0.0, 0.0)):
     votes = {name: vote for name, vote in (("a", first), ("b", second)) if vote is not None}
     return Cell(
-        key=str(key), slide_id="s", x_px=place[0], y_px=place[1], score=None, is_added=added, detector="", votes=votes
+        key=str(key),
+        slide_id="s",
+        x_px=place[0],
+        y_px=place[1],
+        score=None,
+        is_added=added,
+        detector="",
+        votes=votes,
+        is_passed_over=added,
     )
 
 

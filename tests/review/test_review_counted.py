@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 
 from mitosieve.count.ground import Ground
 from mitosieve.errors import FormatError, RunFolderError
+from mitosieve.review.agreement import agree
 from mitosieve.review.cell import cells_of
 from mitosieve.review.counted import reviewed_count
 from mitosieve.review.log import DecisionLog
@@ -70,6 +72,30 @@ def test_adding_a_figure_on_a_detection_is_accepting_it(tmp_path, row):
         assert count.reviewed.row() == counts[0].reviewed.row()
         assert (count.open, count.deciding) == (counts[0].open, counts[0].deciding)
         assert count.detections.center_l0.tolist() == counts[0].detections.center_l0.tolist()
+
+
+@pytest.mark.parametrize("verdict", ["figure", "imposter", "unsure"])
+@pytest.mark.parametrize("row", [0, 8])
+def test_a_verdict_takes_the_place_of_what_was_added_there(tmp_path, verdict, row):
+    """Added on a detection and then judged by the same reader is judged alone, also beside another detection."""
+    result = a_result(tmp_path / "found", {"s": [*NEAR, (1400, 1000, 0.2), (1410, 1000, 0.3)]})
+    x, y = result.detections.center_l0[row].tolist()
+    judged = judge(result, row, verdict)
+    for others in ([], [judge(result, row, "figure", reader="ben")]):
+        alone, both = ([*others, *made] for made in ([judged], [add("s", x - 2, y), judged]))
+        counts = [Reviews.of(replace(result, decisions=made)).counts["s"].row() for made in (alone, both)]
+        assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("score", [0.2, None])
+def test_a_missed_figure_is_missed_where_a_candidate_lies_too(tmp_path, score):
+    """A reader adds it, the other looked there and did not: one figure of which they disagree, whatever was kept."""
+    points = [(1000, 1000, 0.9), *([] if score is None else [(1400, 1000, score)])]
+    result = a_result(tmp_path / "found", {"s": points})
+    made = [judge(result, 0, "figure"), judge(result, 0, "figure", reader="ben"), add("s", 1402, 1000)]
+    cells = Reviews.of(replace(result, decisions=made)).cells
+    both = agree(cells, "anna", "ben", {("ben", "s"): shapely.box(0, 0, 5000, 5000)})
+    assert (both.first_by_second.tp, both.first_by_second.fn, both.first_by_second.fp) == (1, 1, 0)
 
 
 def test_an_added_cell_away_from_detections_is_its_own(tmp_path):

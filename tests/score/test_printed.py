@@ -26,7 +26,8 @@ def test_the_tables_beside_metrics_say_what_it_says(tmp_path):
     text = (tmp_path / "m.tex").read_text()
     assert text.count("\\\\") == len(rows) + 1
     assert text.count("{tabular}") == 2
-    assert f"7.5 um; 95% intervals draw {rows[0]['interval_unit']} (pooled), " in text
+    drawn = {"none": "nothing"}.get(rows[0]["interval_unit"], rows[0]["interval_unit"])
+    assert f"7.5 um; 95% intervals draw {drawn} (pooled), " in text
 
 
 def test_comparison_has_scores_then_differences(tmp_path):

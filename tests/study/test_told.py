@@ -86,9 +86,9 @@ def a_run(folder, *, fold, gate, mined=0.2, parts=("train", "test"), machine=Non
         writer.writeheader()
         for part in parts:
             for network, values in asked.items():
-                counts = {"TP": number, "FN": 0, "FP": 1, "TN": number}
+                counts = {"TP": number, "FN": 0, "TN": number}
                 of = {"fold": fold, "part": part, "counted": "patches", "network": network}
-                writer.writerows({**of, "gate": value, **counts} for value in values)
+                writer.writerows({**of, "gate": value, **counts, "FP": round(10 * value)} for value in values)
     facts = {"processor": "p", "torch_threads": 1, "device": "cpu", "precision": "float32", **(machine or {})}
     (folder / layout.MACHINE).write_text(json.dumps(facts))
     (folder / layout.VERSIONS).write_text(json.dumps({"commit": commit}))
@@ -116,7 +116,10 @@ def test_rows_of_windows_are_sums_over_all_folds(tmp_path, gates, twice):
     networks = ["screening", *(["screening"] if twice else []), "refined", "cascade"]
     for part in ("train", "test"):
         assert sorted(key[2] for key in found if key[0] == part) == sorted(networks)
-    assert {tuple(counts) for counts in found.values()} == {(5, 0, 2, 5)}
+    assert {(counts[0], counts[1], counts[3]) for counts in found.values()} == {(5, 0, 5)}
+    at_gate = round(10 * sum(gates))  # false positives here are ten times the threshold that a line is about
+    wanted = sorted([4, *([at_gate] if twice else []), 10, at_gate])
+    assert sorted(counts[2] for key, counts in found.items() if key[0] == "test") == wanted
 
 
 def test_a_table_of_one_part_is_made_again_and_said_to_lack(tmp_path):

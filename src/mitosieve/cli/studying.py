@@ -67,6 +67,7 @@ def study(
 
     asked = _asked(load_study(name), folds, seeds).with_overrides(settings or ())
     where, split_file = cohort or _given(asked.cohort, "COHORT"), split or _given(asked.split, "--split")
+    asked = asked.model_copy(update={"cohort": str(where), "split": str(split_file)})
     whole = Cohort.load(where)
     chosen = split_of(split_file, whole)
     if out is None and not dry_run:

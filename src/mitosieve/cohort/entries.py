@@ -86,10 +86,11 @@ class SlideEntry:
         px_mm2 = self.mpp_xy[0] * self.mpp_xy[1] / 1e6
         if roi is None:
             return size_px2 * px_mm2 if size_px2 else math.nan
+        if not size_px2:
+            return float(roi.area) * px_mm2
         image = shapely.box(-0.5, -0.5, self.width_l0, self.height_l0)
-        if size_px2 and not image.covers(roi):
-            return min(float(roi.intersection(image).area), size_px2) * px_mm2
-        return float(roi.area) * px_mm2
+        inside = roi if image.covers(roi) else roi.intersection(image)
+        return min(float(inside.area), size_px2) * px_mm2
 
 
 class Slides(tuple[SlideEntry, ...]):

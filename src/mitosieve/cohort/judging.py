@@ -192,7 +192,7 @@ def _left_out(reading: Reading, meanings: dict[str, Meaning | None], marks: Coun
     if unsure:
         text = (
             f"{len(unsure)} slides had marks that were left out and may be figures (difficult, crowds): they are kept "
-            f"as unlabelled, not as searched: {some(unsure)}"
+            f"as unlabelled, not as searched: {some(unsure)}; where they are none, set labelled to yes in slides.csv"
         )
         told.append(Caution(text=text))
     return told

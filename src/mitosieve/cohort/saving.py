@@ -13,12 +13,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 from mitosieve.errors import CohortError
-from mitosieve.run.folder import write_atomic
-from mitosieve.run.storage import storage_error
+from mitosieve.run.folder import storage_error, write_atomic
 
 SLIDES_FILE = "slides.csv"
 ANNOTATIONS_FILE = "annotations.csv"
 _LOCK = ".slides.csv.lock"
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What disks answer that know no locks: some network disks, and some that a program makes up."""
+
 WAIT_S = 10.0
 """How long a process waits for another that is writing; that takes a second or two."""
 
@@ -122,9 +124,13 @@ def _locks(path: Path, held: contextlib.ExitStack) -> bool:
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            if error.errno not in NO_LOCKS:
                 raise  # a disk without locks: what was read is compared all the same
-        if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # removed by who held it before
+        try:
+            is_its_own = path.stat().st_ino == os.fstat(file.fileno()).st_ino
+        except FileNotFoundError:
+            is_its_own = False
+        if not is_its_own:  # removed by who held it before
             return False
         trying.callback(path.unlink, missing_ok=True)
         held.push(trying.pop_all())

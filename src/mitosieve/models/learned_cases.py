@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mitosieve.errors import FormatError, RunFolderError
 from mitosieve.models.box import detector_folder
 from mitosieve.models.card import read_card
 from mitosieve.run import layout
@@ -45,21 +46,30 @@ class LearnedCases:
         Raises:
             FormatError: it is broken.
         """
-        content: dict[str, Any] = read_json(folder / layout.LEARNED, {})
-        if not content:
+        path = folder / layout.LEARNED
+        if not path.exists():
             return None
-        return cls(cases=frozenset(content["cases"]), all_known=bool(content["all_known"]))
+        content: Any = read_json(path, {})
+        cases, all_known = (content.get(key) for key in ("cases", "all_known")) if isinstance(content, dict) else (0, 0)
+        if (
+            not isinstance(cases, list)
+            or not all(isinstance(case, str) for case in cases)
+            or type(all_known) is not bool
+        ):
+            raise FormatError(
+                "does not say which cases were learned from", where=path, remedy="copy it from its run again"
+            )
+        return cls(cases=frozenset(cases), all_known=all_known)
 
 
 def learned_cases(named: str | Path) -> LearnedCases:
     """Of a detector: one of the package, a folder, or that of a run, as `Detector.load` takes it.
 
-    Where nobody can tell - a folder that was copied out of its run, a run of before that went on from another - it says
-    so, with the cases that are known.
+    Where nobody can tell - a folder that was copied out of its run, a run of another version, one of before that went
+    on from another - it says so, with the cases that are known.
 
     Raises:
         DetectorError: as `detector_folder` and `read_card`.
-        RunFolderError: it lies in a run of another version.
         FormatError: what was kept of it is broken.
     """
     folder = detector_folder(named)
@@ -71,7 +81,11 @@ def learned_cases(named: str | Path) -> LearnedCases:
         patients = frozenset(name for row in rows for name in row.patients)
         return LearnedCases(cases=patients, all_known="unknown" not in patients)
     run = folder.resolve().parent
-    if kind_of(run) is not layout.Kind.TRAIN:
+    try:
+        is_run = kind_of(run) is layout.Kind.TRAIN
+    except RunFolderError:  # of another version, or broken: its detector can be used all the same
+        is_run = False
+    if not is_run:
         return LearnedCases(cases=frozenset(), all_known=False)
     kept = LearnedCases.load(run)
     if kept is not None:

@@ -232,7 +232,7 @@ def train_fold(
         _keep_machine(run, dict(machine(compute)), log)
         if what.start is not None:
             what.start.keep_learned(run.path, facts)
-            log.line(what.unknown_of_start or "what the start has learned from is known, and is not judged on")
+            log.line(what.unknown_of_start or _of_known(what.start))
         job = Job(
             cohort=what.cohort,
             fold=fold,
@@ -252,6 +252,13 @@ def train_fold(
             what.start.keep_learned(run.path, facts).save(run / layout.DETECTOR)
         shutil.rmtree(run / layout.FRAMES, ignore_errors=True)
     return detector
+
+
+def _of_known(start: Start) -> str:
+    """For the log of a training that goes on, where nothing is to be warned of."""
+    if start.learned.all_known:
+        return "what the start has learned from is known, and is not judged on"
+    return f"nobody can tell all cases that {start.named} has learned from; this fold judges nothing"
 
 
 def _keep_machine(run: RunFolder, now: dict[str, Any], log: JobLog) -> None:

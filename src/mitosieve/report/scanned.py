@@ -122,8 +122,9 @@ class ScanSource:
 
     @property
     def has_hotspot_tissue(self) -> bool:
-        """Whether it was measured how much of a hotspot is tissue."""
-        return any(slide.numbers["hotspot_tissue_mm2"] is not None for slide in self.done)
+        """Whether it was measured how much of a hotspot is tissue: of every slide that has one with a figure."""
+        spots = [slide for slide in self.done if slide.numbers["hotspot_figures"]]
+        return bool(spots) and all(slide.numbers["hotspot_tissue_mm2"] is not None for slide in spots)
 
     @property
     def scored(self) -> bool:

@@ -115,5 +115,5 @@ def _says(cell: Cell, reader: str, searched: Mapping[tuple[str, str], BaseGeomet
     if vote is not None:
         return None if vote == "unsure" else vote == "figure"
     area = searched.get((reader, cell.slide_id))
-    passed_over = cell.is_added and area is not None and shapely.intersects_xy(area, cell.x_px, cell.y_px)
+    passed_over = cell.is_passed_over and area is not None and shapely.intersects_xy(area, cell.x_px, cell.y_px)
     return False if passed_over else None

@@ -11,9 +11,9 @@ from mitosieve.review.decision import Decision, Verdict
 from mitosieve.review.log import readers_of, standing
 from mitosieve.review.pairing import SAME_CELL_UM
 
-Near = Callable[[str, tuple[float, float], float], Sequence[tuple[str, float, float, float]]]
+Near = Callable[[str, tuple[float, float], float], Sequence[tuple[str, float, float, float, bool]]]
 """Gives id, x, y and score of a result's detections on a slide that lie within so many um of a place, or little
-farther."""
+farther, and whether each was called a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class Cell:
         x_px, y_px: level-0 px.
         score: of the detection; None of an added cell.
         is_added: whether no detection is known to be there.
+        is_passed_over: whether a reader who looked through its place and said nothing said no: all who judged it added
+            it, on nothing that was called a figure.
         detector: hash of the detector whose result was looked at.
         votes: what each reader says of it now, in the order of the readers' first decisions.
         keys: what each reader's vote is about: the detection, or the cell that this reader added there; a later verdict
@@ -40,6 +42,7 @@ class Cell:
     score: float | None
     is_added: bool
     detector: str
+    is_passed_over: bool = False
     votes: dict[str, Verdict] = field(default_factory=dict[str, Verdict])
     keys: dict[str, str] = field(default_factory=dict[str, str])
     at: str = ""
@@ -77,8 +80,9 @@ def cells_of(
     """The judged cells, in the order of their first decision.
 
     Readers judge the same detection by its id. A cell that a reader added is the nearest cell within SAME_CELL_UM that
-    this reader has not judged, whoever judged or added it, or the detection there that nobody judged: the reader did
-    not see it, or took the shorter way. Else it is a cell of its own.
+    this reader had not judged before, whoever judged or added it, or the detection there that nobody judged: the reader
+    did not see it, or took the shorter way. Where the reader judges that detection later, the verdict stands. Else it
+    is a cell of its own.
 
     Args:
         decisions: of all readers, in the order of the file.
@@ -96,15 +100,32 @@ def cells_of(
                 waiting.append((key, decision))
             else:
                 cells[key] = cells.get(key, _cell(key, decision, is_added=False)).with_vote(decision)
+    judged_before = _judged_before(every)
     for key, decision in waiting:
-        one = cells.get(key) or _nearest(cells, decision, mpp_of, near) or _cell(key, decision, is_added=True)
-        cells[one.key] = one.with_vote(decision)
+        own = judged_before.get((decision.reader, key), frozenset())
+        one = cells.get(key) or _nearest(cells, decision, mpp_of, near, own) or _cell(key, decision, is_added=True)
+        if decision.reader not in one.votes:  # else by a verdict on the detection after the addition
+            cells[one.key] = one.with_vote(decision)
     first = {key: number for number, key in reversed(list(enumerate(decision.key for decision in every)))}
     told = (
         cell.key if cell.key in first else min(cell.keys.values(), key=first.__getitem__) for cell in cells.values()
     )
     place = {one: first[key] for one, key in zip(cells, told, strict=True)}
     return sorted(cells.values(), key=lambda cell: place[cell.key])
+
+
+def _judged_before(every: Sequence[Decision]) -> dict[tuple[str, str], frozenset[str]]:
+    """What a reader had judged when adding a cell, by reader and the cell's key; not what was taken back."""
+    undone = {decision.undoes for decision in every if decision.kind == "undo"}
+    judged: dict[str, set[str]] = {}
+    before: dict[tuple[str, str], frozenset[str]] = {}
+    for decision in every:
+        own = judged.setdefault(decision.reader, set())
+        if decision.kind == "added":
+            before[decision.reader, decision.id] = frozenset(own)
+        elif decision.kind == "verdict" and decision.key is not None and decision.id not in undone:
+            own.add(decision.key)
+    return before
 
 
 def _cell(key: str, decision: Decision, *, is_added: bool) -> Cell:
@@ -117,25 +138,34 @@ def _cell(key: str, decision: Decision, *, is_added: bool) -> Cell:
         y_px=float(decision.y_px),
         score=None if is_added else decision.score,
         is_added=is_added,
+        is_passed_over=is_added,
         detector=decision.detector,
     )
 
 
 def _nearest(
-    cells: Mapping[str, Cell], decision: Decision, mpp_of: Mapping[str, Mpp], found: Near | None
+    cells: Mapping[str, Cell],
+    decision: Decision,
+    mpp_of: Mapping[str, Mpp],
+    found: Near | None,
+    own: frozenset[str],
 ) -> Cell | None:
-    """The cell that a reader's added one is: near, and not judged by the same reader."""
+    """The cell that a reader's added one is: near, and none of those that the same reader added, or judged before."""
     here = _cell("", decision, is_added=True)
     mpp = xy(mpp_of[decision.slide_id])
 
     def distance_um(cell: Cell) -> float:
         return float(np.hypot((cell.x_px - here.x_px) * mpp[0], (cell.y_px - here.y_px) * mpp[1]))
 
-    others = [
-        cell for cell in cells.values() if cell.slide_id == decision.slide_id and decision.reader not in cell.votes
-    ]
-    for key, x, y, score in () if found is None else found(here.slide_id, (here.x_px, here.y_px), SAME_CELL_UM):
+    def is_open(cell: Cell) -> bool:
+        reader = decision.reader
+        by_id = cell.keys.get(reader) == cell.key and not cell.is_added
+        return reader not in cell.votes or (by_id and cell.key not in own)
+
+    others = [cell for cell in cells.values() if cell.slide_id == decision.slide_id and is_open(cell)]
+    for key, x, y, score, called in () if found is None else found(here.slide_id, (here.x_px, here.y_px), SAME_CELL_UM):
         if key not in cells:
-            others.append(replace(here, key=key, x_px=x, y_px=y, score=score, is_added=False))
+            known = {"is_added": False, "is_passed_over": not called}
+            others.append(replace(here, key=key, x_px=x, y_px=y, score=score, **known))
     near = min(others, key=distance_um, default=None)
     return near if near is not None and distance_um(near) <= SAME_CELL_UM else None

@@ -110,14 +110,17 @@ class FoundResult:
         """Row of each detection, by its id."""
         return {name: row for row, name in enumerate(self.ids.tolist())}
 
-    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float]]:
-        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y."""
+    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float, bool]]:
+        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y, and
+        whether each was called a figure.
+        """
         rows = self._rows_of.get(slide_id, np.zeros(0, dtype=np.intp))
         if not len(rows):
             return []
         away_um = np.abs(self.detections.center_l0[rows] - place) * self.slides[slide_id].mpp_xy
         rows = rows[(away_um <= um).all(axis=1)]
-        columns = (self.ids[rows], *self.detections.center_l0[rows].T, self.detections.score[rows])
+        here = self.detections[rows]
+        columns = (self.ids[rows], *here.center_l0.T, here.score, here.is_figure)
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
     @cached_property

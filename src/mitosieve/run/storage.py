@@ -9,6 +9,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name: for --out, or for the slide or image that the file is called by",
     errno.EROFS: "the disk is mounted for reading only: choose a folder on another one",
     errno.ENOLCK: "the disk gives no locks (a network disk without its lock service?): choose a folder on a local disk",
+    errno.ENOSYS: "the disk gives no locks: choose a folder on a local disk",
     errno.EIO: "the disk does not answer as it should: check it, and run again with --resume",
 }
 

@@ -12,8 +12,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.run import layout
-from mitosieve.run.folder import read_json, reading, write_atomic, write_json
-from mitosieve.run.storage import storage_error
+from mitosieve.run.folder import read_json, reading, storage_error, write_atomic, write_json
 from mitosieve.scan.task import SlideTask
 from mitosieve.sieve.cascade import Scored
 from mitosieve.slide.header import is_dicom

@@ -120,8 +120,14 @@ def write_tables(
 
 
 def _scoring_machine(compute: Compute) -> dict[str, Any]:
-    """What scored: nothing is learned here."""
-    return {**machine(compute), "precision": compute.scores_in}
+    """What scored, and in which numbers."""
+    return {**machine(compute), "scores_in": compute.scores_in}
+
+
+def _as_told(made: Any) -> Any:  # noqa: ANN401 - whatever a file holds
+    """A machine of timing.json; of before it did not say in which numbers it scored: ONNX Runtime in float32."""
+    is_before = isinstance(made, dict) and "scores_in" not in made and "onnxruntime" in str(made.get("engine"))
+    return {**made, "scores_in": "float32"} if is_before else made
 
 
 def _write_times(folder: Path, results: Sequence[SlideResult], made: dict[str, Any], *, elsewhere: bool) -> None:
@@ -156,7 +162,7 @@ def _times_before(
         timed: dict[str, Any] = read_json(folder / layout.TIMING, {})
     except MitosieveError:
         return {}, {}  # times that are broken tell nothing, and must not end a job that is done
-    parts = timed.get("parts_s", {}) if timed.get("machine") == made else {}
+    parts = timed.get("parts_s", {}) if _as_told(timed.get("machine")) == made else {}
     return {slide_id: (value, engines[slide_id]) for slide_id, value in seconds.items()}, dict(parts)
 
 
@@ -184,7 +190,7 @@ def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[
             rows = [row.values for row in read_slides(path.parent, optional=("tissue_mm2",))]
         except MitosieveError:
             continue  # a result that is broken tells nothing
-        if asked.get("detector_hash") != wanted or timed.get("machine") != _scoring_machine(compute):
+        if asked.get("detector_hash") != wanted or _as_told(timed.get("machine")) != _scoring_machine(compute):
             continue
         mm2 = {row["slide_id"]: float(row["tissue_mm2"]) for row in rows if row["tissue_mm2"]}
         parts = {name: part["all"] for name, part in timed.get("parts_s", {}).items() if name in mm2 and "all" in part}

@@ -36,7 +36,9 @@ def write_tables_of(metrics: Path, content: dict[str, Any]) -> None:
         for name, row in parts
     ]
     note = f"{content['rule']}, {content['radius_um']:g} um; {content['bootstrap']['coverage']:.0%} intervals draw "
-    note += ", ".join(f"{unit} ({name})" for (name, _), unit in zip(parts, units, strict=True))
+    note += ", ".join(
+        f"{'nothing' if unit == 'none' else unit} ({name})" for (name, _), unit in zip(parts, units, strict=True)
+    )
     write_atomic(metrics.with_suffix(".tex"), latex(["part", *COUNTS, *MEASURES], shown, note))
 
 

@@ -71,9 +71,16 @@ class Job:
     def _note_threads(self) -> None:
         """Add to machine.json with how many threads the processes compute that do a part of this training."""
         threads = getattr(self.mapper, "threads", None)
+        if threads is None or self.file(f"{layout.DETECTOR}/{layout.DETECTOR_CONFIG}").exists():
+            return  # of a finished training nothing is computed any more
+        now = {"worker_threads": threads}
         known: dict[str, Any] = read_json(self.file(layout.MACHINE), {})
-        if threads is not None and "worker_threads" not in known:
-            write_json(self.file(layout.MACHINE), {**known, "worker_threads": threads})
+        then: list[dict[str, Any]] = known.get("then", [])
+        if "worker_threads" not in known:
+            write_json(self.file(layout.MACHINE), {**known, **now})
+        elif known["worker_threads"] != threads and now not in then:
+            self.note(f"goes on with {threads} threads a process, and began with {known['worker_threads']}")
+            write_json(self.file(layout.MACHINE), {**known, "then": [*then, now]})
 
     def begin(
         self,

@@ -182,9 +182,9 @@ class Desk:
         row = self._places.find(slide, x, y, cell_id)
         return None if row is None else row - cells.rows_of(slide).start
 
-    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float]]:
-        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y; none
-        of what somebody marked.
+    def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float, bool]]:
+        """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y, and
+        whether each was called a figure; none of what somebody marked.
         """
         slide = self._numbers.get(slide_id)
         if slide is None or not self.has_counts:
@@ -193,7 +193,8 @@ class Desk:
         assert self._places is not None
         mpp = self.mpp_of[slide_id]
         rows = self._places.near(slide, place, (um / mpp[0], um / mpp[1]))
-        columns = (cells.center_l0[rows, 0], cells.center_l0[rows, 1], cells.score[rows])
+        called = cells.call[rows] == CALLS.index(Call.FIGURE)
+        columns = (cells.center_l0[rows, 0], cells.center_l0[rows, 1], cells.score[rows], called)
         return list(zip(cells.names(rows), *(column.tolist() for column in columns), strict=True))
 
     @property

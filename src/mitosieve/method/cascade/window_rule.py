@@ -41,8 +41,8 @@ class WindowRule:
         """Figures, then background, of one slide."""
         mpp = self.store.config.mpp
         figures_l0 = cohort.annotations.of_slide(entry.slide_id).with_label(Label.MITOTIC_FIGURE).center_l0
-        searched = enumerate(figures_l0[inside_roi(entry.roi, figures_l0)])
-        pieces = [self._variants(entry, number, center) for number, center in searched]
+        searched = np.flatnonzero(inside_roi(entry.roi, figures_l0)).tolist()
+        pieces = [self._variants(entry, number, figures_l0[number]) for number in searched]
         figures_px = rescale_points(figures_l0, mpp_from=entry.mpp_xy, mpp_to=mpp)
         generator = derive_generator(self.seed, f"window jitter of {entry.slide_id}")
         centers_px = negative_centers(self.store.size_px(entry.slide_id), figures_px, self.windows, generator)

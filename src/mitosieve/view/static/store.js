@@ -260,7 +260,7 @@ export class Store extends EventTarget {
     let some = list;
     if (entry.failed) {
       await this.refresh(); // of a try that arrived, though its answer did not: nothing is written twice
-      const undone = this._undone(), come = back.map((d) => this._arrived(entry, d)).filter((d) => d && !undone.has(d.id));
+      const come = back.map((d) => this._arrived(entry, d)).filter((d) => d);
       some = [...list.filter((d) => !this._arrived(entry, d)), ...come.map(({ id }) => ({ kind: "undo", id }))];
       if (!some.length) return [];
     }
@@ -273,7 +273,8 @@ export class Store extends EventTarget {
 
   // What is on the disk of something that was sent, though no answer came.
   _arrived({ since }, asked) {
-    return since === null ? null : (this._decisions.slice(since).find((made) => isOf(made, asked)) ?? null);
+    const undone = this._undone(); // by another tab: what it took back was its own
+    return since === null ? null : (this._decisions.slice(since).find((made) => isOf(made, asked) && !undone.has(made.id)) ?? null);
   }
 
   // Takes back the last decision, in its turn: pressed twice, the second takes back the one before.
