@@ -131,6 +131,26 @@ def test_machine_json_names_the_threads_of_processes_that_trained(tmp_path, work
     assert told == {"torch_threads": 8} | ({"worker_threads": 3} if workers > 1 else {})
 
 
+def test_other_threads_of_processes_are_told_and_a_finished_training_has_none(tmp_path):
+    """One that goes on with other threads says both, once; of one that is whole machine.json keeps its bytes."""
+    path = tmp_path / "machine.json"
+    write_json(path, {"torch_threads": 8, "worker_threads": 1})
+    told = []
+    note = lambda *_, **facts: told.append(facts.get("text"))  # noqa: E731
+    with ProcessMap(workers=2, threads=3) as mapper:
+        job = Job(cohort=None, fold=None, run=RunFolder(tmp_path), compute=None, mapper=mapper, progress=note)
+        for _ in range(2):
+            job.each(str, [1], "networks")
+        assert json.loads(path.read_text())["then"] == [{"worker_threads": 3}]
+        assert [text for text in told if text] == ["goes on with 3 threads a process, and began with 1"]
+        write_json(path, {"torch_threads": 8})
+        before = path.read_bytes()
+        (tmp_path / "detector").mkdir()
+        (tmp_path / "detector" / "detector.toml").touch()
+        job.each(str, [1], "networks")
+    assert path.read_bytes() == before
+
+
 def test_another_recipe_fold_or_cohort_is_not_resumed(tmp_path):
     """What differs is named, and the run stays as it is."""
     run = tmp_path / "run"

@@ -24,14 +24,11 @@ from mitosieve.run.folder import RunFolder, read_json, write_atomic, write_json
 from mitosieve.run.log import JobLog, job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
-from mitosieve.train.job import Job, Mapper, Start
+from mitosieve.train.job import THEN, Job, Mapper, Start
 from mitosieve.train.known_images import check_images, forget_image
 
 ALL = "all"
 """Name of the fold that has every case in train."""
-
-THEN = "then"
-"""In machine.json: other machines that the training went on at, after kills."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

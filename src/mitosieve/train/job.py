@@ -27,6 +27,10 @@ Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 """Does a function for many independent tasks somewhere, and gives the results in the tasks' order."""
 
 
+THEN = "then"
+"""In machine.json: other machines, or numbers of threads, that the training went on with, after kills."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One training to be done.
@@ -75,12 +79,12 @@ class Job:
             return  # of a finished training nothing is computed any more
         now = {"worker_threads": threads}
         known: dict[str, Any] = read_json(self.file(layout.MACHINE), {})
-        then: list[dict[str, Any]] = known.get("then", [])
+        then: list[dict[str, Any]] = known.get(THEN, [])
         if "worker_threads" not in known:
             write_json(self.file(layout.MACHINE), {**known, **now})
         elif known["worker_threads"] != threads and now not in then:
             self.note(f"goes on with {threads} threads a process, and began with {known['worker_threads']}")
-            write_json(self.file(layout.MACHINE), {**known, "then": [*then, now]})
+            write_json(self.file(layout.MACHINE), {**known, THEN: [*then, now]})
 
     def begin(
         self,
