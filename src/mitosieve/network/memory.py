@@ -1,7 +1,7 @@
 """What the C library does with memory that is given back: keep it, where a training asks for the same at once again.
 
-By default glibc returns every large block to the system, which then clears it anew for the next step: some 17,000 page
-faults a step of 64 patches, 8 % of a training's CPU time.
+By default glibc returns large blocks to the system, which then clears them anew for the next step: without that a CPU
+trains 2 to 33 % more steps a second (`python bench/network.py`, with `--give-back` and without; docs/performance.md).
 """
 
 import ctypes
