@@ -2,6 +2,7 @@
 
 import base64
 import io
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import numpy as np
@@ -58,7 +59,7 @@ def a_study_page(folder, *, rows=("swift, no mining", "swift", "chsnet-small, no
     """A page of a shipped study's first rows as if two equal seeds of a fold were done, with true scores."""
     folder.mkdir()
     cohort = a_cohort(folder / "cohort")
-    newest = a_score(folder / "test", cohort) / "metrics.json"
+    newest = datetime(2026, 1, 2, tzinfo=UTC)
     found = some_detections(cohort)
     cases = tuple(sorted({entry.case_id for entry in cohort.slides}))
     methods = []

@@ -9,7 +9,7 @@ from mitosieve.cohort.split import Fold, Split
 from mitosieve.errors import RecipeError, SplitError
 from mitosieve.recipe.text import recipe_text
 from mitosieve.study.plan import plan_study
-from mitosieve.study.plan import test_of as folder_of_test
+from mitosieve.study.record import test_of as folder_of_test
 from mitosieve.study.study import Study, load_study, study_to_toml
 
 SPLIT = Split(
@@ -35,12 +35,17 @@ def cohort(tmp_path_factory):
     return a_cohort(tmp_path_factory.mktemp("cohort"))
 
 
+def folders_of(*what):
+    return {cell: one.folder for cell, one in plan_study(*what, []).of.items()}
+
+
 def test_rows_that_share_a_training_share_its_folder(cohort, tmp_path):
     """Two rows of one recipe and one of another: two trainings a fold and seed, the first scored with two detectors."""
-    plan = plan_study(a_study(), cohort, SPLIT, tmp_path)
+    plan = plan_study(a_study(), cohort, SPLIT, tmp_path, [])
     assert len(plan.trainings) == 2 * 2 * 2
-    assert plan.folders["full", "A", 1] == plan.folders["alone", "A", 1] != plan.folders["focal", "A", 1]
-    both = next(one for one in plan.trainings if one.folder == plan.folders["full", "B", 2])
+    assert plan.of["full", "A", 1] is plan.of["alone", "A", 1] is not plan.of["focal", "A", 1]
+    both = plan.of["full", "B", 2]
+    assert both in plan.trainings
     assert both.detectors == ("detector", "detector-refined-alone")
     assert (both.recipe.seed, both.fold) == (2, "B")
     assert [folder_of_test(name) for name in both.detectors] == ["test", "test-refined-alone"]
@@ -48,21 +53,21 @@ def test_rows_that_share_a_training_share_its_folder(cohort, tmp_path):
 
 def test_the_first_seed_comes_first(cohort, tmp_path):
     """So that a table of everything stands once before any is repeated."""
-    seeds = [one.seed for one in plan_study(a_study(), cohort, SPLIT, tmp_path).trainings]
+    seeds = [one.seed for one in plan_study(a_study(), cohort, SPLIT, tmp_path, []).trainings]
     assert seeds == sorted(seeds)
 
 
 def test_a_folder_is_named_by_what_fixes_its_result(cohort, tmp_path):
     """Another value, fold, seed or split gives another; where the data lie and what rows are called does not."""
-    folders = plan_study(a_study(), cohort, SPLIT, tmp_path).folders
+    folders = folders_of(a_study(), cohort, SPLIT, tmp_path)
     assert len(set(folders.values())) == 8
     moved = type(cohort)(tmp_path / "elsewhere", cohort.slides, cohort.annotations)
-    assert plan_study(a_study(), moved, SPLIT, tmp_path).folders == folders
+    assert folders_of(a_study(), moved, SPLIT, tmp_path) == folders
     other = replace(SPLIT.folds["A"], validation=(), train=("c0", "c1"))
-    changed = plan_study(a_study(), cohort, Split(folds={**SPLIT.folds, "A": other}), tmp_path).folders
+    changed = folders_of(a_study(), cohort, Split(folds={**SPLIT.folds, "A": other}), tmp_path)
     assert changed["full", "A", 1] != folders["full", "A", 1]
     assert changed["full", "B", 1] == folders["full", "B", 1]
-    shorter = plan_study(a_study().with_overrides(["refined.patch_visits=960"]), cohort, SPLIT, tmp_path).folders
+    shorter = folders_of(a_study().with_overrides(["refined.patch_visits=960"]), cohort, SPLIT, tmp_path)
     assert not set(shorter.values()) & set(folders.values())
 
 
@@ -70,10 +75,10 @@ def test_a_case_that_is_tested_twice_or_a_fold_that_is_not_there_is_refused(coho
     """Pooling would count it twice."""
     twice = Split(folds={"A": SPLIT.folds["A"], "B": SPLIT.folds["A"]})
     with pytest.raises(SplitError, match="c2 is tested in more than one"):
-        plan_study(a_study(), cohort, twice, tmp_path)
+        plan_study(a_study(), cohort, twice, tmp_path, [])
     with pytest.raises(SplitError, match="Z"):
-        plan_study(a_study(folds=["Z"]), cohort, SPLIT, tmp_path)
-    assert plan_study(a_study(folds=["A"]), cohort, twice, tmp_path).folds == ("A",)
+        plan_study(a_study(folds=["Z"]), cohort, SPLIT, tmp_path, [])
+    assert plan_study(a_study(folds=["A"]), cohort, twice, tmp_path, []).folds == ("A",)
 
 
 def test_overrides_of_the_command_are_part_of_the_study(cohort, tmp_path):
@@ -87,10 +92,10 @@ def test_overrides_of_the_command_are_part_of_the_study(cohort, tmp_path):
     (here / "asked.toml").write_text(f'{text}set = ["cascade.parts_too=true"]\n{rows}')
     study = load_study(str(here / "asked.toml")).with_overrides(["refined.patch_visits=960"])
     assert all(row.set[-1] == "refined.patch_visits=960" for row in study.rows)
-    folders = plan_study(study, cohort, SPLIT, tmp_path).folders
+    folders = folders_of(study, cohort, SPLIT, tmp_path)
     (out / "study.toml").write_text(study_to_toml(study))
     again = load_study(str(out / "study.toml"))
-    assert plan_study(again, cohort, SPLIT, tmp_path).folders == folders
+    assert folders_of(again, cohort, SPLIT, tmp_path) == folders
     assert (again.cohort, again.split) == (str(here / "data"), str(here / "split.json"))
 
 
@@ -114,5 +119,5 @@ def test_seeds_are_named_as_seeds_alone(text):
 
 def test_seeds_are_trainings_of_their_own(cohort, tmp_path):
     """Each has its provenance: no two have one folder but for the number in its name."""
-    folders = plan_study(a_study(seeds=[1, 2, 3]), cohort, SPLIT, tmp_path).folders
+    folders = folders_of(a_study(seeds=[1, 2, 3]), cohort, SPLIT, tmp_path)
     assert len({folder.name.rsplit("-", maxsplit=1)[-1] for folder in folders.values()}) == len(set(folders.values()))

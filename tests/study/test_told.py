@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from mitosieve.run import layout
 from mitosieve.score.repeated import Repeats, compare_repeats
 from mitosieve.score.scored import Scored
 from mitosieve.score.table import SlideScore
+from mitosieve.sieve.cost import StageCost
 from mitosieve.study import result as results
-from mitosieve.study.plan import Plan, Training, windows_of
+from mitosieve.study.plan import Plan, Training
+from mitosieve.study.record import OnTestCases, Record, windows_of
 from mitosieve.study.result import StudyResult
 from mitosieve.study.study import Study
 from mitosieve.study.table import notes_of, tables_of, to_csv, to_markdown
@@ -102,7 +105,27 @@ def a_plan(folder, one, two):
         for row, runs in (("one", one), ("two", two))
         for fold, run in zip("AB", runs, strict=True)
     }
-    return Plan(trainings=(), folds=("A", "B"), folders=folders)
+    of = {
+        (row, fold, seed): Training(recipe=None, fold=fold, seed=seed, folder=run, kept=(), detectors=(), windows=True)
+        for (row, fold, seed), run in folders.items()
+    }
+    return Plan(trainings=tuple(of.values()), folds=("A", "B"), of=of)
+
+
+def what_is_done(study, plan):
+    """As if each run had been scored and kept."""
+    when, stages = datetime(2026, 1, 2, tzinfo=UTC), (StageCost(name="s", multiply_adds=1, weights=1),)
+    record = {
+        cell: Record(
+            commit=json.loads((one.folder / layout.VERSIONS).read_text())["commit"],
+            machine=json.loads((one.folder / layout.MACHINE).read_text()),
+            training_s=1.0,
+            tested={"detector": OnTestCases(detections=one.folder, detection_s=1.0, stages=stages, scored=when)},
+            windows=windows_of(one.folder),
+        )
+        for cell, one in plan.of.items()
+    }
+    return results._Done(study=study, folds=plan.folds, record=record)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +135,7 @@ def test_rows_of_windows_are_sums_over_all_folds(tmp_path, gates, twice):
     """Whatever gates folds chose: a row a network, two of screening where a fold has two, all of as many windows."""
     study = a_study(windows=True)
     plan = a_plan(tmp_path, [{"gate": gate} for gate in gates], [{"gate": 0.2}] * 2)
-    found = results._windows(study, plan, study.rows[0])
+    found = results._windows(what_is_done(study, plan), study.rows[0])
     networks = ["screening", *(["screening"] if twice else []), "refined", "cascade"]
     for part in ("train", "test"):
         assert sorted(key[2] for key in found if key[0] == part) == sorted(networks)
@@ -126,22 +149,25 @@ def test_a_table_of_one_part_is_made_again_and_said_to_lack(tmp_path):
     """As `mitosieve patch-table --parts test` leaves it: the fold has no whole table, so the row has no sums."""
     study = a_study(windows=True)
     plan = a_plan(tmp_path, [{"gate": 0.3}, {"gate": 0.3, "parts": ("test",)}], [{"gate": 0.3}] * 2)
-    assert results._windows(study, plan, study.rows[0]) == {}
-    assert windows_of(plan.folders["one", "A", 1]) is not None
-    assert windows_of(plan.folders["one", "B", 1]) is None
-    scored = dict.fromkeys(plan.folders)
-    assert results._missing(study, plan, scored) == ("one: no whole table of windows (fold/seed B/1)",)
+    assert results._windows(what_is_done(study, plan), study.rows[0]) == {}
+    assert plan.of["one", "A", 1].has_windows()
+    assert not plan.of["one", "B", 1].has_windows()
+    assert results._missing(what_is_done(study, plan), plan) == ("one: no whole table of windows (fold/seed B/1)",)
     for fold, is_done in (("A", True), ("B", False)):
-        folder = plan.folders["one", fold, 1]
-        assert Training(recipe=None, fold=fold, seed=1, folder=folder, detectors=(), windows=True).is_done == is_done
+        assert plan.of["one", fold, 1].is_done == is_done
 
 
-def test_trainings_of_other_code_precision_or_threads_are_told(tmp_path):
+def test_trainings_of_other_code_processor_precision_or_threads_are_told(tmp_path):
     """Scores may differ by that alone; of equal ones nothing is said."""
-    equal = a_plan(tmp_path / "equal", [{"gate": 0.2}] * 2, [{"gate": 0.2}] * 2)
-    assert results._apart(equal) == ()
-    other = {"gate": 0.2, "machine": {"precision": "bfloat16", "torch_threads": 2}, "commit": "c2"}
-    plan = a_plan(tmp_path / "apart", [{"gate": 0.2}] * 2, [{"gate": 0.2}, other])
-    expected = ("package commit (c1, c2)", "precision (bfloat16, float32)", "threads (1, 2)")
-    for told, values in zip(results._apart(plan), expected, strict=True):
+
+    def apart(plan):
+        return results._apart(list(what_is_done(a_study(), plan).record.values()))
+
+    assert apart(a_plan(tmp_path / "equal", [{"gate": 0.2}] * 2, [{"gate": 0.2}] * 2)) == ()
+    machine = {"processor": "q", "precision": "bfloat16", "torch_threads": 2}
+    plan = a_plan(
+        tmp_path / "apart", [{"gate": 0.2}] * 2, [{"gate": 0.2}, {"gate": 0.2, "machine": machine, "commit": "c2"}]
+    )
+    expected = ("package commit (c1, c2)", "processor (p, q)", "precision (bfloat16, float32)", "threads (1, 2)")
+    for told, values in zip(apart(plan), expected, strict=True):
         assert told == f"trainings differ in {values}: scores may differ by that alone"

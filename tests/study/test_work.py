@@ -244,3 +244,94 @@ def test_times_that_are_not_whole_are_not_told(done, tmp_path):
             if row.startswith("| full |")
         )  # fmt: skip
         assert line.split(" | ")[2] == "–"
+
+
+def trainings_of(out):
+    return files_of(out / "trainings")
+
+
+def test_tables_come_from_what_is_kept_alone(done, tmp_path):
+    """Without one run folder, in another place: the same tables, byte for byte but for times, and nothing trained."""
+    file, out, _ = done
+    assert len(list((out / "trainings").iterdir())) == 4
+    for where in (out, out / "trainings"):
+        other = tmp_path / where.name
+        assert told(file, other, "--trainings", where).code == 0
+        assert {
+            name: text for name, text in files_of(other).items() if name.startswith("study.") and name != "study.toml"
+        } == {name: text for name, text in files_of(out).items() if name.startswith("study.") and name != "study.toml"}
+        assert not (other / "runs").exists()
+        assert trainings_of(other) == trainings_of(out)
+    assert told(file, tmp_path / "out", "--resume").code == 0  # by its own, the other study's gone
+    dry = mitosieve("study", file, a_cohort(), "--split", a_split(), "--dry-run", "--trainings", out)
+    assert {line.split("\t")[0] for line in dry.out.splitlines()[1:]} == {"done"}
+
+
+def test_a_record_holds_no_path_and_what_evaluate_reads(done, tmp_path):
+    """It may be published: neither where it was made nor tissue; evaluate finds what it finds of the run folder."""
+    _, out, _ = done
+    for name, content in trainings_of(out).items():
+        assert not content.startswith((b"\x89PNG", b"\xff\xd8")), name
+        assert str(out.parent).encode() not in content
+        assert str(a_cohort()).encode() not in content
+    for record in (out / "trainings").iterdir():
+        found = [
+            read_detections(where / record.name / "test" / "detections.csv")
+            for where in (out / "trainings", out / "runs")
+        ]
+        cases = Split.load(a_split()).fold(record.name.split("-")[2]).test
+        pooled = [evaluate(one, Cohort.load(a_cohort()), cases=cases).pooled for one in found]
+        assert pooled[0] == pooled[1]
+
+
+def test_seeds_of_two_machines_make_one_table(done, tmp_path):
+    """Each did one seed: together they are the study of both, though no run folder of either is here."""
+    file, out, _ = done
+    for seed in "12":
+        assert told(file, tmp_path / seed, "--trainings", out, "--seeds", seed).code == 0
+    what = told(file, tmp_path / "both", "--trainings", tmp_path / "1", "--trainings", tmp_path / "2")
+    assert what.code == 0
+    assert (tmp_path / "both" / "study.csv").read_bytes() == (out / "study.csv").read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["changed", "no json", "lacks a key", "no table"])
+def test_a_record_that_was_changed_is_refused(done, tmp_path, fault):
+    """One message that names the file and what to do; nothing is trained in its place unasked."""
+    file, out, _ = done
+    shutil.copytree(out / "trainings", tmp_path / "kept")
+    record = next((tmp_path / "kept").glob("*-A-seed1-*"))
+    table, facts = record / "test" / "detections.csv", record / "training.json"
+    if fault == "changed":
+        table.write_text(table.read_text().replace(",no", ",yes", 1))
+    elif fault == "no json":
+        facts.write_text("{")
+    elif fault == "lacks a key":
+        facts.write_text(json.dumps({k: v for k, v in json.loads(facts.read_text()).items() if k != "machine"}))
+    else:
+        table.unlink()
+    what = told(file, tmp_path / "out", "--trainings", tmp_path / "kept")
+    assert what.code == 2
+    assert record.name in what.err
+    assert "delete this folder" in what.err
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_run_folder_goes_before_its_record(done, tmp_path):
+    """A training that is done again, with other numbers, is what the tables are made of."""
+    file, out, _ = done
+    shutil.copytree(out, tmp_path / "out")
+    run = next((tmp_path / "out" / "runs").glob("*-A-seed1-*"))
+    table = run / "test" / "detections.csv"
+    table.write_text(table.read_text().splitlines()[0] + "\n")  # as of a detector that finds nothing
+    assert told(file, tmp_path / "out", "--resume").code == 0
+    kept = tmp_path / "out" / "trainings" / run.name / "test" / "detections.csv"
+    assert len(kept.read_text().splitlines()) == 1
+    assert (tmp_path / "out" / "study.csv").read_bytes() != (out / "study.csv").read_bytes()
+
+
+def test_a_folder_without_trainings_is_refused(done, tmp_path):
+    """Before anything heavy: a folder of something else, and none."""
+    file, _, _ = done
+    for where, why in ((tmp_path, "holds no training"), (tmp_path / "none", "is no folder")):
+        what = told(file, tmp_path / "out", "--trainings", where)
+        assert (what.code, why in what.err) == (2, True)

@@ -70,6 +70,18 @@ def a_split(ctx: typer.Context, path: Path | None) -> Path | None:
     raise _mistaken(ctx, path, "--split is a split file")
 
 
+def kept_trainings(ctx: typer.Context, paths: list[Path] | None) -> list[Path] | None:
+    """Folders of a study's trainings; of a study's folder the one in it."""
+    if ctx.resilient_parsing:
+        return paths
+    found = [path / layout.TRAININGS if (path / layout.TRAININGS).is_dir() else path for path in paths or ()]
+    for path in found:
+        if next(path.glob(f"*/{layout.RECORD}"), None) is None:
+            what = "holds no training that a study has kept" if path.is_dir() else "is no folder"
+            raise RunFolderError(what, where=path, remedy=f"name the folder of a study, or {layout.TRAININGS} in it")
+    return found
+
+
 def a_fold(ctx: typer.Context, name: str | None) -> str | None:
     """A fold that the split of the same command has; whether the split is sound is judged where it is read."""
     split = ctx.params.get("split")

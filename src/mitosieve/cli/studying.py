@@ -19,7 +19,7 @@ from mitosieve.cli.app import (
     compute_of,
     split_of,
 )
-from mitosieve.cli.arguments import a_cohort, a_split
+from mitosieve.cli.arguments import a_cohort, a_split, kept_trainings
 from mitosieve.cli.terminal import print_table, progress_bars, say, tell_next, warn
 from mitosieve.cli.training import ClusterOpt, WorkersOpt, mapper_of
 from mitosieve.errors import InputError
@@ -41,6 +41,15 @@ def study(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for table and page.")] = None,
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="DIR", help="Run folders, shared by studies; DIR/runs.")
+    ] = None,
+    trainings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trainings",
+            metavar="DIR",
+            help="Trainings that were done elsewhere, as another study keeps them in DIR/trainings; repeatable.",
+            callback=kept_trainings,
+        ),
     ] = None,
     folds: Annotated[str, typer.Option("--folds", help="Names, comma-separated; those of the file.")] = "",
     seeds: Annotated[str, typer.Option("--seeds", help="Whole numbers, comma-separated; those of the file.")] = "",
@@ -76,7 +85,8 @@ def study(
     from mitosieve.study.run import StudyJob, run_study
 
     kept = runs or (out or Path()) / layout.RUNS
-    plan = plan_study(asked, whole, chosen, kept)
+    records = [(out or Path()) / layout.TRAININGS, *(trainings or ())]
+    plan = plan_study(asked, whole, chosen, kept, records)
     if dry_run or out is None:
         rows = [("done" if one.is_done else "to do", one.folder.name, one.fold, one.seed, " ".join(one.detectors))
                 for one in plan.trainings]  # fmt: skip

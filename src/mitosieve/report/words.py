@@ -85,7 +85,11 @@ def day_of(*files: Path) -> str:
     there = next((path for path in files if path.exists()), None)
     if there is None:
         return ""
-    when = datetime.fromtimestamp(there.stat().st_mtime, tz=UTC)
+    return in_days(datetime.fromtimestamp(there.stat().st_mtime, tz=UTC))
+
+
+def in_days(when: datetime) -> str:
+    """A time's day, as "29 November 2026"."""
     return f"{when.day} {when:%B %Y}"
 
 

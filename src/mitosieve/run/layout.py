@@ -128,6 +128,9 @@ STUDY_TABLE = "study.md"
 STUDY_PAGE = "study.html"
 RUNS = "runs"
 """Run folders of its trainings, unless they are kept elsewhere."""
+TRAININGS = "trainings"
+"""Of each training what the tables are made of, a folder each."""
+RECORD = "training.json"
 
 # what reviews lead to
 REVIEWED_SUMMARY = "reviewed-summary.csv"

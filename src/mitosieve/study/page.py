@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mitosieve.report.chart import BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION, YELLOW, Chart, chart_style, to_svg
-from mitosieve.report.words import day_of, environment
+from mitosieve.report.words import environment, in_days
 from mitosieve.score.froc import froc
 from mitosieve.score.repeated import Difference
 from mitosieve.score.sweep import thin
@@ -35,7 +35,7 @@ def render(result: StudyResult, command: str) -> str:
         .render(
             study=result.study,
             command=command,
-            day="" if result.newest is None else day_of(result.newest),
+            day="" if result.newest is None else in_days(result.newest),
             tables=tables_of(result),
             charts=[chart for chart in charts if chart is not None],
             notes=notes_of(result),

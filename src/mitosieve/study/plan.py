@@ -2,10 +2,10 @@
 what computes it), and done once however many rows, studies or tries ask for it.
 """
 
-import csv
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,10 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
 from mitosieve.errors import RecipeError, SplitError
 from mitosieve.recipe.recipe import FoldRun, Recipe, load_recipe
-from mitosieve.run import layout
-from mitosieve.scan.tables import failed_slides
+from mitosieve.study.record import copy_record, is_kept, is_scored, is_whole, keep, test_of, windows_of
 from mitosieve.study.study import Study
 
 _HASH_LETTERS = 10
-_WINDOW_PARTS = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +27,7 @@ class Training:
         recipe: the science; its seed is the study's.
         fold, seed: of it.
         folder: its run folder.
+        kept: where a record of it may be: first the study's own, then those of other studies.
         detectors: names of detector folders in it.
         windows: whether its networks are asked about the paper's windows too.
     """
@@ -37,14 +36,52 @@ class Training:
     fold: str
     seed: int
     folder: Path
+    kept: tuple[Path, ...]
     detectors: tuple[str, ...]
     windows: bool = False
 
     @property
+    def is_run(self) -> bool:
+        """Whether its run folder has all its detectors scored on the test cases, and what else is asked."""
+        return is_whole(self.folder, self.detectors, windows=self.windows)
+
+    @property
+    def record(self) -> Path | None:
+        """The first record that has all that; None where none has."""
+        whole = (folder for folder in self.kept if is_kept(folder, self.detectors, windows=self.windows))
+        return next(whole, None)
+
+    @property
     def is_done(self) -> bool:
-        """Whether all its detectors have been scored on the test cases, and what else is asked stands."""
-        scored = all(is_scored(self.folder / test_of(name)) for name in self.detectors)
-        return scored and (not self.windows or windows_of(self.folder) is not None)
+        """Whether there is nothing left to do."""
+        return self.is_run or self.record is not None
+
+    def test(self, detector: str) -> Path:
+        """Folder in the run of what a detector finds on the test cases."""
+        return self.folder / test_of(detector)
+
+    def is_tested(self, detector: str) -> bool:
+        """Whether the run has scores of a detector on all test slides."""
+        return is_scored(self.test(detector))
+
+    def has_windows(self) -> bool:
+        """Whether the run has a whole table of the paper's windows."""
+        return windows_of(self.folder) is not None
+
+    def keep(self) -> None:
+        """Write the study's own record of it: of its run folder, else of another study's record.
+
+        A run of which a part is scored gives way to a record that has all.
+
+        Raises:
+            FormatError: a file of the run, or a record, is broken.
+            StorageError: the record cannot be written.
+        """
+        own, whole = self.kept[0], self.record
+        if self.is_run or whole is None:
+            keep(self.folder, own, self.detectors)
+        elif whole != own:
+            copy_record(whole, own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,44 +90,16 @@ class Plan:
 
     Attributes:
         trainings: by seed, then by row, then by fold: after the first seed the whole table stands once.
-        folders: (row, fold, seed) -> run folder.
+        of: (row, fold, seed) -> its training.
         folds: names.
     """
 
     trainings: tuple[Training, ...]
-    folders: dict[tuple[str, str, int], Path]
+    of: dict[tuple[str, str, int], Training]
     folds: tuple[str, ...]
 
 
-def test_of(detector: str) -> str:
-    """Folder in a run with a detector's detections on the test cases: "test", "test-chosen"."""
-    return detector.replace(layout.DETECTOR, layout.TEST, 1)
-
-
-def is_scored(test: Path) -> bool:
-    """Whether a folder has scores of all its slides: one that failed would count as without a single figure found.
-
-    Raises:
-        FormatError: its slides.csv is broken.
-    """
-    return (test / layout.METRICS).exists() and not failed_slides(test)
-
-
-def windows_of(folder: Path) -> list[dict[str, str]] | None:
-    """Rows of a run's table of patches, of the training and the test part; None where it lacks one of them, as one that
-    was made for another part alone, or the detections that the run has.
-    """
-    file = folder / layout.PATCH_TABLE
-    if not file.exists():
-        return None
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = [row for row in csv.DictReader(lines) if row.get("part") in _WINDOW_PARTS]
-    wanted = {(part, "patches") for part in _WINDOW_PARTS}
-    wanted |= {(layout.TEST, "detections")} if (folder / layout.TEST / layout.METRICS).exists() else set()
-    return rows if wanted <= {(row["part"], row.get("counted")) for row in rows} else None
-
-
-def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path) -> Plan:
+def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, records: Sequence[Path]) -> Plan:
     """The trainings of a study, each once.
 
     Args:
@@ -98,6 +107,7 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path) -> Plan:
         cohort: the data.
         split: its folds.
         runs: where run folders are, and are looked for.
+        records: where records are looked for; those of the study itself first.
 
     Raises:
         RecipeError: a row's recipe cannot be read, or is of no method that knows the paper's windows though the study
@@ -112,7 +122,7 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path) -> Plan:
     if twice:
         raise SplitError(f"the case {twice[0]} is tested in more than one of the folds", remedy="choose other folds")
     wanted: dict[Path, tuple[Recipe, str, int, list[str]]] = {}
-    folders: dict[tuple[str, str, int], Path] = {}
+    names: dict[tuple[str, str, int], Path] = {}
     for seed in study.seeds:
         for row in study.rows:
             recipe = load_recipe(study.recipe_of(row), study.overrides_of(row, seed))
@@ -124,15 +134,24 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path) -> Plan:
             for fold in folds:
                 what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=fold, out=runs)
                 folder = runs / _folder_name(study.recipe_of(row), what, seed)
-                folders[row.name, fold, seed] = folder
+                names[row.name, fold, seed] = folder
                 detectors = wanted.setdefault(folder, (recipe, fold, seed, []))[3]
                 if row.detector not in detectors:
                     detectors.append(row.detector)
-    trainings = tuple(
-        Training(recipe=recipe, fold=fold, seed=seed, folder=folder, detectors=tuple(detectors), windows=study.windows)
+    trainings = {
+        folder: Training(
+            recipe=recipe,
+            fold=fold,
+            seed=seed,
+            folder=folder,
+            kept=tuple(where / folder.name for where in records),
+            detectors=tuple(detectors),
+            windows=study.windows,
+        )
         for folder, (recipe, fold, seed, detectors) in wanted.items()
-    )
-    return Plan(trainings=trainings, folders=folders, folds=folds)
+    }
+    of = {cell: trainings[folder] for cell, folder in names.items()}
+    return Plan(trainings=tuple(trainings.values()), of=of, folds=folds)
 
 
 def _folder_name(recipe: str, what: FoldRun, seed: int) -> str:

@@ -1,9 +1,8 @@
-"""What a study found: scores of every row over its seeds, by fold, by domain and pooled, read from the run folders."""
+"""What a study found: scores of every row over its seeds, by fold, by domain and pooled, read from its records."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from mitosieve.cohort.split import Split
 from mitosieve.export.table import read_detections
 from mitosieve.run import layout
 from mitosieve.run.seed import derive_generator
-from mitosieve.scan.tables import failed_slides, seconds_of_job
 from mitosieve.score.repeated import Comparison, Repeats, compare_repeats
 from mitosieve.score.scored import Scored
-from mitosieve.sieve.cost import StageCost, costs_of
-from mitosieve.sieve.detector import Detector
-from mitosieve.study.plan import Plan, is_scored, test_of, windows_of
+from mitosieve.sieve.cost import StageCost
+from mitosieve.study.plan import Plan
+from mitosieve.study.record import OnTestCases, Record, failed_in, read_record
 from mitosieve.study.study import Study, StudyRow
 
 BY_PART = ("f1", "precision", "recall", "ap")
@@ -68,7 +66,7 @@ class StudyResult:
             empty where the study does not ask.
         missing: sentences on what is not done.
         apart: sentences on what trainings differ in that none should.
-        newest: the scores that were written last, which date the page; None where there are none.
+        newest: when the last scores were written, which dates the page; None where there are none.
     """
 
     study: Study
@@ -81,22 +79,45 @@ class StudyResult:
     windows: dict[str, dict[tuple[str, ...], NDArray[np.float64]]]
     missing: tuple[str, ...]
     apart: tuple[str, ...] = ()
-    newest: Path | None = None
+    newest: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """What is done of a study: (row, fold, seed) -> the record of its training; cells that have none are not there."""
+
+    study: Study
+    folds: tuple[str, ...]
+    record: Mapping[tuple[str, str, int], Record]
+
+    def tested(self, row: StudyRow, fold: str, seed: int) -> OnTestCases | None:
+        """A row's detector on a fold's test cases; None where that is not done."""
+        record = self.record.get((row.name, fold, seed))
+        return None if record is None else record.tested.get(row.detector)
+
+    def all_of(self, row: StudyRow) -> list[tuple[Record, OnTestCases]]:
+        """What is done of a row, by seed, then by fold."""
+        cells = [(fold, seed) for seed in self.study.seeds for fold in self.folds]
+        found = [(self.record.get((row.name, *cell)), self.tested(row, *cell)) for cell in cells]
+        return [(record, tested) for record, tested in found if record is not None and tested is not None]
 
 
 def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> StudyResult:
-    """Score what is done, from the detections of the run folders: nothing is taken from another table.
+    """Score what is recorded, from its detections: nothing is taken from another table.
 
     Raises:
-        FormatError: a file of a run is broken.
+        FormatError: a record is broken.
         FrameError: detections of other slides than the cohort's.
     """
+    records = {one.folder: read_record(one.kept[0]) for one in plan.trainings}
+    there = {cell: record for cell, one in plan.of.items() if (record := records[one.folder]) is not None}
+    done = _Done(study=study, folds=plan.folds, record=there)
     scored = {
-        (row.name, fold, seed): Scored.of(read_detections(found), cohort, split.fold(fold).test)
+        (row.name, fold, seed): Scored.of(read_detections(found.detections), cohort, split.fold(fold).test)
         for row in study.rows
         for seed in study.seeds
         for fold in plan.folds
-        if (found := _detections_of(plan, row, fold, seed)) is not None
+        if (found := done.tested(row, fold, seed)) is not None
     }
     pooled = [_pooled(study, row, plan.folds, scored) for row in study.rows]
     by_fold = {
@@ -115,24 +136,12 @@ def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> Study
         by_fold={name: got for name, of in by_fold.items() if (got := _compare(study, name, of, BY_PART))},
         by_domain={name: got for name, of in by_domain.items() if (got := _compare(study, name, of, BY_PART))},
         curves={method.name: tuple(method.by_seed.values()) for method in pooled if method.by_seed},
-        costs={row.name: cost for row in study.rows if (cost := _cost(study, plan, row)) is not None},
-        windows={row.name: _windows(study, plan, row) for row in study.rows if study.windows},
-        missing=_missing(study, plan, scored),
-        apart=_apart(plan),
-        newest=_newest(study, plan),
+        costs={row.name: cost for row in study.rows if (cost := _cost(done, row)) is not None},
+        windows={row.name: _windows(done, row) for row in study.rows if study.windows},
+        missing=_missing(done, plan),
+        apart=_apart([one for one in records.values() if one is not None]),
+        newest=max((tested.scored for row in study.rows for _, tested in done.all_of(row)), default=None),
     )
-
-
-def _detections_of(plan: Plan, row: StudyRow, fold: str, seed: int) -> Path | None:
-    """A row's detections on a fold's test cases; None where they are not done."""
-    folder = plan.folders[row.name, fold, seed] / test_of(row.detector)
-    return folder / layout.DETECTIONS if is_scored(folder) else None
-
-
-def _newest(study: Study, plan: Plan) -> Path | None:
-    cells = [(row, fold, seed) for row in study.rows for fold in plan.folds for seed in study.seeds]
-    scored = [found.with_name(layout.METRICS) for cell in cells if (found := _detections_of(plan, *cell)) is not None]
-    return max(scored, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _pooled(study: Study, row: StudyRow, folds: Sequence[str], scored: dict[tuple[str, str, int], Scored]) -> Repeats:
@@ -167,14 +176,15 @@ def _compare(
     return compare_repeats(there, study.reference, generator, names=names)
 
 
-def _windows(study: Study, plan: Plan, row: StudyRow) -> dict[tuple[str, ...], NDArray[np.float64]]:
+def _windows(done: _Done, row: StudyRow) -> dict[tuple[str, ...], NDArray[np.float64]]:
     """Counts of patches of each kind, over the seeds that have all folds.
 
     The screening network has two rows, at the mining threshold and at the gate, and where a fold's are one number one:
     that counts for both. Where it is one in all of them, there is one.
     """
-    of_seed = {seed: [windows_of(plan.folders[row.name, fold, seed]) for fold in plan.folds] for seed in study.seeds}
-    whole = [[table for table in tables if table is not None] for tables in of_seed.values() if None not in tables]
+    cells = [[done.record.get((row.name, fold, seed)) for fold in done.folds] for seed in done.study.seeds]
+    of_seed = [[None if record is None else record.windows for record in records] for records in cells]
+    whole = [[table for table in tables if table is not None] for tables in of_seed if None not in tables]
     sums: dict[tuple[str, ...], NDArray[np.float64]] = {}
     are_two = False
     for table in (table for tables in whole for table in tables):
@@ -190,20 +200,23 @@ def _windows(study: Study, plan: Plan, row: StudyRow) -> dict[tuple[str, ...], N
     return {key: counts for key, counts in sums.items() if key[3] == MINED or (are_two and key[2] == layout.SCREENING)}
 
 
-def _missing(study: Study, plan: Plan, scored: dict[tuple[str, str, int], Scored]) -> tuple[str, ...]:
+def _missing(done: _Done, plan: Plan) -> tuple[str, ...]:
     found: list[str] = []
+    study = done.study
     for row in study.rows:
-        gone = [f"{fold}/{seed}" for seed in study.seeds for fold in plan.folds if (row.name, fold, seed) not in scored]
+        cells = [(fold, seed) for seed in study.seeds for fold in plan.folds]
+        gone = [f"{fold}/{seed}" for fold, seed in cells if done.tested(row, fold, seed) is None]
         if gone:
-            whole = len(study.seeds) * len(plan.folds)
-            found.append(f"{row.name}: {len(gone)} of {whole} trainings are not done (fold/seed {', '.join(gone)})")
-        cells = {f"{fold}/{seed}": plan.folders[row.name, fold, seed] for seed in study.seeds for fold in plan.folds}
-        bare = [name for name, run in cells.items() if study.windows and name not in gone and windows_of(run) is None]
-        found += [f"{row.name}: no whole table of windows (fold/seed {', '.join(bare)})"] if bare else []
-        for seed in study.seeds:
-            for fold in plan.folds:
-                failed = failed_slides(plan.folders[row.name, fold, seed] / test_of(row.detector))
-                found += [f"{row.name}, {fold}/{seed}: {slide} failed: {why}" for slide, why in failed.items()]
+            words = f"{len(gone)} of {len(cells)} trainings are not done (fold/seed {', '.join(gone)})"
+            found.append(f"{row.name}: {words}")
+        there = {f"{fold}/{seed}": done.record.get((row.name, fold, seed)) for fold, seed in cells}
+        bare = [name for name, record in there.items() if name not in gone and record and record.windows is None]
+        found += (
+            [f"{row.name}: no whole table of windows (fold/seed {', '.join(bare)})"] if study.windows and bare else []
+        )
+        for fold, seed in cells:
+            failed = failed_in(plan.of[row.name, fold, seed].folder, row.detector)
+            found += [f"{row.name}, {fold}/{seed}: {slide} failed: {why}" for slide, why in failed.items()]
     return tuple(found)
 
 
@@ -218,41 +231,28 @@ def _in_words(machine: Mapping[str, Any]) -> str:
     return f"{machine['processor']}, {_threads(machine)} used, {machine['device']}, {machine['precision']}{elsewhere}"
 
 
-def _cost(study: Study, plan: Plan, row: StudyRow) -> Cost | None:
-    runs = [
-        (plan.folders[row.name, fold, seed], found.parent)
-        for seed in study.seeds
-        for fold in plan.folds
-        if (found := _detections_of(plan, row, fold, seed)) is not None
-    ]
-    if not runs:
+def _cost(done: _Done, row: StudyRow) -> Cost | None:
+    found = done.all_of(row)
+    if not found:
         return None
-    first = runs[0][0]
-    detection = [seconds_of_job(test) for _, test in runs]
+    detection = [tested.detection_s for _, tested in found]
     known = [seconds for seconds in detection if seconds is not None]
-    versions = [json.loads((run / layout.VERSIONS).read_text()) for run, _ in runs]
     return Cost(
-        training_s=float(np.mean([sum(json.loads((run / layout.TIMING).read_text()).values()) for run, _ in runs])),
+        training_s=float(np.mean([record.training_s for record, _ in found])),
         detection_s=float(np.mean(known)) if len(known) == len(detection) else None,
-        stages=costs_of(Detector.load(first / row.detector)),
-        machines=tuple(sorted({_in_words(_machine(run)) for run, _ in runs})),
-        commits=tuple(sorted({one["commit"] for one in versions})),
+        stages=found[0][1].stages,
+        machines=tuple(sorted({_in_words(record.machine) for record, _ in found})),
+        commits=tuple(sorted({record.commit for record, _ in found})),
     )
 
 
-def _machine(run: Path) -> dict[str, Any]:
-    return json.loads((run / layout.MACHINE).read_text())
-
-
-def _apart(plan: Plan) -> tuple[str, ...]:
+def _apart(records: Sequence[Record]) -> tuple[str, ...]:
     """What trainings that stand beside one another differ in: it may be what their scores differ by."""
-    runs = sorted({folder for folder in plan.folders.values() if (folder / layout.MACHINE).exists()})
-    machines = [_machine(run) for run in runs]
-    commits = [json.loads((run / layout.VERSIONS).read_text())["commit"] for run in runs]
     facts = {
-        "package commit": {str(commit) for commit in commits},
-        "precision": {str(machine["precision"]) for machine in machines},
-        "threads": {str(_threads(machine)) for machine in machines},
+        "package commit": {record.commit for record in records},
+        "processor": {str(record.machine["processor"]) for record in records},
+        "precision": {str(record.machine["precision"]) for record in records},
+        "threads": {str(_threads(record.machine)) for record in records},
     }
     return tuple(
         f"trainings differ in {name} ({', '.join(sorted(values))}): scores may differ by that alone"

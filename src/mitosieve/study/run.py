@@ -1,4 +1,4 @@
-"""A study from its file to its table: trainings that are not done yet, then study.csv, study.md and study.html."""
+"""A study from its file to its table: trainings that are not done yet, records of all, study.csv, .md and .html."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,17 +60,19 @@ def run_study(
 
     Raises:
         RunFolderError: `job.out` holds something else, or is in use.
-        FormatError: a file of a run is broken.
+        FormatError: a file of a run, or a record, is broken.
         StorageError: the tables cannot be written.
     """
     provenance = {"cohort_hash": job.cohort.hash(), "split": job.split.to_json()}
-    parts = [job.plan.trainings[0].folder.parent.name] if job.plan.trainings else []
+    parts = [job.plan.trainings[0].folder.parent.name, layout.TRAININGS] if job.plan.trainings else []
     folder = RunFolder.create(job.out, provenance, kind=layout.Kind.STUDY, resume=resume, parts=parts)
     with folder.lock():
         write_atomic(folder / layout.STUDY, study_to_toml(job.study))
         done: list[Done] = []
         if train:
             done = do_trainings(job.plan, job.cohort, job.split, compute=compute, mapper=mapper, progress=progress)
+        for training in job.plan.trainings:
+            training.keep()
         result = read_result(job.study, job.plan, job.cohort, job.split)
         write_atomic(folder / layout.STUDY_CSV, to_csv(result))
         write_atomic(folder / layout.STUDY_TABLE, to_markdown(result, job.command))

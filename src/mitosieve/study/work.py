@@ -13,7 +13,7 @@ from mitosieve.run import layout
 from mitosieve.run.progress import Progress
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan
 from mitosieve.score.evaluated import evaluate_folder
-from mitosieve.study.plan import Plan, Training, is_scored, test_of, windows_of
+from mitosieve.study.plan import Plan, Training
 from mitosieve.train.job import Mapper
 
 
@@ -83,9 +83,10 @@ def do_training(task: Task, progress: Progress | None = None) -> Done:
         failed: dict[str, str] = {}
         for name in one.detectors:
             failed |= _score(one, name, cohort, cases, task.compute, progress)
-        if not failed and one.windows and windows_of(one.folder) is None:
+        if not failed and one.windows and not one.has_windows():
             rows = patch_table(one.folder, cohort, task.split, one.fold, compute=task.compute, progress=progress)
             write_patch_table(one.folder / layout.PATCH_TABLE, rows)
+        one.keep()
     except MitosieveError as error:
         return Done(folder=one.folder, failed=str(error))
     broken = "; ".join(f"{slide}: {why}" for slide, why in failed.items())
@@ -96,8 +97,7 @@ def _score(
     one: Training, name: str, cohort: Cohort, cases: tuple[str, ...], compute: Compute, progress: Progress | None
 ) -> dict[str, str]:
     """Detect and score with one detector of the run; where a slide failed nothing is scored: slide_id -> why."""
-    out = one.folder / test_of(name)
-    if is_scored(out):
+    if one.is_tested(name):
         return {}
     if not (one.folder / name / layout.DETECTOR_CONFIG).exists():
         there = sorted(path.parent.name for path in one.folder.glob(f"*/{layout.DETECTOR_CONFIG}"))
@@ -109,7 +109,7 @@ def _score(
     job = Scan(
         detector=one.folder if name == layout.DETECTOR else one.folder / name,
         items=items_of_cohort(cohort, cases),
-        out=out,
+        out=one.test(name),
         origin=origin_of(cohort, one.fold, layout.TEST),
         compute=compute,
         resume=True,
@@ -118,5 +118,5 @@ def _score(
     )
     failed = scan(job).failed
     if not failed:
-        evaluate_folder(out, cohort, cases=cases)
+        evaluate_folder(job.out, cohort, cases=cases)
     return failed
