@@ -1,7 +1,7 @@
-"""Copies what a study left into docs/studies/NAME, then its tables into docs/results.md: `python docs/publish_study.py OUT NAME`.
+"""Publishes what a study left: `python docs/publish_study.py OUT NAME` fills docs/studies/NAME, then docs/results.md.
 
-Tables, page, the study as it was run without the places of its data, and the records of its trainings: what anybody needs
-to make the tables again, and nothing of this machine's disk.
+Tables, page, the study as it was run without the places of its data, and the records of its trainings: what anybody
+needs to make the tables again, and nothing of this machine's disk.
 """
 
 import shutil
