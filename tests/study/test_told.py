@@ -120,7 +120,7 @@ def what_is_done(study, plan):
             commit=json.loads((one.folder / layout.VERSIONS).read_text())["commit"],
             machine=json.loads((one.folder / layout.MACHINE).read_text()),
             training_s=1.0,
-            tested={"detector": OnTestCases(detections=one.folder, detection_s=1.0, stages=stages, scored=when)},
+            tested={"detector": OnTestCases(detections=one.folder, detection_s=1.0, stages=stages, scored=when, of="")},
             windows=windows_of(one.folder),
         )
         for cell, one in plan.of.items()

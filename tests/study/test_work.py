@@ -294,7 +294,7 @@ def test_seeds_of_two_machines_make_one_table(done, tmp_path):
     assert (tmp_path / "both" / "study.csv").read_bytes() == (out / "study.csv").read_bytes()
 
 
-@pytest.mark.parametrize("fault", ["changed", "no json", "lacks a key", "no table"])
+@pytest.mark.parametrize("fault", ["changed", "no json", "lacks a key", "no table", "windows"])
 def test_a_record_that_was_changed_is_refused(done, tmp_path, fault):
     """One message that names the file and what to do; nothing is trained in its place unasked."""
     file, out, _ = done
@@ -305,6 +305,9 @@ def test_a_record_that_was_changed_is_refused(done, tmp_path, fault):
         table.write_text(table.read_text().replace(",no", ",yes", 1))
     elif fault == "no json":
         facts.write_text("{")
+    elif fault == "windows":
+        windows = record / "patch-table.csv"
+        windows.write_text(windows.read_text().replace(",", ",1", 1))
     elif fault == "lacks a key":
         facts.write_text(json.dumps({k: v for k, v in json.loads(facts.read_text()).items() if k != "machine"}))
     else:
@@ -314,6 +317,9 @@ def test_a_record_that_was_changed_is_refused(done, tmp_path, fault):
     assert record.name in what.err
     assert "delete this folder" in what.err
     assert not (tmp_path / "out" / "runs").exists()
+    shutil.copytree(tmp_path / "kept", tmp_path / "own" / "trainings")  # with the run folder it is made again
+    assert told(file, tmp_path / "own", "--runs", out / "runs", "--resume").code == 0
+    assert trainings_of(tmp_path / "own") == trainings_of(out)
 
 
 def test_a_run_folder_goes_before_its_record(done, tmp_path):

@@ -74,11 +74,12 @@ class Training:
         A run of which a part is scored gives way to a record that has all.
 
         Raises:
-            FormatError: a file of the run, or a record, is broken.
+            FormatError: a file of the run is broken, or a record that is needed.
             StorageError: the record cannot be written.
         """
-        own, whole = self.kept[0], self.record
-        if self.is_run or whole is None:
+        own = self.kept[0]
+        whole = None if self.is_run else self.record
+        if whole is None:
             keep(self.folder, own, self.detectors)
         elif whole != own:
             copy_record(whole, own)

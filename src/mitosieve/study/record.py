@@ -7,7 +7,7 @@ tables again without a training.
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,12 +36,14 @@ class OnTestCases:
         detection_s: wall time; None where not all slides were timed.
         stages: what its networks cost.
         scored: when its scores were written.
+        of: sha256 of the run's own table.
     """
 
     detections: Path
     detection_s: float | None
     stages: tuple[StageCost, ...]
     scored: datetime
+    of: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,17 +126,15 @@ def keep(run: Path, folder: Path, detectors: Sequence[str]) -> None:
         detectors: names, of which those that are not scored are left out.
 
     Raises:
-        FormatError: a file of the run, or the record, is broken.
+        FormatError: a file of the run is broken.
         StorageError: the record cannot be written.
     """
     scored = [name for name in detectors if is_scored(run / test_of(name))]
-    old = read_json(folder / layout.RECORD, {}, remedy=_REMEDY)
     sources = {name: hash_file(run / test_of(name) / layout.DETECTIONS) for name in scored}
-    windows = windows_of(run) is not None
-    kept = {name: one["of"] for name, one in old.get("tested", {}).items()}
-    if not scored or (sources.items() <= kept.items() and old["windows"] == windows):
+    windows = hash_file(run / layout.PATCH_TABLE) if windows_of(run) is not None else None
+    if not scored or _says(folder, sources, windows):
         return
-    for name in (layout.RECIPE, *([layout.PATCH_TABLE] if windows else [])):
+    for name in (layout.RECIPE, *([] if windows is None else [layout.PATCH_TABLE])):
         write_atomic(folder / name, (run / name).read_bytes())
     tested = {name: _keep_test(run, folder, name) | {"of": sources[name]} for name in scored}
     facts = {
@@ -145,6 +145,17 @@ def keep(run: Path, folder: Path, detectors: Sequence[str]) -> None:
         "tested": tested,
     }
     write_json(folder / layout.RECORD, facts)
+
+
+def _says(folder: Path, sources: Mapping[str, str], windows: str | None) -> bool:
+    """Whether a sound record holds these tables of a run; one that is broken is made again."""
+    try:
+        record = read_record(folder)
+    except FormatError:
+        return False
+    if record is None or not sources.items() <= {name: one.of for name, one in record.tested.items()}.items():
+        return False
+    return windows is None or (record.windows is not None and hash_file(folder / layout.PATCH_TABLE) == windows)
 
 
 def copy_record(source: Path, folder: Path) -> None:
@@ -176,7 +187,7 @@ def read_record(folder: Path) -> Record | None:
     """The record in a folder; None where there is none.
 
     Raises:
-        FormatError: it is broken, or its detections are not those that were written.
+        FormatError: it is broken, or its tables are not those that were written.
     """
     facts: dict[str, Any] = read_json(folder / layout.RECORD, {}, remedy=_REMEDY)
     if not facts:
@@ -187,17 +198,15 @@ def read_record(folder: Path) -> Record | None:
             machine=facts["machine"],
             training_s=float(facts["training_s"]),
             tested={name: _tested(folder, name, one) for name, one in facts["tested"].items()},
-            windows=windows_of(folder) if facts["windows"] else None,
+            windows=None if facts["windows"] is None else windows_of(folder),
         )
-        changed = [
-            one.detections
-            for name, one in record.tested.items()
-            if hash_file(one.detections) != facts["tested"][name]["sha256"]
-        ]
+        sums = {one.detections: facts["tested"][name]["sha256"] for name, one in record.tested.items()}
+        sums |= {} if facts["windows"] is None else {folder / layout.PATCH_TABLE: facts["windows"]}
+        changed = next((path for path, digest in sums.items() if hash_file(path) != digest), None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"is no record of a training ({error})", where=folder, remedy=_REMEDY) from error
-    if changed:
-        raise FormatError("was changed after it was written", where=changed[0], remedy=_REMEDY)
+    if changed is not None:
+        raise FormatError("was changed after it was written", where=changed, remedy=_REMEDY)
     return record
 
 
@@ -207,4 +216,5 @@ def _tested(folder: Path, detector: str, facts: dict[str, Any]) -> OnTestCases:
         detection_s=facts["detection_s"],
         stages=tuple(StageCost(**stage) for stage in facts["stages"]),
         scored=datetime.fromisoformat(facts["scored"]),
+        of=facts["of"],
     )
