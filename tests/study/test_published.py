@@ -55,7 +55,7 @@ def test_published_scores_follow_from_published_detections(study, data):
     with (study / "study.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["scope"] == "pooled" and row["seed"] != "mean"]
     assert rows
-    assert {path.name for path in (study / "trainings").iterdir()} >= {one.folder.name for one in plan.trainings}
+    assert {path.name for path in (study / "trainings").iterdir()} <= {one.folder.name for one in plan.trainings}
     detectors = {row.name: row.detector for row in asked.rows}
     for row in rows:
         parts = []
