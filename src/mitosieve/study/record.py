@@ -1,8 +1,8 @@
 """What a study keeps of a training: all that its tables are made of, and nothing that only its own machine needs.
 
 Some hundred kilobytes in place of a run folder: detections of the test cases, times, costs, the recipe, the machine in
-words; no weights, no tissue, no paths but what the recipe itself names. With it a study goes on on another machine, and whoever has the marks makes its
-tables again without a training.
+words; no weights, no tissue, no paths but what the recipe itself names. With it a study goes on on another machine, and
+whoever has the marks makes its tables again without a training.
 """
 
 import csv
