@@ -123,3 +123,35 @@ def test_windows_of_a_jpeg_start_at_every_phase_of_its_blocks():
         phase = (negatives(size, np.zeros((0, 2)), WindowConfig(jitter_px=jitter)) - 63.5) % 8
         assert np.bincount(phase.astype(int).ravel()).max() / phase.size < share + 0.03
         assert (phase == 0).mean() == pytest.approx(share, abs=0.03)
+
+
+@given(st.integers(0, 1000), st.integers(1, 64))
+def test_negatives_of_the_strip_reach_every_border_and_move_no_other(seed, jitter):
+    """Outermost windows lie by whole px between their place and the border; inner ones where they are without."""
+    size = tuple(np.random.default_rng(seed).integers(130, 400, 2).tolist())
+    config = WindowConfig(borders=True, jitter_px=jitter)
+    grid = covering_centers(size, stride_px=64)
+    bare, found = (
+        negatives(size, np.zeros((0, 2)), config.model_copy(update={"border_strip": strip}), seed)
+        for strip in (False, True)
+    )
+    assert ((found - grid) == np.round(found - grid)).all()
+    for axis in (0, 1):
+        first, last = grid[:, axis] == grid[:, axis].min(), grid[:, axis] == grid[:, axis].max()
+        assert (found[~first & ~last, axis] == bare[~first & ~last, axis]).all()
+        low, high = grid[:, axis].min(), grid[:, axis].max()
+        assert ((found[first, axis] <= low) & (found[first, axis] >= min(low, 0))).all()
+        assert ((found[last, axis] >= high) & (found[last, axis] <= max(high, size[axis] - 1))).all()
+
+
+def test_negatives_of_the_strip_are_as_near_to_a_border_as_figures_are():
+    """On a slide of whole cells without it none is within 24 px of a border; with it a third of the outer ones is."""
+    near = {}
+    for strip in (False, True):
+        config = WindowConfig(borders=True, border_strip=strip)
+        found = np.concatenate([negatives((640, 640), np.zeros((0, 2)), config, seed) for seed in range(20)])
+        away = np.minimum(found, 639 - found).min(axis=1)
+        near[strip] = ((away < 24).sum(), (away < 8).sum())
+    assert near[False] == (0, 0)
+    assert near[True][0] > 20 * 36 / 3
+    assert near[True][1] > 0.15 * 20 * 36

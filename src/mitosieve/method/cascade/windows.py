@@ -35,6 +35,10 @@ class WindowConfig(BaseModel):
     borders: bool = False
     """Whether windows also cover the border, reaching beyond the image. The paper's do not; but border figures are
     padded, so without padded negatives the padding itself would say "figure"."""
+    border_strip: bool = False
+    """Whether the outermost of them are drawn anywhere between their place and the border, by whole px. Ours: on the
+    grid no negative's centre is nearer to a border than nearly half a stride, figures are, and so a border that near
+    would say "figure"."""
 
 
 def window_centers(size_px: tuple[int, int], *, patch_px: int, stride_px: int) -> NDArray[np.float64]:
@@ -64,10 +68,30 @@ def negative_centers(
         centers = covering_centers(size_px, stride_px=config.stride_px)
     else:
         centers = window_centers(size_px, patch_px=config.patch_px, stride_px=config.stride_px)
-    centers = centers + generator.integers(config.jitter_px, size=centers.shape)
+    grid = centers
+    centers = grid + generator.integers(config.jitter_px, size=grid.shape)
+    if config.borders and config.border_strip:
+        centers = _in_strips(grid, centers, size_px, generator)
     if not config.borders:
         centers = np.minimum(centers, np.array(size_px) - 1 - (config.patch_px - 1) / 2)
     return centers[largest_ioa(centers, figures, config) < config.max_ioa]
+
+
+def _in_strips(
+    grid: NDArray[np.float64], centers: NDArray[np.float64], size_px: tuple[int, int], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """The outermost lines of a grid drawn anew between their place and the border beyond it, each axis for itself."""
+    share = generator.random(grid.shape)
+    answer = centers.copy()
+    for axis, length in enumerate(size_px):
+        line = grid[:, axis]
+        if len(line) == 0 or line.min() == line.max():
+            continue
+        for at, end, way in ((line.min(), 0, -1), (line.max(), length - 1, 1)):
+            steps = int(abs(end - at)) + 1 if (end - at) * way >= 0 else 1
+            outer = line == at
+            answer[outer, axis] = at + way * np.floor(share[outer, axis] * steps)
+    return answer
 
 
 def largest_ioa(
