@@ -36,9 +36,9 @@ class WindowConfig(BaseModel):
     """Whether windows also cover the border, reaching beyond the image. The paper's do not; but border figures are
     padded, so without padded negatives the padding itself would say "figure"."""
     border_strip: bool = False
-    """Whether the outermost of them are drawn anywhere between their place and the border, by whole px. Ours: on the
-    grid no negative's centre is nearer to a border than nearly half a stride, figures are, and so a border that near
-    would say "figure"."""
+    """Whether the outermost of them are drawn anywhere in their cell of the grid, by whole px, up to the border. Ours:
+    on the grid no negative's centre is nearer to a border than nearly half a stride, figures are, and so a border that
+    near would say "figure"."""
 
 
 def window_centers(size_px: tuple[int, int], *, patch_px: int, stride_px: int) -> NDArray[np.float64]:
@@ -71,26 +71,35 @@ def negative_centers(
     grid = centers
     centers = grid + generator.integers(config.jitter_px, size=grid.shape)
     if config.borders and config.border_strip:
-        centers = _in_strips(grid, centers, size_px, generator)
+        centers = _in_cells(grid, centers, size_px, config.stride_px, generator)
     if not config.borders:
         centers = np.minimum(centers, np.array(size_px) - 1 - (config.patch_px - 1) / 2)
     return centers[largest_ioa(centers, figures, config) < config.max_ioa]
 
 
-def _in_strips(
-    grid: NDArray[np.float64], centers: NDArray[np.float64], size_px: tuple[int, int], generator: np.random.Generator
+def _in_cells(
+    grid: NDArray[np.float64],
+    centers: NDArray[np.float64],
+    size_px: tuple[int, int],
+    stride_px: int,
+    generator: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """The outermost lines of a grid drawn anew between their place and the border beyond it, each axis for itself."""
+    """The outermost lines of a grid drawn anew in their cells within the image, each axis for itself: as dense there as
+    elsewhere, so that how often a border is near says nothing either.
+    """
     share = generator.random(grid.shape)
     answer = centers.copy()
+    half = stride_px // 2
     for axis, length in enumerate(size_px):
         line = grid[:, axis]
         if len(line) == 0 or line.min() == line.max():
             continue
-        for at, end, way in ((line.min(), 0, -1), (line.max(), length - 1, 1)):
-            steps = int(abs(end - at)) + 1 if (end - at) * way >= 0 else 1
+        first, last = line.min(), line.max()
+        low_high = {first: (max(1 - half, int(np.ceil(-first))), half)}
+        low_high[last] = (-half, min(half - 1, int(np.floor(length - 1 - last))))
+        for at, (low, high) in low_high.items():
             outer = line == at
-            answer[outer, axis] = at + way * np.floor(share[outer, axis] * steps)
+            answer[outer, axis] = at + low + np.floor(share[outer, axis] * (high + 1 - low))
     return answer
 
 
