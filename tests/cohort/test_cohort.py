@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_the_hash_changes_with_any_value_and_not_with_the_folder(tmp_path):
     assert Cohort(tmp_path / "b", cohort.slides, cohort.annotations).hash() == cohort.hash()
     assert Cohort(tmp_path / "a", cohort.slides, moved).hash() != cohort.hash()
     assert cohort.with_entries(lambda e: replace(e, mpp=0.5)).hash() != cohort.hash()
+
+
+def test_the_hash_is_the_same_wherever_the_images_lie(tmp_path):
+    """Moved images, or another machine's, make no other cohort; an image of another name does."""
+    cohort = a_cohort(tmp_path)
+    for places in ("images/{}", "/data/ours/{}", "../{}", "{}"):
+        assert (
+            cohort.with_entries(lambda e, p=places: replace(e, path=p.format(Path(e.path).name))).hash()
+            == cohort.hash()
+        )
+    assert cohort.with_entries(lambda e: replace(e, path=f"{e.path}.tif")).hash() != cohort.hash()
 
 
 def test_parts_by_case_and_by_domain_are_partitions(tmp_path):

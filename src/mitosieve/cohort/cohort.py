@@ -285,8 +285,11 @@ class Cohort:
         return slide
 
     def hash(self) -> str:
-        """sha256 over both CSV files as they would be written, so that equal content is equal."""
-        parts = (slides_csv(self.slides), self._annotations_csv())
+        """sha256 over both CSV files as they would be written, of each image the name alone: equal content is equal,
+        wherever the images lie.
+        """
+        slides = [replace(entry, path=Path(entry.path).name) for entry in self.slides]
+        parts = (slides_csv(slides), self._annotations_csv())
         both = "".join(hashlib.sha256(text.encode()).hexdigest() for text in parts)
         return hashlib.sha256(both.encode()).hexdigest()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage
@@ -174,6 +173,8 @@ def _near(one: Measured, first: Label, second: Label) -> list[Mark]:
     same = first is second
     if len(marks) < 1 + same or not others:
         return []
+    from scipy.spatial import KDTree  # when there are marks: its import takes longer than telling a first mistake
+
     distance, _ = KDTree(_centers(others) * xy(one.mpp)).query(_centers(marks) * xy(one.mpp), k=2 if same else 1)
     nearest = distance[:, 1] if same else distance
     return [mark for mark, um in zip(marks, nearest, strict=True) if um < NEAR_UM]
