@@ -125,7 +125,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_first_mistake(tmp_path, mistake):
-    """Exit 2, what and where and a remedy in three lines (click's usage aside), nothing written, nothing slow loaded."""
+    """Exit 2; what, where and a remedy in three lines (click's usage aside); nothing written, nothing slow loaded."""
     (tmp_path / "labels.csv").write_text("image,x,y,label\na.png,1,2,imposter\n")
     places = {
         "COHORT": a_cohort, "SPLIT": a_split, "RUN": a_run, "SCAN": a_scan, "IMAGE": lambda: images()[0],
