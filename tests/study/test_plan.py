@@ -1,13 +1,18 @@
 """Laws of a plan: each training once, named by what fixes its result."""
 
+import shutil
 from dataclasses import replace
 
+import cv2
 import pytest
 
 from build import a_cohort
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold, Split
-from mitosieve.errors import RecipeError, SplitError
+from mitosieve.errors import RecipeError, RunFolderError, SplitError
 from mitosieve.recipe.text import recipe_text
+from mitosieve.run.folder import RunFolder
+from mitosieve.run.layout import Kind
 from mitosieve.study.plan import plan_study
 from mitosieve.study.record import test_of as folder_of_test
 from mitosieve.study.study import Study, load_study, study_to_toml
@@ -69,6 +74,37 @@ def test_a_folder_is_named_by_what_fixes_its_result(cohort, tmp_path):
     assert changed["full", "B", 1] == folders["full", "B", 1]
     shorter = folders_of(a_study().with_overrides(["refined.patch_visits=960"]), cohort, SPLIT, tmp_path)
     assert not set(shorter.values()) & set(folders.values())
+
+
+def a_version(cohort, folder, *, grey=False):
+    """A copy of a cohort with images of its own under the same names."""
+    copy = Cohort(folder, cohort.slides, cohort.annotations)
+    copy.save()
+    for entry in cohort.slides:
+        image = cv2.imread(str(cohort.path_of(entry.slide_id)), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+        copy.path_of(entry.slide_id).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(copy.path_of(entry.slide_id)), image)
+    return copy
+
+
+def test_a_run_of_other_images_of_the_same_names_is_refused(cohort, tmp_path):
+    """Their cohorts have one hash: tables and names. Copies of the images will do; so does a run without its own."""
+    first, same, grey = (a_version(cohort, tmp_path / name, grey=name == "grey") for name in ("first", "same", "grey"))
+    assert first.hash() == same.hash() == grey.hash()
+    runs = tmp_path / "runs"
+    run = plan_study(a_study(), first, SPLIT, runs, []).trainings[0].folder
+    RunFolder.create(run, {"cohort": str(first.folder.resolve())}, kind=Kind.TRAIN, resume=False)
+    for like in (first, same):
+        assert plan_study(a_study(), like, SPLIT, runs, []).trainings[0].folder == run
+    image = same.path_of("c0_s0")
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 1  # of the same size
+    image.write_bytes(content)
+    for unlike in (grey, same):
+        with pytest.raises(RunFolderError, match="another image of the name c0_s0"):
+            plan_study(a_study(), unlike, SPLIT, runs, [])
+    shutil.rmtree(first.folder)
+    assert plan_study(a_study(), grey, SPLIT, runs, []).trainings[0].folder == run
 
 
 def test_a_case_that_is_tested_twice_or_a_fold_that_is_not_there_is_refused(cohort, tmp_path):

@@ -5,15 +5,24 @@ what computes it), and done once however many rows, studies or tries ask for it.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.cohort import SLIDES_FILE, Cohort
 from mitosieve.cohort.split import Split
-from mitosieve.errors import RecipeError, SplitError
+from mitosieve.errors import RecipeError, RunFolderError, SplitError
 from mitosieve.recipe.recipe import FoldRun, Recipe, load_recipe
-from mitosieve.study.record import copy_record, is_kept, is_scored, is_whole, keep, test_of, windows_of
+from mitosieve.study.record import (
+    cohort_of,
+    copy_record,
+    is_kept,
+    is_scored,
+    is_whole,
+    keep,
+    test_of,
+    windows_of,
+)
 from mitosieve.study.study import Study
 
 _HASH_LETTERS = 10
@@ -114,6 +123,7 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, records: 
         RecipeError: a row's recipe cannot be read, or is of no method that knows the paper's windows though the study
             asks for them.
         SplitError: the split does not fit the cohort, has no such fold, or tests a case twice.
+        RunFolderError: a run folder was trained on other images of the same names.
         MitosieveError: what a method refuses before it starts.
     """
     split.check(cohort)
@@ -151,6 +161,7 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, records: 
         )
         for folder, (recipe, fold, seed, detectors) in wanted.items()
     }
+    _refuse_other_images(trainings, cohort)
     of = {cell: trainings[folder] for cell, folder in names.items()}
     return Plan(trainings=tuple(trainings.values()), of=of, folds=folds)
 
@@ -165,3 +176,20 @@ def _folder_name(recipe: str, what: FoldRun, seed: int) -> str:
     mark = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LETTERS]
     words = [re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (Path(recipe).stem, what.fold)]
     return f"{words[0]}-{words[1]}-seed{seed}-{mark}"
+
+
+def _refuse_other_images(folders: Collection[Path], cohort: Cohort) -> None:
+    """A run of another cohort folder that has equal tables: its images, where they are still there, are to be copies of
+    ours, not, say, the same frames with their stain exchanged.
+    """
+    unlike: dict[Path, str | None] = {cohort.folder.resolve(): None}
+    for run in folders:
+        place = cohort_of(run)
+        if place is not None and place not in unlike:
+            unlike[place] = cohort.unlike_image(Cohort.load(place)) if (place / SLIDES_FILE).exists() else None
+        if place is not None and unlike[place] is not None:
+            raise RunFolderError(
+                f"was trained on another image of the name {unlike[place]} (cohort {place})",
+                where=run,
+                remedy="give --runs a folder of its own for each version of the images",
+            )
