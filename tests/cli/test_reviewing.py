@@ -64,6 +64,10 @@ def test_the_reviewed_count_stands_beside_the_automatic_one(tmp_path):
     features = json.loads((tmp_path / "anna" / "geojson" / f"{summary['slide_id']}.geojson").read_text())["features"]
     called = [f for f in features if f["properties"]["classification"]["name"] == "Mitotic figure"]
     assert len(called) == int(summary["figures"])
+    rejected = {cell["detection_id"] for cell in sure if cell["label"] == "imposter"}
+    shown = {f.get("id") for f in features if f["properties"]["classification"]["name"] == "Imposter"}
+    assert shown == rejected & {f.get("id") for f in features}
+    assert shown
 
 
 def test_decisions_become_a_cohort_and_a_detector(tmp_path):

@@ -21,6 +21,9 @@ FIGURE_CLASS = {"name": "Mitotic figure", "color": [0, 200, 0]}
 CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
 """Classes shown by QuPath: a row at or above the operating threshold, and one below it."""
 
+IMPOSTER_CLASS = {"name": "Imposter", "color": [213, 94, 0]}
+"""Class of a cell that a reader called no figure."""
+
 HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 114, 178]}
 """Class of the region with most figures."""
 
@@ -31,7 +34,12 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/hotspot")
 
 
 def write_geojson(
-    path: Path, detections: Detections, slide: SlideContext, *, called: NDArray[np.bool_] | None = None
+    path: Path,
+    detections: Detections,
+    slide: SlideContext,
+    *,
+    called: NDArray[np.bool_] | None = None,
+    rejected: NDArray[np.bool_] | None = None,
 ) -> Path:
     """Write detections of one slide as a FeatureCollection of points that QuPath loads by drag and drop.
 
@@ -50,6 +58,7 @@ def write_geojson(
         slide: which slide; its mpp is not used, GeoJSON is in px.
         called: (N,) what the detector called a figure, where `is_figure` is what somebody else says; None where it is
             the detector's. What was changed in between is a correction when the file comes back.
+        rejected: (N,) what somebody called no figure; None where nobody did.
 
     Raises:
         FrameError: the detections are of several slides, or of another one.
@@ -58,7 +67,7 @@ def write_geojson(
     slide.check(detections)
     notes = f'"notes":{json.dumps(slide.told)},' if slide.told else ""
     head = f'{{"type":"FeatureCollection",{notes}"features":['
-    return write_list(path, head=head, rows=_features(detections, slide, called), tail="]}\n")
+    return write_list(path, head=head, rows=_features(detections, slide, called, rejected), tail="]}\n")
 
 
 def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
@@ -78,30 +87,38 @@ def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
     return json.dumps(feature, separators=(",", ":"), allow_nan=False)
 
 
-def _features(detections: Detections, slide: SlideContext, called: NDArray[np.bool_] | None) -> Iterator[str]:
+def _features(
+    detections: Detections,
+    slide: SlideContext,
+    called: NDArray[np.bool_] | None,
+    rejected: NDArray[np.bool_] | None,
+) -> Iterator[str]:
     if slide.hotspot is not None:
         yield _hotspot(slide.hotspot, slide)
     head = '{"type":"Feature","geometry":{"type":"Point","coordinates":[%.3f,%.3f]},"properties":{'
-    classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS)]
+    classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS), _escaped(IMPOSTER_CLASS)]
     fields = [f",{_escaped(f'{name} score')}:%.6f" for name in detections.stage_names]
-    bits = 4 << np.arange(len(fields))
+    bits = 8 << np.arange(len(fields))
     said = detections.is_figure if called is None else called
+    shown = detections.is_figure.astype(np.int64)
+    if rejected is not None:
+        shown[rejected] = 2
 
     def template(kind: int) -> str:
-        """Of rows of one class that the same stages saw: the lowest bit is the class, the next what the detector called
-        it, the others the stages.
+        """Of rows of one class that the same stages saw: the lowest two bits are the class, the next what the detector
+        called it, the others the stages.
         """
-        seen = "".join(field for number, field in enumerate(fields) if kind & (4 << number))
+        seen = "".join(field for number, field in enumerate(fields) if kind & (8 << number))
         return (
-            f'{head}"objectType":"detection","classification":{classes[kind & 1]},'
-            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind >> 1 & 1}}}}}'
+            f'{head}"objectType":"detection","classification":{classes[kind & 3]},'
+            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind >> 2 & 1}}}}}'
         )
 
     for rows in chunks(len(detections)):
         part = detections[rows]
         values = np.column_stack([part.center_l0 + QUPATH_SHIFT, part.score, part.stage_score])
         ends = [f',"id":"{name}"}}' for name in detection_ids(part, slide.detector)]
-        kinds = part.is_figure + 2 * said[rows] + (~np.isnan(part.stage_score)) @ bits
+        kinds = shown[rows] + 4 * said[rows] + (~np.isnan(part.stage_score)) @ bits
         yield fill(template, kinds, values, ends=ends)
 
 

@@ -61,6 +61,11 @@ class Cell:
             return None
         return Label.MITOTIC_FIGURE if share > 0.5 else Label.IMPOSTER
 
+    @property
+    def is_rejected(self) -> bool:
+        """Whether most of the readers who are sure call it no figure."""
+        return self.label is Label.IMPOSTER
+
     def with_vote(self, decision: Decision) -> "Cell":
         """The same with what a reader decided."""
         assert decision.verdict is not None

@@ -92,7 +92,7 @@ def reviewed_count(
     for cell in own:
         number = place.get(cell.key)
         if number is None:
-            added += [cell] if cell.label is not Label.IMPOSTER else []
+            added += [cell] if not cell.is_rejected else []
         else:
             is_open[number] = cell.label is None
             figure[number] = figure[number] if cell.label is None else cell.label is Label.MITOTIC_FIGURE

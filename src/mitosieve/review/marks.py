@@ -142,7 +142,7 @@ def _marked(
             rows[cell.slide_id] = replace(row, left_out=row.left_out + 1)
             continue
         mark = mark_of.get(number)
-        if mark is None and cell.label is Label.IMPOSTER and cell.key in background:
+        if mark is None and cell.is_rejected and cell.key in background:
             rows[cell.slide_id] = replace(row, confirmed=row.confirmed + 1)
             continue
         if mark is None:

@@ -46,13 +46,21 @@ def save(told: Reviews, folder: Path, result: FoundResult) -> Path:
     write_json(folder / layout.AGREEMENT, {"readers": list(told.readers), "pairs": pairs})
     for name, count in told.counts.items():
         path = folder / "geojson" / layout.file_of(name, ".geojson")
-        write_geojson(path, count.detections, _context(result, count), called=_called(result, name, count))
+        called, rejected = _called(result, name, count), _rejected(told, result, name, count)
+        write_geojson(path, count.detections, _context(result, count), called=called, rejected=rejected)
     return folder
 
 
 def _called(result: FoundResult, slide_id: str, count: ReviewedCount) -> NDArray[np.bool_]:
     """What the detector called each reviewed detection; cells that readers added, behind them, it did not find."""
     found = result.detections.is_figure[result.detections.slide_id == slide_id]
+    return np.append(found, np.zeros(len(count.detections) - len(found), dtype=np.bool_))
+
+
+def _rejected(told: Reviews, result: FoundResult, slide_id: str, count: ReviewedCount) -> NDArray[np.bool_]:
+    """What readers called no figure, above the threshold or below it; added cells of that kind are not there."""
+    keys = [cell.key for cell in told.cells if cell.is_rejected]
+    found = np.isin(result.ids[result.detections.slide_id == slide_id], np.array(keys, dtype=np.str_))
     return np.append(found, np.zeros(len(count.detections) - len(found), dtype=np.bool_))
 
 

@@ -16,13 +16,12 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from mitosieve.annotation import Label
 from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS
 from mitosieve.errors import MitosieveError
-from mitosieve.export.geojson import CALLED, FIGURE_CLASS
+from mitosieve.export.geojson import CALLED, FIGURE_CLASS, IMPOSTER_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
 from mitosieve.view.desk import Desk
 from mitosieve.view.reviewing import judged_cells, readers_asked, review
 
-IMPOSTER_CLASS = {"name": "Imposter", "color": [213, 94, 0]}
 UNSURE_CLASS = {"name": "Unsure", "color": [140, 110, 230]}
 HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 194, 255]}
 DECISION_COLUMNS = ("slide_id", "x_px", "y_px", "verdict", "figure_share", "votes", "score", "added", "last_at", "id")
