@@ -28,7 +28,7 @@ from tiny import NEVER_COMPARED, ONE_CORE, a_run, files_of, images, mitosieve, s
 
 MPP = 0.25
 GLASS = (242, 241, 243)
-BANDS = 12
+BANDS = 6
 """Of the tall slide: as many tiles of 2,048 px above each other."""
 
 HERE = ("--workers", 0)
