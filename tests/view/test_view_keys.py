@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from found import a_result, some_detections
+from found import MPP, a_result, some_detections
 from paged import VIEW
 from serving import served
 
@@ -63,6 +63,32 @@ def test_a_click_on_a_cell_chooses_it(tmp_path, opened):
         at = page.evaluate(f"(([a, b, c, d, e, f]) => [a * {x} + c * {y} + e, b * {x} + d * {y} + f])({VIEW}.map())")
         page.mouse.click(box[0] + at[0], box[1] + at[1])
         page.until(f"{VIEW}.selected === 0", seconds=10)
+
+
+def test_a_figure_added_on_a_detection_is_shown_as_that_detection(tmp_path, opened):
+    """Its ring is decided, as it is counted; one added beside all stands alone; a later verdict is what is shown."""
+    found = some_detections("one")
+    order = np.argsort(-found.score, kind="stable")
+    low = len(order) - 1
+    x, y = found.center_l0[order[low]].tolist()
+    far = next(
+        (px, py)
+        for px in range(100, 1400, 50)
+        for py in range(100, 1000, 50)
+        if np.hypot(*(found.center_l0 - (px, py)).T).min() * MPP > 10
+    )
+    with served(a_result(tmp_path / "found", names=("one",))) as client:
+        for px, py in ((x + 2, y), far):
+            client.decide({"kind": "added", "slide": 0, "x": px, "y": py, "verdict": "figure"})
+        page = opened(client).opened()
+        numbers = f"c.verdict[{low}], c.shown[{low}], c.alone.length, c.added.length"
+        shown = f"((c) => [{numbers}])({VIEW}.cells)"
+        assert page.evaluate(shown) == [0, 1, 1, 2]
+        assert page.evaluate(f"{VIEW}.cells.shown.reduce((sum, value) => sum + value, 0)") == 1
+        page.evaluate(f"{VIEW}.select({low})")
+        page.press("r")
+        page.decided(3)
+        assert page.evaluate(shown) == [2, 2, 2, 2]
 
 
 def test_every_key_is_told_and_has_a_control(tmp_path, opened):

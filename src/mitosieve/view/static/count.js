@@ -243,7 +243,7 @@ export class CountView {
 
   _about(what) {
     const { cells } = this.view, added = typeof what !== "number";
-    const verdict = added ? cells.added.find((d) => d.key === what)?.verdict : ["", "figure", "imposter", "unsure"][cells.verdict[what]];
+    const verdict = added ? cells.added.find((d) => d.key === what)?.verdict : ["", "figure", "imposter", "unsure"][cells.shown[what]];
     return { verdict, words: added ? "added" : scoreText(cells.score[what]) };
   }
 

@@ -84,7 +84,7 @@ export function heatPicture(cells, upto, frame, byCall) {
     if (column >= 0 && row >= 0 && column < w && row < h) held[row * w + column]++;
   };
   for (let i = 0; i < cells.n; i++) if (counts(cells, i, upto, byCall)) put(cells.x[i], cells.y[i]);
-  for (const d of cells.added) if (d.verdict === "figure") put(d.x, d.y);
+  for (const d of cells.alone) if (d.verdict === "figure") put(d.x, d.y);
   const radius = Math.max(1, Math.round(300 / step));
   for (let turn = 0; turn < 3; turn++) held = spread(spread(held, w, h, radius, 1, w), h, w, radius, w, 1);
   let most = 0;
@@ -104,7 +104,7 @@ export function heatPicture(cells, upto, frame, byCall) {
 
 // Whether a cell counts as a figure: as this reader decided, else as it was called, by its score or by its mark.
 export function counts(cells, i, upto, byCall) {
-  const verdict = cells.verdict[i];
+  const verdict = cells.shown[i];
   if (verdict) return verdict === 1;
   return isCalled(cells, i, upto, byCall);
 }
@@ -192,7 +192,7 @@ export class Overlay {
 
   // A cell is shown if it is called a figure, was decided, is chosen, or everything below the threshold is asked for.
   _shown(found, { cells, upto, byCall, below, selected }) {
-    return found.filter((i) => below || isCalled(cells, i, upto, byCall) || cells.verdict[i] || i === selected);
+    return found.filter((i) => below || isCalled(cells, i, upto, byCall) || cells.shown[i] || i === selected);
   }
 
   _rings(some, cells, scene, radius) {
@@ -202,7 +202,7 @@ export class Overlay {
     context.textBaseline = "middle";
     for (const i of some) {
       const x = map[0] * cells.x[i] + map[2] * cells.y[i] + map[4], y = map[1] * cells.x[i] + map[3] * cells.y[i] + map[5];
-      const verdict = cells.verdict[i], below = !verdict && !isCalled(cells, i, upto, scene.byCall);
+      const verdict = cells.shown[i], below = !verdict && !isCalled(cells, i, upto, scene.byCall);
       const ink = BY_VERDICT[verdict] ?? (below ? INK.candidate : INK.called);
       this._ring(x, y, radius, ink, below ? [4, 4] : verdict === 3 ? [2, 3] : [], verdict === 2, scene.selected === i);
       if (labels && !Number.isNaN(cells.score[i])) this._label(scoreLabel(cells.score[i]), x + radius + 4, y);

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Grid } from "./grid.js";
 
 export const VERDICTS = ["", "figure", "imposter", "unsure"];
+const SAME_CELL_UM = 7.5; // as review/pairing.py
 const POLL_MS = 2000;
 const MOST_KEPT = 4; // slides whose cells are kept though nobody shows them: 21 bytes a cell
 
@@ -56,10 +57,12 @@ export class Store extends EventTarget {
     return this._once(this._frames, slide, () => api.json(`/api/slides/${slide}`));
   }
 
-  // Cells of a slide with their grid and this reader's verdicts (numbers in VERDICTS).
+  // Cells of a slide with their grid, this reader's verdicts (numbers in VERDICTS), and what is shown of each: what was
+  // added on a detection is that detection, as in review/cell.py, else it stands alone.
   cells(slide) {
     const asked = this._once(this._cells, slide, async () => {
-      const cells = await api.cellsOf(slide);
+      const [cells, frame] = await Promise.all([api.cellsOf(slide), this.frame(slide).catch(() => null)]);
+      cells.mpp = frame?.mpp_xy;
       cells.grid = new Grid(cells.x, cells.y);
       cells.verdict = new Uint8Array(cells.n);
       cells.added = [];
@@ -158,6 +161,12 @@ export class Store extends EventTarget {
     cells.verdict.fill(0);
     for (const d of this._standing.values()) if (d.slide === slide && d.row !== null) cells.verdict[d.row] = VERDICTS.indexOf(d.verdict);
     cells.added = this.addedOf(slide);
+    [cells.shown, cells.alone] = [cells.verdict.slice(), []];
+    for (const d of cells.added) {
+      const row = cells.mpp ? cells.grid.nearest(d.x, d.y, SAME_CELL_UM, (i) => !cells.shown[i], cells.mpp) : -1;
+      if (row >= 0) cells.shown[row] = VERDICTS.indexOf(d.verdict);
+      else cells.alone.push(d);
+    }
   }
 
   _take(decisions) {

@@ -265,7 +265,7 @@ export class SlideView extends EventTarget {
 
   // Whether a cell is shown: called a figure, or decided, or everything below the threshold is asked for.
   shows(i, upto = this.upto) {
-    return this.below || !this.store.hasThreshold || isCalled(this.cells, i, upto, this.byTable) || this.cells.verdict[i] > 0;
+    return this.below || !this.store.hasThreshold || isCalled(this.cells, i, upto, this.byTable) || this.cells.shown[i] > 0;
   }
 
   // The row or the added cell that is shown nearest to a place, so many um away at most (8 in any case); null where there is none.
