@@ -1,7 +1,9 @@
 """Targets are what experts agreed on where that is known; sources are told apart only where both classes are theirs."""
 
+import itertools
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -131,6 +133,39 @@ def test_places_keep_agreement_apart_from_label():
     places = Places.of_index(index, mark=np.zeros(1, dtype=np.int64))
     assert BatchConfig(targets="agreement").target(places, marks).tolist() == [pytest.approx(0.65)]
     assert places.index.label.tolist() == [1]
+
+
+@pytest.mark.parametrize("labels", list(itertools.product([0, 1], repeat=4)))
+def test_a_source_that_has_one_class_left_without_a_part_is_named(tmp_path, labels):
+    """For each network by brute force: two sources of two places each, whose four cases are dealt to two parts."""
+    slides = tuple(
+        SlideEntry(slide_id=f"s{i}", path=f"{i}.png", case_id=f"c{i}", domain="d", mpp=0.25, source=f"set{i // 2}")
+        for i in range(4)
+    )
+    cohort = Cohort(tmp_path, slides, Annotations.empty())
+    index = PatchIndex.concatenate(
+        [
+            PatchIndex.of(
+                slide_id=f"s{i}",
+                center_l0=np.zeros((1, 2)),
+                origin=Origin.FIGURE if label else Origin.BACKGROUND,
+                mpp=0.25,
+            )
+            for i, label in enumerate(labels)
+        ]
+    )
+    places, part, notes = Places.of_index(index), np.array([0, 1, 0, 1]), []
+    BatchConfig(balance="source").note_left_out(SimpleNamespace(cohort=cohort, note=notes.append), places, part)
+    expected = []
+    for number in (None, 0, 1):
+        for source in (0, 1):
+            left = {labels[i] for i in (2 * source, 2 * source + 1) if number is None or part[i] != number}
+            whole = set(labels[2 * source : 2 * source + 2])
+            if len(left) == 1 and (number is None or len(whole) == 2):
+                lacking = "background" if left == {1} else "figure"
+                where = "" if number is None else f" where part {number + 1} of the patients is left out"
+                expected.append(f"source 'set{source}' has no {lacking} to learn from{where}: its ")
+    assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected
 
 
 @pytest.mark.parametrize(("balance", "told"), [("source", 1), ("domain", 0), ("none", 0)])

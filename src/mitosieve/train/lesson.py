@@ -102,24 +102,32 @@ class BatchConfig(BaseModel):
         soft[marked] = np.where(overruled, np.nan, annotations.score)[places.mark[marked]]
         return np.where(np.isnan(soft), hard, soft).astype(np.float32)
 
-    def note_left_out(self, job: Job, places: Places) -> None:
+    def note_left_out(self, job: Job, places: Places, part: NDArray[np.int64] | None = None) -> None:
         """Say which sources, or domains, have places of one class alone: they would tell it, and are never dealt.
 
         Args:
             job: of the run.
             places: of its training slides.
+            part: (N,) of each place, where networks are trained that each leave one part out; a source that has one
+                class left then is told too.
         """
         if self.balance == "none":
             return
         group = self._groups(places.index.slide_id, job.cohort)
-        figures, negatives = (set(group[places.index.label == label].tolist()) for label in (1, 0))
-        for name in sorted(figures ^ negatives):
-            held, lacking = ("figures", "background") if name in figures else ("background", "figure")
-            job.note(
-                f"{self.balance} '{name}' has no {lacking} to learn from: its {int((group == name).sum())} places, all "
-                f'{held}, are left out of batches that are balanced by {self.balance} (batches.balance = "none" would '
-                "take them)"
-            )
+        told: set[str] = set()
+        left_out = [] if part is None else np.unique(part).tolist()
+        for number in (None, *left_out):
+            seen = np.ones(len(group), dtype=np.bool_) if part is None or number is None else part != number
+            figures, negatives = (set(group[seen & (places.index.label == label)].tolist()) for label in (1, 0))
+            where = "" if number is None else f" where part {number + 1} of the patients is left out"
+            for name in sorted((figures ^ negatives) - told):
+                held, lacking = ("figures", "background") if name in figures else ("background", "figure")
+                job.note(
+                    f"{self.balance} '{name}' has no {lacking} to learn from{where}: its "
+                    f"{int((seen & (group == name)).sum())} places, all {held}, are left out of batches that are "
+                    f'balanced by {self.balance} (batches.balance = "none" would take them)'
+                )
+            told |= figures ^ negatives if number is None else set()
 
     def _groups(self, slide_id: NDArray[np.str_], cohort: Cohort) -> NDArray[np.str_]:
         """Source or domain (N,) of each row's slide."""

@@ -169,7 +169,8 @@ def gather(recipe: SieveRecipe, job: Job) -> None:
     """Render the slides for all stages and find the places, once; whoever comes later reads files."""
     render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
     found = places_of_fold(job, _rule(recipe, job.cohort))
-    recipe.batches.note_left_out(job, found["train"])
+    places = found["train"]
+    recipe.batches.note_left_out(job, places, part_of_rows(recipe, job.cohort, places))
 
 
 def _rule(recipe: SieveRecipe, cohort: Cohort) -> CropRule:
