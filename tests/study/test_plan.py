@@ -16,6 +16,7 @@ from mitosieve.run.layout import Kind
 from mitosieve.study.plan import plan_study
 from mitosieve.study.record import test_of as folder_of_test
 from mitosieve.study.study import Study, load_study, study_to_toml
+from mitosieve.train.known_images import check_images
 
 SPLIT = Split(
     folds={
@@ -88,22 +89,25 @@ def a_version(cohort, folder, *, grey=False):
 
 
 def test_a_run_of_other_images_of_the_same_names_is_refused(cohort, tmp_path):
-    """Their cohorts have one hash: tables and names. Copies of the images will do; so does a run without its own."""
+    """Their cohorts have one hash: tables and names. Copies of images will do, and where none is nothing is said."""
     first, same, grey = (a_version(cohort, tmp_path / name, grey=name == "grey") for name in ("first", "same", "grey"))
     assert first.hash() == same.hash() == grey.hash()
     runs = tmp_path / "runs"
     run = plan_study(a_study(), first, SPLIT, runs, []).trainings[0].folder
     RunFolder.create(run, {"cohort": str(first.folder.resolve())}, kind=Kind.TRAIN, resume=False)
+    check_images(RunFolder(run), first, ("c0", "c1"))
     for like in (first, same):
         assert plan_study(a_study(), like, SPLIT, runs, []).trainings[0].folder == run
     image = same.path_of("c0_s0")
     content = bytearray(image.read_bytes())
     content[len(content) // 2] ^= 1  # of the same size
     image.write_bytes(content)
-    for unlike in (grey, same):
-        with pytest.raises(RunFolderError, match="another image of the name c0_s0"):
+    shutil.copyfile(grey.path_of("c1_s0"), first.path_of("c1_s0"))
+    for unlike, said in ((first, "1 slides: c1_s0"), (same, "1 slides: c0_s0"), (grey, "2 slides: c0_s0, c1_s0")):
+        with pytest.raises(RunFolderError, match=f"was trained on other images of {said}"):
             plan_study(a_study(), unlike, SPLIT, runs, [])
-    shutil.rmtree(first.folder)
+    for entry in grey.slides:
+        grey.path_of(entry.slide_id).unlink()
     assert plan_study(a_study(), grey, SPLIT, runs, []).trainings[0].folder == run
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,7 +156,9 @@ def test_another_recipe_fold_or_cohort_is_not_resumed(tmp_path):
     """What differs is named, and the run stays as it is."""
     run = tmp_path / "run"
     shutil.copytree(a_run(), run)
-    other = shutil.copytree(a_cohort(), tmp_path / "cohort")
+    other = Path(shutil.copytree(a_cohort(), tmp_path / "cohort"))
+    marks = other / "annotations.csv"
+    marks.write_text("".join(marks.read_text().splitlines(keepends=True)[:-1]))
     before = files_of(run)
     words = training(run, "cascade.parts_too=true")
     fold_b = ["B" if word == "A" else word for word in words]
@@ -168,6 +171,24 @@ def test_another_recipe_fold_or_cohort_is_not_resumed(tmp_path):
         assert told.code == 2
         assert f"was started with another {what}" in told.err
     assert files_of(run) == before
+
+
+def test_a_run_goes_on_where_its_cohort_was_moved(tmp_path):
+    """With the bytes that it had, and it says where the data lie now; with an image that is another one it does not."""
+    run, place = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(a_run(), run)
+    before = files_of(run)
+    moved = Cohort.load(shutil.copytree(a_cohort(), place))
+    words = training(run, "cascade.parts_too=true", cohort=place)
+    assert mitosieve(*words, "--resume").code == 0
+    assert files_of(run) == before
+    now, then = (json.loads((one / "run.json").read_text())["provenance"] for one in (run, a_run()))
+    assert now == {**then, "cohort": str(place)} != then
+    image = moved.path_of(json.loads((run / "images.json").read_text()).popitem()[0])
+    image.write_bytes(image.read_bytes() + b"exported anew")
+    refused = mitosieve(*words, "--resume")
+    assert refused.code == 2
+    assert "was started with other images of 1 slides" in refused.err
 
 
 def test_an_interrupted_training_says_how_to_go_on(tmp_path):

@@ -43,7 +43,6 @@ _KNOWN = {
 }
 _MARK_TEXTS = (*_MARK_CORRECTED[1:], *_MARK_REVIEWED)
 
-_GLANCE_BYTES = 1 << 12
 T = TypeVar("T")
 
 
@@ -294,18 +293,6 @@ class Cohort:
         both = "".join(hashlib.sha256(text.encode()).hexdigest() for text in parts)
         return hashlib.sha256(both.encode()).hexdigest()
 
-    def unlike_image(self, other: "Cohort") -> str | None:
-        """The first slide whose file differs from the other cohort's of equal slide_id; None where none does.
-
-        Told by a glance, the size and some bytes from the middle; a file that is not there is taken for equal.
-        """
-        both = [name for name in self._by_id if name in other._by_id]
-        for name in both:
-            ours, theirs = (_glance(cohort.path_of(name)) for cohort in (self, other))
-            if ours and theirs and ours != theirs:
-                return name
-        return None
-
     def counts(self) -> dict[str, Any]:
         """Cases, slides, labelled slides, figures and imposters, for the tables that importers print."""
         labels = self.annotations.label
@@ -320,15 +307,6 @@ class Cohort:
     def with_entries(self, change: Callable[[SlideEntry], SlideEntry]) -> "Cohort":
         """A cohort whose slide rows went through `change`; marks stay."""
         return Cohort(self.folder, tuple(change(entry) for entry in self.slides), self.annotations)
-
-
-def _glance(path: Path) -> tuple[int, bytes] | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        file.seek(size // 2)
-        return size, file.read(_GLANCE_BYTES)
 
 
 def _parsed(row: Row, parse: Callable[[dict[str, str]], T]) -> T:

@@ -69,6 +69,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     found: list[Detections] = []
     failed: dict[str, str] = {}
     with whole.lock(), job_log(out, progress) as log:
+        whole.keep_places(provenance)
         for number, name in enumerate(names):
             log(FOLDS, number, len(names))
             what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=out / name)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import PARTS, Fold, Split
-from mitosieve.errors import RecipeError, SlideError, SplitError
+from mitosieve.errors import RecipeError, RunFolderError, SlideError, SplitError, some
 from mitosieve.method.registry import METHODS, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
@@ -25,7 +25,7 @@ from mitosieve.run.log import JobLog, job_log
 from mitosieve.run.progress import Progress
 from mitosieve.sieve.detector import Detector
 from mitosieve.train.job import THEN, Job, Mapper, Start
-from mitosieve.train.known_images import check_images, forget_image
+from mitosieve.train.known_images import check_images, forget_image, unlike_images
 
 ALL = "all"
 """Name of the fold that has every case in train."""
@@ -97,6 +97,26 @@ class FoldRun:
             "fold": {"name": self.fold, **parts_of(self.split, self.fold)},
             **({} if self.start is None else {"start": self.start.detector.digest}),
         }
+
+    def refuse_other_images(self) -> None:
+        """Refuse a run at `out` that has learned from other images of the same names, be they exported anew or the same
+        frames with their stain exchanged. Where the cohort lies where it did, their sizes alone are looked at.
+
+        Raises:
+            RunFolderError: naming them.
+            SlideError: an image cannot be read.
+        """
+        run = RunFolder(self.out)
+        if not (run / layout.RUN).exists():
+            return
+        is_moved = run.read_mark().provenance.get("cohort") != str(self.cohort.folder.resolve())
+        other = unlike_images(run, self.cohort, by_content=is_moved)
+        if other:
+            raise RunFolderError(
+                f"was trained on other images of {len(other)} slides: {some(other)}",
+                where=self.out,
+                remedy="give --runs a folder of its own for each version of the images",
+            )
 
     @property
     def unknown_of_start(self) -> str:
@@ -224,6 +244,7 @@ def train_fold(
     run = RunFolder.create(what.out, facts, kind=layout.Kind.TRAIN, resume=resume)
     with run.lock(), job_log(run.path, progress) as log:
         check_images(run, what.cohort, (*fold.train, *fold.validation))
+        run.keep_places(facts)
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
         _keep_machine(run, dict(machine(compute)), log)

@@ -154,6 +154,10 @@ def git_commit() -> str:
     return commit + ("+changes" if dirty else "")
 
 
+PLACES = frozenset({"cohort"})
+"""Keys of a provenance that say where data lie, not what they are: a run may go on from elsewhere."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunMark:
     """Content of run.json.
@@ -289,16 +293,30 @@ class RunFolder:
         return mark
 
     def check_same(self, kind: Kind, provenance: dict[str, Any]) -> None:
-        """Refuse to continue a run that was started from something else."""
+        """Refuse to continue a run that was started from something else; where that lies does not matter."""
         old = self.check_kind(kind).provenance
         normal = json.loads(json.dumps(provenance))
-        changed = sorted(key for key in {*old, *normal} if old.get(key) != normal.get(key))
+        changed = sorted(key for key in {*old, *normal} - PLACES if old.get(key) != normal.get(key))
         if changed:
+            named = ", ".join(key.removesuffix("_hash") for key in changed)
             raise RunFolderError(
-                f"was started with another {', '.join(changed)}; resuming would mix two runs",
+                f"was started with another {named}; resuming would mix two runs",
                 where=self.path,
                 remedy="repeat the original command with --resume, or choose another --out",
             )
+
+    def keep_places(self, provenance: dict[str, Any]) -> None:
+        """Write where the data lie now, for whoever looks for them after a run that went on from elsewhere.
+
+        Raises:
+            RunFolderError: run.json cannot be read.
+            StorageError: it cannot be written.
+        """
+        mark = self.read_mark()
+        now = {key: value for key, value in provenance.items() if key in PLACES}
+        if now != {key: value for key, value in mark.provenance.items() if key in PLACES}:
+            content = {"format": RUN_FORMAT, "kind": mark.kind.value, "provenance": {**mark.provenance, **now}}
+            write_json(self.path / layout.RUN, content)
 
     @contextlib.contextmanager
     def lock(self, part: str = "", *, within_s: float = 0.0) -> Generator[None]:

@@ -5,24 +5,15 @@ what computes it), and done once however many rows, studies or tries ask for it.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mitosieve.cohort.cohort import SLIDES_FILE, Cohort
+from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Split
-from mitosieve.errors import RecipeError, RunFolderError, SplitError
+from mitosieve.errors import RecipeError, SplitError
 from mitosieve.recipe.recipe import FoldRun, Recipe, load_recipe
-from mitosieve.study.record import (
-    cohort_of,
-    copy_record,
-    is_kept,
-    is_scored,
-    is_whole,
-    keep,
-    test_of,
-    windows_of,
-)
+from mitosieve.study.record import copy_record, is_kept, is_scored, is_whole, keep, test_of, windows_of
 from mitosieve.study.study import Study
 
 _HASH_LETTERS = 10
@@ -146,6 +137,8 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, records: 
                 what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=fold, out=runs)
                 folder = runs / _folder_name(study.recipe_of(row), what, seed)
                 names[row.name, fold, seed] = folder
+                if folder not in wanted:
+                    replace(what, out=folder).refuse_other_images()
                 detectors = wanted.setdefault(folder, (recipe, fold, seed, []))[3]
                 if row.detector not in detectors:
                     detectors.append(row.detector)
@@ -161,7 +154,6 @@ def plan_study(study: Study, cohort: Cohort, split: Split, runs: Path, records: 
         )
         for folder, (recipe, fold, seed, detectors) in wanted.items()
     }
-    _refuse_other_images(trainings, cohort)
     of = {cell: trainings[folder] for cell, folder in names.items()}
     return Plan(trainings=tuple(trainings.values()), of=of, folds=folds)
 
@@ -176,20 +168,3 @@ def _folder_name(recipe: str, what: FoldRun, seed: int) -> str:
     mark = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LETTERS]
     words = [re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (Path(recipe).stem, what.fold)]
     return f"{words[0]}-{words[1]}-seed{seed}-{mark}"
-
-
-def _refuse_other_images(folders: Collection[Path], cohort: Cohort) -> None:
-    """A run of another cohort folder that has equal tables: its images, where they are still there, are to be copies of
-    ours, not, say, the same frames with their stain exchanged.
-    """
-    unlike: dict[Path, str | None] = {cohort.folder.resolve(): None}
-    for run in folders:
-        place = cohort_of(run)
-        if place is not None and place not in unlike:
-            unlike[place] = cohort.unlike_image(Cohort.load(place)) if (place / SLIDES_FILE).exists() else None
-        if place is not None and unlike[place] is not None:
-            raise RunFolderError(
-                f"was trained on another image of the name {unlike[place]} (cohort {place})",
-                where=run,
-                remedy="give --runs a folder of its own for each version of the images",
-            )

@@ -18,7 +18,7 @@ import numpy as np
 from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, hash_file, read_json, write_atomic, write_json
+from mitosieve.run.folder import hash_file, read_json, write_atomic, write_json
 from mitosieve.scan.tables import failed_slides, seconds_of_job
 from mitosieve.sieve.cost import StageCost, costs_of
 from mitosieve.sieve.detector import Detector
@@ -68,17 +68,6 @@ class Record:
 def test_of(detector: str) -> str:
     """Folder in a run, and in a record, with a detector's detections on the test cases: "test", "test-chosen"."""
     return detector.replace(layout.DETECTOR, layout.TEST, 1)
-
-
-def cohort_of(run: Path) -> Path | None:
-    """Folder of the cohort that a run was trained on; None where no run is.
-
-    Raises:
-        RunFolderError: its run.json cannot be read.
-    """
-    if not (run / layout.RUN).exists():
-        return None
-    return Path(str(RunFolder(run).read_mark().provenance.get("cohort")))
 
 
 def failed_in(run: Path, detector: str) -> dict[str, str]:

@@ -50,6 +50,26 @@ def check_images(run: RunFolder, cohort: Cohort, cases: tuple[str, ...]) -> None
         write_json(path, {**known, **here})
 
 
+def unlike_images(run: RunFolder, cohort: Cohort, *, by_content: bool) -> list[str]:
+    """Slides of a cohort whose image differs from that which a run learned from; one that is absent does not.
+
+    Args:
+        run: of a training.
+        cohort: of equal tables.
+        by_content: else by their sizes alone, which takes no time on whole slides.
+
+    Raises:
+        SlideError: an image cannot be read.
+    """
+    known: dict[str, Any] = read_json(run / layout.IMAGES, {})
+    there = {entry.slide_id: cohort.path_of(entry.slide_id) for entry in cohort.slides if entry.slide_id in known}
+    size = {name: sum(file.stat().st_size for file in _files(path)) for name, path in there.items()}
+    differ = {name for name, count in size.items() if count and count != known[name]["bytes"]}
+    if by_content:
+        differ |= {name for name in there if size[name] and _facts(there[name]) != known[name]}
+    return sorted(differ)
+
+
 def forget_image(run: RunFolder, cohort: Cohort, error: SlideError) -> None:
     """Of an image that could not be read nothing was learned: mended, it is another, and the training may go on.
 
