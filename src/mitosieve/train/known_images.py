@@ -63,11 +63,9 @@ def unlike_images(run: RunFolder, cohort: Cohort, *, by_content: bool) -> list[s
     """
     known: dict[str, Any] = read_json(run / layout.IMAGES, {})
     there = {entry.slide_id: cohort.path_of(entry.slide_id) for entry in cohort.slides if entry.slide_id in known}
-    size = {name: sum(file.stat().st_size for file in _files(path)) for name, path in there.items()}
-    differ = {name for name, count in size.items() if count and count != known[name]["bytes"]}
     if by_content:
-        differ |= {name for name in there if size[name] and _facts(there[name]) != known[name]}
-    return sorted(differ)
+        return sorted(name for name, path in there.items() if _facts(path) not in (None, known[name]))
+    return sorted(name for name, path in there.items() if _bytes(path) not in (None, known[name].get("bytes")))
 
 
 def forget_image(run: RunFolder, cohort: Cohort, error: SlideError) -> None:
@@ -83,6 +81,14 @@ def forget_image(run: RunFolder, cohort: Cohort, error: SlideError) -> None:
         write_json(path, {name: facts for name, facts in known.items() if name not in names})
 
 
+def _bytes(path: Path) -> int | None:
+    """Of an image, of all its files where it has several; None where it is absent."""
+    try:
+        return sum(file.stat().st_size for file in _files(path)) or None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def _facts(path: Path) -> dict[str, Any] | None:
     """Bytes and sha256 of an image, of all its files where it has several; None where it is absent."""
     try:
@@ -92,12 +98,16 @@ def _facts(path: Path) -> dict[str, Any] | None:
         stats = [(file, file.stat()) for file in files]
         hashes = [_hash(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     except OSError as error:
-        raise SlideError(f"cannot be read ({error.strerror})", where=path, remedy="restore it") from error
+        raise _unreadable(path, error) from error
     size = sum(stat.st_size for _, stat in stats)
     if len(hashes) == 1:
         return {"bytes": size, "sha256": hashes[0]}
     named = "".join(f"{file.name} {digest}\n" for file, digest in zip(files, hashes, strict=True))
     return {"bytes": size, "sha256": hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()}
+
+
+def _unreadable(path: Path, error: OSError) -> SlideError:
+    return SlideError(f"cannot be read ({error.strerror})", where=path, remedy="restore it")
 
 
 def _files(path: Path) -> list[Path]:
