@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import re
+from dataclasses import replace
 from urllib.parse import unquote
 
 import cv2
@@ -19,7 +20,7 @@ from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
 from mitosieve.export.table import write_detections
 from mitosieve.report import write_report
-from mitosieve.report.cells import CELL_PX, MOST_CANDIDATES, STEPS, cells_of, in_hotspot
+from mitosieve.report.cells import CELL_PX, MOST_CANDIDATES, MOST_FIGURES, STEPS, cells_of, in_hotspot
 from mitosieve.report.gallery import CROP_UM
 from mitosieve.report.scanned import ScannedSlide, ScanSource, read_scan
 from mitosieve.report.slides import links_of
@@ -131,8 +132,25 @@ def test_cells_in_the_hotspot_are_those_it_counts(tmp_path, shape):
     inside = [attrs for attrs in cells_on(page) if "data-inside" in attrs]
     called = [attrs for attrs in inside if attrs["class"] == "cell called"]
     assert len(called) == int(counted["hotspot_figures"]) > 1
+    (told,) = (attrs for _, attrs in page.tags if "data-figures-in-hotspot" in attrs)
+    assert told["data-figures-in-hotspot"] == counted["hotspot_figures"]
     assert page.text.count("in the hotspot") >= len(inside)
     assert page.text.count("outside the hotspot") == 69 - len(inside)
+
+
+def test_figures_in_the_hotspot_are_counted_though_not_all_are_shown(tmp_path):
+    """Of more figures than a page shows, in the hotspot are as many as lie there, by a loop over all."""
+    folder = a_job(tmp_path / "job")
+    slide = replace(read_scan(folder, read_request(folder)).slides[0], path=None)
+    generator = np.random.default_rng(5)
+    n = MOST_FIGURES + 900
+    center, score = generator.uniform(0, SIDE, (n, 2)), generator.uniform(0.4, 1, n)
+    found = Detections.of(slide_id=["s0"] * n, center_l0=center, score=score, threshold=0.45)
+    told = cells_of(slide, found)
+    assert told.left_out > 0
+    inside = in_hotspot(slide, center)
+    assert told.num_in_hotspot == sum(bool(here) and value >= 0.45 for here, value in zip(inside, score, strict=True))
+    assert told.num_in_hotspot > sum(bool(cell.in_hotspot) and cell.is_figure for cell in told.cells)
 
 
 def test_where_there_is_no_hotspot_no_cell_is_in_or_outside(tmp_path):

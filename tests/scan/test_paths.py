@@ -41,6 +41,21 @@ def test_one_dicom_slide_however_it_is_named(tmp_path):
     assert names(paths_of([folder])) == ["A"]
 
 
+def test_one_file_by_two_paths(tmp_path):
+    """Relative and absolute, by way of another folder, through a link to its folder: once, as it was named first. A
+    link to the file is a slide of its own name.
+    """
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_text("x")
+    (tmp_path / "way").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "b.jpg").symlink_to(tmp_path / "in" / "a.jpg")
+    (tmp_path / "list.txt").write_text(str(tmp_path / "in" / "a.jpg"))
+    first = Path(os.path.relpath(tmp_path)) / "in" / "a.jpg"
+    around = [tmp_path / "in" / ".." / "in" / "a.jpg", tmp_path / "way" / "a.jpg", f"@{tmp_path / 'list.txt'}"]
+    assert paths_of([first, *around]) == [first]
+    assert names(paths_of([first, tmp_path / "in"])) == ["a", "b"]
+
+
 def test_dicom_files_of_any_name(tmp_path):
     """Without an ending, as archives call them, and beside files that are none."""
     folder = copied(tmp_path)

@@ -55,6 +55,7 @@ class SlideCells:
     Attributes:
         cells: all figures, or the MOST_FIGURES of highest score, then the best candidates; by falling score.
         num_figures: how many figures there are.
+        num_in_hotspot: how many figures lie in the hotspot, shown or not.
         num_candidates: how many detections below the threshold there are.
         counts: for each of 0, 1 / STEPS, ... 1 as threshold, how many detections are at or above it.
         counts_hotspot: the same of those in the hotspot.
@@ -63,6 +64,7 @@ class SlideCells:
 
     cells: tuple[Cell, ...]
     num_figures: int
+    num_in_hotspot: int
     num_candidates: int
     counts: tuple[int, ...]
     counts_hotspot: tuple[int, ...]
@@ -107,6 +109,7 @@ def cells_of(slide: ScannedSlide, found: Detections, served: Addresses | None = 
             for row, uri in zip(rows.tolist(), pictures, strict=True)
         ),
         num_figures=int(found.is_figure.sum()),
+        num_in_hotspot=0 if inside is None else int((found.is_figure & inside).sum()),
         num_candidates=int((~found.is_figure).sum()),
         counts=_counts(found.score),
         counts_hotspot=() if inside is None else _counts(found.score[inside]),

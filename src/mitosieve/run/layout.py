@@ -195,7 +195,10 @@ LONGEST_NAME = 200
 
 
 def as_text(name: str) -> str:
-    """A file's name as text that every table can hold: bytes that are no UTF-8 and control characters as %XX."""
+    """A file's name as text that every table can hold and gives back: bytes that are no UTF-8 and control characters as
+    %XX, without the blanks around it, which tables do not keep; of a name of blanks alone they too are %XX.
+    """
+    name = name.strip(" ") or "%20" * len(name)
     parts = (sign if sign.isprintable() else "".join(f"%{byte:02X}" for byte in os.fsencode(sign)) for sign in name)
     return "".join(parts)
 

@@ -93,7 +93,8 @@ def write_slide_heatmap(
     mpp = max(*slide.mpp_xy, max(side * mpp for side, mpp in zip(slide.size_l0, slide.mpp_xy, strict=True)) / MAP_PX)
     rgb = shown.pixels if mpp >= shown.tissue.mpp else slide.thumbnail(mpp)
     mpp = shown.tissue.mpp if rgb is shown.pixels else mpp
-    mask = cv2.resize(shown.tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    tissue = shown.tissue.within(task.source.roi, slide.mpp_xy)  # what was not searched has no density
+    mask = cv2.resize(tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
     picture = Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_))
     note = f"no hotspot: less tissue than {summary.hotspot.area_mm2:.3g} mm²" if summary.hotspot_note else ""

@@ -22,7 +22,8 @@ def paths_of(words: Sequence[str | Path]) -> list[Path]:
     it is all that this holds.
 
     Returns:
-        In the order of the words; within a folder or pattern by name. A slide meant twice is there once.
+        In the order of the words; within a folder or pattern by name. A slide meant twice, by whatever path, is there
+        once, as it was named first.
 
     Raises:
         InputError: a pattern that matches nothing, or a list that cannot be read.
@@ -39,12 +40,23 @@ def paths_of(words: Sequence[str | Path]) -> list[Path]:
             found += _matching(path, text)
         else:
             found.append(path)
-    return _each_series_once(list(dict.fromkeys(found)))
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(_place(path), path)
+    return _each_series_once(list(once.values()))
 
 
 def is_dicom_slide(folder: Path) -> bool:
     """Whether a folder holds DICOM files."""
     return _is_folder(folder) and any(is_dicom(item) for item in folder.iterdir() if not item.name.startswith("."))
+
+
+def _place(path: Path) -> Path:
+    """Where a file lies, whatever the way to its folder; a link to it is a file of its own, for it has its own name."""
+    try:
+        return path.parent.resolve() / path.name
+    except (OSError, ValueError, RuntimeError):
+        return path  # it fails as a slide
 
 
 def _exists(path: Path) -> bool:
