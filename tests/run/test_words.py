@@ -1,5 +1,7 @@
 """A job in one line: where it is, how fast, how well, how long still; never a number that nobody can know yet."""
 
+import pytest
+
 from mitosieve.run.words import Words, in_time
 
 
@@ -30,6 +32,48 @@ def test_detection_tells_slide_rows_speed_figures_and_time():
     )
     assert line == "slide 3 of 40, A: row of tiles 4 of 8, 2.50 mm2/s, 17 figures so far, about 38 min left"
     assert share == (2.5, 40)
+
+
+def after_slides(*slides, total):
+    """The line after slides of (seconds that it took, whether an earlier try did it), each of 1 mm2."""
+    steps = [(0, "slides", 0, total, {})]
+    for number, (took_s, is_kept) in enumerate(slides, start=1):
+        kept = {"kept": 1.0} if is_kept else {}
+        steps.append((took_s, "slides", number, total, {"mm2": float(number), **kept}))
+    return told(*steps)[0]
+
+
+@pytest.mark.parametrize("done", range(1, 10))
+def test_every_slide_s_time_counts_from_the_first_on(done):
+    """After n of ten slides of 100 s each, as many times 100 s are left as there are slides."""
+    line = after_slides(*[(100, False)] * done, total=10)
+    assert line == f"slide {done + 1} of 10, 0.01 mm2/s, about {in_time(100 * (10 - done))} left"
+
+
+def test_what_an_earlier_try_did_is_no_work_of_this_one():
+    """Neither slides that were kept, wherever they stand, nor their tissue, nor the moment that each took, are told as
+    the speed of this try; where all were kept nobody knows any.
+    """
+    for kept_first in (True, False):
+        slides = [(0.02, True)] * 90, [(100, False)]
+        line = after_slides(*(slides[0] + slides[1] if kept_first else slides[1] + slides[0]), total=100)
+        assert line == "slide 92 of 100, 0.01 mm2/s, about 15 min left"
+    assert after_slides(*[(1, True)] * 90, total=100) == "slide 91 of 100"
+    line, _ = told((0, "folds", 0, 5, {}), (3, "folds", 3, 5, {"kept": 1.0}), (600, "folds", 4, 5, {}))
+    assert line == "fold 5 of 5, about 10 min left"
+
+
+def test_a_count_that_begins_in_the_middle_knows_nothing_of_what_was_before():
+    """Whoever tells of slides only when one is done gives no rate with the first."""
+    line, _ = told((0, "slides", 1, 10, {"mm2": 1.0}), (100, "slides", 2, 10, {"mm2": 2.0}))
+    assert line == "slide 3 of 10, 0.01 mm2/s, about 13 min left"
+
+
+def test_the_first_slide_s_own_time_is_not_the_job_s():
+    """Before a slide is done nothing is said of the others'; the last, or only, one's is the job's."""
+    bands = [(0, "bands of A", 0, 8, {}), (20, "bands of A", 4, 8, {})]
+    assert told((0, "slides", 0, 3, {}), *bands)[0] == "slide 1 of 3, A: row of tiles 4 of 8"
+    assert told((0, "slides", 0, 1, {}), *bands)[0] == "slide 1 of 1, A: row of tiles 4 of 8, about 20 s left"
 
 
 def test_training_tells_stage_step_loss_precision_and_time():

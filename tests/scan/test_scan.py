@@ -12,6 +12,7 @@ from mitosieve.count.ground import Ground
 from mitosieve.count.hotspot import Hotspot
 from mitosieve.export.table import read_detections
 from mitosieve.network.compute import Compute
+from mitosieve.scan import Scan, items_of_images, scan
 from mitosieve.sieve.cascade import detect
 from mitosieve.sieve.detector import Detector
 from tiny import ONE_CORE, a_cohort, a_run, a_scan, images, mitosieve
@@ -49,6 +50,26 @@ def test_slides_that_an_earlier_try_did_keep_its_times(tmp_path):
     times = {name: (out / name).read_bytes() for name in ("timing.csv", "timing.json")}
     assert mitosieve(*words, "--resume").code == 0
     assert times == {name: (out / name).read_bytes() for name in times}
+
+
+def test_a_job_tells_where_it_begins_and_which_slides_were_done_before(tmp_path):
+    """Slide 0 is told before the first, which whoever counts time needs; on resume what is there is told as kept."""
+    heard = []
+
+    def hear(what, done, total, /, **facts):
+        if what == "slides":
+            heard.append((done, total, "kept" in facts))
+
+    job = Scan(
+        detector=a_run(), items=items_of_images(images()[:2], mpp="0.25", roi=None), out=tmp_path / "out",
+        origin={}, compute=Compute.choose("cpu"), progress=hear,
+    )  # fmt: skip
+    scan(job)
+    assert heard == [(0, 2, False), (1, 2, False), (2, 2, False)]
+    next((tmp_path / "out" / "parts").glob(f"{images()[1].stem}*.csv")).unlink()
+    heard.clear()
+    scan(replace(job, resume=True))
+    assert heard == [(0, 2, False), (1, 2, True), (2, 2, False)]
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):

@@ -70,8 +70,10 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
     failed: dict[str, str] = {}
     with whole.lock(), job_log(out, progress) as log:
         whole.keep_places(provenance)
+        begun = False
         for number, name in enumerate(names):
-            log(FOLDS, number, len(names))
+            log(FOLDS, number, len(names), **({"kept": 1.0} if begun else {}))
+            begun = (out / name / layout.RUN).exists()  # its time is not all of this try
             what = FoldRun(recipe=recipe, cohort=cohort, split=split, fold=name, out=out / name)
             train_fold(what, compute=compute, resume=resume, progress=log, mapper=mapper)
             of_fold, broken = score_test_cases(

@@ -9,7 +9,7 @@ NOTE = "note"
 """What is told when a person must know something of what is given; its fact is the `text`."""
 
 SLIDES, FOLDS = "slides", "folds"
-"""What is told when one of these is done."""
+"""What is told before the first of these, and when one is done."""
 
 BANDS_OF = "bands of "
 """What is told of a slide's rows of tiles begins so, and ends with the slide's name."""
@@ -27,6 +27,7 @@ class Progress(Protocol):
             what: is counted.
             done: of `total`.
             total: of it; 0 where nobody knows.
-            facts: what else is known: `loss` and `ap` of a network, `figures` and `mm2` so far, `name` of a stage.
+            facts: what else is known: `loss` and `ap` of a network, `figures` and `mm2` so far, `name` of a stage;
+                `kept`, where what was done since the last time is an earlier try's, at least in part.
         """
         ...

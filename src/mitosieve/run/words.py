@@ -13,7 +13,10 @@ _LEAST_S = 2.0
 
 @dataclass
 class _Counted:
-    """Something that is counted, since when, and from where on: a resumed job begins in the middle."""
+    """Something that is counted, since when, and from where on: a resumed job begins in the middle.
+
+    What an earlier try did (`kept`) is no work of this one: it moves the beginning, with its area and its moment.
+    """
 
     what: str
     done: int
@@ -22,6 +25,15 @@ class _Counted:
     first: int
     facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
     first_mm2: float = 0.0
+    told_s: float = 0.0
+
+    def take(self, done: int, total: int, facts: dict[str, Fact], now_s: float) -> None:
+        """Take note of how far it is now."""
+        if facts.get("kept"):
+            self.first += done - self.done
+            self.first_mm2 += _number(facts.get("mm2", self.facts.get("mm2"))) - _number(self.facts.get("mm2"))
+            self.since_s += now_s - self.told_s
+        self.done, self.total, self.facts, self.told_s = done, total, {**self.facts, **facts}, now_s
 
     def seconds_left(self, now_s: float) -> float | None:
         made, took_s = self.done - self.first, now_s - self.since_s
@@ -60,10 +72,10 @@ class Words:
             self._inner = self._counted(self._inner, what, done, total, facts)
 
     def _counted(self, old: _Counted | None, what: str, done: int, total: int, facts: dict[str, Fact]) -> _Counted:
+        now = self._clock()
         if old is None or old.what != what or done < old.done:
-            first = 0 if what in (SLIDES, FOLDS) else done
-            return _Counted(what, done, total, self._clock(), first, facts, _number(facts.get("mm2")))
-        old.done, old.total, old.facts = done, total, {**old.facts, **facts}
+            return _Counted(what, done, total, now, done, facts, _number(facts.get("mm2")), now)
+        old.take(done, total, facts, now)
         return old
 
     @property
@@ -128,6 +140,8 @@ class Words:
         now = self._clock()
         outer = self._outer.get(SLIDES) or self._outer.get(FOLDS)
         whole = outer.seconds_left(now) if outer is not None else None
+        if whole is None and outer is not None and outer.what == SLIDES and outer.total - outer.done > 1:
+            return None  # before its first slide is done nobody knows of the others
         own = self._inner.seconds_left(now) if self._inner is not None else None
         return whole if whole is not None else own
 
