@@ -70,7 +70,9 @@ def patch_table_command(
     split: TheSplitOpt,
     fold: TheFoldOpt,
     parts: Annotated[str, typer.Option("--parts", help="Parts of the fold, comma-separated.")] = "train,test",
-    out: Annotated[Path | None, typer.Option("--out", help="The CSV; RUN/patch-table.csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The CSV; RUN/patch-table.csv.", callback=a_new_file)
+    ] = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     threads: ThreadsOpt = 0,
@@ -79,9 +81,11 @@ def patch_table_command(
 ) -> None:
     """How CHS-NET's networks sort figures and windows, as the paper's tables 2 and 3 count them."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.method.cascade.patch_table import COLUMNS, patch_table, write_patch_table
+    from mitosieve.method.cascade.patch_table import COLUMNS, check_patch_table, patch_table, write_patch_table
 
-    named = [name for name in parts.split(",") if name]
+    if out is not None:
+        check_patch_table(out)
+    named = [name.strip() for name in parts.split(",") if name.strip()]
     whole = Cohort.load(cohort)
     compute = compute_of(device, precision, threads)
     with progress_bars() as show:

@@ -39,13 +39,41 @@ def check_place(out: Path, command: str) -> None:
     tables += [outcomes_of(out)] if command == "evaluate" else []
     own = (layout.METRICS, layout.OUTCOMES) if command == "evaluate" and out.name == layout.METRICS else ()
     for path in (out, *tables):
-        if path.name in _LAYOUT and path.name not in own:
-            raise InputError(f"{path.name} is another file of a folder", where=path, remedy="choose another name")
+        if path.name not in own:
+            _refuse_of_folder(path)
     there = [path for path in (out, *tables) if path.exists()]
     if there and not own and not _wrote(out, _KEYS[command]):
-        raise InputError(
-            f"is there, and not by {command}: it would be lost", where=there[0], remedy="choose another name"
-        )
+        raise _lost(there[0], command)
+
+
+def check_table(out: Path, command: str, *, own: str, columns: Sequence[str]) -> None:
+    """The same for a command that writes one CSV.
+
+    Args:
+        out: the CSV to write.
+        command: that writes it.
+        own: what it is called in a folder of ours; a file of that name is the command's.
+        columns: with which every table of the command begins.
+
+    Raises:
+        InputError: it is no .csv, or another file of a folder, or is there already and not by this command.
+    """
+    if out.suffix != ".csv":
+        raise InputError("is no name of a CSV file", where=out, remedy=f"name it {out.name}.csv")
+    if out.name == own:
+        return
+    _refuse_of_folder(out)
+    if out.exists() and not (out.is_file() and out.read_bytes().startswith(",".join(columns).encode())):
+        raise _lost(out, command)
+
+
+def _refuse_of_folder(path: Path) -> None:
+    if path.name in _LAYOUT:
+        raise InputError(f"{path.name} is another file of a folder", where=path, remedy="choose another name")
+
+
+def _lost(path: Path, command: str) -> InputError:
+    return InputError(f"is there, and not by {command}: it would be lost", where=path, remedy="choose another name")
 
 
 def _wrote(out: Path, keys: Sequence[str]) -> bool:

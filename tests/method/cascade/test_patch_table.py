@@ -12,9 +12,9 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.split import Fold
 from mitosieve.errors import CohortError, RunFolderError, SplitError
 from mitosieve.geometry import rescale_points
-from mitosieve.method.cascade.patch_table import COLUMNS, _load, _sorted, patch_table
+from mitosieve.method.cascade.patch_table import COLUMNS, _load, _sorted, patch_table, write_patch_table
 from mitosieve.network.compute import Compute
-from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, mitosieve, training
+from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, files_of, mitosieve, training
 
 CPU = Compute(device="cpu", precision="32-true")
 
@@ -146,6 +146,38 @@ def test_the_command_writes_the_rows(scored, tmp_path):
     assert {row.split(",")[1] for row in told.result.read_text().splitlines()[1:]} == {"test"}
     told = mitosieve("patch-table", *where, "--parts", "tset")
     assert (told.code, "there is no part 'tset'" in told.err) == (2, True)
+
+
+@pytest.mark.parametrize("parts", ["", ",", " , "])
+def test_no_part_is_no_table(scored, parts):
+    """A header alone would take the place of the table that is there."""
+    run, _ = scored
+    before = files_of(run)
+    told = mitosieve("patch-table", run, a_cohort(), "--split", a_split(), "--fold", "A", *ONE_CORE, "--parts", parts)
+    assert (told.code, "no part of the fold is named" in told.err) == (2, True), told
+    assert files_of(run) == before
+
+
+OTHERS = ["recipe.toml", "test/detections.csv", "test/metrics.json", "test", "history.csv", "notes.csv", "new"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_table_takes_no_other_file_s_place(scored, name):
+    """Neither a file that means something in a folder, nor one that somebody put there; what is no CSV is no place."""
+    run, _ = scored
+    (run / "notes.csv").write_text("by,hand\n")
+    before = files_of(run)
+    where = [run, a_cohort(), "--split", a_split(), "--fold", "A", *ONE_CORE]
+    told = mitosieve("patch-table", *where, "--parts", "test", "--out", run / name)
+    assert (told.code, str(run / name) in told.err) == (2, True), told
+    assert files_of(run) == before
+
+
+def test_a_table_of_its_own_is_written_again(tmp_path):
+    """Under any name, and in a run under its own."""
+    for name in ("mine.csv", "patch-table.csv"):
+        for _ in range(2):
+            assert write_patch_table(tmp_path / name, []) == tmp_path / name
 
 
 def test_a_table_of_what_was_learned_from_is_refused(tmp_path):

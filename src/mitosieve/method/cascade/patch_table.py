@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.split import Split
+from mitosieve.cohort.split import PARTS, Split
 from mitosieve.errors import CohortError, RunFolderError, SplitError
 from mitosieve.method.cascade.chsnet import ChsNet, ChsNetRecipe, frames_in, window_rule
 from mitosieve.method.cascade.mining import kept_table
@@ -29,6 +29,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, write_atomic
 from mitosieve.run.progress import Progress
 from mitosieve.score.judged import read_metrics
+from mitosieve.score.own_files import check_table
 from mitosieve.sieve.detector import Detector
 from mitosieve.train import PatchPool, Places
 
@@ -104,9 +105,11 @@ def patch_table(  # noqa: PLR0913 - one question to one run
     Raises:
         RunFolderError: no finished training, or one of another method.
         CohortError: the cohort is in another state than it was trained on.
-        SplitError: the fold is another than it was trained on, or a part is unknown or empty; or `test` was evaluated
-            on other cases.
+        SplitError: the fold is another than it was trained on, no part is named, or one is unknown or empty; or `test`
+            was evaluated on other cases.
     """
+    if not parts:
+        raise SplitError("no part of the fold is named", where=run, remedy=f"name one or more of {', '.join(PARTS)}")
     trained = _load(run, cohort, split, fold)
     rows: list[dict[str, Any]] = []
     cases_of = {part: split.fold(fold).part(part) for part in parts}
@@ -122,7 +125,13 @@ def patch_table(  # noqa: PLR0913 - one question to one run
 
 
 def write_patch_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write rows of `patch_table`, of one run or of several, as CSV; shares to six digits."""
+    """Write rows of `patch_table`, of one run or of several, as CSV; shares to six digits.
+
+    Raises:
+        InputError: as `check_patch_table`.
+        StorageError: the file cannot be written.
+    """
+    check_patch_table(path)
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
@@ -130,6 +139,15 @@ def write_patch_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
         {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()} for row in rows
     )
     return write_atomic(path, text.getvalue())
+
+
+def check_patch_table(path: Path) -> None:
+    """Refuse a place for the table where a file would be lost that is none: known before anything is computed.
+
+    Raises:
+        InputError: as `check_table`.
+    """
+    check_table(path, "patch-table", own=layout.PATCH_TABLE, columns=COLUMNS)
 
 
 def _load(run: Path, cohort: Cohort, split: Split, fold: str) -> _Trained:
