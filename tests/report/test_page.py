@@ -177,6 +177,17 @@ def test_detections_that_were_not_evaluated_are_refused(tmp_path):
         write_report(folder)
 
 
+def test_what_is_noted_of_the_result_stands_beside_it(tmp_path):
+    """At the head of the page, by the number that it is of, and not a second time in its section."""
+    run, cohort = a_scored_run(tmp_path)
+    (run / "test" / "slides.csv").write_text("slide_id,error\nc0_s0,\nc1_s0,is truncated\nc2_s0,\n")
+    evaluate_folder(run / "test", cohort, config=EvaluateConfig(resamples=50))
+    text = Page(write_report(run)).text
+    note = "Note: 1 scored slide was not looked at, its figures count as missed: c1_s0."
+    assert text.count(note) == 1
+    assert text.index(note) < text.index("Score: test")
+
+
 def test_slides_that_failed_are_named(tmp_path):
     """What detect could not read stands beside the score."""
     run, _ = a_scored_run(tmp_path)

@@ -94,6 +94,15 @@ def test_its_test_score_is_taken_where_it_is_its_own(run):
     assert known(run).f1 is None
 
 
+def test_a_score_with_slides_that_it_has_not_seen_is_not_told(run):
+    """Their figures count as missed: that is no score of what the detector finds."""
+    test = a_test(run, digest=hash_file(run / "detector" / "detector.toml"))
+    metrics = json.loads((test / "metrics.json").read_text())
+    assert metrics["unseen"] == []
+    (test / "metrics.json").write_text(json.dumps({**metrics, "unseen": ["s1"]}))
+    assert (known(run).f1, known(run).tested_on) == (None, "")
+
+
 @pytest.mark.parametrize("other", [{"part": None}, {"part": "train"}, {"part": "validation"}, {"fold": "B"}])
 def test_a_score_of_other_cases_is_no_test_score(run, other):
     """What a folder called test says it did decides: all cases, those of another part or those of another fold are not

@@ -12,9 +12,10 @@ from mitosieve.detection import Detections
 from mitosieve.errors import FormatError, FrameError, SplitError
 from mitosieve.export.table import write_detections
 from mitosieve.run.folder import write_json
-from mitosieve.score.evaluated import compare_folders, evaluate_folder
+from mitosieve.score.evaluated import compare_folders, evaluate_folder, with_unseen
 from mitosieve.score.evaluation import EvaluateConfig, choose_threshold, evaluate
 from mitosieve.score.outcome import Outcome
+from mitosieve.score.printed import domain_notes
 from scene import a_bare_cohort, found, greedy_by_hand, places
 
 FAST = EvaluateConfig(resamples=200)
@@ -191,6 +192,45 @@ def test_a_folder_gets_its_metrics_and_its_cells(tmp_path):
     assert rows[2]["score"] == ""
     evaluate_folder(tmp_path / "run", cohort, config=FAST, out=tmp_path / "other.json")
     assert (tmp_path / "other.json").read_bytes() == first
+
+
+def test_slides_that_a_job_did_not_see_are_named_with_their_scores(tmp_path):
+    """Those that failed and those that it was not given, in every file; a folder without slides.csv is no job's. A
+    comparison says whose they are, and a pooled score names those of its parts.
+    """
+    cohort = a_bare_cohort(12, [(k, 10, 10) for k in range(12)])
+    rows = [(k, 10, 10, 0.9) for k in range(10)]
+    assert written(tmp_path / "all", rows, cohort).unseen == ()
+    names = [entry.slide_id for entry in cohort.slides]
+    folder = tmp_path / "some"
+    folder.mkdir()
+    given_to_it = [f"{name},{'is broken' if name == names[10] else ''}\n" for name in names[:11]]
+    (folder / "slides.csv").write_text("slide_id,error\n" + "".join(given_to_it))
+    result = written(folder, rows, cohort)
+    assert result.unseen == (names[10], names[11])
+    note = f"2 scored slides were not looked at, their figures count as missed: {names[10]}, {names[11]}"
+    assert note in result.notes
+    assert json.loads((folder / "metrics.json").read_text())["unseen"] == [names[10], names[11]]
+    for name in ("metrics.json", "metrics.csv", "metrics.tex"):
+        assert note in (folder / name).read_text()
+    assert f"some: {note}" in compare_folders([tmp_path / "all", folder], FAST).notes
+    pooled = with_unseen(evaluate(found(rows[:1]), cohort, cases=("c0", "c1"), config=FAST), {"s1": "why", "s11": ""})
+    assert pooled.unseen == ("s1",)
+    assert pooled.notes[0] == "1 scored slide was not looked at, its figures count as missed: s1"
+
+
+def test_each_part_s_interval_says_what_it_lacks():
+    """A domain of few cases is noted as too narrow though there are enough in all; what holds for all is told once."""
+    cohort = a_bare_cohort(24, [(k, 10, 10) for k in range(24)], cases=[f"c{k // 2}" for k in range(24)])
+    slides = tuple(replace(entry, domain="few" if k < 4 else "many") for k, entry in enumerate(cohort.slides))
+    content = evaluate(
+        found([(0, 10, 10, 0.9)]), type(cohort)(cohort.folder, slides, cohort.annotations), config=FAST
+    ).to_json()
+    few, many = content["per_domain"]
+    assert (few["interval_unit"], many["interval_unit"]) == ("slides within cases", "cases")
+    assert "only 2 cases: slides were drawn within cases; the interval is too narrow" in few["interval_note"]
+    assert (content["bootstrap"]["note"], many["interval_note"]) == ("", "")
+    assert domain_notes(content) == [f"few: {few['interval_note']}"]
 
 
 def test_folders_are_compared_by_their_written_counts(tmp_path):

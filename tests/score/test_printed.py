@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mitosieve.run.folder import write_json
 from mitosieve.score.evaluated import names_of
 from mitosieve.score.printed import latex
 from tiny import a_cohort, a_scan, a_split, mitosieve
@@ -19,6 +20,8 @@ def test_the_tables_beside_metrics_say_what_it_says(tmp_path):
     rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
     assert rows[0]["interval_unit"] == content["bootstrap"]["unit"]
     assert [row["interval_unit"] for row in rows[1:]] == [row["interval_unit"] for row in content["per_domain"]]
+    assert rows[0]["note"] == "; ".join(content["notes"])
+    assert [row["note"] for row in rows[1:]] == [row["interval_note"] for row in content["per_domain"]]
     for row, part in zip(rows, [content["pooled"], *content["per_domain"]], strict=True):
         for name in ("cases", "slides", "tp", "fp", "fn", "f1", "precision", "recall"):
             assert row[name] == ("" if part[name] is None else str(part[name]))
@@ -28,6 +31,7 @@ def test_the_tables_beside_metrics_say_what_it_says(tmp_path):
     assert text.count("{tabular}") == 2
     drawn = {"none": "nothing"}.get(rows[0]["interval_unit"], rows[0]["interval_unit"])
     assert f"7.5 um; 95% intervals draw {drawn} (pooled), " in text
+    assert all(f"% {note}\n" in text for note in content["notes"])
 
 
 def test_comparison_has_scores_then_differences(tmp_path):
@@ -43,6 +47,28 @@ def test_comparison_has_scores_then_differences(tmp_path):
     assert [row["detector"] for row in rows[:6]] == ["one"] * 3 + ["two"] * 3
     assert {(row["detector"], row["minus"], float(row["value"])) for row in rows[6:]} == {("two", "one", 0.0)}
     assert (tmp_path / "c.tex").read_text().count("\\\\") == 3
+
+
+def test_a_comparison_says_wherever_it_stands_what_its_intervals_draw(tmp_path):
+    """On the error stream, in every row of the CSV and in the LaTeX; and what was noted of the scores, with their
+    names, once where it is the same.
+    """
+    content = json.loads((a_scan() / "metrics.json").read_text())
+    slides = [{**content["per_slide"][0], "slide_id": f"s{k}", "case_id": f"c{k // 2}"} for k in range(6)]
+    for name, notes in (("one", ["both"]), ("two", ["both", "alone"])):
+        write_json(tmp_path / name / "metrics.json", {**content, "per_slide": slides, "notes": notes})
+    told = mitosieve("compare", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "c.json")
+    assert told.code == 0, told.err
+    few = "only 3 cases: slides were drawn within cases; the interval is too narrow, "
+    few += "for it leaves out how patients differ"
+    notes = ["one, two: both", "two: alone"]
+    drawn = f"95% intervals draw slides within cases; {few}"
+    assert all(f"note: {note}\n" in told.err for note in (drawn, *notes))
+    rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
+    assert {(row["interval_unit"], row["note"]) for row in rows} == {("slides within cases", "; ".join([few, *notes]))}
+    text = (tmp_path / "c.tex").read_text()
+    assert all(f"% {note}\n" in text for note in (drawn, *notes))
+    assert json.loads((tmp_path / "c.json").read_text())["notes"] == notes
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from mitosieve.cli.arguments import a_new_file, a_run, comparable, detections_in
 from mitosieve.cli.terminal import print_scores, print_table, progress_bars, say, tell_next, warn
 from mitosieve.errors import InputError
 from mitosieve.run import layout
-from mitosieve.score.printed import MEASURES, in_digits
+from mitosieve.score.printed import MEASURES, drawn_in_words, in_digits
 
 
 @app.command()
@@ -47,18 +47,12 @@ def evaluate(
 ) -> None:
     """Score detections by the official rule: one-to-one within 7.5 um, pooled over slides."""
     from mitosieve.cohort.cohort import Cohort
-    from mitosieve.errors import some
     from mitosieve.score.evaluated import EvaluateConfig, evaluate_folder
 
     whole = Cohort.load(cohort)
     cases = cases_of(split, fold, part, whole)
     result = evaluate_folder(folder, whole, cases=cases, config=EvaluateConfig(radius_um=radius_um), out=out)
     print_scores(result.to_json())
-    from mitosieve.scan import not_looked_at  # takes seconds: what is wrong was told before
-
-    unseen = not_looked_at(folder, whole, cases)
-    if unseen:
-        warn(f"note: {len(unseen)} scored slides were not looked at, their figures count as missed: {some(unseen)}")
     say(folder / layout.METRICS if out is None else out)
     tell_next(f"mitosieve report {shlex.quote(str(folder))}, or mitosieve compare with another evaluated folder")
 
@@ -127,6 +121,8 @@ def compare(
         ],
         ("difference", "figure", "value [95 % interval]"),
     )
+    for note in (drawn_in_words(result["bootstrap"]), *result["notes"]):
+        warn(f"note: {note}")
     if out is not None:
         say(write_comparison(out, compared))
 

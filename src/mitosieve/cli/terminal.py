@@ -26,7 +26,7 @@ from mitosieve.run.log import EVERY_S
 from mitosieve.run.progress import FOLDS, NOTE, SLIDES, STAGE, Fact
 from mitosieve.run.progress import Progress as Show
 from mitosieve.run.words import Words
-from mitosieve.score.printed import MEASURES, in_digits
+from mitosieve.score.printed import MEASURES, domain_notes, in_digits
 
 if TYPE_CHECKING:
     from mitosieve.count.trust import Trust
@@ -192,7 +192,7 @@ def print_scores(metrics: dict[str, Any]) -> None:
         [(name, row["tp"], row["fp"], row["fn"], *(_measure(row, k) for k in MEASURES)) for name, row in rows],
         ("part", "found", "false", "missed", *MEASURES),
     )
-    for note in metrics["notes"]:
+    for note in (*metrics["notes"], *domain_notes(metrics)):
         warn(f"note: {note}")
 
 

@@ -16,6 +16,7 @@ from mitosieve.export.geojson import write_geojson
 from mitosieve.export.table import STAGE_SUFFIX, read_detections
 from mitosieve.run import layout
 from mitosieve.score.evaluation import Evaluation
+from mitosieve.score.printed import domain_notes
 
 MOST_ROWS = 20
 """Of a table in a cell; more are counted."""
@@ -93,14 +94,15 @@ def html_of_cohort(cohort: Cohort) -> str:
 
 
 def html_of_evaluation(result: Evaluation) -> str:
-    """Counts and scores with their intervals, pooled and by domain."""
+    """Counts and scores with their intervals, pooled and by domain, and what must be known of them."""
     content = result.to_json()
     parts = [("pooled", content["pooled"]), *((row["domain"], row) for row in content["per_domain"])]
     rows = pd.DataFrame(
         [[name, *(row[key] for key in ("tp", "fp", "fn", "f1", "precision", "recall"))] for name, row in parts],
         columns=["part", "found", "false", "missed", "F1", "precision", "recall"],
     )
-    return _html(repr(result), rows.round(3))
+    notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in (*result.notes, *domain_notes(content)))
+    return _html(repr(result), rows.round(3)) + notes
 
 
 def _html(title: str, rows: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder
 from mitosieve.run.log import FOLDS, Progress, job_log
 from mitosieve.scan import Scan, items_of_cohort, origin_of, scan, write_request
-from mitosieve.score.evaluated import evaluate_folder, write_evaluation
+from mitosieve.score.evaluated import evaluate_folder, with_unseen, write_evaluation
 from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
 from mitosieve.train.job import Mapper
 
@@ -84,7 +84,7 @@ def cross_validate(  # noqa: PLR0913 - one job, called from one place
         pooled = Detections.concatenate(found)
         write_detections(out / layout.DETECTIONS, pooled)
         write_request(out, {"cohort": str(cohort.folder.resolve()), "folds": names, "part": "test"})
-        result = evaluate(pooled, cohort, cases=tuple(cases), folds=tested)
+        result = with_unseen(evaluate(pooled, cohort, cases=tuple(cases), folds=tested), failed)
         write_evaluation(out / layout.METRICS, result)
     if failed:
         name, why = next(iter(failed.items()))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mitosieve.scan.one import do_slide_alone
     from mitosieve.scan.paths import paths_of
     from mitosieve.scan.shard import parse_shard
-    from mitosieve.scan.tables import not_looked_at, origin_of, read_request, write_request
+    from mitosieve.scan.tables import origin_of, read_request, write_request
     from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "expected_of",
     "items_of_cohort",
     "items_of_images",
-    "not_looked_at",
     "origin_of",
     "parse_shard",
     "paths_of",
@@ -45,7 +44,7 @@ _HOME = {
     "one": ("do_slide_alone",),
     "paths": ("paths_of",),
     "shard": ("parse_shard",),
-    "tables": ("not_looked_at", "origin_of", "read_request", "write_request"),
+    "tables": ("origin_of", "read_request", "write_request"),
     "task": ("CountConfig", "SlideResult", "SlideTask"),
 }
 

@@ -163,8 +163,8 @@ def _tested_in(folder: Path, out: Path | None) -> _Tested:
         if request.get("detector_hash") != hash_file(folder / layout.DETECTOR_CONFIG):
             return _Tested()
         metrics = read_metrics(test / layout.METRICS)
-        if not _is_of_test_cases(read_json(run / layout.RUN, {}), request, metrics):
-            return _Tested()
+        if metrics.get("unseen") or not _is_of_test_cases(read_json(run / layout.RUN, {}), request, metrics):
+            return _Tested()  # slides that it failed on count as missed: no score of what it finds
         pooled = metrics["pooled"]
     except (MitosieveError, OSError):
         return _Tested()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.table import Row, read_table
 from mitosieve.count.summary import (
     SlideFailure,
     SlideSummary,
@@ -25,6 +24,7 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, read_json, write_atomic, write_json
 from mitosieve.scan.task import SlideResult
+from mitosieve.score.unseen import read_slides
 
 SLIDE_COLUMNS = ("slide_id", "mpp", "tissue_mm2", "figures", "warning", "note", "error")
 """Of slides.csv: um per level-0 px, in which ways the slide is unlike the training's, what must be known of its file,
@@ -63,20 +63,6 @@ def write_slides(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return write_atomic(folder / layout.SLIDES, table.getvalue())
 
 
-def read_slides(folder: Path, *, optional: tuple[str, ...] = ()) -> list[Row]:
-    """The rows of a folder's slides.csv; none where there is none.
-
-    Args:
-        folder: of a job.
-        optional: further columns that are empty where the file lacks them; slide_id and error are always there.
-
-    Raises:
-        FormatError: a column is missing, or a row is broken.
-    """
-    path = folder / layout.SLIDES
-    return read_table(path, required=("slide_id", "error"), optional=optional) if path.exists() else []
-
-
 def failed_slides(folder: Path) -> dict[str, str]:
     """slide_id -> why, of the slides that a job could not do.
 
@@ -84,15 +70,6 @@ def failed_slides(folder: Path) -> dict[str, str]:
         FormatError: as `read_slides`.
     """
     return {row.values["slide_id"]: row.values["error"] for row in read_slides(folder) if row.values["error"]}
-
-
-def not_looked_at(folder: Path, cohort: Cohort, cases: tuple[str, ...] | None) -> list[str]:
-    """Labelled slides of the cases that a scan into `folder` failed on or was not given; none where it was no scan."""
-    if not (folder / layout.SLIDES).exists():
-        return []
-    seen = {row.values["slide_id"] for row in read_slides(folder) if not row.values["error"]}
-    part = cohort if cases is None else cohort.of_cases(cases)
-    return [entry.slide_id for entry in part.slides if entry.labelled and entry.slide_id not in seen]
 
 
 def write_tables(

@@ -15,11 +15,14 @@ from mitosieve.score.table import MEASURES, Score, SlideScore, counts_of, figure
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredMethod:
-    """One method's result: what it is called, its counts, and the radius they were made with."""
+    """One method's result: what it is called, its counts, the radius they were made with, and what was noted of them,
+    but for what its intervals draw: a comparison draws anew.
+    """
 
     name: str
     slides: tuple[SlideScore, ...]
     radius_um: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,16 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All methods, each with its score and intervals, and the differences of all pairs in the order given."""
+    """All methods, each with its score and intervals, the differences of all pairs in the order given, and what was
+    noted of single methods' scores.
+    """
 
     names: tuple[str, ...]
     scores: tuple[Score, ...]
     intervals: tuple[dict[str, Interval], ...]
     differences: tuple[Difference, ...]
     bootstrap: Resampled
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         rows = zip(self.names, self.scores, self.intervals, strict=True)
@@ -65,6 +71,7 @@ class Comparison:
             ],
             "differences": [difference.to_json() for difference in self.differences],
             "bootstrap": self.bootstrap.to_json(),
+            "notes": list(self.notes),
         }
 
 
@@ -116,7 +123,17 @@ def compare(
             for figure in MEASURES
         ),
         bootstrap=drawn,
+        notes=_notes_of(methods),
     )
+
+
+def _notes_of(methods: Sequence[ScoredMethod]) -> tuple[str, ...]:
+    """What was noted of each, once, after the names of those that it is of."""
+    of: dict[str, list[str]] = {}
+    for method in methods:
+        for note in method.notes:
+            of.setdefault(note, []).append(method.name)
+    return tuple(f"{', '.join(names)}: {note}" for note, names in of.items())
 
 
 def _judged(method: ScoredMethod) -> Judged:

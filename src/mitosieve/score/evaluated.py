@@ -1,11 +1,11 @@
 """A folder of detections, evaluated: metrics.json and outcomes.csv beside detections.csv, written and read again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, some
 from mitosieve.export.table import read_detections, says_figures
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
@@ -16,6 +16,7 @@ from mitosieve.score.outcome import write_outcomes
 from mitosieve.score.own_files import check_place, outcomes_of
 from mitosieve.score.printed import write_comparison_tables, write_tables_of
 from mitosieve.score.table import SlideScore
+from mitosieve.score.unseen import unseen_in
 
 NO_FIGURES = "detections.csv has no column is_figure: every row counts as found"
 
@@ -30,6 +31,8 @@ def evaluate_folder(
 ) -> Evaluation:
     """Score `detections.csv` of a folder; write metrics.json and outcomes.csv beside it.
 
+    Slides that the folder's slides.csv says were not seen count as missed, and are named in the notes.
+
     Args:
         folder: made by detect, or by others.
         cohort: the truth.
@@ -39,7 +42,7 @@ def evaluate_folder(
 
     Raises:
         InputError: a file that evaluate did not write would be lost (`check_place`).
-        FormatError: detections.csv is missing or broken.
+        FormatError: detections.csv is missing or broken, or slides.csv is broken.
         FrameError: as `evaluate`.
         StorageError: the files cannot be written.
     """
@@ -49,8 +52,19 @@ def evaluate_folder(
     result = evaluate(read_detections(table), cohort, cases=cases, config=config)
     if not says_figures(table):
         result = replace(result, notes=(NO_FIGURES, *result.notes))
+    result = with_unseen(result, unseen_in(folder, [row.slide_id for row in result.slides]))
     write_evaluation(folder / layout.METRICS if out is None else out, result)
     return result
+
+
+def with_unseen(result: Evaluation, slides: Collection[str]) -> Evaluation:
+    """The same, with a note of those of these slides that are scored: nobody has looked for figures there."""
+    unseen = tuple(row.slide_id for row in result.slides if row.slide_id in slides)
+    if not unseen:
+        return result
+    were, their = ("slide was", "its") if len(unseen) == 1 else ("slides were", "their")
+    note = f"{len(unseen)} scored {were} not looked at, {their} figures count as missed: {some(unseen)}"
+    return replace(result, unseen=unseen, notes=(note, *result.notes))
 
 
 def write_evaluation(metrics: Path, result: Evaluation) -> Path:
@@ -66,7 +80,8 @@ def write_evaluation(metrics: Path, result: Evaluation) -> Path:
 
 
 def read_scored(path: Path, name: str = "") -> ScoredMethod:
-    """A method's per-slide counts, from a folder with metrics.json or from that file itself; called `name`, or by path.
+    """A method's per-slide counts and notes, from a folder with metrics.json or from that file itself; called `name`,
+    or by path.
 
     Raises:
         FormatError: as `read_metrics`, or the counts are not what evaluate writes.
@@ -74,7 +89,12 @@ def read_scored(path: Path, name: str = "") -> ScoredMethod:
     content = read_metrics(path)
     try:
         slides = tuple(SlideScore.from_json(row) for row in content["per_slide"])
-        return ScoredMethod(name=name or str(path), slides=slides, radius_um=float(content["radius_um"]))
+        return ScoredMethod(
+            name=name or str(path),
+            slides=slides,
+            radius_um=float(content["radius_um"]),
+            notes=tuple(str(note) for note in content["notes"] if note != content["bootstrap"]["note"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"is not what evaluate writes ({error!r})", where=path, remedy=AGAIN) from error
 

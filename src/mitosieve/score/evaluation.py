@@ -82,6 +82,7 @@ class Evaluation:
         froc: recall against false alarms per slide.
         folds: cases of each fold, where a mean over folds was asked for.
         outcomes: the fate of each cell.
+        unseen: scored slides that the detector has not seen: it failed on them or was not given them.
         notes: what a reader must know.
     """
 
@@ -95,6 +96,7 @@ class Evaluation:
     froc: Froc
     outcomes: Outcomes
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    unseen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -165,12 +167,14 @@ class Evaluation:
             ap; ap_boxes (MIDOG 2025); froc: fp_per_image[], recall[], area, max_area.
             pr_curve: threshold[], precision[], recall[], f1[], by falling threshold, at most 500 rows.
             best_f1_oracle: threshold, f1, note; chosen on the scored slides, so not a result.
-            per_domain[], per_case[]: `score.table.summary` rows, the first with f1_interval and interval_unit.
+            per_domain[], per_case[]: `score.table.summary` rows, the first with f1_interval, interval_unit and
+                interval_note.
             per_fold[] and mean_over_folds (where asked for): the same rows with fold; mean precision, recall, f1.
             per_slide[]: slide_id, case_id, domain, area_mm2, tp, fp, fn.
             count_agreement: per_slide, per_case: n, mean_difference_per_mm2, lower_limit_per_mm2, upper_limit_per_mm2.
             false_alarms_on_imposters: count, share of all false alarms, within the radius of an expert's imposter.
             bootstrap: unit, resamples, coverage, note.
+            unseen[]: slide_id of scored slides that the detector has not seen.
             notes[].
         """
         intervals = {f"{name}_interval": interval.to_json() for name, interval in self.intervals.items()}
@@ -196,6 +200,7 @@ class Evaluation:
             },
             "false_alarms_on_imposters": self._on_imposters(),
             "bootstrap": self.bootstrap.to_json(),
+            "unseen": list(self.unseen),
             "notes": list(self.notes),
         }
 

@@ -13,7 +13,8 @@ COUNTS = ("tp", "fp", "fn")
 
 
 def write_tables_of(metrics: Path, content: dict[str, Any]) -> None:
-    """Write NAME.csv and NAME.tex beside NAME.json of `Evaluation.to_json`: a row for all, then one a domain.
+    """Write NAME.csv and NAME.tex beside NAME.json of `Evaluation.to_json`: a row for all, then one a domain, each with
+    what must be known of it.
 
     Raises:
         StorageError: a file cannot be written.
@@ -22,13 +23,14 @@ def write_tables_of(metrics: Path, content: dict[str, Any]) -> None:
     columns = ["part", "cases", "slides", *COUNTS]
     for measure in MEASURES:
         columns += [measure, f"{measure}_low", f"{measure}_high"]
-    columns.append("interval_unit")
-    units = [content["bootstrap"]["unit"], *(row["interval_unit"] for row in content["per_domain"])]
+    columns += ["interval_unit", "note"]
+    drawn = [content["bootstrap"]["unit"], *(row["interval_unit"] for row in content["per_domain"])]
+    notes = ["; ".join(content["notes"]), *(row["interval_note"] for row in content["per_domain"])]
     rows = [
         [name, row["cases"], row["slides"], *(row[count] for count in COUNTS)]
         + [value for measure in MEASURES for value in (row[measure], *(row.get(f"{measure}_interval") or (None, None)))]
-        + [unit]
-        for (name, row), unit in zip(parts, units, strict=True)
+        + [unit, note]
+        for (name, row), unit, note in zip(parts, drawn, notes, strict=True)
     ]
     _write(metrics.with_suffix(".csv"), columns, rows)
     shown = [
@@ -37,25 +39,44 @@ def write_tables_of(metrics: Path, content: dict[str, Any]) -> None:
     ]
     note = f"{content['rule']}, {content['radius_um']:g} um; {content['bootstrap']['coverage']:.0%} intervals draw "
     note += ", ".join(
-        f"{'nothing' if unit == 'none' else unit} ({name})" for (name, _), unit in zip(parts, units, strict=True)
+        f"{'nothing' if unit == 'none' else unit} ({name})" for (name, _), unit in zip(parts, drawn, strict=True)
     )
-    write_atomic(metrics.with_suffix(".tex"), latex(["part", *COUNTS, *MEASURES], shown, note))
+    told = [note, *content["notes"], *domain_notes(content)]
+    write_atomic(metrics.with_suffix(".tex"), latex(["part", *COUNTS, *MEASURES], shown, *told))
+
+
+def drawn_in_words(bootstrap: dict[str, Any]) -> str:
+    """What intervals draw, and what a reader must know of them (`Resampled.to_json`)."""
+    draws = "" if bootstrap["unit"] == "none" else f"{bootstrap['coverage']:.0%} intervals draw {bootstrap['unit']}"
+    return "; ".join(part for part in (draws, bootstrap["note"]) if part)
+
+
+def domain_notes(content: dict[str, Any]) -> list[str]:
+    """What a reader of metrics.json must know of the intervals of domains, where it is not what holds for all."""
+    of: dict[str, list[str]] = {}
+    for row in content["per_domain"]:
+        if row["interval_note"] not in ("", content["bootstrap"]["note"]):
+            of.setdefault(row["interval_note"], []).append(row["domain"] or "(not named)")
+    return [f"{', '.join(names)}: {note}" for note, names in of.items()]
 
 
 def write_comparison_tables(out: Path, content: dict[str, Any]) -> None:
-    """Write NAME.csv and NAME.tex beside NAME.json of `Comparison.to_json`: scores, then differences.
+    """Write NAME.csv and NAME.tex beside NAME.json of `Comparison.to_json`: scores, then differences, and what must be
+    known of them.
 
     Raises:
         StorageError: a file cannot be written.
     """
-    columns = ("detector", "minus", "figure", "value", "low", "high")
+    columns = ("detector", "minus", "figure", "value", "low", "high", "interval_unit", "note")
+    drawn = content["bootstrap"]
+    told = [drawn["unit"], "; ".join(note for note in (drawn["note"], *content["notes"]) if note)]
     rows = [
-        [row["name"], "", measure, row[measure], *row[f"{measure}_interval"]]
+        [row["name"], "", measure, row[measure], *row[f"{measure}_interval"], *told]
         for row in content["methods"]
         for measure in MEASURES
     ]
     rows += [
-        [row["second"], row["first"], row["figure"], row["difference"], *row["interval"]]
+        [row["second"], row["first"], row["figure"], row["difference"], *row["interval"], *told]
         for row in content["differences"]
     ]
     _write(out.with_suffix(".csv"), columns, rows)
@@ -64,8 +85,9 @@ def write_comparison_tables(out: Path, content: dict[str, Any]) -> None:
         + [in_digits(row[measure], row[f"{measure}_interval"]) for measure in MEASURES]
         for row in content["methods"]
     ]
-    note = "95 % intervals; the differences with their paired intervals stand in the CSV file"
-    write_atomic(out.with_suffix(".tex"), latex(["detector", *COUNTS, *MEASURES], shown, note))
+    notes = [drawn_in_words(drawn), *content["notes"]]
+    notes.append("the differences with their paired intervals stand in the CSV file")
+    write_atomic(out.with_suffix(".tex"), latex(["detector", *COUNTS, *MEASURES], shown, *notes))
 
 
 def in_digits(
@@ -84,10 +106,12 @@ def in_digits(
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]{beside}"
 
 
-def latex(columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> str:
-    """A tabular of booktabs, whose first column is text; signs that LaTeX would read otherwise are escaped."""
+def latex(columns: Sequence[str], rows: Sequence[Sequence[Any]], *notes: str) -> str:
+    """A tabular of booktabs, whose first column is text, after its notes, a comment each; signs that LaTeX would read
+    otherwise are escaped.
+    """
     lines = [
-        f"% {note}",
+        *(f"% {' '.join(note.splitlines())}" for note in notes),
         f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
         "\\toprule",
         " & ".join(map(_escaped, columns)) + " \\\\",

@@ -145,7 +145,8 @@ def summary_by(
     Args:
         slides: all scored slides.
         key: "domain" or "case_id".
-        draw: resamples the slides it is given; with it each row has `f1_interval` and `interval_unit`.
+        draw: resamples the slides it is given; with it each row has `f1_interval`, `interval_unit` and
+            `interval_note`, what a reader must know of it, empty where nothing.
     """
     rows: list[dict[str, Any]] = []
     for value in sorted({str(getattr(row, key)) for row in slides}):
@@ -153,6 +154,7 @@ def summary_by(
         line = {key: value, **summary(members)}
         if draw is not None:
             drawn = draw(members)
-            line |= {"f1_interval": intervals_of(drawn)["f1"].to_json(), "interval_unit": drawn.unit}
+            interval = intervals_of(drawn)["f1"].to_json()
+            line |= {"f1_interval": interval, "interval_unit": drawn.unit, "interval_note": drawn.note}
         rows.append(line)
     return rows
