@@ -16,6 +16,7 @@ from mitosieve.method.sieve.out_of_fold import whole_slides
 from mitosieve.method.sieve.recipe import MiningRule
 from mitosieve.method.sieve.task import mined_rows
 from mitosieve.network.registry import build_network, load_weights
+from mitosieve.report.page import write_report
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.sieve.budget import gate_for
@@ -170,6 +171,16 @@ def test_every_slide_is_detected_by_the_networks_that_have_not_seen_its_patient(
         expected = detect(Detector(config=whole.config, networks=networks), cohort, cases=unseen)
         kept = found[np.isin(found.slide_id, [entry.slide_id for entry in cohort.of_cases(unseen).slides])]
         np.testing.assert_allclose(np.sort(kept.score), np.sort(expected.score), atol=1e-4)
+
+
+def test_the_out_of_fold_score_says_that_it_is_none_of_test_cases(trained):
+    """Its threshold was chosen on it: the run's page, which has no other score, says so beside it."""
+    run, _ = trained
+    notes = json.loads((run / "out-of-fold" / "metrics.json").read_text())["notes"]
+    note = "threshold chosen on these detections, of training patients: an upper bound, no test score"
+    assert note in notes
+    page = write_report(run, out=run.with_name("page.html")).read_text()
+    assert page.index('class="card main"') < page.index(f"Note: {note}.") < page.index("Score: out-of-fold")
 
 
 def test_points_are_those_of_the_out_of_fold_detections(trained):

@@ -1,6 +1,6 @@
 """What out-of-fold scores of a sieve training choose: the gates, the operating points, the meaning of a score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from mitosieve.score.evaluation import evaluate
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.train import Job
+
+CHOSEN_HERE = "threshold chosen on these detections, of training patients: an upper bound, no test score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,10 @@ def choose(recipe: SieveRecipe, job: Job, slides: Cohort, found: Detections) -> 
     points = {name: at.threshold for name, at in operating_points(scored.sweep()).items()}
     fit = FITS.get(recipe.calibration)
     folder = job.file(layout.OUT_OF_FOLD_SLIDES)
-    result = evaluate(found.at_threshold(points["balanced"]), slides)
-    write_detections(folder / layout.DETECTIONS, found.at_threshold(points["balanced"]))
-    write_evaluation(folder / layout.METRICS, result)
+    kept = found.at_threshold(points["balanced"])
+    result = evaluate(kept, slides)
+    write_detections(folder / layout.DETECTIONS, kept)
+    write_evaluation(folder / layout.METRICS, replace(result, notes=(CHOSEN_HERE, *result.notes)))
     return Chosen(points=points, calibration=None if fit is None else fit(scored.score, is_true))
 
 
