@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from mitosieve.errors import RunFolderError, StorageError
-from mitosieve.run import folder
 from mitosieve.run.folder import RUN_FORMAT, RunFolder, RunMark, hash_file, kind_of, write_atomic, write_json
 from mitosieve.run.layout import Kind
 
@@ -218,24 +217,16 @@ def test_runs_of_before_inside_are_named_rather_than_the_folder(tmp_path):
         RunFolder.create(tmp_path, {}, kind=Kind.CROSSVAL, resume=True, parts=("A",))
 
 
-def test_a_commit_is_that_of_the_package_alone(tmp_path, monkeypatch):
-    """Installed inside somebody's repository that does not hold it, it has none; held there, that one's."""
-
-    def git(*words):
-        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    installed = tmp_path / ".venv" / "mitosieve" / "run" / "folder.py"
-    installed.parent.mkdir(parents=True)
-    installed.write_text("")
-    (tmp_path / ".gitignore").write_text(".venv\n")
-    git("init", "-q")
-    git("add", ".gitignore")
-    git("commit", "-q", "-m", "of somebody")
-    monkeypatch.setattr(folder, "__file__", str(installed))
-    assert folder.git_commit() == "none"
-    git("add", "-f", str(installed))
-    git("commit", "-q", "-m", "held")
-    assert folder.git_commit() == git("rev-parse", "--short=12", "HEAD")
-    installed.write_text("changed")
-    assert folder.git_commit().endswith("+changes")
+def test_what_a_run_goes_on_with_stands_after_what_it_began_with(tmp_path):
+    """Each once, in the order in which they came; of a run that is over no byte changes."""
+    run, path = RunFolder(tmp_path), tmp_path / "machine.json"
+    one, two, three = ({"processor": name, "cores": 2} for name in ("p", "q", "r"))
+    assert run.keep_later("machine.json", one, is_over=False) is None
+    write_json(path, {**one, "worker_threads": 1})  # which others add
+    assert [run.keep_later("machine.json", now, is_over=False) for now in (two, one, two, three)] == [
+        one, None, None, one,
+    ]  # fmt: skip
+    assert json.loads(path.read_text()) == {**one, "worker_threads": 1, "then": [two, three]}
+    before = path.read_bytes()
+    assert run.keep_later("machine.json", {"processor": "s", "cores": 2}, is_over=True) is None
+    assert path.read_bytes() == before

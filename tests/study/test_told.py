@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,16 +11,19 @@ import pytest
 
 from mitosieve.method.cascade.patch_table import COLUMNS
 from mitosieve.run import layout
+from mitosieve.run.folder import write_json
 from mitosieve.score.repeated import Repeats, compare_repeats
 from mitosieve.score.scored import Scored
 from mitosieve.score.table import SlideScore
 from mitosieve.sieve.cost import StageCost
 from mitosieve.study import result as results
 from mitosieve.study.plan import Plan, Training
-from mitosieve.study.record import OnTestCases, Record, windows_of
+from mitosieve.study.record import OnTestCases, Record, keep, read_record, windows_of
 from mitosieve.study.result import StudyResult
 from mitosieve.study.study import Study
 from mitosieve.study.table import notes_of, tables_of, to_csv, to_markdown
+from tiny import a_run as a_trained_run
+from tiny import a_scan
 
 
 def a_study(seeds=(1,), windows=False):
@@ -171,3 +175,29 @@ def test_trainings_of_other_code_processor_precision_or_threads_are_told(tmp_pat
     expected = ("package commit (c1, c2)", "processor (p, q)", "precision (bfloat16, float32)", "threads (1, 2)")
     for told, values in zip(apart(plan), expected, strict=True):
         assert told == f"trainings differ in {values}: scores may differ by that alone"
+
+
+def test_a_training_that_went_on_elsewhere_is_told_with_all_that_trained_it(tmp_path):
+    """One alone is apart in itself; the record, the cells and the sentences name each machine and commit."""
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    shutil.copytree(a_trained_run(), run)
+    shutil.copytree(a_scan(), run / "test")
+    began = {"processor": "p", "torch_threads": 8, "device": "cpu", "precision": "float32", "worker_threads": 1}
+    elsewhere = {"processor": "q", "torch_threads": 4, "device": "cpu", "precision": "bfloat16"}
+    write_json(run / layout.MACHINE, {**began, "then": [elsewhere, {"worker_threads": 2}]})
+    versions = {"versions": {}, "commit": "c1"}
+    then = [{**versions, "commit": "c2"}, {**versions, "versions": {"a": "1"}}]
+    write_json(run / layout.VERSIONS, {**versions, "then": then})
+    keep(run, kept, ["detector"])
+    record = read_record(kept)
+    assert record.commits == ("c1", "c2")
+    assert record.machines == (began, {**began, **elsewhere}, {**began, **elsewhere, "worker_threads": 2})
+    facts = ("package commit (c1, c2)", "processor (p, q)", "precision (bfloat16, float32)", "threads (1, 2)")
+    assert results._apart([record]) == tuple(
+        f"trainings differ in {fact}: scores may differ by that alone" for fact in facts
+    )
+    study = a_study()
+    done = results._Done(study=study, folds=("A",), record={("one", "A", 1): record})
+    cost = results._cost(done, study.rows[0])
+    assert cost.commits == ("c1", "c2")
+    assert cost.machines == ("p, 1 used, cpu, float32; then q, 1 used, cpu, bfloat16; then q, 2 used, cpu, bfloat16",)

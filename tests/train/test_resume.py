@@ -100,24 +100,32 @@ def test_a_finished_run_resumed_stays_as_it_is(tmp_path):
     assert files_of(run) == files_of(a_run())
 
 
-def test_machine_json_is_of_the_machine_that_trained(tmp_path):
-    """Resumed elsewhere, a finished training keeps every byte of it, and of one that goes on both are told."""
+def test_machine_and_versions_are_of_what_trained(tmp_path):
+    """Resumed elsewhere, or by other code, a finished training keeps every byte of both, and of one that goes on all
+    are told, once.
+    """
     run = tmp_path / "run"
     shutil.copytree(a_run(), run)
-    path = run / "machine.json"
-    elsewhere = {**json.loads(path.read_text()), "processor": "another"}
-    path.write_text(json.dumps(elsewhere))
-    before = path.read_bytes()
+    files = {"machine.json": {"processor": "another"}, "versions.json": {"commit": "0ther"}}
+    began = {name: {**json.loads((run / name).read_text()), **other} for name, other in files.items()}
+    for name, told in began.items():
+        (run / name).write_text(json.dumps(told))
+    before = {name: (run / name).read_bytes() for name in files}
     words = training(run, "cascade.parts_too=true")
     assert mitosieve(*words, "--resume").code == 0
-    assert path.read_bytes() == before
+    assert {name: (run / name).read_bytes() for name in files} == before
     for detector in run.glob("detector*"):
         (detector / "detector.toml").unlink()
-    for _ in range(2):
-        assert mitosieve(*words, "--resume").code == 0
-        here = json.loads((a_run() / "machine.json").read_text())
-        assert json.loads(path.read_text()) == {**elsewhere, "then": [here]}
-    assert "goes on as" in (run / "log.txt").read_text()
+    for is_first in (True, False):
+        told = mitosieve(*words, "--resume")
+        assert told.code == 0
+        assert ("and began as commit 0ther: what is computed may differ" in told.err) == is_first
+        for name, first in began.items():
+            here = json.loads((a_run() / name).read_text())
+            assert json.loads((run / name).read_text()) == {**first, "then": [here]}
+        for detector in run.glob("detector*"):
+            (detector / "detector.toml").unlink()
+    assert "and began as processor another" in (run / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

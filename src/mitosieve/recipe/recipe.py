@@ -4,7 +4,7 @@ Asks the registry of methods; knows nothing of how they work.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,11 +20,11 @@ from mitosieve.network.compute import Compute, machine
 from mitosieve.recipe.keys import check_keys, known_keys, unknown_key
 from mitosieve.recipe.text import recipe_content
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, read_json, write_atomic, write_json
+from mitosieve.run.folder import RunFolder, made_with, write_atomic
 from mitosieve.run.log import JobLog, job_log
-from mitosieve.run.progress import Progress
+from mitosieve.run.progress import NOTE, Progress
 from mitosieve.sieve.detector import Detector
-from mitosieve.train.job import THEN, Job, Mapper, Start
+from mitosieve.train.job import Job, Mapper, Start
 from mitosieve.train.known_images import check_images, forget_image, unlike_images
 
 ALL = "all"
@@ -247,7 +247,7 @@ def train_fold(
         run.keep_places(facts)
         write_atomic(run / layout.RECIPE, recipe_to_toml(what.recipe))
         what.split.save(run / layout.SPLIT)
-        _keep_machine(run, dict(machine(compute)), log)
+        _keep_makers(run, dict(machine(compute)), log)
         if what.start is not None:
             what.start.keep_learned(run.path, facts)
             log.line(what.unknown_of_start or _of_known(what.start))
@@ -279,13 +279,20 @@ def _of_known(start: Start) -> str:
     return f"nobody can tell all cases that {start.named} has learned from; this fold judges nothing"
 
 
-def _keep_machine(run: RunFolder, now: dict[str, Any], log: JobLog) -> None:
-    """Write which machine began the training; where another goes on, add it and say so. A finished one has no other."""
-    path = run / layout.MACHINE
-    told: dict[str, Any] = read_json(path, {})
-    first = {key: told[key] for key in now if key in told}
-    if not told:
-        write_json(path, now)
-    elif now not in (first, *told.get(THEN, [])) and not (run / layout.DETECTOR / layout.DETECTOR_CONFIG).exists():
-        log.line(f"goes on as {now}, and began as {first}: what is computed may differ in last digits")
-        write_json(path, {**told, THEN: [*told.get(THEN, []), now]})
+def _keep_makers(run: RunFolder, now: dict[str, Any], log: JobLog) -> None:
+    """Write by which machine and which code the training began; where others go on, add them and say so. A finished one
+    has no others.
+    """
+    is_over = (run / layout.DETECTOR / layout.DETECTOR_CONFIG).exists()
+    for name, facts in ((layout.MACHINE, now), (layout.VERSIONS, made_with())):
+        first = run.keep_later(name, facts, is_over=is_over)
+        if first is not None:
+            other = f"goes on as {_unlike(facts, first)}, and began as {_unlike(first, facts)}"
+            log(NOTE, 0, 0, text=f"{other}: what is computed may differ, often in last digits alone")
+
+
+def _unlike(facts: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    """Those of the facts that others do not have, in words."""
+    flat, flat_others = ({**one, **one.get("versions", {})} for one in (facts, others))
+    unlike = (key for key in flat if key != "versions" and flat[key] != flat_others.get(key))
+    return ", ".join(f"{key} {flat[key]}" for key in unlike) or "something else"

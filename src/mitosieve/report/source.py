@@ -12,7 +12,7 @@ from mitosieve.export.table import read_detections
 from mitosieve.report.regimes import RegimeSearch, read_search
 from mitosieve.report.scanned import Reviewed, ScanSource, read_scan
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, kind_of, read_json
+from mitosieve.run.folder import THEN, RunFolder, kind_of, read_json
 from mitosieve.run.layout import Kind
 from mitosieve.scan.tables import failed_slides, read_request
 from mitosieve.score.judged import beside, check_comparable, read_metrics
@@ -52,7 +52,7 @@ class RunSource:
         provenance: of run.json, without the recipe.
         recipe: the effective recipe as text.
         versions: package -> version.
-        commit: of the code.
+        commit: of the code; after it those that the training went on at.
         machine: what it ran on.
         detector: what the detector is, a line a part; or why it cannot be told.
         patches: part -> origin -> number of places.
@@ -167,14 +167,15 @@ def read_run(folder: Path) -> RunSource:
     provenance = RunFolder(folder).check_kind(Kind.TRAIN).provenance
     recipe_file = folder / layout.RECIPE
     recipe = json.dumps(provenance.get("recipe", ""), indent=1)
-    made_with = read_json(folder / layout.VERSIONS, {})
+    made_with: dict[str, Any] = read_json(folder / layout.VERSIONS, {})
+    commits = [one.get("commit", "") for one in (made_with, *made_with.get(THEN, []))]
     detector, stages = _detector(folder)
     return RunSource(
         name=folder.resolve().name,
         provenance={key: value for key, value in provenance.items() if key != "recipe"},
         recipe=read_text(recipe_file) if recipe_file.exists() else recipe.strip('"'),
         versions=made_with.get("versions", {}),
-        commit=made_with.get("commit", ""),
+        commit=", then ".join(dict.fromkeys(commits)),
         machine=read_json(folder / layout.MACHINE, {}),
         detector=detector,
         patches=read_json(folder / layout.PATCHES, {}),

@@ -8,13 +8,10 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile
@@ -22,6 +19,7 @@ from zipfile import BadZipFile
 from mitosieve.errors import FormatError, RunFolderError
 from mitosieve.run import layout
 from mitosieve.run.layout import Kind
+from mitosieve.run.made_with import made_with
 from mitosieve.run.storage import as_bytes, storage_error
 
 RUN_FORMAT = 2
@@ -29,20 +27,6 @@ RUN_FORMAT = 2
 
 JOIN_WITHIN_S = 5.0
 """How long a part of a job waits for the part that is just starting the folder."""
-
-_RECORDED = (
-    "mitosieve",
-    "torch",
-    "numpy",
-    "numba",
-    "opencv-python-headless",
-    "scipy",
-    "pandas",
-    "pillow",
-    "tifffile",
-    "imagecodecs",
-    "onnxruntime",
-)
 
 
 def write_atomic(path: Path, content: bytes | str | Callable[[IO[bytes]], None]) -> Path:
@@ -124,35 +108,8 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers; 'absent' for what is not installed."""
-    found: dict[str, str] = {"python": platform.python_version()}
-    for name in _RECORDED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
-
-
-def git_commit() -> str:
-    """Commit of the package's checkout with `+changes` where it is dirty; 'none' outside a checkout of its own.
-
-    A package that was installed somewhere inside another repository is not that one's: git must know this very file.
-    """
-    here = Path(__file__).resolve()
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(here.parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)
-        commit, dirty = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return "none"
-    return commit + ("+changes" if dirty else "")
-
+THEN = "then"
+"""In machine.json and versions.json: what else a training was done with, after kills."""
 
 PLACES = frozenset({"cohort"})
 """Keys of a provenance that say where data lie, not what they are: a run may go on from elsewhere."""
@@ -207,7 +164,7 @@ class RunFolder:
         with run.lock():
             run.check_new(allowed)  # of two that start at once, one is first
             write_json(path / layout.RUN, {"format": RUN_FORMAT, "kind": kind.value, "provenance": provenance})
-            write_json(path / layout.VERSIONS, {"versions": versions(), "commit": git_commit()})
+            write_json(path / layout.VERSIONS, made_with())
         return run
 
     @classmethod
@@ -317,6 +274,28 @@ class RunFolder:
         if now != {key: value for key, value in mark.provenance.items() if key in PLACES}:
             content = {"format": RUN_FORMAT, "kind": mark.kind.value, "provenance": {**mark.provenance, **now}}
             write_json(self.path / layout.RUN, content)
+
+    def keep_later(self, name: str, now: dict[str, Any], *, is_over: bool) -> dict[str, Any] | None:
+        """Keep in a file what the run began with, and under THEN what it went on with.
+
+        Args:
+            name: of the file; made where it is missing.
+            now: what the run is done with from here on.
+            is_over: whether nothing is computed any more: the file stays as it is.
+
+        Returns:
+            What the run began with, where something else goes on; None where that is known, or there is none.
+
+        Raises:
+            FormatError: the file cannot be read.
+            StorageError: it cannot be written.
+        """
+        told: dict[str, Any] = read_json(self.path / name, {})
+        first = {key: told[key] for key in now if key in told}
+        if told and (is_over or now in (first, *told.get(THEN, []))):
+            return None
+        write_json(self.path / name, {**told, THEN: [*told.get(THEN, []), now]} if told else now)
+        return first or None
 
     @contextlib.contextmanager
     def lock(self, part: str = "", *, within_s: float = 0.0) -> Generator[None]:

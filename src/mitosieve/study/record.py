@@ -18,7 +18,7 @@ import numpy as np
 from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections, write_detections
 from mitosieve.run import layout
-from mitosieve.run.folder import hash_file, read_json, write_atomic, write_json
+from mitosieve.run.folder import THEN, hash_file, read_json, write_atomic, write_json
 from mitosieve.scan.tables import failed_slides, seconds_of_job
 from mitosieve.sieve.cost import StageCost, costs_of
 from mitosieve.sieve.detector import Detector
@@ -56,6 +56,7 @@ class Record:
         training_s: wall time of all that the run trained.
         tested: detector -> how it did.
         windows: what its networks say of the paper's windows (`windows_of`); None where that was not asked.
+        later: commits that it went on at, after kills.
     """
 
     commit: str
@@ -63,6 +64,20 @@ class Record:
     training_s: float
     tested: dict[str, OnTestCases]
     windows: list[dict[str, str]] | None
+    later: tuple[str, ...] = ()
+
+    @property
+    def commits(self) -> tuple[str, ...]:
+        """All of the code that trained it, the first one first."""
+        return tuple(dict.fromkeys((self.commit, *self.later)))
+
+    @property
+    def machines(self) -> tuple[dict[str, Any], ...]:
+        """All that trained it, the first one first; of a later one what is not said is as before."""
+        found = [{key: value for key, value in self.machine.items() if key != THEN}]
+        for told in self.machine.get(THEN, ()):
+            found.append({**found[-1], **told})
+        return tuple(found)
 
 
 def test_of(detector: str) -> str:
@@ -137,8 +152,11 @@ def keep(run: Path, folder: Path, detectors: Sequence[str]) -> None:
     for name in (layout.RECIPE, *([] if windows is None else [layout.PATCH_TABLE])):
         write_atomic(folder / name, (run / name).read_bytes())
     tested = {name: _keep_test(run, folder, name) | {"of": sources[name]} for name in scored}
+    made_with = json.loads((run / layout.VERSIONS).read_text())
+    later = [one["commit"] for one in made_with.get(THEN, []) if one["commit"] != made_with["commit"]]
     facts = {
-        "commit": json.loads((run / layout.VERSIONS).read_text())["commit"],
+        "commit": made_with["commit"],
+        **({THEN: later} if later else {}),
         "machine": json.loads((run / layout.MACHINE).read_text()),
         "training_s": sum(json.loads((run / layout.TIMING).read_text()).values()),
         "windows": windows,
@@ -199,6 +217,7 @@ def read_record(folder: Path) -> Record | None:
             training_s=float(facts["training_s"]),
             tested={name: _tested(folder, name, one) for name, one in facts["tested"].items()},
             windows=None if facts["windows"] is None else windows_of(folder),
+            later=tuple(str(commit) for commit in facts.get(THEN, ())),
         )
         sums = {one.detections: facts["tested"][name]["sha256"] for name, one in record.tested.items()}
         sums |= {} if facts["windows"] is None else {folder / layout.PATCH_TABLE: facts["windows"]}

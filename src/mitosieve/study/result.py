@@ -40,7 +40,7 @@ class Cost:
             rows.
         detection_s: wall time of its test cases, mean likewise; None where not all slides were timed.
         stages: of its first detector's networks.
-        machines: that it was trained on, in words.
+        machines: that it was trained on, in words; those of one training that went on elsewhere together.
         commits: of the code that trained it.
     """
 
@@ -227,8 +227,7 @@ def _threads(machine: Mapping[str, Any]) -> int:
 
 def _in_words(machine: Mapping[str, Any]) -> str:
     """What trained, in one line: with the threads of the processes that did, where there were any."""
-    elsewhere = "; went on elsewhere" if machine.get("then") else ""
-    return f"{machine['processor']}, {_threads(machine)} used, {machine['device']}, {machine['precision']}{elsewhere}"
+    return f"{machine['processor']}, {_threads(machine)} used, {machine['device']}, {machine['precision']}"
 
 
 def _cost(done: _Done, row: StudyRow) -> Cost | None:
@@ -241,18 +240,21 @@ def _cost(done: _Done, row: StudyRow) -> Cost | None:
         training_s=float(np.mean([record.training_s for record, _ in found])),
         detection_s=float(np.mean(known)) if len(known) == len(detection) else None,
         stages=found[0][1].stages,
-        machines=tuple(sorted({_in_words(record.machine) for record, _ in found})),
-        commits=tuple(sorted({record.commit for record, _ in found})),
+        machines=tuple(sorted({"; then ".join(map(_in_words, record.machines)) for record, _ in found})),
+        commits=tuple(sorted({commit for record, _ in found for commit in record.commits})),
     )
 
 
 def _apart(records: Sequence[Record]) -> tuple[str, ...]:
-    """What trainings that stand beside one another differ in: it may be what their scores differ by."""
+    """What trainings that stand beside one another differ in, or one that went on elsewhere in itself: it may be what
+    their scores differ by.
+    """
+    machines = [machine for record in records for machine in record.machines]
     facts = {
-        "package commit": {record.commit for record in records},
-        "processor": {str(record.machine["processor"]) for record in records},
-        "precision": {str(record.machine["precision"]) for record in records},
-        "threads": {str(_threads(record.machine)) for record in records},
+        "package commit": {commit for record in records for commit in record.commits},
+        "processor": {str(machine["processor"]) for machine in machines},
+        "precision": {str(machine["precision"]) for machine in machines},
+        "threads": {str(_threads(machine)) for machine in machines},
     }
     return tuple(
         f"trainings differ in {name} ({', '.join(sorted(values))}): scores may differ by that alone"

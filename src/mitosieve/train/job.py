@@ -16,7 +16,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import Fold
 from mitosieve.network.compute import Compute
 from mitosieve.run import layout
-from mitosieve.run.folder import RunFolder, read_json, write_json
+from mitosieve.run.folder import THEN, RunFolder, read_json, write_json
 from mitosieve.run.progress import NOTE, STAGE, Progress
 from mitosieve.train.scores import PoolScores
 from mitosieve.train.start import Start
@@ -25,10 +25,6 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 """Does a function for many independent tasks somewhere, and gives the results in the tasks' order."""
-
-
-THEN = "then"
-"""In machine.json: other machines, or numbers of threads, that the training went on with, after kills."""
 
 
 @dataclass(frozen=True, kw_only=True)
