@@ -46,6 +46,13 @@ def test_ways_to_write_one_patient():
     assert alike(["0", "00"]) == [["0", "00"]]
 
 
+def test_barcodes_of_one_tcga_patient_are_alike():
+    """Whatever sample, portion or slide they go on to name and however they are written; other patients are others."""
+    patient = ["TCGA-18-5592", "TCGA-18-5592-01A-01-TS1", "TCGA-18-5592-01Z-00-DX1", "tcga_18_5592_01Z"]
+    others = ["TCGA-18-5593", "TCGA-05-1234-01A", "TCGA-51-0234-01A", "TCGA-18-55921", "lab-TCGA-18-5592"]
+    assert alike([*patient, *others]) == [patient]
+
+
 def test_a_scanners_letter_is_no_other_patient_where_its_frames_are_there():
     """Of tissue 3: A03, H03, 03 and 3; a letter before another tissue, or without such a frame, is another patient."""
     assert alike(["H03", "A03", "03", "3", "H04", "04"], {3}) == [["03", "3", "A03", "H03"]]

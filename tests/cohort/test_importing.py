@@ -120,8 +120,9 @@ def test_a_slide_without_resolution_is_refused_with_the_remedy(tmp_path):
     """Neither stated nor in a file: --mpp is named, nothing is guessed."""
     with pytest.raises(ResolutionError, match=r"a.png is not known.*\n.*--mpp"):
         import_cohort("points", labels(tmp_path), tmp_path / "c")
-    with pytest.raises(ResolutionError, match="'quarter' is neither a number nor a file"):
-        import_cohort("points", labels(tmp_path), tmp_path / "c", mpp="quarter")
+    for said in ("quarter", "", " "):
+        with pytest.raises(ResolutionError, match=f"'{said}' is neither a number nor a file"):
+            import_cohort("points", labels(tmp_path), tmp_path / "c", mpp=said)
 
 
 def test_the_label_files_own_zero_is_refused(tmp_path):

@@ -207,6 +207,27 @@ def test_a_searched_area_that_reaches_out_of_its_image_is_told_and_one_beside_it
     assert not (tmp_path / "beside").exists()
 
 
+def test_a_searched_area_on_an_image_of_unknown_size_reaches_out_of_nothing(tmp_path):
+    """Neither the labels state a size nor is the image there."""
+    square = '"POLYGON ((0 0, 90 0, 90 90, 0 90, 0 0))"'
+    source = text(tmp_path / "l.csv", f"image,case,x,y,label,roi\na.png,c,10,10,mitosis,{square}\n")
+    report = import_cohort("points", source, tmp_path / "c", mpp=0.25)
+    assert report.warnings == ()
+    assert report.cohort.slides[0].roi.area == 8100
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.parametrize("far", ["1e200", "1e308", "1e9"])
+def test_a_shape_too_large_to_measure_is_refused_as_one_far_outside(tmp_path, far):
+    """Its centre is at NaN, or at infinity."""
+    places = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in (("0", "0"), (far, "0"), (far, far)))
+    layer = f'<Annotation Name="mitosis"><Regions><Region Type="0"><Vertices>{places}</Vertices></Region></Regions>'
+    source = text(tmp_path / "s.xml", f"<Annotations>{layer}</Annotation></Annotations>")
+    with pytest.raises(FormatError, match=r"region 1: its centre .* outside s"):
+        import_cohort("image_scope", source, tmp_path / "c", mpp=0.25)
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_stale_size_in_the_labels_is_named_as_the_suspect(tmp_path):
     """Where nobody has seen the image, and where all marks lie inside it."""
     source = midog_json(tmp_path / "m.json", images=[(1, "1.tiff", "x")], annotations=[(1, 1, 900, 200, None)])

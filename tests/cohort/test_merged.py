@@ -89,6 +89,16 @@ def test_split_says_it_again_and_refuses_it_where_that_is_asked(tmp_path):
     assert "'P-01' = 'P01' = 'p01'" in told.err
 
 
+def test_a_tcga_patient_under_two_barcodes_is_on_no_two_sides(tmp_path):
+    """A column of cases that names slides: told, and refused by --strict."""
+    cases = ("TCGA-18-5592-01Z-00-DX1", "TCGA-18-5592-01A-01-TS1", "q", "r")
+    rows = "".join(f"p{i}.png,{case},100,100,mitosis\n" for i, case in enumerate(cases))
+    import_cohort("points", text(tmp_path / "l.csv", HEADER + rows), tmp_path / "c", mpp=0.25)
+    refused = mitosieve("split", tmp_path / "c", "--folds", "3", "--out", tmp_path / "s.json", "--strict")
+    assert (refused.code, (tmp_path / "s.json").exists()) == (2, False)
+    assert f"'{cases[1]}' = '{cases[0]}'" in refused.err
+
+
 def mitos_tissue(tmp_path, name):
     """The tissue 03 of MITOS as one of five layouts has it: label file or folder."""
     if name == "atypia14":

@@ -75,6 +75,8 @@ def test_images_of_one_name_in_two_folders_stay_apart(tmp_path):
         ),
         (b"image\tx\ty\tlabel\na\t1\t2\tmf\n", "it looks tab-separated"),
         (b"Image,X,Y,Label\na,1,2,mf\n", "header found: Image,X,Y,Label; it looks in another case"),
+        (b"image,x,y,label,ROI\na,1,2,mf,\n", "line 1: has ROI in another case: the column is called roi"),
+        (b"Image,x,y,label,Case,MPP\na,1,2,mf,c,1\n", "has Image, Case, MPP in another case: .* image, case, mpp"),
         (b"1,2,3,4\n", "it looks like a table without a header"),
         ("image,x,y,label\na,1,2,mf\n".encode("utf-16"), "is not UTF-8 text; it looks UTF-16"),
         ("image,x,y,label\na,1,2,mf\n".encode("utf-16-le"), "is not text; it looks UTF-16"),

@@ -12,6 +12,7 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.split import PARTS, Fold, Split
 from mitosieve.errors import SplitError
+from tiny import mitosieve
 
 
 @st.composite
@@ -244,6 +245,17 @@ def test_figures_outside_what_was_searched_are_none(tmp_path):
     bare = Cohort(limited.folder, limited.slides, limited.known_marks)
     dealt = [Split.by_case(one, folds=3, generator=np.random.default_rng(1)) for one in (limited, bare)]
     assert dealt[0] == dealt[1]
+
+
+def test_split_prints_the_figures_that_are_learned_from_and_scored(tmp_path):
+    """Figures outside what was searched, or on slides that nobody searched, are none."""
+    cohort = a_cohort(tmp_path, cases=5)
+    parts = text(tmp_path / "t.csv", "fold,case,part\nA,c0,train\nA,c2,train\nA,c3,train\nA,c1,validation\nA,c4,test\n")
+    spoilt = {"c2": {"labelled": False}, "c3": {"roi_wkt": "POLYGON ((0 0, 1 0, 1 1, 0 1, 0 0))"}}
+    for change, figures in (({}, 6), (spoilt, 2)):
+        cohort.with_entries(lambda e, change=change: replace(e, **change.get(e.case_id, {}))).save()
+        told = mitosieve("split", tmp_path, "--table", parts, "--out", tmp_path / "s.json")
+        assert (told.code, f"\t3, {figures}\t" in told.out) == (0, True)
 
 
 def test_an_unlabelled_case_may_be_left_out_or_trained_on_but_not_scored(tmp_path):

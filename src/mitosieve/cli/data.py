@@ -74,7 +74,7 @@ def split(
 
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.merged import doubtful_patients
-    from mitosieve.cohort.split import PARTS, Split
+    from mitosieve.cohort.split import PARTS, Split, known_figures
 
     if table is not None and (folds is not None or seed is not None):
         raise InputError(
@@ -107,9 +107,10 @@ def split(
             where=table,
         )
     _save(made, out)
+    figures = known_figures(whole)
     print_table(
         [
-            [name, *(f"{len(cases)}, {whole.of_cases(cases).counts()['figures']}" for cases in map(fold.part, PARTS))]
+            [name, *(f"{len(cases)}, {sum(figures[case] for case in cases)}" for cases in map(fold.part, PARTS))]
             for name, fold in made.folds.items()
         ],
         ("fold", *(f"{part}: cases, figures" for part in PARTS)),

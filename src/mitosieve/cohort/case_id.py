@@ -67,16 +67,24 @@ def folded(case_id: str) -> str:
 def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[str]]:
     """Groups of case ids that differ only in how they are written, each sorted.
 
+    Barcodes of one TCGA patient are alike whatever sample, portion or slide they go on to name.
+
     Args:
         case_ids: of a cohort.
         tissues: numbers that a scanner's letter may stand before, from `tissues_of`: of 3, A03 and H03 are 03.
     """
     groups: dict[str, list[str]] = {}
     for case_id in sorted(set(case_ids)):
-        key = folded(case_id)
+        key = _tcga_patient(case_id) or folded(case_id)
         tissue = _TISSUE.fullmatch(key)
         groups.setdefault(tissue[1] if tissue and int(tissue[1]) in tissues else key, []).append(case_id)
     return [group for _, group in sorted(groups.items()) if len(group) > 1]
+
+
+def _tcga_patient(case_id: str) -> str:
+    """The patient of a case id that begins as a TCGA barcode, whatever stands for its hyphens; empty for any other."""
+    barcode = _TCGA_PATIENT.match(_GAPS.sub("-", unicodedata.normalize("NFKC", case_id).strip()))
+    return barcode[0].upper() if barcode else ""
 
 
 def tissues_of(slides: Iterable[tuple[str, str]]) -> set[int]:

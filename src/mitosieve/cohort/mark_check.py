@@ -44,10 +44,11 @@ def check_marks(image: MarkedImage, size: tuple[int, int] | None, *, stated_by: 
     cautions: list[Caution] = []
     for mark in image.marks:
         distance = max(-0.5 - mark.x, -0.5 - mark.y, mark.x - (width - 0.5), mark.y - (height - 0.5))
-        if distance > MAX_OUTSIDE_PX:
+        if not distance <= MAX_OUTSIDE_PX:  # a shape that is too large to measure has its centre at NaN
             stale = f"; or its size in {stated_by} is stale: give the image with --images" if stated_by and size else ""
+            far = "far" if math.isnan(distance) else f"{distance:.0f} px"
             raise FormatError(
-                f"its centre ({mark.x:g}, {mark.y:g}) lies {distance:.0f} px outside {image.file_name}"
+                f"its centre ({mark.x:g}, {mark.y:g}) lies {far} outside {image.file_name}"
                 + (f" ({width} x {height} px)" if size else ""),
                 where=mark.where,
                 remedy=f"mend its position (x, y in level-0 px, x first) or remove it{stale}",

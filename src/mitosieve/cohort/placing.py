@@ -169,9 +169,12 @@ def _fits(stated: tuple[int, int] | None, size: tuple[int, int]) -> bool:
 
 
 def _check_roi(entry: SlideEntry, image: MarkedImage) -> list[Caution]:
-    """Refuse a searched area that lies beside its image; tell one that reaches farther than a drawn edge does."""
+    """Refuse a searched area that lies beside its image; tell one that reaches farther than a drawn edge does.
+
+    Of an image whose size nobody knows neither can be told.
+    """
     roi, area = entry.roi, entry.searched
-    if roi is None or area is None:
+    if roi is None or area is None or not (entry.width_l0 and entry.height_l0):
         return []
     size = f"{entry.width_l0} x {entry.height_l0} px"
     if not area.area > 0:

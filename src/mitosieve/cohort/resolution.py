@@ -29,7 +29,7 @@ class StatedMpp:
         try:
             number = float(mpp)
         except ValueError:
-            return cls(None, _mpp_table(Path(str(mpp))), str(mpp))
+            return cls(None, _mpp_table(str(mpp)), str(mpp))
         return cls(usable(number, "--mpp"), {}, "")
 
     def refuse_one_for_all(self, where: Path) -> None:
@@ -73,10 +73,11 @@ def usable(mpp: float, where: str) -> float:
     return mpp
 
 
-def _mpp_table(path: Path) -> dict[str, float]:
-    if not path.exists():
+def _mpp_table(text: str) -> dict[str, float]:
+    path = Path(text)
+    if not text.strip() or not path.exists():  # a blank would name the folder that one is in
         raise ResolutionError(
-            f"--mpp '{path}' is neither a number nor a file", remedy="write --mpp 0.25, or --mpp FILE.csv (slide,mpp)"
+            f"--mpp '{text}' is neither a number nor a file", remedy="write --mpp 0.25, or --mpp FILE.csv (slide,mpp)"
         )
     table: dict[str, float] = {}
     for row in read_table(path, required=("slide", "mpp"), error=ResolutionError):

@@ -3,6 +3,7 @@
 Knows cases and nothing finer: a slide can never be on two sides.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -281,6 +282,12 @@ class Split:
                 tested[case] = name
 
 
+def known_figures(cohort: Cohort) -> Counter[str]:
+    """How many figures each case has that are learned from and scored (`Cohort.known_marks`); 0 for any other name."""
+    case_of = cohort.case_of
+    return Counter(case_of[str(slide)] for slide in cohort.known_marks.with_label(Label.MITOTIC_FIGURE).slide_id)
+
+
 def _fold_of(dealt: dict[str, list[str]]) -> Fold:
     """A fold from the cases of each part as a table names them."""
     parts = {part.replace(" ", "_"): tuple(sorted(cases)) for part, cases in dealt.items()}
@@ -297,11 +304,7 @@ def _names(cases: object) -> tuple[str, ...]:
 def _deal(cohort: Cohort, cases: list[str], folds: int, generator: np.random.Generator) -> list[list[str]]:
     """Cases to folds, greedily: each to the fold with fewest of its domain, then fewest figures, then fewest cases."""
     domain = {entry.case_id: entry.domain for entry in cohort.slides}
-    case_of = cohort.case_of
-    figures = dict.fromkeys(cases, 0)
-    for slide_id in cohort.known_marks.with_label(Label.MITOTIC_FIGURE).slide_id:
-        if case_of[str(slide_id)] in figures:
-            figures[case_of[str(slide_id)]] += 1
+    figures = known_figures(cohort)
     shuffled = [cases[i] for i in generator.permutation(len(cases))]
     groups: list[list[str]] = [[] for _ in range(folds)]
     for case in sorted(shuffled, key=lambda c: -figures[c]):

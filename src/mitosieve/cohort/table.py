@@ -72,8 +72,8 @@ def read_table(
     """The rows of a comma-separated file with a header; further columns are ignored, empty lines skipped.
 
     Raises:
-        InputError: of the given kind; not UTF-8, no header, a column missing or named twice, or a row with another
-            number of values than the header.
+        InputError: of the given kind; not UTF-8, no header, a column missing, named twice or written in another case,
+            or a row with another number of values than the header.
     """
     remedy = f"expected columns: {','.join(required + optional)}"
     lines = _csv_lines(path, error)
@@ -89,6 +89,14 @@ def read_table(
         )
     if len(set(header)) < len(header):
         raise error("names a column twice", where=f"{path}, line 1", remedy=remedy)
+    alike = {name: other for name in optional for other in header if name != other and name == other.lower()}
+    strange = {name: other for name, other in alike.items() if name not in header}
+    if strange:  # ignored as a further column, it would say nothing in silence
+        raise error(
+            f"has {', '.join(strange.values())} in another case: the column is called {', '.join(strange)}",
+            where=f"{path}, line 1",
+            remedy=f"write {', '.join(strange)}, or give what is no such column another name",
+        )
     rows: list[Row] = []
     for line, values in lines[1:]:
         while len(values) > len(header) and not values[-1].strip():
