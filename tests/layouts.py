@@ -19,7 +19,7 @@ def box(x, y, side=50):
 def midog_json(path: Path, *, images, annotations, info=None) -> Path:
     """`images`: (id, file_name, tumour); `annotations`: (image_id, category, x, y, votes)."""
     content = {
-        "info": info or {"description": "built"},
+        "info": info or {"description": "MIDOG, built"},
         "images": [
             {"id": i, "file_name": name, "width": 400, "height": 300} | ({"tumor_type": tumour} if tumour else {})
             for i, name, tumour in images

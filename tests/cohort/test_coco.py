@@ -83,6 +83,32 @@ def test_a_midog_file_is_told_by_its_corners(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("cells", [[(100, 60)], [(60, 60), (90, 70)], [(100, 60), (40, 60), (70, 90), (60, 60)]])
+def test_a_midog_file_is_told_where_no_box_leaves_its_image(tmp_path, cells):
+    """All cells near the upper left: as corners the boxes are of one size, as sizes each is of another."""
+    marks = [(1, 1, x, y, None) for x, y in cells]
+    source = midog_json(tmp_path / "m.json", images=[(1, "1.tiff", "x")], annotations=marks)
+    with pytest.raises(FormatError, match=r"is of 50 x 50 px if it is two corners.*\n.*import midog"):
+        import_cohort("coco", source, tmp_path / "c", mpp=0.25)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[10, 10, 60, 60]],  # square as a size too: nobody can know
+        [[10, 20, 30, 40]],
+        [[10, 20, 60, 70], [200, 100, 40, 40]],  # the second cannot be two corners
+        [[10, 20, 60, 60], [30, 20, 60, 60]],  # one size as sizes
+        [[10, 20, 60, 70], [10, 20, 60, 71]],
+    ],
+)
+def test_sizes_that_could_be_corners_are_sizes_where_they_do_not_agree(tmp_path, boxes):
+    """COCO's own boxes near the upper left are read as they stand."""
+    reading = read_labels("coco", file(tmp_path, content([(1, 3, box) for box in boxes])), None)
+    assert [(m.x, m.y) for m in reading.images[0].marks] == [(x + w / 2, y + h / 2) for x, y, w, h in boxes]
+
+
 def test_a_box_cut_by_the_border_is_no_corner(tmp_path):
     """True COCO boxes may overhang, and cells near the upper left could be corners too: both are read as they stand."""
     boxes = [[380, 280, 50, 40], [-10, -10, 50, 50], [5, 5, 50, 50]]
@@ -150,6 +176,23 @@ def test_the_published_midog_files_are_refused(data_folder, tmp_path, name):
     """Both claim COCO's keys and have corners."""
     with pytest.raises(FormatError, match="two corners"):
         import_cohort("coco", data_folder / "formats/midog" / name, tmp_path / "c", mpp=0.25)
+
+
+@pytest.mark.data
+def test_any_image_of_midog_alone_is_refused(data_folder, tmp_path):
+    """Also 378, of which no box leaves the image when it is read as sizes."""
+    what = json.loads((data_folder / "formats/midog/MIDOG++.json").read_text())
+    marks = {image["id"]: [] for image in what["images"]}
+    for item in what["annotations"]:
+        marks[item["image_id"]].append(item)
+    refused = set()
+    for image in what["images"]:
+        source = file(tmp_path, what | {"images": [image], "annotations": marks[image["id"]]})
+        if marks[image["id"]]:
+            with pytest.raises(FormatError, match="two corners"):
+                read_labels("coco", source, None)
+            refused.add(image["id"])
+    assert (len(refused), 378 in refused) == (503, True)
 
 
 @pytest.mark.data

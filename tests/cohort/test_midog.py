@@ -45,6 +45,38 @@ def test_the_domain_is_the_tumour_and_each_slide_its_own_case(tmp_path):
     assert [(image.slide_id, image.case_id) for image in images] == [(n, n) for n in ("001", "002", "003")]
 
 
+def test_an_image_may_carry_its_case_and_resolution(tmp_path):
+    """As in COCO: several images of a patient are one case, and no --mpp is needed."""
+    images = [(1, "P1_a.tif", "x"), (2, "P1_b.tif", "x")]
+    source = midog_json(tmp_path / "m.json", images=images, annotations=[(1, 1, 100, 50, None), (2, 1, 9, 9, None)])
+    content = json.loads(source.read_text())
+    for image in content["images"]:
+        image |= {"case_id": "P1", "mpp": 0.3}
+    source.write_text(json.dumps(content))
+    report = import_cohort("midog", source, tmp_path / "c")
+    assert [(entry.case_id, entry.mpp) for entry in report.cohort.slides] == [("P1", 0.3), ("P1", 0.3)]
+    assert report.warnings == ()
+    content["images"][1].pop("case_id")
+    source.write_text(json.dumps(content))
+    told = [caution.text for caution in read_labels("midog", source, None).cautions]
+    assert ["no case is named for 1 of 2 images" in text and "P1_b" in text for text in told] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "info", "told"),
+    [
+        ("001.tiff", {"description": "MIDOG++: A Comprehensive Multi-Domain Data Set"}, False),
+        ("001.tiff", {"description": "MItosis Domain Generalization Challenge (MIDOG) 2022"}, False),
+        ("001.tiff", {"description": "our own"}, True),
+        ("P1_roi1.tiff", {"description": "MIDOG++ and ours"}, True),
+    ],
+)
+def test_images_that_are_taken_for_cases_are_told_of_files_that_are_not_midogs(tmp_path, name, info, told):
+    """In MIDOG's own an image is a case; elsewhere two images of one patient would be on both sides of a split."""
+    cautions = of(tmp_path, (1, 1, 9, 9, None), images=[(1, name, "x")], info=info).cautions
+    assert ["each image was taken for a case" in caution.text for caution in cautions] == [True] * told
+
+
 def test_midog_2021_is_told_apart_by_scanner_and_another_file_is_not(tmp_path):
     """Only the JSON of MIDOG 2021 gets scanners from its ids."""
     images = [(i, f"{i:03d}.tiff", None) for i in (1, 50, 51, 100, 101, 150, 151, 200, 201)]

@@ -24,6 +24,12 @@ OVERHANG_PX = 25.0
 """How far a box may reach beyond its image before it is asked whether it is two corners: half of MIDOG's box."""
 
 
+_MIDOG_BOX = (50.0, 50.0)
+"""px of every box of MIDOG 2021, 2022 and MIDOG++."""
+
+_CORNERS = "are two corners [x1, y1, x2, y2], as MIDOG writes them, not COCO's [x, y, width, height]"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Shape:
     """Where an annotation is.
@@ -147,9 +153,10 @@ def _boxed(box: tuple[float, float, float, float]) -> BaseGeometry:
 def _refuse_corners(items: tuple[Annotation, ...], shapes: list[_Shape], source: Path) -> None:
     """Refuse a file whose boxes are two corners.
 
-    It is one where most boxes could be two corners, and one of these reaches out of its image if it is not. Boxes of
-    cells that are [x, y, width, height] end before they begin when read as corners, wherever a cell is farther from
-    the upper left than it is wide.
+    It is one where most boxes could be two corners, and one of these reaches out of its image if it is not; or where
+    all could be, and would then be of one size, as an annotator's click makes them, but of several if they are not.
+    Boxes of cells that are [x, y, width, height] end before they begin when read as corners, wherever a cell is farther
+    from the upper left than it is wide.
     """
     boxes = [(item, shape.box) for item, shape in zip(items, shapes, strict=True) if shape.box is not None]
     both = [(item, box) for item, box in boxes if box[2] >= box[0] and box[3] >= box[1]]
@@ -160,10 +167,28 @@ def _refuse_corners(items: tuple[Annotation, ...], shapes: list[_Shape], source:
         if x + width > wide + OVERHANG_PX or y + height > high + OVERHANG_PX:
             raise FormatError(
                 f"bbox {quoted(item.more['bbox'])} leaves its image of {wide} x {high} px: the boxes of this "
-                "file are two corners [x1, y1, x2, y2], as MIDOG writes them, not COCO's [x, y, width, height]",
+                f"file {_CORNERS}",
                 where=item.where,
                 remedy=f"mitosieve import midog {source} COHORT; or mend the image's size, if that is stale",
             )
+    if len(both) == len(boxes) and _of_one_size_as_corners([box for _, box in both]):
+        item, (x1, y1, x2, y2) = both[0]
+        raise FormatError(
+            f"bbox {quoted(item.more['bbox'])} is of {x2 - x1:g} x {y2 - y1:g} px if it is two corners, like all boxes "
+            f"of this file: they {_CORNERS}",
+            where=item.where,
+            remedy=f"mitosieve import midog {source} COHORT; or, if they are COCO's all the same, write their centres "
+            "as a points CSV (image,x,y,label)",
+        )
+
+
+def _of_one_size_as_corners(boxes: list[tuple[float, float, float, float]]) -> bool:
+    """Whether boxes are of one size read as corners, of several read as sizes; of one box, whether it is MIDOG's."""
+    corners = {(round(x2 - x1, 3), round(y2 - y1, 3)) for x1, y1, x2, y2 in boxes}
+    sizes = {(width, height) for _, _, width, height in boxes}
+    if len(boxes) == 1:
+        return corners == {_MIDOG_BOX} and not any(width == height for width, height in sizes)
+    return len(corners) == 1 < len(sizes)
 
 
 def _image(record: ImageRecord, marks: tuple[Mark, ...], *, lost: tuple[str, ...]) -> MarkedImage:

@@ -1,13 +1,15 @@
 """MIDOG 2021, MIDOG 2022 and MIDOG++: one JSON for all images. Knows this layout and no other.
 
-A trap: `bbox` is [x1, y1, x2, y2] (two corners), not [x, y, width, height] as in COCO. One slide is one case.
+A trap: `bbox` is [x1, y1, x2, y2] (two corners), not [x, y, width, height] as in COCO. In MIDOG's own files one image
+is one case; of others of this layout that need not be so.
 """
 
+import re
 from pathlib import Path
 
 from mitosieve.cohort.coco_layout import Annotation, Content, ImageRecord, Key, key_of, read_content
 from mitosieve.cohort.image_name import ImageFolder, slide_name
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import quoted
 from mitosieve.errors import FormatError
 
@@ -26,7 +28,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     The domain is the image's `tumor_type`; MIDOG 2021, which has none, is told apart by scanner. Votes are kept, and
     their share for figure becomes the score. A slide without any mark, figure or imposter, is kept as **unlabelled**:
     in MIDOG every labelled slide has marks (those without figures have imposters), and ids 151-200 (Leica GT450) have
-    none because nobody labelled them.
+    none because nobody labelled them. An image may carry `case_id` and `mpp`, as in COCO; without `case_id` each image
+    is taken for a case, and that is told where the file is not one of MIDOG's own.
 
     Args:
         source: the JSON file.
@@ -41,11 +44,35 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         marks[item.image.id].append(_mark(item, content.categories, source.name))
     is_2021 = _is_2021(content)
     made = tuple(_image(record, tuple(marks[record.id]), is_2021=is_2021) for record in content.images)
-    return Reading(images=made, classes=tuple(content.categories.values()), bare_is_searched=False)
+    classes = tuple(content.categories.values())
+    return Reading(images=made, cautions=_nameless(content), classes=classes, bare_is_searched=False)
+
+
+def _nameless(content: Content) -> tuple[Caution, ...]:
+    """What is said of images without a case, where they need not be one each."""
+    nameless = [record for record in content.images if not record.text("case_id")]
+    if not nameless or _is_published(content):
+        return ()
+    some_of = "" if len(nameless) == len(content.images) else f" for {len(nameless)} of {len(content.images)} images"
+    text = (
+        f"no case is named{some_of}: each image was taken for a case, as in MIDOG's own files, such as "
+        f"{slide_name(nameless[0].file_name)}: check case_id in slides.csv, one for each patient"
+    )
+    return (Caution(text=text),)
+
+
+def _is_published(content: Content) -> bool:
+    """Whether a file is one of MIDOG's own, or a part of one: it says so, and its images are numbers, as 001.tiff."""
+    numbered = (re.fullmatch(r"\d+\.tiff?", record.file_name) for record in content.images)
+    return "midog" in _told(content) and all(numbered)
+
+
+def _told(content: Content) -> str:
+    return str(content.info)[:10_000].lower()
 
 
 def _is_2021(content: Content) -> bool:
-    told = str(content.info)[:10_000].lower()
+    told = _told(content)
     return "midog" in told and "2021" in told
 
 
@@ -81,10 +108,11 @@ def _image(record: ImageRecord, marks: tuple[Mark, ...], *, is_2021: bool) -> Ma
     return MarkedImage(
         slide_id=slide_id,
         file_name=record.file_name,
-        case_id=slide_id,
+        case_id=record.text("case_id") or slide_id,
         domain=record.text("tumor_type") or scanner,
         marks=marks,
         size_l0=record.size_l0,
+        mpp=record.mpp,
     )
 
 
