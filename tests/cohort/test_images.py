@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import pytest
 
 from build import an_image
 from layouts import files_below, text, tiff
+from mitosieve.cli.recognize import Thing, thing_at
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.errors import CohortError, FormatError, ResolutionError
+from mitosieve.scan.paths import paths_of
+from mitosieve.slide.endings import SLIDE_SUFFIXES
 
 
 def test_every_image_of_a_folder_and_below_becomes_an_unlabelled_slide(tmp_path):
@@ -43,6 +48,25 @@ def test_the_case_comes_from_the_images_name_and_that_is_said(tmp_path, name, ca
     report = import_cohort("images", tmp_path / "pool", tmp_path / "c", mpp=0.25)
     assert report.cohort.cases == (case,)
     assert [f"as {case} for {name}: check case_id in slides.csv" in warning for warning in report.warnings] == [True]
+
+
+NOT_OF_A_TIFF = {".vsi", ".mrxs", ".ndpi", ".dcm"}
+"""A plain TIFF of this name is refused, or cannot be told from others."""
+
+
+@pytest.mark.parametrize("ending", sorted(SLIDE_SUFFIXES - NOT_OF_A_TIFF))
+def test_what_is_a_slide_to_one_command_is_one_to_all(tmp_path, ending):
+    """A folder's image of any ending, in whatever letters: for detect, an import with labels or without, a message."""
+    for name in (f"p1_a{ending}", f"p2_b{ending.upper()}"):
+        tiff(tmp_path / "pool" / name)
+    assert len(paths_of([tmp_path / "pool"])) == 2
+    assert thing_at(tmp_path / "pool") is Thing.SLIDES
+    report = import_cohort("images", tmp_path / "pool", tmp_path / "c")
+    assert [(entry.slide_id, entry.mpp) for entry in report.cohort.slides] == [("p1_a", 0.25), ("p2_b", 0.25)]
+    point = '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [9, 9]}, "properties": {}}'
+    source = text(tmp_path / "q/p1_a.geojson", point.replace("{}", '{"classification": "mitosis"}'))
+    report = import_cohort("qupath", source, tmp_path / "d", images=tmp_path / "pool")
+    assert [(entry.slide_id, Path(entry.path).suffix) for entry in report.cohort.slides] == [("p1_a", ending)]
 
 
 def test_the_resolution_is_stated_or_the_files_and_never_guessed(tmp_path):

@@ -9,10 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from mitosieve.run import layout
+from mitosieve.slide.endings import SLIDE_SUFFIXES
 
-_IMAGES = frozenset(
-    (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
-) | {".png", ".jpg", ".jpeg", ".bmp", ".czi", ".mha"}
+_IMAGES = SLIDE_SUFFIXES | {".mha"}
 """Endings by which a file is called an image in a message; what is read is decided by its content elsewhere."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder
+from mitosieve.cohort.image_name import ImageFolder, may_be_image
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, some
@@ -66,7 +66,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 
 def _frames(source: Path, given: Iterable[Path]) -> dict[str, Path]:
     """The x40 frames by name: those below `source`, then those of a folder of images."""
-    below = (p for p in sorted(source.rglob("x40/*")) if p.suffix.lower() in IMAGE_SUFFIXES)
+    below = (p for p in sorted(source.rglob("x40/*")) if may_be_image(p))
     frames: dict[str, Path] = {}
     for path in (*below, *given):
         if _SLIDE.fullmatch(path.stem.split("_")[0]) and not {"x10", "x20"} & set(path.parts[-2:-1]):

@@ -17,7 +17,7 @@ import numpy as np
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.atypia14 import SCANNERS
-from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder
+from mitosieve.cohort.image_name import ImageFolder, may_be_image
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, some
@@ -77,7 +77,7 @@ def _frames(paths: Iterable[Path], labels: dict[str, Path]) -> tuple[dict[str, P
     """
     found: dict[str, Path] = {}
     drawn: set[str] = set()
-    images = {path.resolve(): path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = {path.resolve(): path for path in paths if may_be_image(path)}
     images = {real: path for real, path in images.items() if _FRAME.fullmatch(path.stem)}
     beside = {path.resolve().with_suffix("") for path in labels.values()}
     beside |= {real.with_suffix("") for real in images if real.suffix.lower() not in _OVERLAY}

@@ -13,11 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote
 
 from mitosieve.errors import FormatError, some
-
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".dcm"}
-)
-"""File name endings taken for an image when a folder is looked through."""
+from mitosieve.slide.endings import SLIDE_SUFFIXES
 
 MAX_PART_BYTES = 255
 """Longest name of a file or folder on the file systems in use."""
@@ -27,6 +23,11 @@ _LEADING = re.compile(r"^[\s.]+")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _LOCAL_FILES = "/data/local-files/?d="
 """How Label Studio writes a file that it serves from a folder."""
+
+
+def may_be_image(path: PurePath) -> bool:
+    """Whether a file is taken for an image, by the ending of its name, when a folder is looked through."""
+    return path.suffix.lower() in SLIDE_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +111,7 @@ class ImageFolder:
         if not folder.is_dir():
             raise FormatError("there is no such folder of images", where=folder, remedy="check the path given")
         self.folder = folder
-        self.paths = tuple(
-            sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        )
+        self.paths = tuple(sorted(path for path in folder.rglob("*") if may_be_image(path) and path.is_file()))
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
             self._by_stem.setdefault(_composed(without_ending(path.name)), []).append(path)
@@ -186,4 +185,4 @@ def _bare(name: str) -> str:
 def without_ending(name: str) -> str:
     """The name of a file without the ending of an image, where it has one."""
     path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+    return path.stem if may_be_image(path) else name

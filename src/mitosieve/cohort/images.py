@@ -9,10 +9,11 @@ them; nothing is scored on them.
 from collections import Counter
 from pathlib import Path
 
-from mitosieve.cohort.image_name import IMAGE_SUFFIXES, ImageFolder, relative_names, slide_name
+from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, MarkedImage, Reading
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
+from mitosieve.slide.endings import SLIDE_SUFFIXES
 
 _COLUMNS = "expected columns: image and, where known, case, domain, mpp"
 
@@ -64,7 +65,7 @@ def _refuse_dicom_series(paths: list[Path]) -> None:
 
 
 def _of_table(source: Path) -> Reading:
-    if source.suffix.lower() in IMAGE_SUFFIXES:
+    if source.suffix.lower() in SLIDE_SUFFIXES:
         raise FormatError("is one image", where=source, remedy="name its folder, or a CSV with the column image")
     rows = read_table(source, required=("image",), optional=("case", "domain", "mpp"))
     if not rows:
@@ -103,4 +104,4 @@ def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> Ma
 
 
 def _endings() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
+    return ", ".join(sorted(SLIDE_SUFFIXES))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Mpp
+from mitosieve.slide.endings import SLIDE_SUFFIXES
 from mitosieve.slide.header import DICOM_HEAD, DICOM_MARK, bmp_facts, is_dicom, jpeg_facts, png_facts
 from mitosieve.slide.image import (
     CACHE_BYTES,
@@ -26,25 +27,8 @@ from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
     "open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP",
+    "SLIDE_SUFFIXES",
 ]  # fmt: skip
-
-_WHOLE_SLIDES = (
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".btf",
-    ".ndpi",
-    ".mrxs",
-    ".scn",
-    ".bif",
-    ".vms",
-    ".vmu",
-    ".svslide",
-    ".dcm",
-    ".vsi",
-)
-SLIDE_SUFFIXES = frozenset((*_WHOLE_SLIDES, ".png", ".jpg", ".jpeg", ".bmp"))
-"""What is taken from a folder. A file that is named is taken whatever its name."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLAIN = {
