@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from build import an_image
 from layouts import files_below, midog_json, text, tiff, voc_xml
@@ -114,6 +115,22 @@ def test_an_impossible_resolution_is_refused(tmp_path, mpp):
     with pytest.raises(ResolutionError, match="not between"):
         import_cohort("points", labels(tmp_path), tmp_path / "c", mpp=mpp)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_an_image_that_another_program_shows_turned_is_told_where_it_has_marks(tmp_path, ending):
+    """Level 0 is what is stored; marks on what a viewer turned by its orientation tag lie elsewhere."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a", "b", "c"):
+        pixels = Image.fromarray(np.full((60, 80, 3), 200 + len(list(tmp_path.iterdir())), dtype=np.uint8))
+        pixels.save(tmp_path / f"{name}.{ending}", **({} if name == "c" else {"exif": exif}))
+    source = text(tmp_path / "l.csv", "".join(f"{row}\n" for row in (
+        "image,case,x,y,label", f"a.{ending},p,9,9,mitosis", f"b.{ending},q,,,", f"c.{ending},r,9,9,mitosis"
+    )))  # fmt: skip
+    report = import_cohort("points", source, tmp_path / "cohort", images=tmp_path, mpp=0.25)
+    told = [warning for warning in report.warnings if "orientation tag is ignored" in warning]
+    assert [line.endswith(f"(1): a.{ending}") for line in told] == [True]
 
 
 def test_a_slide_without_resolution_is_refused_with_the_remedy(tmp_path):

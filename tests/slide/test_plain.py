@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from build_files import a_16_bit_png, a_picture, a_png_header, with_pillow
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from mitosieve.errors import ResolutionError, SlideError
@@ -67,13 +69,27 @@ def test_palette_is_expanded(tmp_path):
     assert np.array_equal(open_slide(tmp_path / "a.png", mpp=0.25).read(), expected)
 
 
-def test_orientation_tag_does_not_turn(tmp_path):
-    """Pixels stay as stored, because marks refer to them."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for kind in ("JPEG", "PNG"):
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_orientation_tag_does_not_turn_and_is_told(tmp_path, kind):
+    """Pixels stay as stored, because marks refer to them; who made the marks may have seen them turned."""
+    for orientation in (1, 3, 6, None):
+        exif = Image.Exif()
+        exif[0x010F] = "a maker"
+        if orientation:
+            exif[0x0112] = orientation
         (tmp_path / "a").write_bytes(with_pillow(a_picture(), kind, exif=exif))
-        assert open_slide(tmp_path / "a", mpp=0.25).read().shape == (170, 230, 3)
+        slide = open_slide(tmp_path / "a", mpp=0.25)
+        assert slide.read().shape == (170, 230, 3)
+        assert ["orientation tag is ignored" in note for note in slide.notes] == [True] * (orientation in (3, 6))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@given(exif=st.binary(max_size=60), head=st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]))
+def test_exif_of_any_bytes_is_no_fault(tmp_path_factory, kind, exif, head):
+    """What a camera or an editor left there is not needed."""
+    path = tmp_path_factory.getbasetemp() / f"exif.{kind}"
+    path.write_bytes(with_pillow(np.full((1, 1, 3), 200, dtype=np.uint8), kind, exif=b"Exif\0\0" + head + exif))
+    assert facts(path).size_l0 == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedI
         (mpp, oblong), size = resolve_mean(wanted, found, image.path), found.size_l0
         image, told = _on_level_0(image, found)
         cautions += told
+        cautions += _told_by_the_file(image, found)
         cautions += _check_size(image, found, source)
         if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
             text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
@@ -152,6 +153,22 @@ def _on_level_0(image: MarkedImage, found: SlideFacts) -> tuple[MarkedImage, lis
     moved = replace(image, marks=marks, roi_wkt=roi, size_l0=None if image.size_l0 is None else found.size_l0)
     text = "positions count on the whole canvas, and were moved to the scanned area, which is level 0"
     return moved, [Caution(text=text, subject=f"{image.file_name} by {x}, {y}", domain=image.domain)]
+
+
+def _told_by_the_file(image: MarkedImage, found: SlideFacts) -> list[Caution]:
+    """What the image's file says of itself, where there are marks: other programs may show another picture of it."""
+    if not (image.marks or image.roi_wkt):
+        return []
+    corner = "{}, {}".format(*found.corner_l0)  # of a scanned area is told with what it means for positions
+    notes = [note for note in found.notes if found.canvas_l0 is None or corner not in note]
+    return [
+        Caution(
+            text=f"{note}; marks are taken to have been made on what is read",
+            subject=image.file_name,
+            domain=image.domain,
+        )
+        for note in notes
+    ]
 
 
 def _refuse_unseen_canvas(image: MarkedImage, source: Path) -> None:

@@ -6,6 +6,7 @@ fill truncated pictures with grey, and decode before they can be asked for the s
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -91,6 +92,29 @@ def _checked(
     )
 
 
+def orientation_notes(orientation: object) -> tuple[str, ...]:
+    """What is said of an orientation tag (TIFF 6.0, EXIF); nothing of 1, which is as stored, nor of 0 (none)."""
+    return () if orientation in (None, 0, 1) else ("an orientation tag is ignored: pixels are taken as stored",)
+
+
+def _with_orientation(facts: SlideFacts, exif: bytes) -> SlideFacts:
+    return replace(facts, notes=(*facts.notes, *orientation_notes(_exif_orientation(exif))))
+
+
+def _exif_orientation(exif: bytes) -> int | None:
+    """Tag 0x0112 in the first directory of EXIF, which is laid out as a TIFF; None where it cannot be found."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None or len(exif) < 8:
+        return None
+    start = struct.unpack(f"{order}I", exif[4:8])[0]
+    number = struct.unpack(f"{order}H", exif[start : start + 2].ljust(2, b"\0"))[0]
+    for place in range(start + 2, min(start + 2 + 12 * number, len(exif) - 11), 12):
+        tag, kind = struct.unpack(f"{order}HH", exif[place : place + 4])
+        if tag == 0x0112:
+            return struct.unpack(order + ("I" if kind == 4 else "H2x"), exif[place + 8 : place + 12])[0]
+    return None
+
+
 def png_chunks(file: IO[bytes], path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Type and content of each chunk up to IEND; the content of pixel chunks (IDAT) is passed over, not read.
 
@@ -126,8 +150,10 @@ def png_facts(path: Path) -> SlideFacts:
             raise SlideError("has no PNG header", where=path, remedy="export it again")
         w, h, depth, color = struct.unpack(">IIBB", ihdr[:10])
         facts = _checked(path, "PNG", (w, h), None, "")
-        density = None
+        density, exif = None, b""
         for kind, content in chunks:
+            if kind == b"eXIf":
+                exif = content
             if kind == b"pHYs" and len(content) == 9:
                 x, y, unit = struct.unpack(">IIB", content)
                 density = (1e6 / x, 1e6 / y) if unit == 1 and x and y else None
@@ -139,7 +165,7 @@ def png_facts(path: Path) -> SlideFacts:
     name = {2: "PNG", 3: "PNG, palette", 6: "PNG, RGBA"}.get(color)
     if name is None:
         raise SlideError(f"has the unknown PNG colour type {color}", where=path, remedy=_TO_RGB)
-    return _checked(path, name, facts.size_l0, density, "PNG pHYs")
+    return _with_orientation(_checked(path, name, facts.size_l0, density, "PNG pHYs"), exif)
 
 
 def jpeg_segments(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
@@ -175,11 +201,13 @@ def jpeg_facts(path: Path) -> SlideFacts:
     Raises:
         SlideError: truncated, grey, CMYK, 12-bit, or too large.
     """
-    frame, density = None, None
+    frame, density, exif = None, None, b""
     with path.open("rb") as file:
         for marker, content in jpeg_segments(file, path):
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(content) >= 6:
                 frame = struct.unpack(">BHHB", content[:6])
+            if marker == 0xE1 and content.startswith(b"Exif\0\0"):
+                exif = exif or content[6:]
             if marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 12:
                 unit, x, y = struct.unpack(">BHH", content[7:12])
                 um = {1: 25_400.0, 2: 10_000.0}.get(unit)
@@ -195,7 +223,7 @@ def jpeg_facts(path: Path) -> SlideFacts:
         raise not_rgb(f"has {channels} channels (CMYK)", path)
     facts = _checked(path, "JPEG", (w, h), density, "JPEG density")
     check_held(path, w * h, JPEG_MOST_PX)
-    return facts
+    return _with_orientation(facts, exif)
 
 
 def bmp_facts(path: Path) -> SlideFacts:

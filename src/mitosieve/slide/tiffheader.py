@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 
 from mitosieve.errors import SlideError
-from mitosieve.slide.header import MAX_PLAIN_PX, not_rgb, truncated
+from mitosieve.slide.header import MAX_PLAIN_PX, not_rgb, orientation_notes, truncated
 from mitosieve.slide.image import MAX_DENSITY_MPP, MAX_MPP, SlideFacts, believed_mpp
 from mitosieve.slide.omexml import number_of
 from mitosieve.slide.tiffimages import TiffImage, is_rgb, notes_of, same_shape, size_of, slide_of
@@ -200,8 +200,8 @@ def facts_of(levels: TiffLevels, file: tifffile.TiffFile) -> SlideFacts:
     """What a slide's pages say of it."""
     page = levels.pages[0]
     mpp, source, notes = _resolution(file, levels.image)
-    if page.tags.get("Orientation") is not None and page.tags["Orientation"].value != 1:
-        notes = (*notes, "an orientation tag is ignored: pixels are taken as stored")
+    if page.tags.get("Orientation") is not None:
+        notes = (*notes, *orientation_notes(page.tags["Orientation"].value))
     kind = "TIFF" if not file.is_svs else "TIFF (Aperio)"
     layout = "tiled" if page.is_tiled else "strips"
     name = getattr(page.compression, "name", str(page.compression)).replace("_", " ")
