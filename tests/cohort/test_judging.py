@@ -74,6 +74,44 @@ def as_slide_runner(folder, classes, marks):
 FORMATS = {"points": as_points, "coco": as_coco, "midog": as_midog, "voc": as_voc, "slide_runner": as_slide_runner}
 
 
+def as_asap(path, shapes):
+    made = "".join(
+        f'<Annotation Type="{"Dot" if len(places) == 1 else "Polygon"}" PartOfGroup="{name}"><Coordinates>'
+        + "".join(f'<Coordinate Order="{i}" X="{x}" Y="{y}"/>' for i, (x, y) in enumerate(places))
+        + "</Coordinates></Annotation>"
+        for places, name in shapes
+    )
+    text(path.with_suffix(".xml"), f"<ASAP_Annotations><Annotations>{made}</Annotations></ASAP_Annotations>")
+
+
+def as_image_scope(path, shapes):
+    made = "".join(
+        f'<Annotation Name="{name}"><Regions><Region Type="0"><Vertices>'
+        + "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in places)
+        + "</Vertices></Region></Regions></Annotation>"
+        for places, name in shapes
+    )
+    text(path.with_suffix(".xml"), f"<Annotations>{made}</Annotations>")
+
+
+def as_qupath(path, shapes):
+    made = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": places[0]}
+            if len(places) == 1
+            else {"type": "Polygon", "coordinates": [[*places, places[0]]]},
+            "properties": {"classification": {"name": name}},
+        }
+        for places, name in shapes
+    ]
+    text(path.with_suffix(".geojson"), json.dumps({"type": "FeatureCollection", "features": made}))
+
+
+OUTLINED = {"asap": as_asap, "image_scope": as_image_scope, "qupath": as_qupath}
+"""Writers of one file a slide; `shapes`: (places, class), a point or the corners of an area."""
+
+
 @pytest.fixture(params=FORMATS)
 def read(request, tmp_path):
     """Writes marks (image, class, x, y) of two images in a format, and reads them by it."""
@@ -162,6 +200,20 @@ def test_regions_are_what_was_searched(tmp_path):
     report = import_cohort("slide_runner", source, tmp_path / "d", mpp=0.25)
     assert (report.total.labelled, report.total.figures) == (0, 0)
     assert [entry.roi is None for entry in report.cohort.slides] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["asap", "image_scope", "qupath"])
+def test_a_slide_without_a_region_beside_others_with_one_is_told(tmp_path, name):
+    """Its points say that it was looked at and not where; alone, or where no slide has a region, nothing is said."""
+    square = [(0, 0), (90, 0), (90, 90), (0, 90)]
+    written = {"s1": [([(10, 10)], "mitosis"), (square, "ROI")], "s2": [([(10, 10)], "mitosis")], "s3": []}
+    for slide, shapes in written.items():
+        OUTLINED[name](tmp_path / name / slide, shapes)
+    told = [c.text for c in read_labels(name, tmp_path / name, None).cautions if "searched all over" in c.text]
+    assert ["1 labelled slides have no region, while 1 others" in line and "s2" in line for line in told] == [True]
+    (first,) = [path for path in (tmp_path / name).iterdir() if path.stem == "s1"]
+    first.unlink()
+    assert not any("searched all over" in c.text for c in read_labels(name, tmp_path / name, None).cautions)
 
 
 def test_votes_become_the_share_for_figures(tmp_path):

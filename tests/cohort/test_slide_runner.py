@@ -119,7 +119,27 @@ def test_what_is_no_mark_is_left_out_and_told(tmp_path):
     assert any("1 annotations are deleted" in line for line in told)
     assert any("2 annotations have no agreed class" in line for line in told)
     assert any("2 marks of 'mast cell' are no figures" in line for line in told)
+    assert any("1 slides had marks that were left out and may be figures" in line and "p2_b" in line for line in told)
+    empty = a_database(tmp_path / "b.sqlite", *annotation(1, 1, 1), *annotation(2, 2, 1, deleted=1))
+    told = [caution.text for caution in read_labels("slide_runner", empty, None).cautions]
     assert any("1 slides have no mark at all" in line and "p2_b.tiff" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("votes", "labelled"), [((1, 2), False), ((1,), False), ((2, 2), False), ((), False), ((4, 4), True)]
+)
+def test_an_undecided_annotation_is_no_background(tmp_path, votes, labelled):
+    """Its slide is as with a crowd or a difficult one, unless all its votes say that it is surely another cell."""
+    source = a_database(
+        tmp_path / "a.sqlite", *annotation(1, 1, 1), *annotation(2, 1, 0, at=[(90, 90)], votes=votes),
+        *annotation(3, 2, 1),
+    )  # fmt: skip
+    reading = read_labels("slide_runner", source, None, rulings={"mast cell": Meaning.OTHER})
+    assert [(len(image.marks), image.labelled) for image in reading.images] == [(1, labelled), (1, True)]
+    told = [
+        caution.text for caution in reading.cautions if "may be figures (difficult, crowds, undecided)" in caution.text
+    ]
+    assert ["p1_a.tiff" in line for line in told] == [True] * (not labelled)
 
 
 def test_an_older_database_without_the_deleted_flag_is_read(tmp_path):

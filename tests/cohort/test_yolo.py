@@ -42,6 +42,25 @@ def test_images_are_found_beside_the_labels(folder, source):
     assert reading.images[0].path == folder / "images/p1_a.png"
 
 
+@pytest.mark.parametrize("source", ["labels", "."])
+def test_an_image_without_a_file_is_told_wherever_it_was_looked_for(folder, source):
+    """With --images or beside the labels; by YOLO's custom it is background, and here it is left out."""
+    report = import_cohort("yolo", folder / source, folder / "c", mpp=0.25)
+    assert [entry.slide_id for entry in report.cohort.slides] == ["p1_a", "p2_b"]
+    told = [warning for warning in report.warnings if "not in the labels and were left out" in warning]
+    assert [warning.startswith("1 images of ") and warning.endswith(": p3_c.png") for warning in told] == [True]
+
+
+@pytest.mark.parametrize("name", ["test.txt", "Train.txt", "labels.txt"])
+def test_labels_of_an_image_called_as_a_list_are_labels(folder, name):
+    """test.txt is a list of files beside the labels, unless there is an image test.png."""
+    text(folder / "labels" / name, "0 0.5 0.5 0.1 0.1\n")
+    assert len(read_labels("yolo", folder / "labels", None).images) == 2
+    an_image((folder / "images" / name).with_suffix(".png"), seed=9)
+    reading = read_labels("yolo", folder / "labels", None)
+    assert {image.slide_id: len(image.marks) for image in reading.images}[name.split(".")[0]] == 1
+
+
 def test_parts_of_a_set_keep_their_folders(tmp_path):
     """labels/train/a.txt is of images/train/a.png, not of images/val/a.png."""
     for part in ("train", "val"):

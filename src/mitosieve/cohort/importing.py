@@ -195,7 +195,7 @@ def add_reading(
     old, state = Cohort.begin(folder)
     if not reading.one_mpp:
         stated.refuse_one_for_all(source)
-    placed = place(reading.images, images, source)
+    placed = place(reading.images, images or reading.looked_in, source)
     entries: list[SlideEntry] = []
     measured: list[Measured] = []
     cautions = [*told_guesses(placed.images), *reading.cautions, *placed.cautions]

@@ -49,7 +49,12 @@ def judged(reading: Reading, rulings: Rulings, *, source: Path) -> Reading:
     if reading.classes is not None or marks:
         _refuse_without_figure(meanings, marks, rulings, source)
     made = tuple(_image(image, meanings, bare=reading.bare_is_searched) for image in reading.images)
-    cautions = (*reading.cautions, *_left_out(reading, meanings, marks), *_bare(reading, made, meanings))
+    cautions = (
+        *reading.cautions,
+        *_left_out(reading, meanings, marks),
+        *_bare(reading, made, meanings),
+        *_without_region(made, meanings, reading),
+    )
     return replace(reading, images=made, cautions=cautions)
 
 
@@ -191,11 +196,29 @@ def _left_out(reading: Reading, meanings: dict[str, Meaning | None], marks: Coun
     unsure = [image.file_name for image in reading.images if image.labelled and _may_be_figures(image, meanings)]
     if unsure:
         text = (
-            f"{len(unsure)} slides had marks that were left out and may be figures (difficult, crowds): they are kept "
-            f"as unlabelled, not as searched: {some(unsure)}; where they are none, set labelled to yes in slides.csv"
+            f"{len(unsure)} slides had marks that were left out and may be figures (difficult, crowds, undecided): they"
+            f" are kept as unlabelled, not as searched: {some(unsure)}; where they are none, set labelled to yes in "
+            "slides.csv"
         )
         told.append(Caution(text=text))
     return told
+
+
+def _without_region(
+    made: tuple[MarkedImage, ...], meanings: dict[str, Meaning | None], reading: Reading
+) -> list[Caution]:
+    """What is said of slides that count as searched all over, while others of these labels say where they were."""
+    regions = {name for name, what in meanings.items() if what is Meaning.REGION}
+    drawn = [any(mark.name in regions and mark.outline for mark in image.marks) for image in reading.images]
+    bare = [image.file_name for image, has in zip(made, drawn, strict=True) if image.labelled and not has]
+    if not bare or not any(drawn):
+        return []
+    text = (
+        f"{len(bare)} labelled slides have no region, while {sum(drawn)} others have one, and count as searched all "
+        f"over: {some(bare)}; where one was searched in part, draw its region, or write roi or labelled = no in "
+        "slides.csv"
+    )
+    return [Caution(text=text)]
 
 
 def _bare(reading: Reading, made: tuple[MarkedImage, ...], meanings: dict[str, Meaning | None]) -> list[Caution]:

@@ -70,7 +70,8 @@ class MarkedImage:
         looked_for: whether its reader knows best which file it is: without a path it is not there.
         whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
         presumed: whether it is labelled only because its label file is absent, which its format takes for no figure.
-        lost: classes of marks that the reader left out though they may be figures (crowds, difficult ones), one each.
+        lost: classes of marks that the reader left out though they may be figures (crowds, difficult and undecided
+            ones): one each, of an undecided one all that it may be.
         on_canvas: whether the user says that positions count from the corner of the canvas that a scanner's file states
             (`SlideFacts.canvas_l0`), not from that of the scanned area.
     """
@@ -120,6 +121,7 @@ class Reading:
         bare_is_searched: whether an image without figure and imposter was searched, as the format has it.
         tells_bare: whether that is worth a word.
         one_mpp: whether one resolution can be true of all its images.
+        looked_in: the folder of images that the reader found by itself, where none was given; None where it found none.
     """
 
     images: tuple[MarkedImage, ...]
@@ -128,6 +130,7 @@ class Reading:
     bare_is_searched: bool = True
     tells_bare: bool = False
     one_mpp: bool = True
+    looked_in: ImageFolder | None = None
 
 
 Reader = Callable[[Path, ImageFolder | None], Reading]

@@ -8,7 +8,7 @@ class: one vote, 0 where a person gave none). Source: the README of SlideRunner 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ _AREA, _CIRCLE = 2, 5
 
 Source: SlideRunner's annotation types."""
 
+_UNDECIDED = "have no agreed class"
+"""Why an annotation is left out that may be what any of its voters called it, and anything where nobody called it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Tables:
@@ -51,9 +54,9 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 
     A mark's class is the agreed one; the classes of all votes are kept, and their share for figure becomes the score.
     A spot lies at its coordinate, an area, circle or polygon at the middle of its coordinates' bounding box, and has an
-    outline. Left out, and told: deleted annotations and those without an agreed class. A slide without any mark is kept
-    as **unlabelled**: the database does not say whether it was searched. The case is the file's name up to its first
-    `_`; the database names none.
+    outline. Left out, and told: deleted annotations and those without an agreed class, whose slides are unlabelled
+    where a vote may mean a figure. A slide without any mark is kept as **unlabelled**: the database does not say
+    whether it was searched. The case is the file's name up to its first `_`; the database names none.
 
     Args:
         source: the file.
@@ -66,6 +69,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     tables = _load(source)
     names = {row["uid"]: str(row["name"]) for row in tables.classes}
     marks: dict[Any, list[Mark]] = {row["uid"]: [] for row in tables.slides}
+    lost: dict[Any, list[str]] = {row["uid"]: [] for row in tables.slides}
     places = _by_annotation(tables.coordinates)
     votes = _by_annotation(tables.votes)
     left_out: dict[str, int] = {}
@@ -73,13 +77,15 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         where = f"{source}, annotation {quoted(row['uid'])}"
         if row["slide"] not in marks:
             raise FormatError(f"names the unknown slide {quoted(row['slide'])}", where=where, remedy=_REMEDY)
+        own = [vote["class"] for vote in votes.get(row["uid"], [])]
+        voted = tuple(names[vote] for vote in own if vote in names)
         reason = _reason_to_leave_out(row, names, where)
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
+            lost[row["slide"]] += (voted or names.values()) if reason == _UNDECIDED else ()
             continue
         corners = _corners(places.get(row["uid"], []), where)
         xs, ys = zip(*corners, strict=True)
-        own = [vote["class"] for vote in votes.get(row["uid"], [])]
         marks[row["slide"]].append(
             Mark(
                 x=(min(xs) + max(xs)) / 2,
@@ -87,7 +93,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
                 name=names[row["agreedClass"]],
                 where=where,
                 votes=" ".join(map(str, own)),
-                voted=tuple(names[vote] for vote in own if vote in names),
+                voted=voted,
                 source=source.name,
                 outline=_outline(corners, row.get("type")),
                 is_void=row.get("type") == _AREA and len(set(xs)) * len(set(ys)) == 1,
@@ -96,7 +102,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     bases = [_base_name(row, source) for row in tables.slides]
     files = told_apart(bases, [str(row.get("directory") or "") for row in tables.slides], where=source)
     made = tuple(
-        _image(row, name, tuple(marks[row["uid"]]), source) for row, name in zip(tables.slides, files, strict=True)
+        replace(_image(row, name, tuple(marks[row["uid"]]), source), lost=tuple(lost[row["uid"]]))
+        for row, name in zip(tables.slides, files, strict=True)
     )
     cautions = (*_cautions(left_out), *_by_directory(made))
     return Reading(images=made, cautions=cautions, classes=tuple(names.values()), bare_is_searched=False)
@@ -147,7 +154,7 @@ def _reason_to_leave_out(row: dict[str, Any], names: dict[Any, str], where: str)
     if agreed in names:
         return None
     if not agreed:
-        return "have no agreed class"
+        return _UNDECIDED
     raise FormatError(f"names the unknown class {quoted(agreed)}", where=where, remedy=_REMEDY)
 
 

@@ -5,7 +5,7 @@
 
 Names of the classes are in classes.txt (one a line, the first is class 0), obj.names, or a YAML file with `names`,
 beside the files or above them. Images lie in a folder `images` beside `labels`, beside the text files, or where
---images says. An empty file is an image that was searched; an image without a file is left out.
+--images says. An empty file is an image that was searched; an image without a file is left out, and told.
 """
 
 import re
@@ -21,8 +21,10 @@ from mitosieve.slide.slide import facts
 
 _NAMES = ("classes.txt", "predefined_classes.txt", "obj.names", "data.names")
 _NO_LABELS = frozenset(
-    {*_NAMES, "labels.txt", "names.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
+    {"labels.txt", "names.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 )
+"""What lies beside labels and is none, unless an image has its name."""
+
 _REMEDY = "expected lines: class x y width height (0 to 1), in a text file an image, and the names in classes.txt"
 MAX_SHARE = 1.5
 """Share of an image beyond which a number is none of YOLO's: centres lie inside, boxes may reach out a little."""
@@ -43,10 +45,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
             with a confidence (a detection and no label), or names that cannot be read.
     """
     folder = source if source.is_dir() else source.parent
-    paths = [source] if source.is_file() else _files(source)
+    where_images = images or ImageFolder(_beside(folder))
+    paths = [source] if source.is_file() else _files(source, where_images)
     if not paths:
         raise FormatError("holds no text file of labels", where=source, remedy=_REMEDY)
-    where_images = images or ImageFolder(_beside(folder))
     names = _class_names(folder)
     files = relative_names([_image_name(path, folder) for path in paths], where=source)
     found = [where_images.find(name) for name in files]
@@ -62,12 +64,21 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         for path, name, image in zip(paths, files, found, strict=True)
         if image is not None
     ]
-    return Reading(images=tuple(made), classes=tuple(names) or None, tells_bare=True)
+    looked_in = where_images if images is None else None
+    return Reading(images=tuple(made), classes=tuple(names) or None, tells_bare=True, looked_in=looked_in)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, images: ImageFolder) -> list[Path]:
+    """Text files of labels; one called as what is none, such as test.txt, only where an image is called so too."""
+    stems = {without_ending(path.name).lower() for path in images.paths}
     found = (path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.name[0] != ".")
-    return sorted(path for path in found if path.is_file() and path.name.lower() not in _NO_LABELS)
+    return sorted(
+        path
+        for path in found
+        if path.is_file()
+        and path.name.lower() not in _NAMES
+        and (path.name.lower() not in _NO_LABELS or path.stem.lower() in stems)
+    )
 
 
 def _beside(folder: Path) -> Path:
