@@ -1,6 +1,8 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from build_slides import a_dicom_slide
 
 from build import an_image
 from layouts import files_below, text, tiff
@@ -123,6 +125,23 @@ def test_several_dicom_files_of_a_folder_are_not_taken_for_slides(tmp_path):
         text(tmp_path / "pool/s" / name)
     with pytest.raises(FormatError, match=r"pool/s: holds 2 DICOM files.*\nremedy: name one file of each slide"):
         import_cohort("images", tmp_path / "pool", tmp_path / "c", mpp=0.25)
+
+
+def test_a_slide_in_dicom_is_one_image_whatever_file_names_it(tmp_path):
+    """Its levels are files of one series: named twice, or added to a cohort that has it, it is refused."""
+    for seed, name in enumerate("ab"):
+        pixels = np.random.default_rng(seed).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+        a_dicom_slide(tmp_path / "pool" / name, pixels, series=f"1.2.{seed}")
+    twice = text(tmp_path / "twice.csv", "image\na/level0.dcm\na/level1.dcm\n")
+    with pytest.raises(FormatError, match=r"a/level0.dcm and a/level1.dcm would both be the DICOM slide of"):
+        import_cohort("images", twice, tmp_path / "c", images=tmp_path / "pool")
+    once = text(tmp_path / "once.csv", "image,case\na/level0.dcm,p\nb/level1.dcm,q\n")
+    report = import_cohort("images", once, tmp_path / "c", images=tmp_path / "pool")
+    assert report.total.slides == 2
+    assert not any("left out" in warning for warning in report.warnings)
+    again = text(tmp_path / "again.csv", "image,case\na/level1.dcm,other\n")
+    with pytest.raises(CohortError, match=r"level1.dcm as a_level0"):
+        import_cohort("images", again, tmp_path / "c", images=tmp_path / "pool")
 
 
 def test_an_image_of_the_cohort_is_refused_under_its_own_and_under_another_name(tmp_path):

@@ -42,8 +42,12 @@ def refuse_clashes(old: Cohort, entries: list[SlideEntry], source: Path) -> None
 
 def _refuse_known_images(old: Cohort, entries: list[SlideEntry]) -> None:
     """Refuse an image that the cohort has under another slide_id: its case may differ, and then folds leak."""
-    there = {(old.folder / entry.path).resolve(): entry.slide_id for entry in old.slides}
-    again = {path: there[path] for entry in entries if (path := (old.folder / entry.path).resolve()) in there}
+    there = {old.image_of(entry): entry.slide_id for entry in old.slides}
+    again = {
+        (old.folder / entry.path).resolve(): there[image]
+        for entry in entries
+        if (image := old.image_of(entry)) in there
+    }
     if again:
         raise CohortError(
             f"{len(again)} images are in this cohort already: {some(f'{p} as {name}' for p, name in again.items())}",

@@ -15,7 +15,7 @@ from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import FormatError, ResolutionError, SlideError, some
-from mitosieve.slide.slide import SlideFacts, facts, resolve_mean
+from mitosieve.slide.slide import SlideFacts, facts, resolve_mean, which_slide
 
 MAX_SIZE_DIFFERENCE_PX = 2
 """By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
@@ -47,8 +47,10 @@ def place(images: tuple[MarkedImage, ...], folder: ImageFolder | None, source: P
             remedy="name the folder that holds them, or leave out --images and state --mpp",
         )
     _refuse_one_image_for_two(placed, source)
-    claimed = {image.path for image in placed}
-    left = [str(path.relative_to(folder.folder)) for path in folder.paths if path not in claimed]
+    paths = {image.path for image in placed}
+    claimed = {which_slide(path) for path in paths if path}
+    others = [path for path in folder.paths if path not in paths and which_slide(path) not in claimed]
+    left = [str(path.relative_to(folder.folder)) for path in others]
     cautions: list[Caution] = []
     moved = [
         f"{one.file_name} in {one.path.parent}"
@@ -80,16 +82,18 @@ def find_all(images: Sequence[MarkedImage], folder: ImageFolder) -> tuple[Marked
 
 
 def _refuse_one_image_for_two(placed: tuple[MarkedImage, ...], source: Path) -> None:
-    taken: dict[Path, str] = {}
+    taken: dict[object, MarkedImage] = {}
     for image in placed:
-        if image.path is not None and image.path in taken:
+        if image.path is None:
+            continue
+        other = taken.setdefault(which_slide(image.path), image)
+        if other is not image:
+            series = "" if other.path == image.path else "the DICOM slide of "
             raise FormatError(
-                f"its images {taken[image.path]} and {image.file_name} would both be {image.path}",
+                f"its images {other.file_name} and {image.file_name} would both be {series}{image.path}",
                 where=source,
                 remedy="lay the images in the folders that the labels name, or name each image once",
             )
-        if image.path is not None:
-            taken[image.path] = image.file_name
 
 
 def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedImage, SlideEntry, list[Caution]]:

@@ -26,8 +26,8 @@ from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
-    "open_slide", "facts", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP",
-    "SLIDE_SUFFIXES",
+    "open_slide", "facts", "which_slide", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean", "CACHE_BYTES",
+    "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
 ]  # fmt: skip
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -123,6 +123,26 @@ def open_slide(
     slide = open_file(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
     slide.notes = stated.notes
     return slide
+
+
+def which_slide(path: Path) -> object:
+    """What tells an image from others: folder and series of a DICOM slide, which is several files; any other's path.
+
+    What cannot be read is told by its path: whoever opens it says what is wrong.
+    """
+    path = path.resolve()
+    if not (path.is_dir() or is_dicom(path)):
+        return path
+    from mitosieve.slide.dicom_series import instance_of, look_into
+
+    try:
+        if path.is_dir():
+            series = look_into(path).series
+            return (path, *series) if len(series) == 1 else path
+        instance = instance_of(path)
+    except SlideError:
+        return path
+    return path if instance is None else (path.parent, instance.series)
 
 
 def _first_bytes(path: Path) -> bytes:
