@@ -228,6 +228,25 @@ def test_a_shape_too_large_to_measure_is_refused_as_one_far_outside(tmp_path, fa
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.parametrize("far", ["1e200", "1e9"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_area_that_no_cohort_can_hold_is_refused_before_anything_is_written(tmp_path, far, seen):
+    """Where no slide has a pixel: the cohort was written and could not be loaded again."""
+    tiff(tmp_path / "images/s.tif")
+    places = {"ROI": (("0", "0"), (far, "0"), (far, far)), "mitosis": (("9", "5"),)}
+    layers = "".join(
+        f'<Annotation Name="{name}"><Regions><Region Type="0"><Vertices>'
+        + "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in own)
+        + "</Vertices></Region></Regions></Annotation>"
+        for name, own in places.items()
+    )
+    source = text(tmp_path / "s.xml", f"<Annotations>{layers}</Annotations>")
+    with pytest.raises(FormatError, match=r"s: its searched area cannot be one: roi reaches farther than"):
+        import_cohort("image_scope", source, tmp_path / "c", images=tmp_path / "images" if seen else None, mpp=0.25)
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_stale_size_in_the_labels_is_named_as_the_suspect(tmp_path):
     """Where nobody has seen the image, and where all marks lie inside it."""
     source = midog_json(tmp_path / "m.json", images=[(1, "1.tiff", "x")], annotations=[(1, 1, 900, 200, None)])

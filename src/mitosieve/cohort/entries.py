@@ -62,6 +62,15 @@ class SlideEntry:
         """The exhaustively marked area in level-0 px, or None for the whole slide."""
         return shapely.from_wkt(self.roi_wkt) if self.roi_wkt else None
 
+    def check_roi(self) -> None:
+        """Refuse a ROI with which slides.csv could not be read again.
+
+        Raises:
+            ValueError, ShapelyError: as `area.check_roi`.
+        """
+        if self.roi_wkt:
+            check_roi(self.roi_wkt)
+
     @property
     def searched(self) -> BaseGeometry | None:
         """What of the image was marked exhaustively, in level-0 px; None where neither ROI nor size is known.

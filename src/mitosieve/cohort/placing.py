@@ -194,6 +194,14 @@ def _check_roi(entry: SlideEntry, image: MarkedImage) -> list[Caution]:
 
     Of an image whose size nobody knows neither can be told.
     """
+    try:
+        entry.check_roi()
+    except (ValueError, shapely.errors.ShapelyError) as error:
+        raise FormatError(
+            f"its searched area cannot be one: {error}",
+            where=image.file_name,
+            remedy="mend the area (level-0 px, x first), or remove it",
+        ) from error
     roi, area = entry.roi, entry.searched
     if roi is None or area is None or not (entry.width_l0 and entry.height_l0):
         return []
