@@ -8,9 +8,9 @@ import codecs
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mitosieve.errors import InputError, SlideError
+from mitosieve.errors import InputError
 from mitosieve.slide.header import is_dicom
-from mitosieve.slide.slide import SLIDE_SUFFIXES
+from mitosieve.slide.slide import SLIDE_SUFFIXES, which_slide
 
 
 def paths_of(words: Sequence[str | Path]) -> list[Path]:
@@ -134,22 +134,8 @@ def _each_series_once(paths: list[Path]) -> list[Path]:
         return paths
     named: dict[object, list[Path]] = {}
     for path in paths:
-        named.setdefault(_slide_at(path), []).append(path)
+        named.setdefault(which_slide(path) if is_dicom(path) or _is_folder(path) else path, []).append(path)
     return [_standing_for(files) for files in named.values()]
-
-
-def _slide_at(path: Path) -> object:
-    """What tells slides apart: folder and series of a DICOM slide, the path of any other."""
-    from mitosieve.slide.dicom_series import instance_of, look_into
-
-    if _is_folder(path):
-        series = look_into(path).series
-        return (path.resolve(), *series) if len(series) == 1 else path
-    try:
-        instance = instance_of(path)
-    except SlideError:
-        return path  # it fails as a slide
-    return path if instance is None else (path.parent.resolve(), instance.series)
 
 
 def _standing_for(files: list[Path]) -> Path:
