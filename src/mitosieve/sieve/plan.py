@@ -39,6 +39,11 @@ class Plan:
         """Um per px of the proposer's plane, in which tiles are counted."""
         return self.proposer.plane_mpp(self.frame.mpp, self.views[0])
 
+    @property
+    def largest_patch_um(self) -> float:
+        """Side of the largest patch that any stage's network sees."""
+        return max(view.patch_px * view.mpp_in(self.frame.mpp) for view in self.views)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:

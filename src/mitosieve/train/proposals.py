@@ -41,21 +41,29 @@ class TruthConfig(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Proposed:
-    """What a proposer names on one slide, inside its ROI.
+    """What a proposer names on one slide, inside its ROI and, where it is asked for, around it.
 
     Attributes:
         center_l0: (N, 2) places in level-0 px.
         settled_l0: (N, 2) moved onto the middle of their cell, where a detection would lie; or as they were.
+        inside: (N,) bool, which may be learned from; the others say only whose cell a mark at the edge is.
     """
 
     center_l0: NDArray[np.float64]
     settled_l0: NDArray[np.float64]
+    inside: NDArray[np.bool_]
 
 
 def propose(
-    cohort: Cohort, entry: SlideEntry, plan: Plan, *, settle: bool = False, per_mm2: float | None = None
+    cohort: Cohort,
+    entry: SlideEntry,
+    plan: Plan,
+    *,
+    settle: bool = False,
+    per_mm2: float | None = None,
+    around_um: float = 0.0,
 ) -> Proposed:
-    """The proposals of one slide; outside its ROI nothing is known, so those are left out.
+    """The proposals of one slide, those of its ROI as they are without a ROI.
 
     Args:
         cohort: gives the image.
@@ -63,8 +71,10 @@ def propose(
         plan: of the detector to be.
         settle: whether they are moved onto their cells too.
         per_mm2: of a crop, so many of the strongest, ceil(per_mm2 * area), all of it taken for tissue; None: as
-            detection proposes.
+            detection proposes. What lies around the ROI takes no one's place.
+        around_um: how far outside the ROI proposals are named too.
     """
+    plan = replace(plan, reach_um=around_um)
     with cohort.open(entry.slide_id) as slide:
         seen = survey(slide, plan)
         reader = TileReader(slide, plan, seen if per_mm2 is None else _uncut(seen), entry.roi)
@@ -77,10 +87,11 @@ def propose(
         rescale_points(np.concatenate(parts), mpp_from=plan.frame.mpp, mpp_to=entry.mpp_xy)
         for parts in (places, settled)
     )
-    kept = np.flatnonzero(inside_roi(entry.roi, center_l0))
+    inside = inside_roi(entry.roi, center_l0)
+    kept = inside if around_um == 0 else np.ones(len(inside), dtype=np.bool_)
     if per_mm2 is not None:
-        kept = kept[: math.ceil(per_mm2 * entry.area_mm2)]
-    return Proposed(center_l0=center_l0[kept], settled_l0=settled_l0[kept])
+        kept = kept & (np.cumsum(inside) <= math.ceil(per_mm2 * entry.area_mm2))
+    return Proposed(center_l0=center_l0[kept], settled_l0=settled_l0[kept], inside=inside[kept])
 
 
 def _uncut(seen: Survey) -> Survey:
@@ -120,6 +131,9 @@ class ProposalRule:
     Rows stand by origin, in the order of `Origin`, then as proposed. A proposal that is a figure or an imposter by the
     distances is told its nearest mark of that kind, also where imposters are no kind of their own.
 
+    What each is, is told as without a ROI; then those outside it are left out. A proposal inside whose mark lies
+    outside is NEAR: such marks are neither learned from nor scored, and still no background.
+
     Attributes:
         plan: of the detector to be.
         truth: distances.
@@ -141,7 +155,10 @@ class ProposalRule:
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """All proposals of one slide."""
-        found = propose(cohort, entry, self.plan, settle=self.settle, per_mm2=self.per_mm2)
+        around_um = (
+            2 * self.truth.reach_um
+        )  # a mark so near to a place inside, and the proposal that takes it from there
+        found = propose(cohort, entry, self.plan, settle=self.settle, per_mm2=self.per_mm2, around_um=around_um)
         is_figure, origin, mark = self._sorted(cohort, entry, found.center_l0 * entry.mpp_xy)
         unlabelled = entry.slide_id in self.hidden or not entry.labelled
         if unlabelled:
@@ -151,7 +168,7 @@ class ProposalRule:
         offset_um = np.zeros((len(mark), 2))
         offset_um[marked] = (cohort.annotations.center_l0[mark[marked]] - found.center_l0[marked]) * entry.mpp_xy
         kinds = [kind for kind in Origin if self.near or kind is not Origin.NEAR]
-        by_kind = {kind: np.flatnonzero(origin == kind.value) for kind in kinds}
+        by_kind = {kind: np.flatnonzero(found.inside & (origin == kind.value)) for kind in kinds}
         index = PatchIndex.concatenate(
             PatchIndex.of(
                 slide_id=entry.slide_id, center_l0=found.center_l0[rows], origin=kind, mpp=self.plan.frame.mpp
@@ -170,7 +187,7 @@ class ProposalRule:
     def _sorted(
         self, cohort: Cohort, entry: SlideEntry, center_um: NDArray[np.float64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.str_], NDArray[np.int64]]:
-        """Which proposals (N,) are figures by the marks, and origin and mark of each."""
+        """Which proposals (N,) are figures by the marks inside the ROI, and origin and mark of each."""
         own = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id).astype(np.int64)
         label, marks_um = cohort.annotations.label[own], cohort.annotations.center_l0[own] * entry.mpp_xy
         of_figure, of_imposter = (label == kind.value for kind in (Label.MITOTIC_FIGURE, Label.IMPOSTER))
@@ -186,6 +203,10 @@ class ProposalRule:
             if stands_for.any():
                 _, nearest = KDTree(marks_um[kind]).query(center_um[stands_for])
                 mark[stands_for] = own[kind][nearest]
+        marked = np.flatnonzero(mark != NO_MARK)
+        beyond = marked[~inside_roi(entry.roi, cohort.annotations.center_l0[mark[marked]])]
+        origin[beyond[origin[beyond] != Origin.BACKGROUND.value]] = Origin.NEAR.value
+        is_figure[beyond], mark[beyond] = False, NO_MARK
         return is_figure, origin, mark
 
 
@@ -209,8 +230,8 @@ class CropRule:
     def of(cls, cohort: Cohort, proposals: ProposalRule) -> "CropRule":
         """The rule for a cohort and the views of the proposals' plan."""
         plan = proposals.plan
-        patch_um = largest_patch_um(proposals)
-        return cls(proposals=proposals, rooms=crop_rooms(cohort, plan.frame.mpp, patch_um), patch_um=patch_um)
+        rooms = crop_rooms(cohort, plan.frame.mpp, plan.largest_patch_um)
+        return cls(proposals=proposals, rooms=rooms, patch_um=plan.largest_patch_um)
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """The places of one slide or crop."""
@@ -262,9 +283,3 @@ class CropRule:
         return Places.of_index(
             PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=Origin.BACKGROUND, mpp=self._mpp)
         )
-
-
-def largest_patch_um(proposals: ProposalRule) -> float:
-    """Side of the largest patch that any network of the proposals' plan sees."""
-    plan = proposals.plan
-    return max(view.patch_px * view.mpp_in(plan.frame.mpp) for view in plan.views)

@@ -194,10 +194,10 @@ def test_an_imposter_is_not_moved_onto_a_figure(cohort, tmp_path):
     assert distance[one, two] < HOW.apart_um
     figure, between = proposed[one], proposed[two]
     away = (between - figure) / np.linalg.norm(between - figure)
-    imposter = figure + away * 12.5 / 0.25
+    imposter = figure + away * 14.5 / 0.25
     marks = [(*figure, Label.MITOTIC_FIGURE), (*imposter, Label.IMPOSTER)]
     job, entry = marked(cohort, marks, tmp_path)
-    labels = found(job, (entry.case_id,), LabelConfig(reach_um=12.5))
+    labels = found(job, (entry.case_id,), LabelConfig(reach_um=14.5))
     row = labels.with_origin(Origin.IMPOSTER)
     assert len(row) == 1
     place = labels.index.center_l0[row[0]]
@@ -205,6 +205,20 @@ def test_an_imposter_is_not_moved_onto_a_figure(cohort, tmp_path):
     near = [*figure + away * 40, Label.IMPOSTER]
     job, entry = marked(cohort, [*marks, near], tmp_path)
     assert len(found(job, (entry.case_id,), HOW).with_origin(Origin.IMPOSTER)) == 1
+
+
+@pytest.mark.parametrize(
+    ("right_um", "below_um", "learned"), [(9, 9, False), (-9.9, 9.9, False), (10.2, 9, True), (11, 0, False)]
+)
+def test_an_imposter_whose_patch_shows_a_figure_is_left_out(cohort, tmp_path, right_um, below_um, learned):
+    """A patch is a square: in its corner a figure may be farther than `apart_um` and is shown all the same."""
+    figure = np.array([200.0, 200.0])
+    imposter = figure + np.array([right_um, below_um]) / 0.25
+    marks = [(*figure, Label.MITOTIC_FIGURE), (*imposter, Label.IMPOSTER)]
+    job, entry = marked(cohort, marks, tmp_path)
+    assert a_recipe().plan.largest_patch_um == 20
+    own = LabelConfig(reach_um=0.01)  # nothing is proposed so near: every mark keeps its own place
+    assert len(found(job, (entry.case_id,), own).with_origin(Origin.IMPOSTER)) == learned
 
 
 def test_labels_are_read_as_they_were_written(of_train, tmp_path):

@@ -18,6 +18,10 @@ from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.sieve.plan import Plan
 from mitosieve.train import Places, propose
 
+CHAIN = 4
+"""Proposals are looked at up to so many times the marks' reach outside a ROI: a mark there may take the proposal of one
+inside, and have lost its own to another farther out. Longer chains are not followed."""
+
 
 class LabelConfig(BaseModel):
     """Which place stands for a mark, and which may be a negative."""
@@ -31,8 +35,8 @@ class LabelConfig(BaseModel):
     window_um: float = Field(default=20.0, gt=0, le=500)
     """Side of a negative's window (DASC: 80 px)."""
     apart_um: float = Field(default=12.0, ge=0, le=100)
-    """A marked imposter nearer than this to a figure is left out, for its patch shows the figure; one that would be
-    moved so near to a figure keeps its own place. Ours."""
+    """A marked imposter nearer than this to a figure is left out, and one whose patch shows the figure's middle at any
+    distance; one that would be moved so near to a figure keeps its own place. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +45,10 @@ class MarkRule:
 
     Where imposters are known, each has a place, and proposals near any mark are left out. Where they are not (DASC's
     public code, whose mask is of figures alone), every proposal clear of figures is a candidate; those that an imposter
-    would take are named so, for those who read the labels, and are otherwise like all others. Marks outside a slide's
-    ROI have no place, and keep background away all the same.
+    would take are named so, for those who read the labels, and are otherwise like all others.
+
+    Marks take their proposals as without a ROI. Those outside it have no place, and keep background away all the same;
+    one inside whose proposal lies outside keeps its own place.
 
     Attributes:
         plan: of the detector to be.
@@ -56,29 +62,30 @@ class MarkRule:
 
     def places(self, cohort: Cohort, entry: SlideEntry) -> Places:
         """Figures, imposters, background of one slide."""
-        proposed_l0 = propose(cohort, entry, self.plan).center_l0
+        around_um = CHAIN * self.config.reach_um
+        found = propose(cohort, entry, self.plan, around_um=around_um)
+        proposed_l0 = found.center_l0
         proposed_um = proposed_l0 * entry.mpp_xy
         rows = np.flatnonzero(cohort.annotations.slide_id == entry.slide_id)
         marks = cohort.annotations[rows]
         is_figure, searched = marks.label == Label.MITOTIC_FIGURE.value, inside_roi(entry.roi, marks.center_l0)
         marks_um = marks.center_l0 * entry.mpp_xy
         figures_um = marks_um[is_figure]
-        used = is_figure | (_distance(marks_um, figures_um) >= self.config.apart_um)
-        used &= searched & (is_figure | self.imposters)
+        used = is_figure | (~self._shows(marks_um, figures_um) & self.imposters)
         taken = np.full(len(rows), -1)
         taken[used] = nearest_free(marks_um[used], proposed_um, self.config.reach_um)
         free = _distance(proposed_um, marks_um if self.imposters else figures_um) > self.config.reach_um
         free &= clear_of(proposed_um, figures_um, self.config)
         if not self.imposters:
             candidates = np.flatnonzero(free)
-            others = ~is_figure & searched
-            nearest = nearest_free(marks_um[others], proposed_um[candidates], self.config.reach_um)
-            taken[others] = np.where(nearest >= 0, np.append(candidates, -1)[nearest], -1)
-            used |= taken >= 0
-            free[taken[~is_figure & used]] = False
+            nearest = nearest_free(marks_um[~is_figure], proposed_um[candidates], self.config.reach_um)
+            taken[~is_figure] = np.where(nearest >= 0, np.append(candidates, -1)[nearest], -1)
+        taken[(taken >= 0) & ~np.append(found.inside, False)[taken]] = -1
+        used = searched & (used | (taken >= 0))
+        free[taken[~is_figure & (taken >= 0) & used]] = False
         place_l0 = marks.center_l0.copy()
         place_l0[taken >= 0] = proposed_l0[taken[taken >= 0]]
-        astray = ~is_figure & (_distance(place_l0 * entry.mpp_xy, figures_um) < self.config.apart_um) & self.imposters
+        astray = ~is_figure & self._shows(place_l0 * entry.mpp_xy, figures_um) & self.imposters
         place_l0[astray] = marks.center_l0[astray]
 
         def of_marks(origin: Origin, chosen: NDArray[np.bool_]) -> Places:
@@ -86,9 +93,17 @@ class MarkRule:
             offset = (marks.center_l0[chosen] - place_l0[chosen]) * entry.mpp_xy
             return Places.of_index(index, mark=rows[chosen].astype(np.int64), offset_um=offset)
 
-        background = Places.of_index(self._index(entry, proposed_l0[free], Origin.BACKGROUND))
+        background = Places.of_index(self._index(entry, proposed_l0[free & found.inside], Origin.BACKGROUND))
         imposters = of_marks(Origin.IMPOSTER, used & ~is_figure)
         return Places.concatenate([of_marks(Origin.FIGURE, used & is_figure), imposters, background])
+
+    def _shows(self, center_um: NDArray[np.floating], figures_um: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which places (N, 2) are too near to a figure to be negatives: by distance, or since their patch, which is
+        square, has the figure's middle in a corner.
+        """
+        half_um = self.plan.largest_patch_um / 2
+        near = _distance(center_um, figures_um) < self.config.apart_um
+        return near | (_distance(center_um, figures_um, norm=np.inf) <= half_um)
 
     def _index(self, entry: SlideEntry, center_l0: NDArray[np.float64], origin: Origin) -> PatchIndex:
         return PatchIndex.of(slide_id=entry.slide_id, center_l0=center_l0, origin=origin, mpp=self.plan.frame.mpp)
@@ -136,8 +151,10 @@ def clear_of(
     return clear
 
 
-def _distance(center_um: NDArray[np.floating], others_um: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Distance (N,) to the nearest of the others; infinite where there are none."""
+def _distance(
+    center_um: NDArray[np.floating], others_um: NDArray[np.floating], *, norm: float = 2
+) -> NDArray[np.float64]:
+    """Distance (N,) to the nearest of the others, by a p-norm; infinite where there are none."""
     if len(center_um) == 0 or len(others_um) == 0:
         return np.full(len(center_um), np.inf)
-    return np.asarray(KDTree(others_um).query(center_um)[0], dtype=np.float64)
+    return np.asarray(KDTree(others_um).query(center_um, p=norm)[0], dtype=np.float64)
