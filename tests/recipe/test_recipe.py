@@ -1,10 +1,13 @@
 """Recipes: all load, say what they claim, and refuse what nobody can mean."""
 
+import numpy as np
 import pytest
 
 from mitosieve.errors import RecipeError
+from mitosieve.method.registry import METHODS
 from mitosieve.recipe.recipe import load_recipe, recipe_to_toml
 from mitosieve.recipe.text import recipe_names
+from mitosieve.sieve.cascade import Scored, merge
 from mitosieve.sieve.propose.grid import GridProposer
 
 PAPER = {  # the paper's own numbers, sections 3 and 4
@@ -246,3 +249,51 @@ def test_keys_of_before_are_refused_with_their_new_name(recipe, key, now):
     assert refused.value.remedy is not None
     assert now in refused.value.remedy
     load_recipe(recipe, [f"{now}=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "said"),
+    [
+        ("sieve", "refined.carry=0.5", "carry, slope and offset are of the last of several stages"),
+        ("sieve", "screening.carry=0.5", "carry, slope and offset are of the last of several stages"),
+        ("swift", "refined.view.patch_px=80", "view.patch_px 80 is not network.input_px 64"),
+        ("swift", "refined.view.patch_px=66", "view.patch_px 66 is not network.input_px 64"),
+        ("swift", "screening.network.input_px=34", "view.patch_px 32 is not network.input_px 34"),
+        ("swift", "refined.view.views=two", "gives 6 channels, and the network, of kind swift, takes 3"),
+        ("swift", "refined.network={kind='chsnet'}", "gives 3 channels, and the network, of kind chsnet, takes 6"),
+        ("sieve", "strong.view.patch_px=48", "view.patch_px 48 is not network.input_px 64"),
+        ("dasc-small", "network.input_px=81", "network.input_px 81 is odd"),
+    ],
+)
+def test_what_no_detector_can_be_is_refused_when_it_is_read(recipe, setting, said):
+    """Not after every network is trained, and not as a traceback of the first step; both keys are named."""
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(recipe, [setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "side"),
+    [
+        (("refined.view.views=two", "refined.view.patch_px=128", "refined.network={kind='chsnet'}"), 128),
+        (("refined.view.patch_px=80", "refined.network={kind='residual', input_px=80}"), 80),
+        (("refined.view.patch_px=68", "refined.network={kind='rototranslation'}"), 68),
+    ],
+)
+def test_a_stage_may_have_any_network_that_fits_its_view(settings, side):
+    """A network of any kind, where it takes what the view shows."""
+    assert load_recipe("swift", settings).refined.view.patch_px == side
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_detector_of_every_recipe_merges_as_it_says(name):
+    """Two places nearer than `merge_um` are one detection; farther apart than that and than 7.5 um they are two.
+
+    Of DASC's they are two as soon as they are farther apart than `merge_um`.
+    """
+    recipe = load_recipe(name)
+    config = METHODS[recipe.method].detector(recipe)
+    one_below = config.merge_um if recipe.method == "dasc" else max(config.merge_um, 7.5)
+    for apart_um, count in ((config.merge_um - 0.1, 1), (one_below + 0.1, 2)):
+        places = np.array([[100.0, 100.0], [100.0 + apart_um / config.frame.mpp, 100.0]])
+        scored = Scored(center_px=places, score=np.array([[0.9], [0.8]]).repeat(len(config.stages), axis=1))
+        assert len(merge(scored, config)[0]) == count

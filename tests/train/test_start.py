@@ -132,6 +132,8 @@ def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
         ),
         ("swift-tune", a_run, (), "stage screening: another network ("),
         ("chsnet-small", a_run, ("network.width=0.03125", "refined_start=screening"), 'refined_start is "screening"'),
+        ("swift-tune", a_swift_run, ("mining.scores=out-of-fold",), 'mining.scores is "out-of-fold"'),
+        ("chsnet-small", a_run, ("network.width=0.03125", "mining.scores=out-of-fold"), "mining.scores is"),
         ("swift-tune", "nowhere", (), "there is no detector 'nowhere'"),
         ("swift-tune", a_swift_run, ("frame.mpp=0.5",), "its frames have 0.25 um/px"),
     ],

@@ -7,14 +7,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from mitosieve.method.cascade.chsnet import ChsNetRecipe, run_chsnet
+from mitosieve.method.cascade.chsnet import detector_config as chsnet_detector
 from mitosieve.method.cascade.chsnet import shapes as chsnet_shapes
 from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
+from mitosieve.method.cascade.swift import detector_config as swift_detector
+from mitosieve.method.cascade.swift import shapes as swift_shapes
 from mitosieve.method.dasc.method import DascRecipe, run_dasc
+from mitosieve.method.dasc.method import detector_config as dasc_detector
 from mitosieve.method.dasc.method import provenance as dasc_provenance
 from mitosieve.method.finegrained.method import FineGrainedRecipe, run_finegrained
+from mitosieve.method.finegrained.method import detector_config as finegrained_detector
 from mitosieve.method.sieve.method import SieveRecipe, run_sieve
+from mitosieve.method.sieve.method import detector_config as sieve_detector
 from mitosieve.run import layout
-from mitosieve.sieve.detector import Detector
+from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train.job import Job
 from mitosieve.train.thresholds import OperatingRule
 
@@ -73,6 +79,8 @@ class Method:
     Attributes:
         recipe: class of its recipe; all numbers of a training.
         run: trains what a recipe says, in the job's run folder.
+        detector: what a recipe trains, but for weights and thresholds; raises what no detector can be, so that a recipe
+            is refused when it is read, not when all is trained.
         provenance: what a resumed run must agree with beside the recipe's values; raises what can be refused early.
         chosen: what of a recipe is chosen on validation cases, in words; empty where a fold may do without them.
         tables: files that it leaves for people beside the scores, in the order they are shown.
@@ -85,6 +93,7 @@ class Method:
 
     recipe: type[BaseModel]
     run: Callable[[Any, Job], Detector]
+    detector: Callable[[Any], DetectorConfig]
     provenance: Callable[[Any], dict[str, Any]] = _nothing
     chosen: Callable[[Any], str] = _thresholds
     tables: tuple[str, ...] = ()
@@ -98,6 +107,7 @@ METHODS: dict[str, Method] = {
     "chsnet": Method(
         recipe=ChsNetRecipe,
         run=run_chsnet,
+        detector=chsnet_detector,
         tables=(layout.MINING,),
         stages=_of_chsnet,
         renamed={
@@ -109,6 +119,7 @@ METHODS: dict[str, Method] = {
     "dasc": Method(
         recipe=DascRecipe,
         run=run_dasc,
+        detector=dasc_detector,
         provenance=dasc_provenance,
         tables=(layout.NEGATIVES, layout.VERDICTS_SUMMARY),
         stages=_of_dasc,
@@ -118,6 +129,7 @@ METHODS: dict[str, Method] = {
     "finegrained": Method(
         recipe=FineGrainedRecipe,
         run=run_finegrained,
+        detector=finegrained_detector,
         chosen=_search,
         tables=(layout.REGIMES,),
         stages=_of_finegrained,
@@ -127,6 +139,7 @@ METHODS: dict[str, Method] = {
     "sieve": Method(
         recipe=SieveRecipe,
         run=run_sieve,
+        detector=sieve_detector,
         chosen=_without_validation,
         stages=_of_sieve,
         no_start="its thresholds come from networks that have not seen the patient, and a start may have",
@@ -134,10 +147,11 @@ METHODS: dict[str, Method] = {
     "swift": Method(
         recipe=SwiftRecipe,
         run=run_swift,
+        detector=swift_detector,
         tables=(layout.MINING, layout.BUDGET),
         stages=_of_swift,
         renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
-        shapes=lambda recipe: {name: (part.network, part.view) for name, part in recipe.parts.items()},
+        shapes=swift_shapes,
     ),
 }
 

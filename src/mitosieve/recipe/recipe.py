@@ -40,15 +40,24 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         RecipeError: no such recipe, not TOML, an unknown key (with the nearest valid one), a wrong type, or a value out
-            of range; the message names file and key.
+            of range; the message names file and key. Or values that no detector can have together.
     """
     content, where = recipe_content(name, overrides)
     check_keys(content, where)
     method = str(content["method"])
     try:
-        return cast(Recipe, METHODS[method].recipe.model_validate(content))
+        recipe = cast(Recipe, METHODS[method].recipe.model_validate(content))
     except ValidationError as error:
         raise _explain(error, method, where) from error
+    try:
+        METHODS[method].detector(recipe)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        what = ": ".join([*(str(part) for part in fault["loc"]), fault["msg"].removeprefix("Value error, ")])
+        raise RecipeError(
+            f"its detector could not be made: {what}", where=where, remedy="give other values to what it names"
+        ) from error
+    return recipe
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

@@ -89,3 +89,24 @@ class StageRecipe(BaseModel):
     """See `Stage.turns`."""
     turn_above: float = Field(default=0.05, ge=0, le=1)
     """See `Stage.turn_above`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "StageRecipe":
+        """Whether the network takes what the view shows: else its first step fails, or it looks beside the place."""
+        pictures = 2 if self.view.views == "two" else 1
+        side, channels = self.view.patch_px // pictures, 3 * pictures
+        kind = self.network.kind
+        taken = getattr(self.network, "in_channels", 6 if kind == "chsnet" else 3)
+        if taken != channels:
+            raise ValueError(
+                f'view.views "{self.view.views}" gives {channels} channels, and the network, of kind {kind}, takes '
+                f"{taken}: choose other views, or another network (its kind or in_channels)"
+            )
+        sees = getattr(self.network, "input_px", side)
+        if sees != side:
+            halved = ", halved," if pictures == 2 else ""
+            raise ValueError(
+                f"view.patch_px {self.view.patch_px}{halved} is not network.input_px {sees}, what a network of kind "
+                f"{kind} sees: make them equal"
+            )
+        return self

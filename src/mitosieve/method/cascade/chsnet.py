@@ -132,8 +132,9 @@ def shapes(recipe: ChsNetRecipe) -> dict[str, tuple[BaseModel, View]]:
     """Network and view of each stage, for a training that goes on from a detector.
 
     Raises:
-        RecipeError: the recipe has other weights for the refined network to begin with.
+        RecipeError: the recipe has other weights for the refined network to begin with, or mines out of fold.
     """
+    recipe.mining.check_start()
     if recipe.refined_start != "fresh":
         raise RecipeError(
             f'refined_start is "{recipe.refined_start}", and with --start both networks begin with the weights of that',
@@ -237,6 +238,23 @@ def _lesson(recipe: ChsNetRecipe, job: Job, pools: Pools, name: str, mixture: Mi
     )
 
 
+def detector_config(recipe: ChsNetRecipe, stages: tuple[str, ...] | None = None) -> DetectorConfig:
+    """Proposer and some of the stages, all by default; thresholds are still to be chosen.
+
+    Raises:
+        ValidationError: there is no such detector.
+    """
+    names = (layout.SCREENING, layout.REFINED) if stages is None else stages
+    return DetectorConfig(
+        made_by="mitosieve recipe chsnet",
+        frame=recipe.frame,
+        proposer=recipe.cascade.proposer,
+        stages=tuple(Stage(name=name, network=recipe.network, patch_px=recipe.windows.patch_px) for name in names),
+        merge_um=recipe.cascade.merge_um,
+        keep_above=recipe.cascade.keep_above,
+    )
+
+
 def assemble(
     recipe: ChsNetRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module | None
 ) -> Detector:
@@ -249,14 +267,7 @@ def assemble(
     chosen[layout.DETECTOR] = names if recipe.cascade.enabled else names[-1:]  # last: where it is, the run is done
     made: dict[str, Detector] = {}
     for folder, stages in chosen.items():
-        config = DetectorConfig(
-            made_by="mitosieve recipe chsnet",
-            frame=recipe.frame,
-            proposer=recipe.cascade.proposer,
-            stages=tuple(Stage(name=name, network=recipe.network, patch_px=recipe.windows.patch_px) for name in stages),
-            merge_um=recipe.cascade.merge_um,
-            keep_above=recipe.cascade.keep_above,
-        )
+        config = detector_config(recipe, stages)
         networks = [(trained[name],) for name in stages]
         made[folder] = hand_over(job, folder, config, networks, store, _rule_of(recipe, stages))
     return made[layout.DETECTOR]

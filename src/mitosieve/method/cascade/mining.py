@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from mitosieve.errors import TrainingError
+from mitosieve.errors import RecipeError, TrainingError
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.train import Job, PatchPool, PoolScores, inner_parts
@@ -44,6 +44,19 @@ class MiningConfig(BaseModel):
     def out_of_fold(self) -> bool:
         """Whether networks of inner folds are trained for the scores; not where nothing is chosen by them."""
         return self.scores == "out-of-fold" and self.enabled and self.kind != "random"
+
+    def check_start(self) -> None:
+        """Refuse what a training that goes on from a detector cannot keep.
+
+        Raises:
+            RecipeError: scores are to be out of fold: the start may have seen every window, and networks that have not
+                would have to begin without it.
+        """
+        if self.out_of_fold:
+            raise RecipeError(
+                'mining.scores is "out-of-fold", and with --start no network can be told to have seen no window',
+                remedy='give mining.scores = "in-sample", or leave out --start',
+            )
 
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]

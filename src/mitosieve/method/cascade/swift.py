@@ -148,6 +148,16 @@ def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
         return assemble(recipe, job, stores[layout.SCREENING], screening, refined)
 
 
+def shapes(recipe: SwiftRecipe) -> dict[str, tuple[BaseModel, View]]:
+    """Network and view of each stage, for a training that goes on from a detector.
+
+    Raises:
+        RecipeError: the recipe mines out of fold.
+    """
+    recipe.mining.check_start()
+    return {name: (part.network, part.view) for name, part in recipe.parts.items()}
+
+
 def frame_store(recipe: SwiftRecipe, job: Job, name: str) -> FrameStore:
     """Where the stain-normalised frames of one network's resolution are."""
     part = recipe.parts[name]
@@ -232,8 +242,12 @@ def _learn(recipe: SwiftRecipe, job: Job, name: str, pools: Pools, mixture: Mixt
     return learn(lesson, job)
 
 
-def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module) -> Detector:
-    """Proposer and both networks as one detector, thresholds by the recipe's rule."""
+def detector_config(recipe: SwiftRecipe) -> DetectorConfig:
+    """Proposer and stages; thresholds are still to be chosen.
+
+    Raises:
+        ValidationError: there is no such detector.
+    """
     stages = tuple(
         Stage(
             name=name,
@@ -245,7 +259,7 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
         )
         for name, part in recipe.parts.items()
     )
-    config = DetectorConfig(
+    return DetectorConfig(
         made_by="mitosieve recipe swift",
         frame=recipe.frame,
         proposer=recipe.proposer,
@@ -253,6 +267,10 @@ def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Mod
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
     )
+
+
+def assemble(recipe: SwiftRecipe, job: Job, store: FrameStore, screening: nn.Module, refined: nn.Module) -> Detector:
+    """Proposer and both networks as one detector, thresholds by the recipe's rule."""
     measure = partial(measure_budget, job, radius_um=recipe.truth.reach_um, file=job.file(layout.BUDGET))
-    detector = stained(config, [(screening,), (refined,)], store)
+    detector = stained(detector_config(recipe), [(screening,), (refined,)], store)
     return choose_thresholds(job, layout.DETECTOR, detector, recipe.thresholds, measure=measure)

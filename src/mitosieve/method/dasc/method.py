@@ -209,23 +209,32 @@ def run_control(course: Course, candidates: Pools, store: FrameStore, control: C
     assemble(less, job, store, name, learn_course(way))
 
 
-def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, network: ContrastNet) -> Detector:
-    """Candidates, the network, and the peak of its activation map as one detector; threshold by the recipe's rule."""
+def detector_config(recipe: DascRecipe) -> DetectorConfig:
+    """Candidates, the last network, and the peak of its activation map; the threshold is still to be chosen.
+
+    Raises:
+        ValidationError: there is no such detector.
+    """
     stage = Stage(
         name="classifier",
-        network=network.config,
+        network=recipe.network.model_copy(update={"stages": recipe.contrast.stages}),
         locate="activation",
         locate_above=recipe.locate_above,
         locate_within_um=recipe.locate_within_um,
         locate_least_px=recipe.locate_least_px,
         **recipe.view.model_dump(),
     )
-    config = DetectorConfig(
+    return DetectorConfig(
         made_by="mitosieve recipe dasc",
         frame=recipe.frame,
         proposer=recipe.proposer,
         stages=(stage,),
         merge_um=recipe.merge_um,
+        suppress_um=min(recipe.merge_um, DetectorConfig.model_fields["suppress_um"].default),
         keep_above=recipe.keep_above,
     )
-    return hand_over(job, folder, config, [(network.detached(),)], store, recipe.thresholds)
+
+
+def assemble(recipe: DascRecipe, job: Job, store: FrameStore, folder: str, network: ContrastNet) -> Detector:
+    """The network as a detector, its threshold by the recipe's rule."""
+    return hand_over(job, folder, detector_config(recipe), [(network.detached(),)], store, recipe.thresholds)

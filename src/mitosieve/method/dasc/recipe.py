@@ -159,11 +159,16 @@ class DascRecipe(BaseModel):
     locate_least_px: int = Field(default=0, ge=0, le=10**6)
     """See `Stage.locate_least_px`."""
     merge_um: float = Field(default=7.5, ge=0, le=100)
-    """See `DetectorConfig.merge_um`."""
+    """See `DetectorConfig.merge_um`. Below the official radius it is `DetectorConfig.suppress_um` too: peaks farther
+    apart are two detections, as in the public code."""
     keep_above: float = Field(default=0.05, ge=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "DascRecipe":
+        if self.network.input_px % 2:
+            raise ValueError(
+                f"network.input_px {self.network.input_px} is odd: a patch (view.patch_px) has an even side"
+            )
         if len(set(self.controls)) < len(self.controls):
             raise ValueError("a part can be taken out only once")
         needed = ["memory" if part == "rule" else part for part in self.controls]

@@ -15,13 +15,13 @@ import numpy as np
 from mitosieve.errors import TrainingError
 from mitosieve.method.finegrained.recipe import Control, FineGrainedRecipe
 from mitosieve.method.finegrained.regime import REGIMES_FORMAT, Regime, RegimeScore, Round, Trial, scored
-from mitosieve.method.finegrained.task import TrialTask, frame_store, parts_of, pool_of
+from mitosieve.method.finegrained.task import TrialTask, frame_store, parts_of, pool_of, stage_of
 from mitosieve.method.finegrained.trial import candidates_of, rows_of, run_trial
 from mitosieve.patch.index import Origin
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.run.seed import derive_generator
-from mitosieve.sieve.detector import Detector, DetectorConfig
+from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from mitosieve.train import (
     NO_PART,
     CropRule,
@@ -301,12 +301,22 @@ def train_ensemble(recipe: FineGrainedRecipe, job: Job, regime: Regime, *, round
     return tasks
 
 
-def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[TrialTask], *, fused: bool) -> Detector:
-    """Networks as one stage behind the proposer, thresholds by the recipe's rule."""
-    stage, ensemble = tasks[0].stage, recipe.ensemble
+def detector_config(recipe: FineGrainedRecipe, stage: Stage | None = None, *, fused: bool = True) -> DetectorConfig:
+    """Proposer and the one stage; its threshold is still to be chosen.
+
+    Args:
+        recipe: of the run.
+        stage: of one network; None is that of the recipe's.
+        fused: whether they are fused as the recipe's ensemble is; else by their mean.
+
+    Raises:
+        ValidationError: there is no such detector.
+    """
+    ensemble = recipe.ensemble
+    stage = stage_of(recipe.network) if stage is None else stage
     if fused and ensemble.fusion == "votes":
         stage = stage.model_copy(update={"fusion": "votes", "votes": ensemble.votes, "votes_um": ensemble.votes_um})
-    config = DetectorConfig(
+    return DetectorConfig(
         made_by="mitosieve recipe finegrained (a reconstruction)",
         frame=recipe.frame,
         proposer=recipe.proposer,
@@ -314,6 +324,11 @@ def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[Trial
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
     )
+
+
+def assemble(recipe: FineGrainedRecipe, job: Job, folder: str, tasks: list[TrialTask], *, fused: bool) -> Detector:
+    """Networks as one stage behind the proposer, thresholds by the recipe's rule."""
+    config = detector_config(recipe, tasks[0].stage, fused=fused)
     networks = [[task.load() for task in tasks]]
     return hand_over(job, folder, config, networks, frame_store(recipe, job), recipe.thresholds)
 

@@ -54,7 +54,7 @@ class TrialTask:
     @property
     def stage(self) -> Stage:
         """The only stage of a detector of this network; its threshold is nobody's choice yet."""
-        return Stage(name=NETWORK, network=self.network, views="one", patch_px=self.network.input_px)
+        return stage_of(self.network)
 
     @property
     def place(self) -> Path:
@@ -75,6 +75,11 @@ class TrialTask:
     def load(self) -> nn.Module:
         """Its trained network."""
         return load_weights(build_network(self.network), self.weights)
+
+
+def stage_of(network: RotoTranslationConfig) -> Stage:
+    """The only stage of a detector of networks of this shape."""
+    return Stage(name=NETWORK, network=network, views="one", patch_px=network.input_px)
 
 
 def pool_of(task: TrialTask, part: Part) -> PatchPool:

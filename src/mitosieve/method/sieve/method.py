@@ -6,6 +6,7 @@ out-of-fold detections, operating points. Nothing is chosen by a score on a pati
 fold's test cases are not touched.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import pairwise
 
@@ -94,7 +95,10 @@ def assemble(recipe: SieveRecipe, job: Job, networks: dict[str, list[nn.Module]]
     slides = whole_slides(job.cohort, job.fold.train, set(crops_of(recipe, job.cohort)))
     on_slides = np.isin(places.index.slide_id, [entry.slide_id for entry in slides.slides])
     gates = open_gates(recipe, job, places, on_slides, tissue_mm2(slides, recipe.proposer.tissue))
-    config = detector_config(recipe, job, {name: gate.threshold for name, gate in gates.items()})
+    target = frame_store(recipe, job, first).load_target()
+    stain_target = None if target is None else target.to_json()
+    config = detector_config(recipe, {name: gate.threshold for name, gate in gates.items()})
+    config = config.model_copy(update={"stain_target": stain_target})
     apart = [networks[stage][-recipe.parts :] for stage in recipe.stages]
     members = [Detector(config=config, networks=tuple((each,) for each in one)) for one in zip(*apart, strict=True)]
     found, counts = detect_out_of_fold(job, slides, members, parts_of_cases(recipe, job.cohort, places))
@@ -129,8 +133,12 @@ def open_gates(
     return gates
 
 
-def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> DetectorConfig:
-    """Proposer and stages; the operating threshold is still to be chosen."""
+def detector_config(recipe: SieveRecipe, gates: Mapping[str, float] | None = None) -> DetectorConfig:
+    """Proposer and stages; the operating threshold is still to be chosen, and so are gates where none are given.
+
+    Raises:
+        ValidationError: there is no such detector.
+    """
     stages = tuple(
         Stage(
             name=name,
@@ -140,12 +148,11 @@ def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> D
             turns=stage.turns,
             turn_above=stage.turn_above,
             looks=stage.looks,
-            threshold=gates.get(name, 0.5),
+            threshold=(gates or {}).get(name, 0.5),
             **stage.view.model_dump(),
         )
         for name, stage in recipe.stages.items()
     )
-    target = frame_store(recipe, job, recipe.names[0]).load_target()
     return DetectorConfig(
         made_by="mitosieve recipe sieve",
         frame=recipe.frame,
@@ -153,5 +160,4 @@ def detector_config(recipe: SieveRecipe, job: Job, gates: dict[str, float]) -> D
         stages=stages,
         merge_um=recipe.merge_um,
         keep_above=recipe.keep_above,
-        stain_target=None if target is None else target.to_json(),
     )
