@@ -43,6 +43,11 @@ class Fold:
         """Every case that the fold speaks of."""
         return (*self.train, *self.validation, *self.test, *self.left_out)
 
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """Cases of each part by its name, as a run says what it was trained on; those left out are none of its."""
+        return {part: list(self.part(part)) for part in PARTS}
+
     def part(self, name: str) -> tuple[str, ...]:
         if name not in PARTS:
             raise SplitError(f"there is no part '{name}'", remedy=f"choose one of {', '.join(PARTS)}")
@@ -187,8 +192,7 @@ class Split:
 
     def to_json(self) -> dict[str, Any]:
         def parts(fold: Fold) -> dict[str, list[str]]:
-            said = {part: list(fold.part(part)) for part in PARTS}
-            return {**said, **({_LEFT_OUT: list(fold.left_out)} if fold.left_out else {})}
+            return {**fold.parts, **({_LEFT_OUT: list(fold.left_out)} if fold.left_out else {})}
 
         return {"folds": {name: parts(fold) for name, fold in self.folds.items()}}
 

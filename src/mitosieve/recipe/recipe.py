@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.split import PARTS, Fold, Split
+from mitosieve.cohort.split import Fold, Split
 from mitosieve.errors import RecipeError, RunFolderError, SlideError, SplitError, some
 from mitosieve.method.registry import METHODS, Recipe, run_recipe
 from mitosieve.network.compute import Compute, machine
@@ -215,8 +215,7 @@ def whole_cohort(cohort: Cohort) -> Split:
 
 def parts_of(split: Split, fold: str) -> dict[str, list[str]]:
     """Cases of each part of a fold."""
-    chosen = split.fold(fold)
-    return {part: list(chosen.part(part)) for part in PARTS}
+    return split.fold(fold).parts
 
 
 def train_fold(

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mitosieve.errors import CohortError, RunFolderError, SplitError
 from mitosieve.geometry import rescale_points
 from mitosieve.method.cascade.patch_table import COLUMNS, _load, _sorted, patch_table, write_patch_table
 from mitosieve.network.compute import Compute
+from mitosieve.recipe.recipe import FoldRun
 from tiny import ONE_CORE, SHORTER, a_cohort, a_run, a_scan, a_split, files_of, mitosieve, training
 
 CPU = Compute(device="cpu", precision="32-true")
@@ -60,6 +62,20 @@ def test_both_networks_keep_no_more_than_either(scored):
         assert both["FP"] <= min(row["FP"] for row in alone)
         for row in (*alone, both):
             assert row["recall_negative"] == row["TN"] / (row["TN"] + row["FP"])
+
+
+def test_cases_that_a_fold_leaves_out_make_it_no_other_fold():
+    """What a run was trained on is its parts; the split may name cases beside them that it does not touch."""
+    split = Split.load(a_split())
+    fold = replace(split.fold("A"), left_out=("another patient",))
+    trained = _load(a_run(), Cohort.load(a_cohort()), Split(folds={**split.folds, "A": fold}), "A")
+    assert trained.networks
+    assert FoldRun(
+        recipe=trained.recipe, cohort=Cohort.load(a_cohort()), split=Split(folds={"A": fold}), fold="A", out=a_run()
+    ).provenance()["fold"] == {"name": "A", **fold.parts}
+    fewer = replace(fold, train=fold.train[1:], left_out=fold.train[:1])
+    with pytest.raises(SplitError, match="was not trained on this fold"):
+        _load(a_run(), Cohort.load(a_cohort()), Split(folds={"A": fewer}), "A")
 
 
 def test_rows_count_what_exceeds_each_threshold():

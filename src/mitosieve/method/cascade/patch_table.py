@@ -166,7 +166,7 @@ def _load(run: Path, cohort: Cohort, split: Split, fold: str) -> _Trained:
             where=cohort.folder,
             remedy="name the cohort that it was trained on",
         )
-    stated = {"name": fold, **split.to_json()["folds"][fold]} if fold in split.folds else None
+    stated = {"name": fold, **split.fold(fold).parts} if fold in split.folds else None
     if provenance.get("fold") != stated:
         raise SplitError(
             f"was not trained on this fold {fold}: its test cases may be learned from",
