@@ -9,6 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from torch import nn
 
 from mitosieve import Cohort, Detector, Split
 from mitosieve.annotation import Annotations, Label
@@ -21,6 +22,7 @@ from mitosieve.method.finegrained.regime import Regime, Trial
 from mitosieve.method.finegrained.task import TrialTask, parts_of, pool_of
 from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial, used_of
 from mitosieve.network.compute import Compute
+from mitosieve.network.registry import build_network, save_weights
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
@@ -141,6 +143,20 @@ def test_a_finished_trial_is_not_repeated(cohort, run, tmp_path):
     done = next((run / "trials" / "round-1").iterdir())
     task = a_task(recipe, job, folder=str(done.relative_to(run)), scores="gone.parquet")
     assert run_trial(task) == Trial.from_json(json.loads((done / "result.json").read_text()))
+
+
+def test_a_trial_that_finds_nothing_has_an_f1_of_nothing(cohort, tmp_path):
+    """A network that calls no cell a figure is the worst of a search and does not end it."""
+    recipe, job = a_recipe(), a_job(cohort, tmp_path)
+    gather(recipe, job)
+    task = a_task(recipe, job)
+    blind = build_network(task.network)
+    nn.init.constant_(blind.decision.bias, -50)
+    task.weights.parent.mkdir(parents=True)
+    save_weights(blind, task.weights)
+    trial = run_trial(task)
+    assert (trial.f1, trial.threshold) == (0, 1)
+    assert run_trial(task) == trial
 
 
 def test_no_patch_of_a_held_out_slide_is_in_any_pool(cohort, tmp_path):

@@ -58,7 +58,7 @@ def run_trial(task: TrialTask) -> Trial:
         seed=task.seed,
         patches=patches,
         used_fraction=used_fraction,
-        f1=chosen.f1,
+        f1=float(np.nan_to_num(chosen.f1)),  # nothing was found: of the figures that there are, none
         threshold=chosen.threshold,
         average_precision=average_precision(validation.index.label[known], score[known]),
     )
