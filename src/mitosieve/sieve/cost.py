@@ -15,7 +15,8 @@ class StageCost:
 
     Attributes:
         name: of the stage.
-        multiply_adds: of one patch as it is; turns are not counted.
+        multiply_adds: of one patch as it is, alone; turns of the patch are not counted. Of a roto-translation network
+            turning the kernels is counted with it, which training does once a batch and detection once for all.
         weights: numbers in all its networks.
     """
 
