@@ -5,15 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from build import an_image
+from build import a_cohort, an_image
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.cohort.split import Fold
+from mitosieve.method.cascade.chsnet import frames_in, gather_patches
+from mitosieve.method.cascade.swift import frame_store, gather_proposals
+from mitosieve.method.dasc.method import gather
+from mitosieve.network.compute import Compute
 from mitosieve.patch.augment.distortion import Distortion, confine, confine_variant
 from mitosieve.patch.augment.variant import AugmentConfig
 from mitosieve.patch.frames import FrameConfig, FrameStore
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.patch.reader import PatchReader
 from mitosieve.recipe.recipe import load_recipe
+from mitosieve.run.folder import RunFolder
+from mitosieve.train.job import Job
 from mitosieve.train.pool import crop_rooms
 from mitosieve.train.proposals import CropRule, ProposalRule, propose
 
@@ -126,3 +133,38 @@ def test_no_patch_of_a_crop_shows_what_is_beyond_it(crop, tmp_path):
     glass = {kind: (patches.min(axis=3) > 230).any(axis=(1, 2)) for kind, patches in read.items()}  # tissue is pink
     assert glass["free"].mean() > 0.5
     assert not glass["kept"].any()
+
+
+GATHERS = {
+    "chsnet-small": lambda recipe, job: gather_patches(recipe, job, frames_in(recipe, job.file("frames"))),
+    "dasc-small": lambda recipe, job: gather(
+        recipe, job, FrameStore(job.file("frames"), recipe.frame, margin_px=recipe.margin_px)
+    ),
+    "swift": lambda recipe, job: gather_proposals(
+        recipe, job, {name: frame_store(recipe, job, name) for name in recipe.parts}
+    ),
+}
+
+
+@pytest.mark.parametrize("with_crop", [True, False])
+@pytest.mark.parametrize("name", GATHERS)
+def test_crops_of_one_class_are_told(crop, tmp_path, name, with_crop):
+    """A crop round a figure has no room for a negative of CHS-NET's or DASC's; swift takes its corners."""
+    slides = a_cohort(tmp_path / "slides", cases=2, mpp=0.4)  # 120 um high: no crops
+    slides = slides.with_entries(lambda entry: replace(entry, path=str(slides.path_of(entry.slide_id))))
+    crops = crop.with_entries(lambda entry: replace(entry, path=str(crop.path_of("c")), case_id="c2"))
+    whole = Cohort(tmp_path, slides.slides, slides.annotations)
+    if with_crop:
+        whole = whole.merged(Cohort(tmp_path, crops.slides, crops.annotations))
+    told = []
+    job = Job(
+        cohort=whole,
+        fold=Fold(train=("c0", "c2") if with_crop else ("c0",), validation=("c1",), test=()),
+        run=RunFolder(tmp_path / "run"),
+        compute=Compute.choose("cpu"),
+        progress=lambda *_, **more: told.append(more.get("text", "")),
+    )
+    recipe = load_recipe(name, ["frame.stain=none"])
+    GATHERS[name](recipe, job)
+    said = [text for text in told if "are crops, c, and give figures and no negative" in text]
+    assert len(said) == (with_crop and name != "swift")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked
+from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked, parts_note
 
 
 @given(
@@ -27,6 +27,23 @@ def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, s
     sizes = [len(set(group[held & (found == part)])) for part in range(parts)]
     assert sum(sizes) == len(set(group[held]))
     assert max(sizes) - min(sizes) <= 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=40),
+    st.integers(1, 4),
+    st.integers(2, 5),
+    st.integers(0, 9),
+)
+def test_it_is_said_just_where_a_case_is_in_two_parts(rows, slides_per_case, parts, seed):
+    """By brute force over the parts: then networks judge slides of patients whom they know."""
+    slide = np.array([f"s{number}" for number, _ in rows])
+    held = np.array([known for _, known in rows])
+    case_of = {f"s{number}": f"c{number // slides_per_case}" for number in range(8)}
+    part = inner_parts(slide, case_of, parts, seed, held=held)
+    case = np.array([case_of[name] for name in slide])
+    shared = any(len(set(part[held & (case == name)])) > 1 for name in set(case))
+    assert bool(parts_note(slide, case_of, parts, held=held)) == shared
 
 
 @given(st.dictionaries(st.sampled_from("abcdefghijklmnop"), st.integers(0, 30)), st.integers(2, 6), st.integers(0, 9))

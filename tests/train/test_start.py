@@ -45,6 +45,15 @@ def test_a_training_begins_with_the_weights_of_its_start(tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["provenance"]["start"] == old.digest
 
 
+def test_networks_that_mine_out_of_fold_are_told_to_begin_at_random(tmp_path):
+    """They must not have seen what they judge, and the start may have; where mining is in sample nothing is said."""
+    for scores, said in (("in-sample", False), ("out-of-fold", True)):
+        settings = (*STILL, f"mining.scores={scores}", "mining.folds=2")
+        told = train("swift-tune", tmp_path / scores, *settings, more=("--start", a_swift_run()))
+        assert told.code == 0, told.err
+        assert ("the 2 networks that mine out of fold begin at random" in told.err) == said
+
+
 def test_without_a_split_all_cases_are_learned_and_thresholds_are_the_start_s(tmp_path):
     """No case is judged on; the detector is one that detect takes; the same command gives the same bytes."""
     told = train("swift-tune", tmp_path / "run", split=False, more=("--start", a_swift_run()))
@@ -132,8 +141,6 @@ def test_a_start_of_the_package_has_seen_the_patients_of_its_card(tmp_path):
         ),
         ("swift-tune", a_run, (), "stage screening: another network ("),
         ("chsnet-small", a_run, ("network.width=0.03125", "refined_start=screening"), 'refined_start is "screening"'),
-        ("swift-tune", a_swift_run, ("mining.scores=out-of-fold",), 'mining.scores is "out-of-fold"'),
-        ("chsnet-small", a_run, ("network.width=0.03125", "mining.scores=out-of-fold"), "mining.scores is"),
         ("swift-tune", "nowhere", (), "there is no detector 'nowhere'"),
         ("swift-tune", a_swift_run, ("frame.mpp=0.5",), "its frames have 0.25 um/px"),
     ],

@@ -11,7 +11,6 @@ from mitosieve.method.cascade.chsnet import detector_config as chsnet_detector
 from mitosieve.method.cascade.chsnet import shapes as chsnet_shapes
 from mitosieve.method.cascade.swift import SwiftRecipe, run_swift
 from mitosieve.method.cascade.swift import detector_config as swift_detector
-from mitosieve.method.cascade.swift import shapes as swift_shapes
 from mitosieve.method.dasc.method import DascRecipe, run_dasc
 from mitosieve.method.dasc.method import detector_config as dasc_detector
 from mitosieve.method.dasc.method import provenance as dasc_provenance
@@ -86,8 +85,8 @@ class Method:
         tables: files that it leaves for people beside the scores, in the order they are shown.
         stages: the parts of the work of a recipe, as its clock is told them (`Job.timed`), for people who wait.
         renamed: keys that recipes of before had, and what they are called now.
-        shapes: network and view of each stage, for a training that goes on from a detector, whose weights are then the
-            only ones to begin with; None where none can.
+        shapes: network and view of each stage, for a training that goes on from a detector, whose weights its stages
+            then begin with (networks that judge out of fold begin at random, and the run says so); None where none can.
         no_start: why none can.
     """
 
@@ -151,7 +150,7 @@ METHODS: dict[str, Method] = {
         tables=(layout.MINING, layout.BUDGET),
         stages=_of_swift,
         renamed={"screening_threshold": "thresholds.gate", "refined_threshold": "thresholds.operating"},
-        shapes=swift_shapes,
+        shapes=lambda recipe: {name: (part.network, part.view) for name, part in recipe.parts.items()},
     ),
 }
 

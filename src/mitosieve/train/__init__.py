@@ -9,8 +9,8 @@ from mitosieve.train.job import Job
 from mitosieve.train.lesson import BatchConfig, Lesson, Network, classification, fresh
 from mitosieve.train.loop import is_kept, learn
 from mitosieve.train.objective import Supervised
-from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked
-from mitosieve.train.places import NO_MARK, Part, Places, places_of_fold
+from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked, parts_note
+from mitosieve.train.places import NO_MARK, Part, Places, note_crops, places_of_fold
 from mitosieve.train.pool import SCORED_AT_ONCE, PatchPool, Pools, Room, crop_rooms, curve_rows, render_frames
 from mitosieve.train.proposals import CropRule, ProposalRule, TruthConfig, propose
 from mitosieve.train.sampler import BalancedSampler, EpochSampler, RatioSampler, balancing_repeats
@@ -67,7 +67,9 @@ __all__ = [
     "inner_parts",
     "learn",
     "linked",
+    "note_crops",
     "operating_threshold",
+    "parts_note",
     "places_of_fold",
     "propose",
     "is_kept",

@@ -64,8 +64,8 @@ class Job:
         return made
 
     def note(self, text: str) -> None:
-        """Tell a person something of the data, in the run's log and on the error stream."""
-        if self.progress is not None:
+        """Tell a person something of the data, in the run's log and on the error stream; nothing if it is empty."""
+        if text and self.progress is not None:
             self.progress(NOTE, 0, 0, text=text)
 
     def _note_threads(self) -> None:

@@ -32,11 +32,27 @@ def inner_parts(
     dealt = np.ones(len(slide_id), dtype=bool) if held is None else held
     group = np.array([case_of[str(name)] for name in slide_id])
     if len(np.unique(group[dealt])) < parts:
-        group = slide_id
+        group = slide_id  # `parts_note` says so
     names = derive_generator(seed, "inner parts").permutation(np.unique(group[dealt]))
     number = {str(name): i % parts for i, name in enumerate(names)}
     return np.array(
         [number[str(name)] if known else NO_PART for name, known in zip(group, dealt, strict=True)], dtype=np.int64
+    )
+
+
+def parts_note(
+    slide_id: NDArray[np.str_], case_of: Mapping[str, str], parts: int, *, held: NDArray[np.bool_] | None = None
+) -> str:
+    """What a person must know of `inner_parts` of the same: that slides of one patient stand in several, where they do;
+    else nothing.
+    """
+    slides = np.unique(slide_id if held is None else slide_id[held]).tolist()
+    cases = len({case_of[str(name)] for name in slides})
+    if cases >= parts or cases == len(slides):
+        return ""
+    return (
+        f"{parts} inner parts are made of slides, for there are {cases} training cases: what is scored out of fold is "
+        "scored by networks that may have seen other slides of the patient, and such scores are too sure"
     )
 
 

@@ -4,7 +4,7 @@ What a method calls a figure, an imposter or background is its rule; that a plac
 to learn from, and where it is kept are said here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -223,6 +223,29 @@ def places_of_fold(job: Job, rule: PlaceRule, *, unlabelled: bool = False) -> di
     found.setdefault("validation", found["train"][np.zeros(0, dtype=np.intp)])
     write_json(job.file(layout.PATCHES), {part: places.index.count() for part, places in found.items()})
     return found
+
+
+def note_crops(job: Job, places: Places, crops: Collection[str]) -> None:
+    """Say it where crops teach one class alone: what a crop looks like, its source, then tells the class.
+
+    Args:
+        job: of the run.
+        places: of its training slides.
+        crops: names of the cohort's crops (`pool.crop_rooms`).
+    """
+    of_crop = np.isin(places.index.slide_id, sorted(crops))
+    figures, negatives = (
+        np.isin(places.index.origin[of_crop], [kind.value for kind in kinds]).any()
+        for kinds in ((Origin.FIGURE,), (Origin.BACKGROUND, Origin.IMPOSTER))
+    )
+    if figures != negatives:
+        names = sorted({str(name) for name in places.index.slide_id[of_crop]})
+        found = "figures and no negative" if figures else "negatives and no figure"
+        job.note(
+            f"{len(names)} training slides are crops, {some(names)}, and give {found}: networks can learn the class "
+            "from what crops look like. Leave them out, or take a recipe that finds both in crops (swift, finegrained, "
+            "sieve)"
+        )
 
 
 def _note_bare(job: Job, places: Places) -> None:

@@ -35,10 +35,12 @@ from mitosieve.train import (
     ThresholdRule,
     TrainConfig,
     classification,
+    crop_rooms,
     curve_rows,
     fresh,
     hand_over,
     learn,
+    note_crops,
     places_of_fold,
     render_frames,
 )
@@ -132,9 +134,8 @@ def shapes(recipe: ChsNetRecipe) -> dict[str, tuple[BaseModel, View]]:
     """Network and view of each stage, for a training that goes on from a detector.
 
     Raises:
-        RecipeError: the recipe has other weights for the refined network to begin with, or mines out of fold.
+        RecipeError: the recipe has other weights for the refined network to begin with.
     """
-    recipe.mining.check_start()
     if recipe.refined_start != "fresh":
         raise RecipeError(
             f'refined_start is "{recipe.refined_start}", and with --start both networks begin with the weights of that',
@@ -176,6 +177,7 @@ def gather_patches(recipe: ChsNetRecipe, job: Job, store: FrameStore) -> Pools:
     render_frames(job, store)
     varied = frozenset(entry.slide_id for entry in job.cohort.of_cases(job.fold.train).slides)
     found = places_of_fold(job, window_rule(recipe, store, varied=varied))
+    note_crops(job, found["train"], crop_rooms(job.cohort, recipe.frame.mpp, recipe.view.patch_px * recipe.frame.mpp))
     train, validation = (
         PatchPool.of_places(found[part], store, recipe.view, job.cohort) for part in ("train", "validation")
     )

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from mitosieve.errors import RecipeError, TrainingError
+from mitosieve.errors import TrainingError
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
-from mitosieve.train import Job, PatchPool, PoolScores, inner_parts
+from mitosieve.train import Job, PatchPool, PoolScores, inner_parts, parts_note
 
 
 class MiningConfig(BaseModel):
@@ -44,19 +44,6 @@ class MiningConfig(BaseModel):
     def out_of_fold(self) -> bool:
         """Whether networks of inner folds are trained for the scores; not where nothing is chosen by them."""
         return self.scores == "out-of-fold" and self.enabled and self.kind != "random"
-
-    def check_start(self) -> None:
-        """Refuse what a training that goes on from a detector cannot keep.
-
-        Raises:
-            RecipeError: scores are to be out of fold: the start may have seen every window, and networks that have not
-                would have to begin without it.
-        """
-        if self.out_of_fold:
-            raise RecipeError(
-                'mining.scores is "out-of-fold", and with --start no network can be told to have seen no window',
-                remedy='give mining.scores = "in-sample", or leave out --start',
-            )
 
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
@@ -157,6 +144,12 @@ def _scorers(
     if not config.out_of_fold:
         return [(np.arange(len(pool.index)), screening)]
     part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
+    job.note(parts_note(pool.index.slide_id, job.cohort.case_of, config.folds))
+    if job.start is not None:
+        job.note(
+            f"the {config.folds} networks that mine out of fold begin at random, not with the start, which may have "
+            'seen what they are to judge; mining.scores = "in-sample" mines by the network that goes on'
+        )
     numbers = np.unique(part).tolist()  # of fewer slides than folds some parts would be empty
     for name, rows in (("figures", pool.figures), ("background", pool.background)):
         if any((part[rows] == number).all() for number in numbers):

@@ -51,6 +51,7 @@ from mitosieve.train import (
     curve_rows,
     fresh,
     learn,
+    note_crops,
     places_of_fold,
     render_frames,
     stained,
@@ -148,16 +149,6 @@ def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
         return assemble(recipe, job, stores[layout.SCREENING], screening, refined)
 
 
-def shapes(recipe: SwiftRecipe) -> dict[str, tuple[BaseModel, View]]:
-    """Network and view of each stage, for a training that goes on from a detector.
-
-    Raises:
-        RecipeError: the recipe mines out of fold.
-    """
-    recipe.mining.check_start()
-    return {name: (part.network, part.view) for name, part in recipe.parts.items()}
-
-
 def frame_store(recipe: SwiftRecipe, job: Job, name: str) -> FrameStore:
     """Where the stain-normalised frames of one network's resolution are."""
     part = recipe.parts[name]
@@ -174,6 +165,7 @@ def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore
     rule = CropRule.of(job.cohort, proposals)
     found = places_of_fold(job, rule)
     recipe.batches.note_left_out(job, found["train"])
+    note_crops(job, found["train"], rule.rooms)
     validation = found["validation"]
     figures = validation.index.label.nonzero()[0]
     rows = curve_rows(validation, figures, background=recipe.curve_background, seed=recipe.seed)

@@ -30,8 +30,11 @@ from mitosieve.train import (
     PatchPool,
     Places,
     Pools,
+    crop_rooms,
     curve_rows,
     hand_over,
+    note_crops,
+    parts_note,
     places_of_fold,
     render_frames,
 )
@@ -58,6 +61,8 @@ def run_dasc(recipe: DascRecipe, job: Job) -> Detector:
         course = choose_labels(recipe, job, candidates, store)
         if recipe.out_of_fold.enabled:
             label_parts(course)  # what cannot be parted is refused before hours of training
+            slides = course.labels.index.slide_id
+            job.note(parts_note(slides, job.cohort.case_of, recipe.out_of_fold.parts))
     network = learn_course(course)
     run_controls(course, candidates, store)
     with job.timed("for the audit"):
@@ -93,6 +98,7 @@ def gather(recipe: DascRecipe, job: Job, store: FrameStore) -> Pools:
     """Render the frames; every mark and every candidate of train and validation slides."""
     render_frames(job, store)
     found = places_of_fold(job, MarkRule(plan=recipe.plan, config=recipe.labels, imposters=recipe.search.imposters))
+    note_crops(job, found["train"], crop_rooms(job.cohort, recipe.frame.mpp, recipe.plan.largest_patch_um))
     marked = np.flatnonzero(found["validation"].mark != NO_MARK)
     return Pools(
         train=PatchPool.of_places(found["train"], store, recipe.view, job.cohort),

@@ -31,6 +31,8 @@ from mitosieve.train import (
     ProposalRule,
     hand_over,
     inner_parts,
+    note_crops,
+    parts_note,
     places_of_fold,
     render_frames,
 )
@@ -76,7 +78,10 @@ def gather(recipe: FineGrainedRecipe, job: Job) -> list[str]:
     proposals = ProposalRule(plan=recipe.plan, truth=recipe.truth, settle=True, hidden=hidden)
     rule = CropRule.of(job.cohort, proposals)
     places = places_of_fold(job, rule, unlabelled=recipe.unlabelled)["train"]
+    note_crops(job, places, rule.rooms)
     _refuse_few_parts(recipe, job, places)
+    labelled = places.index.origin != Origin.UNLABELLED.value
+    job.note(parts_note(places.index.slide_id, job.cohort.case_of, recipe.first.parts, held=labelled))
     return _notes(recipe, job, places, hidden)
 
 

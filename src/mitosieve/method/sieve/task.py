@@ -32,6 +32,7 @@ from mitosieve.train import (
     is_kept,
     learn,
     linked,
+    note_crops,
     places_of_fold,
     render_frames,
 )
@@ -171,6 +172,7 @@ def gather(recipe: SieveRecipe, job: Job) -> None:
     found = places_of_fold(job, _rule(recipe, job.cohort))
     places = found["train"]
     recipe.batches.note_left_out(job, places, part_of_rows(recipe, job.cohort, places))
+    note_crops(job, places, crops_of(recipe, job.cohort))
 
 
 def _rule(recipe: SieveRecipe, cohort: Cohort) -> CropRule:
