@@ -188,14 +188,15 @@ def audit(folder: Path, out: Path, *, top: int = MOST_CELLS, background: int = M
 
 
 def _facts(found: Audit) -> dict[str, object]:
-    """What a viewer needs: where the slides are and their um per px."""
+    """What a viewer needs: where the slides are, their um per px, and their size, by which another image is told."""
     cohort = found.run.cohort
     names = np.unique(found.run.slide_id).tolist()
     slides: dict[str, dict[str, object]] = {}
     for name in names:
         entry = cohort.entry(name)
         oblong = {} if entry.oblong is None else {"mpp_xy": list(entry.oblong)}
-        slides[name] = {"path": str(cohort.path_of(name).resolve()), "mpp": entry.mpp, **oblong}
+        size = {"size_l0": [entry.width_l0, entry.height_l0]} if entry.width_l0 and entry.height_l0 else {}
+        slides[name] = {"path": str(cohort.path_of(name).resolve()), "mpp": entry.mpp, **oblong, **size}
     return {"cohort": str(cohort.folder.resolve()), "slides": slides}
 
 

@@ -9,17 +9,22 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.place import NO_ROW, place_id
-from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.cohort import SLIDES_FILE, Cohort
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json
-from mitosieve.view.viewed import CALLS, Call, Cells, Find, Kind, Viewed, ViewedSlide
+from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed, ViewedSlide
 
 _CALL_OF = {Label.MITOTIC_FIGURE.value: Call.FIGURE, Label.IMPOSTER.value: Call.IMPOSTER, NO_MARK: Call.BACKGROUND}
 
 
-def read_cohort(folder: Path, find: Find) -> tuple[Viewed, Cells]:
+def is_cohort(folder: Path) -> bool:
+    """Whether a folder looks like a cohort."""
+    return (folder / SLIDES_FILE).is_file()
+
+
+def read_cohort(folder: Path) -> tuple[Viewed, Cells]:
     """A cohort and its marks, in the order of its file.
 
     Raises:
@@ -29,7 +34,7 @@ def read_cohort(folder: Path, find: Find) -> tuple[Viewed, Cells]:
     slides = tuple(
         ViewedSlide(
             slide_id=entry.slide_id,
-            path=find(entry.slide_id, cohort.path_of(entry.slide_id)),
+            path=cohort.path_of(entry.slide_id),
             mpp=entry.mpp,
             mpp_xy=entry.oblong,
             size_l0=(entry.width_l0, entry.height_l0) if entry.width_l0 and entry.height_l0 else None,
@@ -51,7 +56,7 @@ def read_cohort(folder: Path, find: Find) -> tuple[Viewed, Cells]:
     return Viewed(kind=Kind.COHORT, name=folder.resolve().name, folder=folder, slides=slides), cells
 
 
-def read_audit(folder: Path, find: Find) -> tuple[Viewed, Cells]:
+def read_audit(folder: Path) -> tuple[Viewed, Cells]:
     """An audit and its labels, the most suspicious first.
 
     Raises:
@@ -63,7 +68,7 @@ def read_audit(folder: Path, find: Find) -> tuple[Viewed, Cells]:
         folder / layout.AUDIT, required=("rank", "slide_id", "x", "y", "label", "suspicion"), optional=("mark", "score")
     )
     names = sorted({row.values["slide_id"] for row in rows})
-    slides = tuple(_audited(name, known.get(name, {}), find) for name in names)
+    slides = tuple(_audited(name, known.get(name, {})) for name in names)
     rows.sort(key=lambda row: int(finite(row.values["rank"], "rank", where=row.where)))
     cells = _cells(
         names,
@@ -81,14 +86,14 @@ def read_audit(folder: Path, find: Find) -> tuple[Viewed, Cells]:
     return Viewed(kind=Kind.AUDIT, name=folder.resolve().name, folder=folder, slides=slides), cells
 
 
-def _audited(name: str, facts: dict[str, Any], find: Find) -> ViewedSlide:
-    stated = Path(str(facts["path"])) if "path" in facts else None
-    mpp, oblong = facts.get("mpp"), facts.get("mpp_xy")
+def _audited(name: str, facts: dict[str, Any]) -> ViewedSlide:
+    mpp, oblong, size = facts.get("mpp"), facts.get("mpp_xy"), facts.get("size_l0")
     return ViewedSlide(
         slide_id=name,
-        path=find(name, stated),
+        path=Path(str(facts["path"])) if "path" in facts else None,
         mpp=mpp if isinstance(mpp, float) else None,
         mpp_xy=(float(oblong[0]), float(oblong[1])) if isinstance(oblong, list) else None,
+        size_l0=(int(size[0]), int(size[1])) if isinstance(size, list) else None,
     )
 
 

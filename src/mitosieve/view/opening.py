@@ -1,14 +1,16 @@
-"""What a path that somebody wants to look at is: a result, an audit, a cohort, or slides; and where slides are now."""
+"""What a path that somebody wants to look at is: a result, an audit, a cohort, or slides."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from mitosieve.errors import InputError
 from mitosieve.run import layout
 from mitosieve.run.folder import kind_of
 from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
+from mitosieve.view.moved import found_again
 from mitosieve.view.results import read_cells, read_result
-from mitosieve.view.viewed import Cells, Find, Kind, Viewed, ViewedSlide
+from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
 
 
 def open_viewed(
@@ -18,7 +20,7 @@ def open_viewed(
 
     Args:
         path: a result of detect, an audit, a cohort, a folder of slides, or a slide.
-        slides: folder to which the slides have moved; they are found by their name.
+        slides: folder to which the slides have moved (see `found_again`).
         mpp: um per px of a bare slide, instead of what its file states.
 
     Raises:
@@ -27,19 +29,17 @@ def open_viewed(
     """
     if not path.exists():
         raise InputError("there is no such folder or slide", where=path, remedy="check the path")
-    find = _finder(slides)
     if (path / layout.DETECTIONS).is_file():
-        result = read_result(path, find)
-        return _with_slides(result, path, slides), lambda: read_cells(result)
-    from mitosieve.cohort.cohort import SLIDES_FILE  # half a second that the first tile of a result need not wait for
-    from mitosieve.view.marks import read_audit, read_cohort
+        result = read_result(path)
+        return _with_images(result, path, slides), lambda: read_cells(result)
+    from mitosieve.view.marks import is_cohort, read_audit, read_cohort  # half a second: no tile of a result waits
 
     if (path / layout.AUDIT).is_file():
-        viewed, cells = read_audit(path, find)
-        return _with_slides(viewed, path, slides), lambda: cells
-    if (path / SLIDES_FILE).is_file() and not (path / layout.RUN).is_file():
-        viewed, cells = read_cohort(path, find)
-        return _with_slides(viewed, path, slides), lambda: cells
+        viewed, cells = read_audit(path)
+        return _with_images(viewed, path, slides), lambda: cells
+    if is_cohort(path) and not (path / layout.RUN).is_file():
+        viewed, cells = read_cohort(path)
+        return _with_images(viewed, path, slides), lambda: cells
     if (path / layout.RUN).is_file():
         _refuse_run(path)
     return _bare(path, mpp), Cells.empty
@@ -58,33 +58,15 @@ def _refuse_run(path: Path) -> None:
     )
 
 
-def _finder(folder: Path | None) -> Find:
-    """Where the images are: in a folder by name where one is named, else where they were."""
-    if folder is None:
-        return lambda name, stated: stated if stated is not None and stated.exists() else None
-    if not folder.is_dir():
-        raise InputError("is no folder", where=folder, remedy="name the folder that the slides are in")
-    there: dict[str, Path] = {}
-    for item in sorted(folder.rglob("*")):
-        is_slide = item.suffix.lower() in SLIDE_SUFFIXES and item.is_file()
-        if is_slide or (item.is_dir() and any(item.glob("*.dcm"))):
-            there.setdefault(item.stem if is_slide else item.name, item)
-            there.setdefault(item.name, item)
-
-    def find(name: str, stated: Path | None) -> Path | None:
-        again = there.get(name) or (None if stated is None else there.get(stated.name))
-        return again or (stated if stated is not None and stated.exists() else None)
-
-    return find
-
-
-def _with_slides(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
+def _with_images(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
+    """With its images where they are now."""
+    viewed = replace(viewed, slides=found_again(viewed.slides, slides))
     if viewed.slides and all(slide.path is None for slide in viewed.slides):
         names = ", ".join(slide.slide_id for slide in viewed.slides[:3])
         raise InputError(
             f"none of its slides can be found ({names}{', ...' if len(viewed.slides) > 3 else ''})",
             where=path if slides is None else slides,
-            remedy="say where they are now: --slides DIR",
+            remedy=next((slide.lost for slide in viewed.slides if slide.lost), "say where they are now: --slides DIR"),
         )
     return viewed
 

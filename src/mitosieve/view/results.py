@@ -1,4 +1,4 @@
-"""A result of detect as the page shows it: its slides, wherever they are now, and its detections.
+"""A result of detect as the page shows it: its slides, and its detections.
 
 Reads the job's files without the room that wrote them, which would load torch before the first tile.
 """
@@ -17,13 +17,13 @@ from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json
-from mitosieve.view.viewed import CALLS, Call, Cells, Find, Kind, Viewed, ViewedSlide, without_paths
+from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed, ViewedSlide, without_paths
 
 _COLUMNS = ("mpp_x", "mpp_y", "width", "height", "tissue_mm2", "warning", "error")
 
 
-def read_result(folder: Path, find: Find) -> Viewed:
-    """What a folder of detect holds, but its detections.
+def read_result(folder: Path) -> Viewed:
+    """What a folder of detect holds, but its detections; images are where the job found them.
 
     Raises:
         FormatError: it has no detections, or a file of it is broken.
@@ -36,9 +36,7 @@ def read_result(folder: Path, find: Find) -> Viewed:
         )
     request: dict[str, Any] = read_json(folder / layout.REQUEST, {})
     stated = _stated_paths(request)
-    slides = tuple(
-        _slide(row, folder, find(row.values["slide_id"], stated(row.values["slide_id"]))) for row in _rows(folder)
-    )
+    slides = tuple(_slide(row, folder, stated(row.values["slide_id"])) for row in _rows(folder))
     area, shape, tissue = _counts(folder)
     detector = str(request.get("detector", ""))
     return Viewed(

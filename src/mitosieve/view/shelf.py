@@ -74,7 +74,8 @@ class Shelf:
 
     def _open(self, slide: ViewedSlide):  # noqa: ANN202 - a Slide
         if slide.path is None:
-            raise SlideError("it is not known where the image is", remedy="say it: --slides DIR")
+            remedy = None if slide.lost else "say it: --slides DIR"
+            raise SlideError(slide.lost or "it is not known where the image is", remedy=remedy)
         opened = open_slide(slide.path, mpp=slide.stated_mpp, slide_id=slide.slide_id, cache_bytes=SLIDE_CACHE_BYTES)
         if slide.size_l0 is not None and opened.size_l0 != slide.size_l0:
             found = opened.size_l0

@@ -33,9 +33,6 @@ class Call(StrEnum):
 
 CALLS = tuple(Call)
 
-Find = Callable[[str, Path | None], Path | None]
-"""Where the image of a slide is now: by its name, and where the job found it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ViewedSlide:
@@ -43,13 +40,15 @@ class ViewedSlide:
 
     Attributes:
         slide_id: its name.
-        path: the image; None where nobody knows where it is.
+        path: the image: where a job, an audit or a cohort has it, or, of what was opened, where it is; None where
+            nobody knows.
         mpp: um per px as stated by the job or the cohort; None where the file states it.
         mpp_xy: of x and y, where a job has measured it or a cohort states two.
         size_l0: width, height in level-0 px; None where only the file knows.
         tissue_mm2: of tissue; None where it is not known.
         fault: why it cannot be shown or was not done, without a path; empty where all is well.
         warning: in which ways it is unlike those of the detector's training.
+        lost: why nobody can tell where the image is, and what helps; empty where it is known, or simply gone.
     """
 
     slide_id: str
@@ -60,6 +59,7 @@ class ViewedSlide:
     tissue_mm2: float | None = None
     fault: str = ""
     warning: str = ""
+    lost: str = ""
 
     @property
     def stated_mpp(self) -> float | tuple[float, float] | None:

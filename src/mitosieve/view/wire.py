@@ -45,7 +45,7 @@ def _slide(number: int, slide: ViewedSlide) -> dict[str, Any]:
         "mpp": slide.mpp,
         "size": slide.size_l0,
         "tissue_mm2": slide.tissue_mm2,
-        "fault": slide.fault or ("" if slide.path is not None else "the image is not where it was"),
+        "fault": slide.fault or ("" if slide.path is not None else slide.lost or "the image is not where it was"),
         "warning": slide.warning,
     }
 

@@ -1,0 +1,109 @@
+"""Where images are that have moved: which file of a folder is the one that a job, an audit or a cohort names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mitosieve.errors import InputError
+from mitosieve.slide.slide import SLIDE_SUFFIXES
+from mitosieve.view.viewed import ViewedSlide
+
+_KEEP = "name with --slides a folder that keeps the folders they were in"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """Images that fit a slide alike, and how well: by which name, and in how many folders above it; more is better."""
+
+    images: tuple[Path, ...] = ()
+    by: tuple[int, int] = (0, 0)
+
+
+def found_again(slides: Sequence[ViewedSlide], folder: Path | None) -> tuple[ViewedSlide, ...]:
+    """The slides with their images where those are now.
+
+    Without a folder an image is where it was or nowhere. In a folder, at any depth, it is the one of its name, and of
+    several that whose path has most of the last folders of the old one. Where no image has that name it is where it
+    was; else the one that is called as the slide, else as the image but for its ending. Where several fit alike, or
+    one fits several slides alike, nobody can tell: then the image is where it was, or `lost` says why it is nowhere.
+
+    Args:
+        slides: with the path where somebody found the image, or None.
+        folder: to which images have moved; None where none has.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if folder is None:
+        return tuple(_where_it_was(slide) for slide in slides)
+    if not folder.is_dir():
+        raise InputError("is no folder", where=folder, remedy="name the folder that the slides are in")
+    names, stems = _images(folder)
+    fits = [_fit(slide, names, stems) for slide in slides]
+    best: dict[Path, tuple[int, int]] = {}
+    for fit in fits:
+        best |= {image: max(best.get(image, fit.by), fit.by) for image in fit.images}
+    claims: dict[Path, set[Path | None]] = {}
+    for slide, fit in zip(slides, fits, strict=True):
+        for image in fit.images:
+            if fit.by == best[image]:
+                claims.setdefault(image, set()).add(slide.path)
+    found: list[ViewedSlide] = []
+    for slide, fit in zip(slides, fits, strict=True):
+        image = fit.images[0] if len(fit.images) == 1 else None
+        if image is not None and fit.by == best[image] and len(claims[image]) == 1:
+            found.append(replace(slide, path=image, lost=""))
+        else:
+            found.append(_where_it_was(slide, _why(fit)))
+    return tuple(found)
+
+
+def _images(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Slides of a folder at any depth, DICOM folders too, by their names, and by their names without ending."""
+    names: dict[str, list[Path]] = {}
+    stems: dict[str, list[Path]] = {}
+    for item in sorted(folder.absolute().rglob("*")):
+        is_slide = item.suffix.lower() in SLIDE_SUFFIXES and item.is_file()
+        if is_slide or (item.is_dir() and any(item.glob("*.dcm"))):
+            names.setdefault(item.name, []).append(item)
+            stems.setdefault(item.stem if is_slide else item.name, []).append(item)
+    return names, stems
+
+
+def _fit(slide: ViewedSlide, names: dict[str, list[Path]], stems: dict[str, list[Path]]) -> _Fit:
+    was = slide.path
+    tries = [[] if was is None else names.get(was.name, [])]
+    if was is None or not was.exists():
+        tries.append(names.get(slide.slide_id) or stems.get(slide.slide_id, []))
+        tries.append([] if was is None else stems.get(was.stem, []))
+    for number, images in enumerate(tries):
+        if images:
+            shared = [0 if was is None else _shared(was, image) for image in images]
+            most = max(shared)
+            nearest = tuple(image for image, n in zip(images, shared, strict=True) if n == most)
+            return _Fit(images=nearest, by=(-number, most))
+    return _Fit()
+
+
+def _shared(one: Path, other: Path) -> int:
+    """How many of the folders just above two files have the same names."""
+    pairs = zip(reversed(one.absolute().parts[:-1]), reversed(other.parts[:-1]), strict=False)
+    number = 0
+    for first, second in pairs:
+        if first != second:
+            break
+        number += 1
+    return number
+
+
+def _why(fit: _Fit) -> str:
+    """Why an image is nowhere; empty where nothing fits."""
+    called = ", ".join(dict.fromkeys(image.name for image in fit.images[:9]))
+    if len(fit.images) > 1:
+        return f"{len(fit.images)} images fit it alike ({called}): {_KEEP}"
+    return f"{called} fits another slide as well or better: {_KEEP}" if fit.images else ""
+
+
+def _where_it_was(slide: ViewedSlide, why: str = "") -> ViewedSlide:
+    is_there = slide.path is not None and slide.path.exists()
+    return replace(slide, path=slide.path if is_there else None, lost="" if is_there else why)
