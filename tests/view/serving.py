@@ -65,9 +65,9 @@ def served(path, *, reader="A", read_only=False, **options):
 
 
 @contextlib.contextmanager
-def serving(desk, detection):
-    """A client of a viewer of a desk."""
-    server = Server(desk, detection)
+def serving(desk, detection, **options):
+    """A client of a viewer of a desk; at a port and with a token of its own, unless told otherwise."""
+    server = Server(desk, detection, **options)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until = time.monotonic() + 20

@@ -6,11 +6,12 @@ import threading
 import numpy as np
 import pytest
 from found import DETECTOR_HASH, a_result, some_detections
-from serving import served
+from serving import served, serving
 
 from mitosieve.detection import detection_ids
 from mitosieve.review.log import DecisionLog, standing
 from mitosieve.view.desk import Desk
+from mitosieve.view.opening import open_viewed
 from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
 
 
@@ -204,6 +205,36 @@ def test_a_page_of_another_result_decides_nothing(folder, tmp_path):
         assert other.ask("/api/decisions", method="POST", body=body)[0] == 409
         assert again.ask("/api/decisions", method="POST", body=body)[0] == 200
     assert not (tmp_path / "other" / "decisions.jsonl").exists()
+
+
+def test_a_page_of_another_reader_decides_nothing(folder):
+    """Left open while the viewer is started again for somebody else, at its address and with its secret: it is neither
+    told that reader's decisions nor writes any, and is told who decides now; the same reader's page goes on.
+    """
+
+    def desk(reader):
+        return Desk(*open_viewed(folder), reader=reader)
+
+    with serving(desk("Ada"), None) as client:
+        identity, at = (
+            client.get("/api/session")["identity"],
+            {"port": client.server.port, "token": client.server.token},
+        )
+    one = {"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"}
+    body = json.dumps({"decisions": [one], "identity": identity}).encode()
+    with serving(desk("Ben"), None, **at) as ben:
+        assert ben.decide(one)[0] == 200
+        written = lines(folder)
+        asked = [ben.ask("/api/decisions", method="POST", body=body)]
+        asked.append(ben.ask(f"/api/decisions?since=0&identity={identity}"))
+        for status, _, told in asked:
+            assert (status, list(json.loads(told))) == (409, ["error"])
+            assert "another reader decides at this address now, Ben: load the page again" in told.decode()
+        assert lines(folder) == written
+    with serving(desk("Ada"), None, **at) as again:
+        assert again.ask("/api/decisions", method="POST", body=body)[0] == 200
+        assert [d["verdict"] for d in again.get(f"/api/decisions?identity={identity}")["decisions"]] == ["figure"]
+    assert [line["reader"] for line in lines(folder)] == ["Ben", "Ada"]
 
 
 def test_read_only_takes_no_decision(folder):

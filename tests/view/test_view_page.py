@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from found import AREA_MM2, MPP, a_result, some_detections
 from paged import VIEW, Page
-from serving import served
+from serving import served, serving
 
 from build import a_cohort
 from mitosieve import Cohort
@@ -20,6 +20,8 @@ from mitosieve.review.log import DecisionLog, standing
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
 from mitosieve.view import pictures
+from mitosieve.view.desk import Desk
+from mitosieve.view.opening import open_viewed
 from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_swift_run, images, mitosieve, start
 from tiny import a_cohort as tiny_cohort
 
@@ -636,6 +638,20 @@ def test_a_server_that_is_gone_is_told(tmp_path, chromium):
     page.press("a")
     page.until("document.getElementById('status').textContent.includes('not saved')")
     page.context.close()
+
+
+def test_a_page_that_was_left_open_says_who_decides_now(tmp_path, chromium):
+    """The viewer is started again for another reader, at the same address and with the same secret."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    with serving(Desk(*open_viewed(folder), reader="Ada"), None) as client:
+        page = Page(chromium, client.server.address).opened()
+        at = {"port": client.server.port, "token": client.server.token}
+    with serving(Desk(*open_viewed(folder), reader="Ben"), None, **at):
+        page.until("document.getElementById('status').textContent.includes('another reader decides at this address')")
+        page.gallery().press("a")
+        page.until("document.getElementById('status').textContent.startsWith('not saved: another reader decides')")
+        page.context.close()
+    assert not (folder / "decisions.jsonl").exists()
 
 
 def test_what_could_not_be_saved_is_told_until_it_is(tmp_path, opened):

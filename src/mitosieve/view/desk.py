@@ -72,11 +72,24 @@ class Desk:
 
     @property
     def identity(self) -> str:
-        """Tells what is looked at from anything else; the same when it is opened again. Holds no path."""
+        """Tells what is looked at, and who decides, from anything else; the same when it is opened again. No path."""
         viewed = self.viewed
         folder = "" if viewed.folder is None else str(viewed.folder.resolve())
         words = (folder, viewed.detector_hash, str(viewed.threshold), *(slide.slide_id for slide in viewed.slides))
-        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+        return f"{_hashed(*words)}-{_hashed(self.reader)}"
+
+    def differs(self, identity: object) -> str:
+        """Why a page that was opened for this identity is not of this desk, and what helps; empty where it is.
+
+        Its rows would be numbers of other cells here, or its decisions would be another reader's.
+        """
+        if identity == self.identity:
+            return ""
+        if str(identity).split("-")[0] == self.identity.split("-")[0]:
+            return (
+                f"another reader decides at this address now, {self.reader}: load the page again to go on as that one"
+            )
+        return "another result is shown at this address now: load the page again"
 
     @property
     def has_cells(self) -> bool:
@@ -323,6 +336,10 @@ class Desk:
             verdict=asked.get("verdict"),
             score=None if np.isnan(score) else score,
         )
+
+
+def _hashed(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
 def _is_whole(value: object) -> bool:

@@ -126,6 +126,9 @@ def _decisions(desk: Desk) -> list[Route]:
         text = request.query_params.get("since", "0")
         if not text.isdecimal():
             raise InputError("since is an offset")
+        refused = desk.differs(request.query_params.get("identity", desk.identity))
+        if refused:
+            return JSONResponse({"error": refused}, 409)
         found, after = desk.own_since(int(text))
         return JSONResponse({"decisions": found, "offset": after})
 
@@ -138,9 +141,9 @@ def _decisions(desk: Desk) -> list[Route]:
         if not isinstance(asked, list):
             return JSONResponse({"error": "send an object with a list of decisions"}, 400)
         since = content.get("since", 0)
-        if content.get("identity", desk.identity) != desk.identity:
-            # rows of a page that was left open are numbers of other cells here
-            return JSONResponse({"error": "another result is shown at this address now: load the page again"}, 409)
+        refused = desk.differs(content.get("identity", desk.identity))
+        if refused:
+            return JSONResponse({"error": refused}, 409)
 
         def work(request: Request) -> Response:
             del request

@@ -185,7 +185,7 @@ export class Store extends EventTarget {
   }
 
   async refresh() {
-    const { decisions, offset } = await api.json(`/api/decisions?since=${this._offset}`);
+    const { decisions, offset } = await api.json(`/api/decisions?since=${this._offset}&identity=${this.session.identity}`);
     this._offset = Math.max(this._offset, offset);
     this._take(decisions);
   }
