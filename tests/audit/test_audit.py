@@ -18,10 +18,10 @@ from mitosieve.annotation import Label
 from mitosieve.audit.corrections import import_corrections
 from mitosieve.audit.dasc_run import DascRun
 from mitosieve.audit.neighbours import nearest
-from mitosieve.audit.place import place_id
 from mitosieve.audit.ranking import cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
 from mitosieve.audit.report import LOOKS_LIKE_FIGURE, LOOKS_LIKE_IMPOSTER, audit
 from mitosieve.audit.suspects import sparkline
+from mitosieve.cohort.place import place_id
 from mitosieve.errors import CohortError, FormatError, FrameError, RunFolderError
 from tiny import mitosieve
 

@@ -13,9 +13,9 @@ from build import a_cohort
 from layouts import files_below
 from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.corrections import import_corrections
-from mitosieve.audit.place import CLASS_OF, NO_ROW
 from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.place import CLASS_OF, NO_ROW
 from mitosieve.errors import CohortError, FormatError
 
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value

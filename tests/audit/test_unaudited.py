@@ -12,8 +12,8 @@ from build import a_cohort
 from mitosieve.annotation import Label
 from mitosieve.audit import corrections
 from mitosieve.audit.corrections import import_corrections
-from mitosieve.audit.place import place_id
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.place import place_id
 from mitosieve.detection import Detections
 from mitosieve.errors import FormatError
 from mitosieve.export import HotspotOutline, SlideContext

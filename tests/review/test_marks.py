@@ -1,5 +1,8 @@
 """Decisions of readers as marks of a cohort."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -13,6 +16,8 @@ from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.marks import import_reviews
 from mitosieve.review.slides import Told
+from mitosieve.view.desk import Desk
+from mitosieve.view.opening import open_viewed
 from reviewed_result import a_result, add, judge, look
 
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value
@@ -191,6 +196,35 @@ def test_taken_over_again_the_same_decisions_change_nothing(tmp_path, cohort):
     report = import_reviews(found.folder, tmp_path / "new", tmp_path / "again")
     assert files_below(tmp_path / "new") == files_below(tmp_path / "again")
     assert (report.total.changed, report.total.figures, report.total.confirmed) == (0, 0, 3)
+
+
+@pytest.mark.parametrize("kind", ["cohort", "audit"])
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize("verdict", ["figure", "imposter"])
+@pytest.mark.parametrize("away", [0.0, 0.004, 3.0])
+def test_of_marks_at_one_place_the_one_that_was_judged_is_corrected(tmp_path, kind, row, verdict, away):
+    """In a cohort and in an audit of it, whatever lies nearer: a cell that names its mark is that mark alone."""
+    cohort = a_cohort(tmp_path / "cohort", cases=1, figures=2)
+    marks = cohort.annotations
+    center = np.array([(100.0, 100.0), (100.0 + away, 100.0), (100.0, 100.0 + away)])
+    cohort = Cohort(cohort.folder, cohort.slides, replace(marks, center_l0=center))
+    cohort.save()
+    source = cohort.folder if kind == "cohort" else tmp_path / "audit"
+    if kind == "audit":
+        lines = [f"{n},c0_s0,{x:.2f},{y:.2f},{marks.label[n]},0.5,{n}" for n, (x, y) in enumerate(center.tolist())]
+        source.mkdir()
+        (source / "audit.csv").write_text("\n".join(["rank,slide_id,x,y,label,suspicion,mark", *lines, ""]))
+        entry = cohort.slides[0]
+        facts = {"path": str(cohort.path_of("c0_s0").resolve()), "mpp": entry.mpp}
+        (source / "audit.json").write_text(json.dumps({"slides": {"c0_s0": facts}}))
+    desk = Desk(*open_viewed(source), reader="anna")
+    desk.decide([{"kind": "verdict", "slide": 0, "row": row, "verdict": verdict}])
+    report = import_reviews(source, cohort.folder, tmp_path / "new")
+    wanted = marks.label.tolist()
+    wanted[row] = FIGURE if verdict == "figure" else IMPOSTER
+    new = report.cohort.annotations
+    assert new.label.tolist() == wanted
+    assert [name for name, who in enumerate(new.reviewed_by.tolist()) if who] == [row]
 
 
 def test_decisions_about_a_cohort_need_no_result(tmp_path, cohort):

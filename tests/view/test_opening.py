@@ -13,8 +13,8 @@ from serving import served
 import reviewed_result
 from audited_run import a_dasc_run, a_phantom
 from build import a_cohort
-from mitosieve.audit.place import place_id
 from mitosieve.audit.report import audit
+from mitosieve.cohort.place import place_id
 from mitosieve.count.summary import read_summary
 from mitosieve.errors import InputError, MitosieveError
 from mitosieve.view.desk import Desk

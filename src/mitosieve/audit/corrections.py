@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
-from mitosieve.audit.place import NO_ROW, in_digits, place_id
 from mitosieve.audit.qupath import Point, files_of, points_of
 from mitosieve.audit.unaudited import Unaudited
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.place import NO_ROW, in_digits, place_id
 from mitosieve.cohort.version import refuse_used, relocated
 from mitosieve.errors import CohortError, FormatError
 

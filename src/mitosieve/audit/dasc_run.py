@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mitosieve.annotation import NO_MARK, Label
-from mitosieve.audit.place import NO_ROW
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.place import NO_ROW
 from mitosieve.errors import CohortError, FormatError, FrameError, RunFolderError
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder

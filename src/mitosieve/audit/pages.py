@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mitosieve.audit.place import CLASS_OF
 from mitosieve.audit.points import COLOURS, feature_of
 from mitosieve.audit.suspects import SHOWN, SPARK_HEIGHT, SPARK_WIDTH, Place, SuspectsView
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.cohort.place import CLASS_OF
 from mitosieve.errors import FormatError, MitosieveError
 from mitosieve.report.gallery import Addresses, cut_crop, picture_uri
 from mitosieve.report.words import environment

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mitosieve.audit.place import CLASS_OF, in_digits, place_id
+from mitosieve.cohort.place import CLASS_OF, in_digits, place_id
 from mitosieve.export.rows import write_list
 from mitosieve.geometry import QUPATH_SHIFT
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mitosieve.annotation import NO_MARK
-from mitosieve.audit.place import LABEL_OF
 from mitosieve.cohort.jsonfile import read_any
+from mitosieve.cohort.place import LABEL_OF
 from mitosieve.cohort.qupath import UNCLASSIFIED, class_of
 from mitosieve.cohort.table import finite
 from mitosieve.errors import FormatError

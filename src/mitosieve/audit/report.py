@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mitosieve.audit.dasc_run import ORIGIN_LABEL, VERDICTS, DascRun
 from mitosieve.audit.neighbours import NONE, Neighbours, nearest
 from mitosieve.audit.pages import render_suspects
-from mitosieve.audit.place import NO_ROW, in_digits
 from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.audit.ranking import RankOverlap, cleanlab_verdict, mean_confidence, mean_loss, rank_overlap
 from mitosieve.audit.suspects import SHOWN, Place, Suspect, SuspectsView, by_slide
+from mitosieve.cohort.place import NO_ROW, in_digits
 from mitosieve.errors import RunFolderError
 from mitosieve.report.words import day_of
 from mitosieve.run import layout

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
+from mitosieve.cohort.place import place_id
 from mitosieve.cohort.version import refuse_used, relocated
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.decision import Decision
@@ -69,8 +70,9 @@ def import_reviews(
 ) -> ReviewReport:
     """Make a new version of a cohort from decisions; the old one stays, and on any fault nothing is written.
 
-    - A cell within SAME_CELL_UM of a mark is that mark, the nearest first and each mark once: it gets the label that
-      readers agreed on, and keeps expert score and votes; `label_before`, `corrected_at` and `corrected_from` say so.
+    - A cell that was shown as a mark of the cohort is that mark, of two at one place too; any other within SAME_CELL_UM
+      of a mark is that one, the nearest first and each mark once: it gets the label that readers agreed on, and keeps
+      expert score and votes; `label_before`, `corrected_at` and `corrected_from` say so.
     - A place that an audit called background, and that readers say is no figure, stays without a mark.
     - Any other cell becomes a mark behind all others, with the readers' votes and the share that called it a figure.
     - `reviewed_by` and `reviewed_at` say who looked at a mark and when the last of them did.
@@ -165,12 +167,17 @@ def _marked(
 
 
 def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, tuple[float, float]]) -> dict[int, int]:
-    """Number of a cell -> row of the mark that it is."""
-    found: dict[int, int] = {}
-    for slide_id in sorted({cell.slide_id for cell in cells}):
-        rows = np.flatnonzero(marks.slide_id == slide_id)
-        own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id]
-        if not len(rows):
+    """Number of a cell -> row of the mark that it is: that of its name, else the nearest that no cell names."""
+    places = zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True)
+    looked_at = {cell.slide_id for cell in cells}
+    named = {place_id(name, x, y, row): row for row, (name, (x, y)) in enumerate(places) if name in looked_at}
+    found = {number: named[cell.key] for number, cell in enumerate(cells) if cell.key in named}
+    is_free = np.ones(len(marks), dtype=np.bool_)
+    is_free[list(found.values())] = False
+    for slide_id in sorted(looked_at):
+        rows = np.flatnonzero((marks.slide_id == slide_id) & is_free)
+        own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id and number not in found]
+        if not len(rows) or not own:
             continue
         here_um = np.array([(cells[number].x_px, cells[number].y_px) for number in own]) * mpp_of[slide_id]
         pairs = same_cells(here_um, marks.center_l0[rows] * mpp_of[slide_id])

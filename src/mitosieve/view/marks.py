@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.annotation import NO_MARK, Label
-from mitosieve.audit.place import NO_ROW, place_id
 from mitosieve.cohort.cohort import SLIDES_FILE, Cohort
+from mitosieve.cohort.place import NO_ROW, place_id
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
 from mitosieve.run import layout

@@ -1,4 +1,4 @@
-"""Names of places that an audit hands out for correction and takes back: the one tongue of writer and importer.
+"""Names of marks, and of places without one, by which they are handed out and taken back: the one tongue of both ways.
 
 Knows no file format.
 """
