@@ -37,10 +37,9 @@ def test_the_page_says_what_reviews_says(tmp_path, tissue):
     result = a_result(tmp_path / "found", {"s": NEAR + FAR, "t": NEAR}, tissue=tissue)
     decided(result, some(result))
     page = Page(write_report(tmp_path / "found"))
-    rows = {
-        row["slide_id"]: row
-        for row in csv.DictReader(io.StringIO(summary_csv(Reviews.of(FoundResult.load(result.folder)))))
-    }
+    result = FoundResult.load(result.folder)
+    told = csv.DictReader(io.StringIO(summary_csv(Reviews.of(result), result)))
+    rows = {row["slide_id"]: row for row in told}
     assert {name: (row["automatic_figures"], row["figures"], row["judged"]) for name, row in rows.items()} == {
         "s": ("9", "9", "3"),
         "t": ("8", "8", "0"),

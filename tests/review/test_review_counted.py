@@ -1,19 +1,27 @@
 """The reviewed count beside the automatic one."""
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
+from layouts import files_below
 from mitosieve.count.ground import Ground
-from mitosieve.errors import FormatError, RunFolderError
+from mitosieve.count.summary import SUMMARY_COLUMNS
+from mitosieve.errors import CohortError, FormatError, InputError, RunFolderError
 from mitosieve.review.agreement import agree
 from mitosieve.review.cell import cells_of
 from mitosieve.review.counted import reviewed_count
 from mitosieve.review.log import DecisionLog
+from mitosieve.review.marks import import_reviews
 from mitosieve.review.result import FoundResult
 from mitosieve.review.reviews import Reviews
+from mitosieve.review.tables import save, summary_csv
+from mitosieve.run.folder import write_atomic
 from reviewed_result import MPP, a_result, add, judge
 
 NEAR = [(1000 + 40 * n, 1000, 0.9) for n in range(8)]
@@ -110,6 +118,85 @@ def test_an_added_cell_away_from_detections_is_its_own(tmp_path):
         [judge(result, 0, "imposter"), add("s", 1004, 1000)],
     ):
         assert [cell.is_added for cell in Reviews.of(replace(result, decisions=made)).cells][-1]
+
+
+def with_failed(folder, slide_id, why):
+    """The result after `detect --resume` failed on a slide: its row has the error alone, its JSON is still there."""
+    table = pd.read_csv(folder / "summary.csv", dtype=str, keep_default_na=False)
+    table.loc[table.slide_id == slide_id, table.columns != "slide_id"] = ""
+    table.loc[table.slide_id == slide_id, "error"] = why
+    table.to_csv(folder / "summary.csv", index=False)
+    table[["slide_id", "error"]].to_csv(folder / "slides.csv", index=False)
+    found = pd.read_csv(folder / "detections.csv", dtype=str, keep_default_na=False)
+    found[found.slide_id != slide_id].to_csv(folder / "detections.csv", index=False)
+    return folder
+
+
+FACTS = {
+    "glass_mm2": "1.2000",
+    "learnt_from": "breast",
+    "test_f1": "0.7000",
+    "test_f1_low": "0.5000",
+    "test_f1_high": "0.8000",
+    "test_f1_on": "two patients",
+    "detector_warning": "tested on 2 patients",
+    "strangeness": "3.100",
+    "warning": "stain unlike the training's",
+    "note": "JPEG of quality 30",
+}
+
+
+def test_what_a_review_does_not_change_is_as_the_job_said(tmp_path):
+    """All columns of summary.csv but the counts: a warning that is gone would read as if nothing spoke against it."""
+    result = a_result(tmp_path / "found", {"s": NEAR, "t": NEAR})
+    table = pd.read_csv(result.folder / "summary.csv", dtype=str, keep_default_na=False)
+    for name, value in FACTS.items():
+        table[name] = table[name].astype(object)
+        table.loc[0, name] = value
+    table.to_csv(result.folder / "summary.csv", index=False)
+    DecisionLog.beside(result.folder).append(judge(result, 0, "imposter"))
+    again = FoundResult.load(result.folder)
+    rows = list(csv.DictReader(io.StringIO(summary_csv(Reviews.of(again), again))))
+    assert [row["figures"] for row in rows] == ["7", "8"]
+    for row, stated in zip(rows, table.to_dict("records"), strict=True):
+        told = reviewed_count(again, row["slide_id"], Reviews.of(again).cells).reviewed.row()
+        for name in SUMMARY_COLUMNS:
+            is_count = name.startswith(("figures", "hotspot", "nottingham"))
+            assert row[name] == (told[name] if is_count else stated[name]), name
+
+
+def test_a_slide_that_failed_when_the_job_was_repeated_is_told_as_failed(tmp_path):
+    """Neither a slide of no figures nor none at all: the row says why, and its decisions wait until it is done."""
+    (tmp_path / "image.svs").touch()
+    paths = dict.fromkeys("st", str(tmp_path / "image.svs"))
+    result = a_result(tmp_path / "found", {"s": NEAR, "t": NEAR}, paths=paths)
+    for row in (0, 8):
+        DecisionLog.beside(result.folder).append(judge(result, row, "imposter"))
+    again = FoundResult.load(with_failed(result.folder, "t", "cannot be\nread"))
+    told = Reviews.of(again)
+    assert list(told.counts) == ["s"]
+    save(told, tmp_path / "tables", again)
+    rows = list(csv.DictReader((tmp_path / "tables" / "reviewed-summary.csv").read_text().splitlines()))
+    assert [(row["slide_id"], row["figures"], row["error"]) for row in rows] == [
+        ("s", "7", ""),
+        ("t", "", "cannot be read"),
+    ]
+    with pytest.raises(CohortError, match=r"(?s)'t' was not done \(cannot be read\).*--resume"):
+        import_reviews(result.folder, tmp_path / "none", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_tables_are_not_written_over_a_run(tmp_path):
+    """Neither over the result's own GeoJSON nor over that of another; nothing of it changes."""
+    result = a_result(tmp_path / "found", {"s": NEAR})
+    write_atomic(result.folder / "geojson" / "s.geojson", "automatic")
+    DecisionLog.beside(result.folder).append(judge(result, 0, "imposter"))
+    again, other = FoundResult.load(result.folder), a_result(tmp_path / "other", {"s": NEAR})
+    for folder in (result.folder, other.folder):
+        before = files_below(folder)
+        with pytest.raises(InputError, match=r"(?s)was made by detect.*name another folder with --out"):
+            save(Reviews.of(again), folder, again)
+        assert files_below(folder) == before
 
 
 def test_the_score_is_fixed_once_the_deciding_ones_are(tmp_path):

@@ -7,6 +7,7 @@ import re
 from urllib.parse import unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 from found import DETECTOR_HASH, a_result, some_detections
 from serving import served
@@ -133,6 +134,22 @@ def test_the_tables_say_what_was_decided(folder):
     assert [row["added"] for row in table] == ["no", "no", "yes"]
     assert table[2]["x_px"] == "9.500"
     assert {row["votes"] for row in table} == {"Ada: imposter", "Ada: figure"}
+
+
+def test_the_reviewed_summary_keeps_what_the_job_says_of_a_slide(folder):
+    """What warns of it, and all that a review does not change, as `reviews` keeps it."""
+    table = pd.read_csv(folder / "summary.csv", dtype=str, keep_default_na=False)
+    facts = {"warning": "unlike the training's", "note": "JPEG", "glass_mm2": "1.2000", "test_f1": "0.7000"}
+    for name, value in facts.items():
+        table[name] = value
+    table.to_csv(folder / "summary.csv", index=False)
+    with served(folder) as client:
+        client.decide(verdict(0, "imposter"))
+        (row,) = rows_of(client.ask("/api/files/summary.csv")[2].decode())
+    counts = ("figures", "hotspot", "nottingham")
+    stated = {name: value for name, value in table.iloc[0].items() if not name.startswith(counts)}
+    assert {name: row[name] for name in stated} == stated
+    assert int(row["figures"]) == figures() - 1
 
 
 def test_qupath_gets_what_was_decided(folder):

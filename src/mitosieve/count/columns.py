@@ -43,5 +43,13 @@ resolution can hardly be right, it is coarser than the network, or unlike the tr
 distance from those in limits: above 1 there is a warning). `note` is what the file says of itself that must be known. A
 field is empty where a value is not known or not defined."""
 
+COUNTED_COLUMNS = (
+    "figures",
+    "figures_per_mm2",
+    *(name for name in SUMMARY_COLUMNS if name.startswith("hotspot_")),
+    "nottingham_mitotic_score",
+)
+"""Those of them that hang on which cells are figures; the others are of the slide, the job and the detector."""
+
 TIMING_COLUMNS = ("slide_id", "seconds", "tissue_mm2_per_s", "engine")
 """Of timing.csv: wall time, and what hangs on the machine."""

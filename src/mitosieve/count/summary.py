@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.cohort.table import Row, number_of, read_table
-from mitosieve.count.columns import SUMMARY_COLUMNS, TIMING_COLUMNS
+from mitosieve.count.columns import COUNTED_COLUMNS, SUMMARY_COLUMNS, TIMING_COLUMNS
 from mitosieve.count.ground import Ground
 from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspots, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, score_of_tissue
@@ -298,6 +298,27 @@ def read_summary(folder: Path) -> list[Row]:
     """
     further = tuple(name for name in SUMMARY_COLUMNS if name not in _ALWAYS)
     return read_table(folder / layout.SUMMARY, required=_ALWAYS, optional=further)
+
+
+def summary_rows(folder: Path) -> dict[str, dict[str, str]]:
+    """slide_id -> row of a folder's summary.csv; empty where there is none.
+
+    Raises:
+        FormatError: as `read_summary`.
+    """
+    rows = read_summary(folder) if (folder / layout.SUMMARY).exists() else []
+    return {row.values["slide_id"]: dict(row.values) for row in rows}
+
+
+def counted_again(summary: SlideSummary, stated: Mapping[str, str]) -> dict[str, str]:
+    """A slide's row of summary.csv after another count of it: what a count does not change is as the job stated it.
+
+    Args:
+        summary: of the other count.
+        stated: the slide's row of the job's summary.csv; empty where there is none.
+    """
+    row = summary.row()
+    return {name: row[name] if name in COUNTED_COLUMNS else stated.get(name) or row[name] for name in row}
 
 
 def read_ground(folder: Path, slide_id: str) -> Ground | None:

@@ -4,8 +4,8 @@ Reads what `scan` wrote, in place; opens no slide.
 """
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from mitosieve.review.log import DecisionLog
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, hash_file, kind_of, read_json
 from mitosieve.run.layout import Kind
-from mitosieve.scan import CountConfig, read_request
+from mitosieve.scan import CountConfig, failed_slides, read_request
 
 _AGAIN = "run detect again into a new folder"
 
@@ -66,6 +66,7 @@ class FoundResult:
         threshold: operating threshold of the result.
         counts: how slides were counted.
         decisions: of all readers, in the order of the file.
+        failed: slide_id -> why, of slides that were asked for and not done, be it after they were done once.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class FoundResult:
     threshold: float
     counts: CountConfig
     decisions: Sequence[Decision]
+    failed: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def load(cls, folder: Path) -> "FoundResult":
@@ -89,15 +91,17 @@ class FoundResult:
         request = read_request(folder)
         paths = request.get("slides", {})
         threshold, counts = _counted(folder, mark.provenance, request)
+        failed = failed_slides(folder)
         return cls(
             folder=folder,
             detections=read_detections(folder / layout.DETECTIONS),
-            slides=_slides(folder, paths if isinstance(paths, dict) else {}),
+            slides=_slides(folder, paths if isinstance(paths, dict) else {}, without=failed),
             detector=str(request.get("detector", "")),
             detector_hash=str(request.get("detector_hash", "")),
             threshold=threshold,
             counts=counts,
             decisions=tuple(DecisionLog.beside(folder).read()),
+            failed=failed,
         )
 
     @cached_property
@@ -225,13 +229,15 @@ def _counted(folder: Path, provenance: dict[str, Any], request: dict[str, Any]) 
         ) from error
 
 
-def _slides(folder: Path, paths: dict[str, Any]) -> dict[str, FoundSlide]:
-    """From the JSON of each slide."""
+def _slides(folder: Path, paths: dict[str, Any], *, without: Collection[str]) -> dict[str, FoundSlide]:
+    """From the JSON of each slide; one that failed when the job was repeated may have one of before."""
     found: dict[str, FoundSlide] = {}
     for path in sorted((folder / layout.SLIDE_SUMMARIES).glob("*.json")):
         content = read_json(path, {}, remedy=_AGAIN)
         try:
             slide_id = str(content["slide_id"])
+            if slide_id in without:
+                continue
             tissue, where = content["tissue_mm2"], paths.get(slide_id)
             found[slide_id] = FoundSlide(
                 slide_id=slide_id,

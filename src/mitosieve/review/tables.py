@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.count.summary import SUMMARY_COLUMNS
+from mitosieve.count.summary import SUMMARY_COLUMNS, counted_again, summary_rows
+from mitosieve.errors import InputError
 from mitosieve.export.context import HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
 from mitosieve.review.cell import Cell
@@ -17,15 +18,24 @@ from mitosieve.review.counted import ReviewedCount
 from mitosieve.review.result import FoundResult
 from mitosieve.review.reviews import Reviews
 from mitosieve.run import layout
-from mitosieve.run.folder import write_atomic, write_json
+from mitosieve.run.folder import kind_of, write_atomic, write_json
 
 CELL_COLUMNS = ("detection_id", "slide_id", "x", "y", "score", "label", "votes", "readers", "reviewed_at", "added")
 
 
-def summary_csv(told: Reviews) -> str:
-    """summary.csv after review, with the automatic numbers and what was decided in further columns."""
-    rows = [{**count.reviewed.row(), **count.row()} for count in told.counts.values()]
+def summary_csv(told: Reviews, result: FoundResult) -> str:
+    """summary.csv after review, with the automatic numbers and what was decided in further columns.
+
+    What a review does not change is as in the job's, warnings too; behind the others stands what failed, and why.
+
+    Raises:
+        FormatError: the job's summary.csv is broken.
+    """
+    stated = summary_rows(result.folder)
+    counts = told.counts.items()
+    rows = [{**counted_again(count.reviewed, stated.get(name, {})), **count.row()} for name, count in counts]
     more = [name for name in (rows[0] if rows else {}) if name not in SUMMARY_COLUMNS]
+    rows += [{"slide_id": name, "error": " ".join(why.split())} for name, why in result.failed.items()]
     return _table((*SUMMARY_COLUMNS, *more), rows)
 
 
@@ -38,9 +48,18 @@ def save(told: Reviews, folder: Path, result: FoundResult) -> Path:
     """Write reviewed-summary.csv, reviewed-cells.csv, agreement.json and a GeoJSON a slide into a folder.
 
     Raises:
+        InputError: the folder is of a job, a training or another run, whose own files would be written over.
+        FormatError: the job's summary.csv is broken.
         StorageError: the folder cannot be written.
     """
-    write_atomic(folder / layout.REVIEWED_SUMMARY, summary_csv(told))
+    kind = kind_of(folder)
+    if kind is not None:
+        raise InputError(
+            f"was made by {kind.value}, whose own files would be written over",
+            where=folder,
+            remedy="name another folder with --out",
+        )
+    write_atomic(folder / layout.REVIEWED_SUMMARY, summary_csv(told, result))
     write_atomic(folder / layout.REVIEWED_CELLS, cells_csv(told))
     pairs: list[dict[str, Any]] = [agreement.to_json() for agreement in told.agreements]
     write_json(folder / layout.AGREEMENT, {"readers": list(told.readers), "pairs": pairs})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mitosieve.scan.one import do_slide_alone
     from mitosieve.scan.paths import paths_of
     from mitosieve.scan.shard import parse_shard
-    from mitosieve.scan.tables import origin_of, read_request, write_request
+    from mitosieve.scan.tables import failed_slides, origin_of, read_request, write_request
     from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SlideTask",
     "do_slide_alone",
     "expected_of",
+    "failed_slides",
     "items_of_cohort",
     "items_of_images",
     "origin_of",
@@ -44,7 +45,7 @@ _HOME = {
     "one": ("do_slide_alone",),
     "paths": ("paths_of",),
     "shard": ("parse_shard",),
-    "tables": ("origin_of", "read_request", "write_request"),
+    "tables": ("failed_slides", "origin_of", "read_request", "write_request"),
     "task": ("CountConfig", "SlideResult", "SlideTask"),
 }
 

@@ -14,7 +14,8 @@ import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from mitosieve.annotation import Label
-from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS
+from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS, counted_again
+from mitosieve.count.summary import summary_rows as job_rows
 from mitosieve.errors import MitosieveError
 from mitosieve.export.geojson import CALLED, FIGURE_CLASS, IMPOSTER_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
@@ -129,7 +130,8 @@ def decisions_csv(desk: Desk, words: str) -> str:
 
 
 def summary_rows(desk: Desk, words: str, *, only: Collection[str] | None = None) -> list[dict[str, str]]:
-    """Of every slide the columns of summary.csv with the reviewed numbers, and beside them the automatic ones.
+    """Of every slide the columns of summary.csv with the reviewed numbers, and beside them the automatic ones; what a
+    review does not change is as in the job's, warnings too.
 
     Args:
         desk: with the decisions.
@@ -137,12 +139,13 @@ def summary_rows(desk: Desk, words: str, *, only: Collection[str] | None = None)
         only: names of slides; None is all.
     """
     readers, rows = readers_asked(desk, words), list[dict[str, str]]()
+    stated = job_rows(desk.result_folder)
     for number, slide in enumerate(desk.viewed.slides):
         if only is not None and slide.slide_id not in only:
             continue
         try:
             count = review(desk, number, readers).count
-            rows.append({**count.reviewed.row(), **count.row()})
+            rows.append({**counted_again(count.reviewed, stated.get(slide.slide_id, {})), **count.row()})
         except MitosieveError as error:
             rows.append({"slide_id": slide.slide_id, "error": slide.fault or error.what})
     return rows
