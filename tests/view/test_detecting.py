@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from found import a_slide
 from serving import serving
 
 from mitosieve.view.desk import Desk
@@ -65,6 +66,22 @@ def test_why_it_failed_is_told_without_a_path(tmp_path):
         assert post(client)[0] == 200
         job.stop()
         assert wait(client)["state"] == "failed"
+
+
+@pytest.mark.slow
+def test_slides_of_one_name_are_refused_as_by_the_command(tmp_path):
+    """Their detections would be mixed: nothing is made, and it is said what to do."""
+    for seed, name in enumerate(("a.tif", "a.tiff")):
+        a_slide(tmp_path / "slides" / name, width=400, height=300, seed=seed)
+    viewed, read_cells = open_viewed(tmp_path / "slides")
+    out = tmp_path / "slides-found"
+    job = Detection(viewed.slides, detector="swift", out=out, when_done=lambda: None)
+    with serving(Desk(viewed, read_cells, reader="A"), job) as client:
+        assert post(client)[0] == 200
+        state = wait(client)
+    assert state["state"] == "failed"
+    assert "two images are called 'a'; rename one, or detect on them in two folders" in state["words"]
+    assert not out.exists()
 
 
 def test_there_is_nothing_to_detect_on_a_result(tmp_path):

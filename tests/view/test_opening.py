@@ -20,6 +20,7 @@ from mitosieve.errors import InputError, MitosieveError
 from mitosieve.view.desk import Desk
 from mitosieve.view.opening import open_viewed
 from mitosieve.view.viewed import Kind, without_paths
+from tiny import mitosieve
 
 
 def test_a_result_is_shown_as_its_tables_have_it(tmp_path):
@@ -190,6 +191,40 @@ def test_a_bare_slide_is_shown_and_takes_no_decision(tmp_path):
         assert client.get("/api/session")["kind"] == "slides"
         assert client.ask("/api/slides/0/tiles/11/0/0")[0] == 200
         assert client.get("/api/session")["readOnly"] is True
+
+
+@pytest.mark.parametrize("what", ["result", "audit", "cohort", "slides", "slides to be looked at only"])
+def test_an_option_that_means_nothing_here_is_refused_by_name(tmp_path, monkeypatch, what):
+    """Each alone, and all of them in one message: none is passed over. A laboratory's own detector is no such word."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mitosieve.toml").write_text('detector = "swift"\n')
+    path, more = tmp_path / what, []
+    a_cohort(tmp_path / "cohort", cases=1)
+    if what == "result":
+        a_result(path, names=("one",), size=(400, 300))
+    if what == "audit":
+        path.mkdir()
+        image = str((tmp_path / "cohort" / "images" / "c0_s0.png").resolve())
+        (path / "audit.csv").write_text("rank,slide_id,x,y,label,suspicion\n1,c0_s0,9,9,imposter,0.5\n")
+        (path / "audit.json").write_text(json.dumps({"slides": {"c0_s0": {"path": image, "mpp": 0.25}}}))
+    if what.startswith("slides"):
+        a_slide(path / "one.tif", width=400, height=300)
+        more = [] if what == "slides" else ["--read-only"]
+    values = {"--slides": tmp_path, "--mpp": 0.25, "--detector": "swift", "--out": tmp_path / "new"}
+    taken = {"slides": ("--mpp", "--detector", "--out"), "slides to be looked at only": ("--mpp",)}
+    refused = [name for name in values if name not in taken.get(what, ("--slides",))]
+    for chosen in [[name] for name in refused] + [refused]:
+        told = mitosieve("view", path, *more, *(word for name in chosen for word in (name, values[name])))
+        assert told.code == 2
+        assert sorted(told.err.partition("leave out ")[2].strip().split(", ")) == sorted(chosen)
+
+
+def test_slides_of_one_name_are_told_apart(tmp_path):
+    """Files that differ in their ending alone are called by their whole names."""
+    for name in ("a.tif", "a.tiff", "b.tif"):
+        a_slide(tmp_path / "slides" / name, width=400, height=300)
+    viewed, _ = open_viewed(tmp_path / "slides")
+    assert [slide.slide_id for slide in viewed.slides] == ["a.tif", "a.tiff", "b"]
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty folder", "text file", "training", "job not done", "half a table"])

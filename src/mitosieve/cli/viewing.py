@@ -9,10 +9,12 @@ import typer
 
 from mitosieve.cli.app import app
 from mitosieve.cli.terminal import out_console, warn
+from mitosieve.errors import InputError
 
 
 @app.command()
 def view(
+    ctx: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="RESULT|AUDIT|COHORT|SLIDE", help="What to look at.")],
     slides: Annotated[
         Path | None, typer.Option("--slides", metavar="DIR", help="Where the slides are, if they moved.")
@@ -49,12 +51,19 @@ def view(
     check_host(host, token_file)
     token = None if token_file is None else read_token(token_file)
     viewed, read_cells = open_viewed(path, slides=slides, mpp=mpp)
+    is_bare = viewed.folder is None
+    detects = is_bare and not read_only
+    others = ("slides",) if is_bare else ("mpp",)
+    _refuse_others(ctx, path, others if detects else (*others, "detector", "out"))
     desk = Desk(viewed, read_cells, reader=new_reader(reader or _login()), read_only=read_only)
     detection = None
-    if viewed.folder is None and not read_only:
+    if detects:
         result = out or Path(f"{viewed.slides[0].slide_id if len(viewed.slides) == 1 else viewed.name}-found")
         detection = Detection(
-            viewed.slides, detector=detector, out=result.resolve(), when_done=lambda: desk.show(*open_viewed(result))
+            viewed.slides,
+            detector=detector,
+            out=result.resolve(),
+            when_done=lambda: desk.show(*open_viewed(result)),
         )
     server = Server(desk, detection, host=host, port=port, token=token)
     out_console.print(server.address, markup=False)
@@ -65,6 +74,19 @@ def view(
         finally:
             if detection is not None:
                 detection.stop()
+
+
+def _refuse_others(ctx: typer.Context, path: Path, names: tuple[str, ...]) -> None:
+    """Refuse options that would be passed over without a word; mitosieve.toml has its detector for other commands."""
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    said = ", ".join(f"--{name}" for name, one in sources.items() if one is not None and one.name == "COMMANDLINE")
+    if said:
+        raise InputError(
+            f"nothing that is shown of it hangs on {said}: --slides is for a result, an audit or a cohort, --mpp for "
+            "bare slides, --detector and --out for a detection on them",
+            where=path,
+            remedy=f"leave out {said}",
+        )
 
 
 def _login() -> str:

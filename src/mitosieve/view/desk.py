@@ -146,6 +146,11 @@ class Desk:
             raise InputError("only a result of detect has counts and a report, and an audit a report")
         return self.viewed.folder
 
+    @property
+    def audit_folder(self) -> Path | None:
+        """The folder of an audit; None where it is something else."""
+        return self.viewed.folder if self.viewed.kind is Kind.AUDIT else None
+
     def called_figures(self, slide: int) -> NDArray[np.bool_]:
         """Which cells of a slide, by their place there, were called figures before anybody looked."""
         return self.cells.call[self.cells.rows_of(slide)] == CALLS.index(Call.FIGURE)

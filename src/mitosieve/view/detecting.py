@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ class Asked:
     """What is to be detected, picklable.
 
     Attributes:
-        slides: path, name and stated mpp of each.
+        slides: path and stated mpp of each; names are those that the command would give them.
         detector: name or folder.
         out: folder of the result.
     """
 
-    slides: tuple[tuple[Path, str, float | tuple[float, float] | None], ...]
+    slides: tuple[tuple[Path, float | tuple[float, float] | None], ...]
     detector: str
     out: Path
 
@@ -32,13 +32,14 @@ class Asked:
 def detect(asked: Asked, tell: Connection) -> None:
     """Detect, telling (what, done, total) as it goes, and at the end "done", or ("failed", why)."""
     from mitosieve.network.compute import Compute
-    from mitosieve.scan import Scan, ScanItem, origin_of, scan
+    from mitosieve.scan import Scan, items_of_images, origin_of, scan
 
     try:
+        items = items_of_images([path for path, _ in asked.slides], mpp=None, roi=None)
         done = scan(
             Scan(
                 detector=asked.detector,
-                items=[ScanItem(path=path, slide_id=name, mpp=mpp) for path, name, mpp in asked.slides],
+                items=[replace(item, mpp=mpp) for item, (_, mpp) in zip(items, asked.slides, strict=True)],
                 out=asked.out,
                 origin=origin_of(None, None, None),
                 compute=Compute.choose("auto", "auto", "auto", None),
@@ -67,7 +68,7 @@ class Detection:
     def __init__(
         self, slides: tuple[ViewedSlide, ...], *, detector: str, out: Path, when_done: Callable[[], None]
     ) -> None:
-        named = tuple((slide.path, slide.slide_id, slide.stated_mpp) for slide in slides if slide.path is not None)
+        named = tuple((slide.path, slide.stated_mpp) for slide in slides if slide.path is not None)
         self._asked = Asked(slides=named, detector=detector, out=out)
         self._named = Path(detector).name
         self._when_done = when_done
@@ -134,4 +135,4 @@ class Detection:
         self._state, self._why = state, why
 
     def _words(self, text: str) -> str:
-        return without_paths(text, self._asked.out, *(path.parent for path, _, _ in self._asked.slides))
+        return without_paths(text, self._asked.out, *(path.parent for path, _ in self._asked.slides))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mitosieve.errors import InputError
 from mitosieve.slide.slide import SLIDE_SUFFIXES
 from mitosieve.view.viewed import ViewedSlide
 
@@ -29,15 +28,10 @@ def found_again(slides: Sequence[ViewedSlide], folder: Path | None) -> tuple[Vie
 
     Args:
         slides: with the path where somebody found the image, or None.
-        folder: to which images have moved; None where none has.
-
-    Raises:
-        InputError: there is no such folder.
+        folder: to which images have moved, one that is there; None where none has.
     """
     if folder is None:
         return tuple(_where_it_was(slide) for slide in slides)
-    if not folder.is_dir():
-        raise InputError("is no folder", where=folder, remedy="name the folder that the slides are in")
     names, stems = _images(folder)
     fits = [_fit(slide, names, stems) for slide in slides]
     best: dict[Path, tuple[int, int]] = {}

@@ -60,6 +60,8 @@ def _refuse_run(path: Path) -> None:
 
 def _with_images(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
     """With its images where they are now."""
+    if slides is not None and not slides.is_dir():
+        raise InputError("is no folder", where=slides, remedy="name the folder that the slides are in")
     viewed = replace(viewed, slides=found_again(viewed.slides, slides))
     if viewed.slides and all(slide.path is None for slide in viewed.slides):
         names = ", ".join(slide.slide_id for slide in viewed.slides[:3])
@@ -72,7 +74,7 @@ def _with_images(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
 
 
 def _bare(path: Path, mpp: float | None) -> Viewed:
-    """A slide, or the slides of a folder."""
+    """A slide, or the slides of a folder; those that would have one name are called by their files' whole names."""
     found = [path]
     if path.is_dir() and not any(path.glob("*.dcm")):
         found = sorted(item for item in path.iterdir() if item.is_file() and item.suffix.lower() in SLIDE_SUFFIXES)
@@ -84,7 +86,9 @@ def _bare(path: Path, mpp: float | None) -> Viewed:
             )
     for item in found[:1]:
         facts(item)  # a file that is no slide is refused before a page is opened
-    slides = tuple(ViewedSlide(slide_id=_name(item), path=item, mpp=mpp) for item in found)
+    names = [_name(item) for item in found]
+    once = [name if names.count(name) == 1 else item.name for name, item in zip(names, found, strict=True)]
+    slides = tuple(ViewedSlide(slide_id=name, path=item, mpp=mpp) for name, item in zip(once, found, strict=True))
     return Viewed(kind=Kind.SLIDES, name=path.resolve().name, folder=None, slides=slides)
 
 

@@ -9,7 +9,6 @@ from mitosieve.view.addresses import ViewerAddresses
 from mitosieve.view.desk import Desk
 from mitosieve.view.downloads import summary_rows
 from mitosieve.view.reviewing import judged_cells, readers_asked
-from mitosieve.view.viewed import Kind
 
 if TYPE_CHECKING:
     from mitosieve.report.page import FoundOf, Reviewed
@@ -26,11 +25,10 @@ def report_page(desk: Desk, whose: str) -> str:
         InputError: there is none of a cohort or of bare slides.
         FormatError: a file of it is broken.
     """
-    folder = desk.viewed.folder
-    if folder is not None and desk.viewed.kind is Kind.AUDIT:
+    if desk.audit_folder is not None:
         from mitosieve.audit.pages import serve_suspects
 
-        return serve_suspects(folder, _addresses(desk, whose, script="suspects.js"))
+        return serve_suspects(desk.audit_folder, _addresses(desk, whose, script="suspects.js"))
     from mitosieve.report.page import serve_report
 
     return serve_report(desk.result_folder, _told(desk, whose), _found_of(desk), _addresses(desk, whose))
