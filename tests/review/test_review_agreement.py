@@ -80,3 +80,28 @@ def test_an_added_cell_was_passed_over_only_where_the_other_looked():
     result = agree([inside, outside, detection], "a", "b", {("b", "s"): shapely.box(0, 0, 10, 10)})
     assert (result.first_by_second.tp, result.first_by_second.fn, result.first_by_second.fp) == (0, 1, 0)
     assert (result.second_by_first.fp, result.second_by_first.fn) == (1, 0)
+    assert [cell.key for cell in result.disagreements] == ["1"]
+
+
+def test_what_f1_counts_against_a_reader_is_to_be_settled():
+    """Each cell that one calls a figure and the other does not is listed once, passed over or not, and no other but
+    what one is unsure of: plain ones first, then passed over ones, then unsure ones.
+    """
+    verdicts = ("figure", "imposter", "unsure", None)
+    cells = [
+        a_cell(f"{added}{one}{other}{x}", one, other, added=added, place=(x, 5))
+        for added in (False, True)
+        for one in verdicts
+        for other in verdicts
+        for x in (5, 50)
+        if one or other
+    ]
+    area = shapely.box(0, 0, 10, 10)
+    result = agree(cells, "a", "b", {("a", "s"): area, ("b", "s"): area})
+    unsure = [cell for cell in result.disagreements if "unsure" in cell.votes.values()]
+    opposed = [cell for cell in result.disagreements if cell not in unsure]
+    assert len(opposed) == result.first_by_second.fp + result.first_by_second.fn
+    assert all(len(cell.votes) == 2 for cell in unsure)
+    passed = [cell for cell in opposed if len(cell.votes) == 1]
+    assert [list(cell.votes.values()) for cell in passed] == [["figure"], ["figure"]]
+    assert result.disagreements == (*(cell for cell in opposed if cell not in passed), *passed, *unsure)

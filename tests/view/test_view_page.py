@@ -435,6 +435,27 @@ def test_a_disagreement_over_an_added_cell_is_settled_by_its_reader(tmp_path, op
     assert cell.votes == {"A": "imposter", "B": "imposter"}
 
 
+def test_a_figure_that_a_reader_passed_over_is_settled(tmp_path, opened):
+    """It stands among the disagreements, with what the other said, and a verdict on it is that reader's."""
+    folder = a_result(tmp_path / "found", names=("one",), n=6)
+    with served(folder, reader="A") as client:
+        client.decide({"kind": "added", "slide": 0, "x": 700, "y": 30, "verdict": "figure"})
+    with served(folder, reader="B") as client:
+        client.decide({"kind": "looked", "slide": 0, "area": [[0, 0], [1499, 0], [1499, 1099], [0, 1099]]})
+        client.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"})
+        page = opened(client).opened()
+        page.press("4")
+        page.click("text=Show their agreement")
+        page.until("document.querySelectorAll('.cards.loose .card').length === 1")
+        assert page.evaluate("[...document.querySelectorAll('.card .line b')].map((b) => b.textContent)") == [
+            "figure",
+            "passed over",
+        ]
+        page.click(".cards.loose .verdict.imposter")
+        page.until("document.querySelector('.cards.loose .state').textContent === 'you: no figure'")
+        assert client.get("/api/agreement?first=A&second=B")["counts"]["figure"]["imposter"] == 1
+
+
 def test_the_fields_of_the_hotspot_are_gone_through(tmp_path, opened):
     """Enter marks a field as looked through, on the disk as its area; all of them cover the hotspot."""
     folder = a_result(tmp_path / "found", names=("one",))

@@ -29,7 +29,8 @@ class Agreement:
         first_by_second: figures of the first reader as truth, those of the second as found, where both are sure; an
             added cell counts as passed over by a reader who went through that place. second_by_first: the other way
             round; F1 is the same, precision and recall change places.
-        disagreements: cells that one calls a figure and the other an imposter; then those where one is unsure.
+        disagreements: cells that one calls a figure and the other an imposter; then those that one calls a figure and
+            the other passed over; then those where one is unsure.
     """
 
     first: str
@@ -88,7 +89,8 @@ def agree(
     table = confusion_matrix(rows, columns, labels=list(VERDICTS)) if both else np.zeros((3, 3), np.int64)
     said = [(_says(cell, first, searched or {}), _says(cell, second, searched or {})) for cell in cells]
     found = [said.count(pair) for pair in ((True, True), (False, True), (True, False))]
-    differing = [cell for cell in both if cell.votes[first] != cell.votes[second]]
+    opposed = [cell for cell, pair in zip(cells, said, strict=True) if set(pair) == {True, False}]
+    unsure = [cell for cell, pair in zip(both, votes, strict=True) if pair.count("unsure") == 1]
     return Agreement(
         first=first,
         second=second,
@@ -98,7 +100,7 @@ def agree(
         kappa=_kappa([pair for pair in votes if "unsure" not in pair]),
         first_by_second=Score(tp=found[0], fp=found[1], fn=found[2]),
         second_by_first=Score(tp=found[0], fp=found[2], fn=found[1]),
-        disagreements=tuple(sorted(differing, key=lambda cell: "unsure" in (cell.votes[first], cell.votes[second]))),
+        disagreements=(*sorted(opposed, key=lambda cell: not {first, second} <= cell.votes.keys()), *unsure),
     )
 
 

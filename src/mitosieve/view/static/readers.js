@@ -87,12 +87,14 @@ export class ReadersView {
 
   _card(item) {
     const image = el("img", { src: cropAddress(item.slide, item.x, item.y, 64, 256), alt: `Cell at ${Math.round(item.x)}, ${Math.round(item.y)} px`, width: "192", height: "192" });
+    const silent = [this.told.first, this.told.second].filter((reader) => !item.votes.some((vote) => vote.reader === reader));
+    const said = [...item.votes.map((vote) => [vote.reader, VERDICT_WORD[vote.verdict]]), ...silent.map((reader) => [reader, "passed over"])];
     const button = (verdict) => el("button", { type: "button", class: `verdict ${verdict}`, disabled: this.store.session.readOnly, onclick: () => this._settle(item, verdict) }, VERDICT_WORD[verdict]);
     return el(
       "figure",
       { class: "card", dataset: { key: item.key } },
       el("div", { class: "shot" }, image, scaleBar(64)),
-      el("figcaption", {}, ...item.votes.map((vote) => el("span", { class: "line" }, el("span", { class: "name" }, vote.reader), el("b", {}, VERDICT_WORD[vote.verdict]))), el("span", { class: "line soft" }, el("span", { class: "name" }, this.store.slides[item.slide].name), item.score === null ? "" : scoreText(item.score)), el("span", { class: "state soft" }), el("div", { class: "row" }, button("figure"), button("imposter"), el("button", { type: "button", onclick: () => this.page.go("slide", { slide: item.slide, place: [item.x, item.y], select: item.row }) }, "place"))),
+      el("figcaption", {}, ...said.map(([reader, word]) => el("span", { class: "line" }, el("span", { class: "name" }, reader), el("b", {}, word))), el("span", { class: "line soft" }, el("span", { class: "name" }, this.store.slides[item.slide].name), item.score === null ? "" : scoreText(item.score)), el("span", { class: "state soft" }), el("div", { class: "row" }, button("figure"), button("imposter"), el("button", { type: "button", onclick: () => this.page.go("slide", { slide: item.slide, place: [item.x, item.y], select: item.row }) }, "place"))),
     );
   }
 
