@@ -4,21 +4,26 @@ import csv
 import io
 import json
 import re
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
-from found import DETECTOR_HASH, a_result, some_detections
+from found import DETECTOR_HASH, a_result, a_slide, some_detections
 from serving import served
 from shapely.geometry import shape
 
+from mitosieve.annotation import Annotations
+from mitosieve.audit.corrections import import_corrections
+from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.count.ground import Ground
 from mitosieve.count.summary import read_summary
 from mitosieve.detection import detection_ids
 from mitosieve.export.roi import read_roi
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
+from mitosieve.review.marks import import_reviews
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -174,6 +179,88 @@ def test_qupath_gets_what_was_decided(folder):
     assert shape(areas[0]["geometry"]).is_valid
     (folder / "spot.geojson").write_text(json.dumps(areas[0]))
     assert read_roi(folder / "spot.geojson").area > 0
+
+
+def added(client, x, y, name):
+    """Add a figure, and judge it."""
+    (made,) = client.decide({"kind": "added", "slide": 0, "x": x, "y": y, "verdict": "figure"})[1]["decisions"]
+    client.decide({"kind": "verdict", "slide": 0, "key": made["key"], "verdict": name})
+
+
+def of_a_cohort(folder, places):
+    """One real slide that the cohort has, with a mark at each place that has a label."""
+    a_slide(folder / "one.tif")
+    marks = [(x, y, label) for x, y, label in places if label != "background"]
+    size = {"width_l0": 1500, "height_l0": 1100}
+    entry = SlideEntry(slide_id="one", path="one.tif", case_id="one", domain="d", mpp=0.25, **size)
+    labels = [label for *_, label in marks]
+    found = Annotations.of(slide_id=["one"] * len(marks), center_l0=[m[:2] for m in marks], label=labels, source="x")
+    Cohort(folder, (entry,), found).save()
+    return folder
+
+
+def of_an_audit(folder, cohort, places):
+    """Marks of the cohort, and places without one."""
+    folder.mkdir()
+    rows, mark = [], 0
+    for rank, (x, y, label) in enumerate(places):
+        rows.append(f"{rank},one,{x:.2f},{y:.2f},{label},0.5,{'' if label == 'background' else mark}")
+        mark += label != "background"
+    (folder / "audit.csv").write_text("\n".join(["rank,slide_id,x,y,label,suspicion,mark", *rows, ""]))
+    facts = {"path": str(cohort / "one.tif"), "mpp": 0.25}
+    (folder / "audit.json").write_text(json.dumps({"slides": {"one": facts}}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["result", "audit", "cohort"])
+def test_what_was_decided_comes_back_from_qupath_as_from_the_decisions(tmp_path, kind):
+    """Of a result, an audit and a cohort: `import corrections` makes of the file for QuPath the marks that `import
+    reviews` makes of the decisions; what nobody is sure of, or readers disagree about, is no mark of either.
+    """
+    labels = ["mitotic figure", "imposter", *(["background"] if kind == "audit" else [])]
+    places = [(60.0 * (n + 1), 60.0 * (n + 1), labels[n % len(labels)]) for n in range(12)]
+    cohort = of_a_cohort(tmp_path / "cohort", [] if kind == "result" else places)
+    source = cohort
+    if kind == "result":
+        source = a_result(tmp_path / "found", names=("one",), n=12)
+    if kind == "audit":
+        source = of_an_audit(tmp_path / "audit", cohort, places)
+    words = ["figure", "imposter", "unsure", "figure", "imposter", "figure", "imposter", "unsure", "imposter"]
+    with served(source, reader="B") as client:
+        client.decide(verdict(8, "figure"))
+    with served(source) as client:
+        client.decide(*(verdict(row, word) for row, word in enumerate(words)), verdict(11, "imposter"))
+        for x, word in ((1200.0, "figure"), (1300.0, "imposter"), (1400.0, "unsure")):
+            added(client, x, 900.0, word)
+        text = client.ask("/api/slides/0/geojson?readers=all")[2]
+    (tmp_path / "one.geojson").write_bytes(text)
+    assert {"Unsure", *(["Background"] if kind == "audit" else [])} <= {
+        feature["properties"]["classification"]["name"] for feature in json.loads(text)["features"]
+    }
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    made = (
+        import_reviews(source, cohort, tmp_path / "by-reviews").cohort,
+        import_corrections(tmp_path / "one.geojson", cohort, tmp_path / "by-qupath", now=now).cohort,
+    )
+    marks = [
+        sorted((round(x, 2), round(y, 2), label) for (x, y), label in zip(one.center_l0, one.label, strict=True))
+        for one in (cohort.annotations for cohort in made)
+    ]
+    assert marks[0] == marks[1]
+    assert len(marks[0]) > len(Cohort.load(cohort).annotations)
+
+
+def test_every_judged_cell_stands_on_the_page_to_keep(folder):
+    """Whatever it was judged, found or added; each once."""
+    with served(folder) as client:
+        client.decide(*(verdict(row, word) for row, word in enumerate(("figure", "imposter", "unsure"))))
+        for x, word in ((200.0, "figure"), (600.0, "imposter"), (1000.0, "unsure")):
+            added(client, x, 9.0, word)
+        judged = rows_of(client.ask("/api/files/decisions.csv")[2].decode())
+        page = client.ask("/api/files/report.html")[2].decode()
+    assert len(judged) == 6
+    assert [int(number) for number in re.findall(r"<h2>[^<]*: (\d+)</h2>", page)] == [1, 1, 2, 2]
+    assert page.count('<figure class="cell">') == 6
 
 
 def test_a_name_is_text_in_every_file_and_answer(tmp_path):

@@ -1,7 +1,7 @@
 """Points of a GeoJSON that QuPath wrote: what each says, not yet what it means. Knows no cohort.
 
 Three kinds come back: points of an audit, which name their place; detections, which say by a measurement what the
-detector called them; and points that a person set. The hotspot's outline is passed over.
+detector called them; and points that a person set. The hotspot's outline and what nobody is sure of are passed over.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,14 @@ from mitosieve.cohort.place import LABEL_OF
 from mitosieve.cohort.qupath import UNCLASSIFIED, class_of
 from mitosieve.cohort.table import finite
 from mitosieve.errors import FormatError
-from mitosieve.export.geojson import CALLED, CANDIDATE_CLASS, HOTSPOT_CLASS
+from mitosieve.export.geojson import CALLED, CANDIDATE_CLASS, HOTSPOT_CLASS, UNSURE_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.run.folder import hash_file
 
 _REMEDY = (
     "expected a GeoJSON of `mitosieve audit` or `mitosieve detect`, with the classes of its points changed in QuPath"
 )
+_SAYS_NOTHING = (HOTSPOT_CLASS["name"], UNSURE_CLASS["name"])
 _ENDINGS = (".geojson", ".json")
 
 
@@ -76,7 +77,8 @@ def files_of(source: Path) -> list[Path]:
 
 
 def points_of(path: Path) -> Iterator[Point]:
-    """Every point of a file, of a FeatureCollection, a list or alone: QuPath's versions write all three.
+    """Every point of a file that says something, of a FeatureCollection, a list or alone: QuPath's versions write all
+    three.
 
     A person's points of one class may be one feature, as QuPath's tool sets them: they are points of their own.
 
@@ -93,7 +95,7 @@ def points_of(path: Path) -> Iterator[Point]:
         if not isinstance(item, dict) or item.get("type") != "Feature":
             raise FormatError("is not a GeoJSON feature", where=where, remedy=_REMEDY)
         feature = cast("dict[str, Any]", item)
-        if _first_level(class_of(feature.get("properties"), where)) != HOTSPOT_CLASS["name"]:
+        if _first_level(class_of(feature.get("properties"), where)) not in _SAYS_NOTHING:
             yield from _points(feature, where, origin, path.stem)
 
 

@@ -24,6 +24,12 @@ CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
 IMPOSTER_CLASS = {"name": "Imposter", "color": [213, 94, 0]}
 """Class of a cell that a reader called no figure."""
 
+BACKGROUND_CLASS = {"name": "Background", "color": [86, 180, 233]}
+UNSURE_CLASS = {"name": "Unsure", "color": [140, 110, 230]}
+"""Classes that make no mark when they come back: of a place of an audit that has none and is to have none, and of a
+cell of which readers are unsure or disagree.
+"""
+
 HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 114, 178]}
 """Class of the region with most figures."""
 

@@ -200,6 +200,12 @@ class Desk:
         row = self._places.find(slide, x, y, cell_id)
         return None if row is None else row - cells.rows_of(slide).start
 
+    def is_background(self, slide: int, x: float, y: float, cell_id: str) -> bool:
+        """Whether the cell at a place that has this id is one that an audit shows and that has no mark."""
+        row = self.row_at(slide, x, y, cell_id)
+        start = self.cells.rows_of(slide).start
+        return row is not None and self.cells.call[start + row] == CALLS.index(Call.BACKGROUND)
+
     def near(self, slide_id: str, place: tuple[float, float], um: float) -> list[tuple[str, float, float, float, bool]]:
         """Id, x, y and score of the detections of a slide within `um` of a place, level-0 px, along x and along y, and
         whether each was called a figure; none of what somebody marked.

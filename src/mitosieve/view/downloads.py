@@ -17,13 +17,12 @@ from mitosieve.annotation import Label
 from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS, counted_again
 from mitosieve.count.summary import summary_rows as job_rows
 from mitosieve.errors import MitosieveError
-from mitosieve.export.geojson import CALLED, FIGURE_CLASS, IMPOSTER_CLASS
+from mitosieve.export.geojson import BACKGROUND_CLASS, CALLED, FIGURE_CLASS, IMPOSTER_CLASS, UNSURE_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
 from mitosieve.view.desk import Desk
 from mitosieve.view.reviewing import judged_cells, readers_asked, review
 
-UNSURE_CLASS = {"name": "Unsure", "color": [140, 110, 230]}
 HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 194, 255]}
 DECISION_COLUMNS = ("slide_id", "x_px", "y_px", "verdict", "figure_share", "votes", "score", "added", "last_at", "id")
 
@@ -37,11 +36,13 @@ def geojson(desk: Desk, slide: int, words: str) -> str:
     """A slide's cells and reviewed hotspot as QuPath loads them: decided ones as annotations, others as detections.
 
     Cells below the threshold are there where somebody decided about them. Positions are level-0 px as QuPath has them.
+    Taken back by `import corrections` the file says what `import reviews` takes of the decisions.
     """
     readers = readers_asked(desk, words)
     name = desk.viewed.slides[slide].slide_id
     judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == name]
-    features = [_judged(cell) for cell in judged]
+    unmarked = {cell.key for cell in judged if desk.is_background(slide, cell.x_px, cell.y_px, cell.key)}
+    features = [_judged(cell, is_background=cell.key in unmarked) for cell in judged]
     features += list(_called(desk, slide, {cell.key for cell in judged}))
     if desk.has_counts:
         spot = review(desk, slide, readers).count.reviewed.to_json()["hotspot"]
@@ -55,8 +56,9 @@ def _point(x: float, y: float) -> dict[str, Any]:
     return {"type": "Point", "coordinates": [round(x + QUPATH_SHIFT, 3), round(y + QUPATH_SHIFT, 3)]}
 
 
-def _judged(cell: Cell) -> dict[str, Any]:
-    kind = {Label.MITOTIC_FIGURE: FIGURE_CLASS, Label.IMPOSTER: IMPOSTER_CLASS, None: UNSURE_CLASS}[cell.label]
+def _judged(cell: Cell, *, is_background: bool) -> dict[str, Any]:
+    no_figure = BACKGROUND_CLASS if is_background else IMPOSTER_CLASS  # what has no mark gets none for being none
+    kind = {Label.MITOTIC_FIGURE: FIGURE_CLASS, Label.IMPOSTER: no_figure, None: UNSURE_CLASS}[cell.label]
     measured = {} if cell.score is None else {"score": cell.score}
     return {
         "type": "Feature",
@@ -193,13 +195,13 @@ def reviewed_page(desk: Desk, words: str) -> str:
     readers = readers_asked(desk, words)
     judged = judged_cells(desk, readers)
     names = readers or desk.readers()
-    kinds: tuple[tuple[str, Label | None, bool], ...] = (
-        ("Figures that the detector had not found", Label.MITOTIC_FIGURE, True),
-        ("Decided: figure", Label.MITOTIC_FIGURE, False),
-        ("Decided: no figure", Label.IMPOSTER, False),
-        ("Unsure, or readers disagree", None, False),
+    kinds: tuple[tuple[str, Label | None, tuple[bool, ...]], ...] = (
+        ("Figures that the detector had not found", Label.MITOTIC_FIGURE, (True,)),
+        ("Decided: figure", Label.MITOTIC_FIGURE, (False,)),
+        ("Decided: no figure", Label.IMPOSTER, (True, False)),
+        ("Unsure, or readers disagree", None, (True, False)),
     )
-    groups = [(title, [c for c in judged if c.label is label and c.is_added is added]) for title, label, added in kinds]
+    groups = [(title, [c for c in judged if c.label is label and c.is_added in added]) for title, label, added in kinds]
     return (
         _environment()
         .get_template("reviewed.html.jinja")
