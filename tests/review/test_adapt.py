@@ -13,10 +13,12 @@ from mitosieve.network.chsnet import ChsNetConfig
 from mitosieve.network.registry import build_network
 from mitosieve.review.adapt import LEAST, adapt
 from mitosieve.review.adapted import adapt_detector
+from mitosieve.review.expected import ExpectedCounts
 from mitosieve.review.judged import Judged, judged_of
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.result import FoundResult
 from mitosieve.run.folder import hash_file
+from mitosieve.score.operating import BETAS
 from mitosieve.sieve.detector import Detector, DetectorConfig, Stage
 from reviewed_result import a_result, add, judge
 
@@ -134,6 +136,50 @@ def test_a_threshold_at_the_edge_of_what_was_judged_is_told(high):
         at_edge += abs(made.points["balanced"] - edge) < 1e-6
         told += any(f"judge {'lower' if high else 'higher'} scores too" in note for note in made.notes)
     assert told == at_edge > 3
+
+
+@pytest.mark.parametrize("part", ["high", "low", "middle", "all"])
+def test_an_operating_point_is_one_that_was_judged(part):
+    """Each that the detector gets is the best of all thresholds under the fitted map, judged or not. One that ends at
+    the edge of what was judged it does not get, and is told, with the scores to judge; where all were judged it has
+    all.
+    """
+    left_out = 0
+    for seed in range(12):
+        score, is_figure, slide = a_laboratory(400, seed)
+        order = np.argsort(score)
+        kept = {"high": order[-80:], "low": order[:300], "middle": order[250:330], "all": order}[part]
+        rows = Judged(score=score[kept], is_figure=is_figure[kept], slide=slide[kept], missed=3, left_out=0, readers=())
+        made = adapt(rows, score, float(np.median(rows.score)), np.random.default_rng(0), resamples=5)
+        counts = ExpectedCounts(score, 3)
+        fitted = np.array([made.calibration.slope]), np.array([made.calibration.offset])
+        for name in ("sensitive", "specific"):
+            best = counts.best(*fitted, BETAS[name])[0]
+            notes = [note for note in made.notes if f"no operating point '{name}'" in note]
+            if name in made.points:
+                assert not notes
+                reached = counts.at(*fitted, [best, made.points[name]]).f_beta(BETAS[name])[0]
+                assert reached[0] - reached[1] < 1e-6
+            else:
+                left_out += 1
+                below = best < np.median(rows.score)
+                assert best <= rows.score.min() + 0.01 if below else best >= rows.score.max() - 0.01
+                assert f"judge {'lower' if below else 'higher'} scores too" in notes[0]
+    assert (left_out > 3) == (part != "all")
+
+
+def test_a_detector_has_no_point_that_was_not_judged(tmp_path, detector):
+    """Asked for one it names those that it has, instead of calling figures at a score that nobody judged."""
+    high = Detector.load(detector).with_threshold(0.8).save(tmp_path / "high")
+    result = a_reviewed_result(tmp_path / "found", high, count=400)
+    above = set(result.ids[result.detections.score > 0.7])
+    result = replace(result, decisions=[one for one in result.decisions if one.detection_id in above])
+    made = adapt_detector(high, result, tmp_path / "new")
+    new = Detector.load(tmp_path / "new")
+    assert new.config.points == made.points
+    assert "sensitive" not in made.points
+    with pytest.raises(InputError, match=r"(?s)no operating point 'sensitive'.*it has balanced"):
+        new.at_point("sensitive")
 
 
 def test_what_says_nothing_is_refused():

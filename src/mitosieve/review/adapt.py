@@ -66,7 +66,8 @@ class Adaptation:
 
     Attributes:
         judged: how many decisions were used; figures: how many of them are figures.
-        points: threshold of each named operating point; "balanced" is the new threshold.
+        points: threshold of each named operating point; "balanced" is the new threshold. Of the others those alone that
+            lie among what was judged: at its edge, the largest F-measure may lie anywhere beyond.
         interval: of the new threshold.
         calibration: the share of figures at a score.
         before, after: expected at the old threshold and at the new one.
@@ -135,8 +136,9 @@ def adapt(
             "the scores say nothing of these decisions: figures do not score higher than imposters",
             remedy="judge more, also far from the threshold; if it stays so, train on them: see docs/review.md",
         )
-    points = {name: _rounded(counts.best(slope, offset, beta)[0]) for name, beta in BETAS.items()}
-    chosen = points["balanced"]
+    every_point = {name: _rounded(counts.best(slope, offset, beta)[0]) for name, beta in BETAS.items()}
+    chosen = every_point["balanced"]
+    left_out = {name: _beyond(counts, value) for name, value in every_point.items() if name != "balanced"}
     _check_answered(counts, within, chosen, threshold)
     unit = "slides" if len(np.unique(judged.slide)) >= MIN_CASES else "decisions"
     maps = fit_logistic_many(judged.score, judged.is_figure, _weights(judged, unit, generator, resamples))
@@ -147,7 +149,7 @@ def adapt(
     return Adaptation(
         judged=len(judged),
         figures=int(judged.is_figure.sum()),
-        points=points,
+        points={name: value for name, value in every_point.items() if not left_out.get(name)},
         interval=interval,
         calibration=Logistic(slope=round(float(slope[0]), 6), offset=round(float(offset[0]), 6)),
         before=before,
@@ -156,7 +158,7 @@ def adapt(
         more=_more(judged, counts, interval, partial(_weights, judged, unit, generator, resamples)),
         unit=unit,
         resamples=resamples,
-        notes=_notes(judged, counts, unit, chosen),
+        notes=_notes(judged, counts, unit, chosen, left_out),
     )
 
 
@@ -193,6 +195,17 @@ def _check_answered(counts: ExpectedCounts, within: tuple[float, float], chosen:
 def _edges(counts: ExpectedCounts) -> tuple[float, float]:
     """The lowest and the highest threshold that may be chosen, with as many digits as a chosen one has."""
     return _rounded(counts.between[-1]), _rounded(counts.between[0])
+
+
+def _beyond(counts: ExpectedCounts, threshold: float) -> str:
+    """Which scores a better threshold may lie among that nobody judged, "lower" or "higher"; empty where none is.
+
+    It is at the edge of what was judged, and the result has scores beyond that edge.
+    """
+    (lowest, highest), (is_cut_below, is_cut_above) = _edges(counts), counts.is_cut
+    if threshold == highest and is_cut_above:
+        return "higher"
+    return "lower" if threshold == lowest and is_cut_below else ""
 
 
 def _rounded(value: float) -> float:
@@ -239,7 +252,9 @@ def _more(judged: Judged, counts: ExpectedCounts, interval: Interval, weights: C
     return None
 
 
-def _notes(judged: Judged, counts: ExpectedCounts, unit: str, threshold: float) -> tuple[str, ...]:
+def _notes(
+    judged: Judged, counts: ExpectedCounts, unit: str, threshold: float, left_out: dict[str, str]
+) -> tuple[str, ...]:
     notes: list[str] = []
     if unit == "decisions":
         slides = len(np.unique(judged.slide))
@@ -249,9 +264,14 @@ def _notes(judged: Judged, counts: ExpectedCounts, unit: str, threshold: float) 
         )
     if threshold <= counts.score[-1]:
         notes.append("the threshold is the lowest score of the result: a lower one may be better, and cannot be seen")
-    elif threshold in _edges(counts):
-        side = "higher" if threshold == _edges(counts)[1] else "lower"
+    elif _beyond(counts, threshold):
+        side = _beyond(counts, threshold)
         notes.append(f"the threshold is at the edge of what was judged: judge {side} scores too")
+    notes += [
+        f"no operating point '{name}', for it lies at the edge of what was judged: judge {side} scores too"
+        for name, side in left_out.items()
+        if side
+    ]
     if not judged.missed:
         notes.append(
             "no missed figure was added: recall is of the figures among the detections, and too high by those that the "

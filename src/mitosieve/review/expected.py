@@ -58,6 +58,7 @@ class ExpectedCounts:
         score: (T,) the distinct scores, falling.
         between: thresholds that may be chosen, falling: each keeps a score and drops the next, as their middle; at the
             lowest score, that score, for what lies below it was never recorded.
+        is_cut: whether lower thresholds, and whether higher ones, were left out of `between`.
 
     Args:
         score: (N,) of all detections of the result, judged or not; at least one.
@@ -73,6 +74,7 @@ class ExpectedCounts:
         allowed = (between >= within[0]) & (between <= within[1])
         nearest = np.argmin(np.abs(between - np.mean(within)))
         self.between = between[allowed] if allowed.any() else between[[nearest]]
+        self.is_cut = bool(between[-1] < self.between[-1]), bool(between[0] > self.between[0])
 
     def at(self, slope: Values, offset: Values, thresholds: Values | Sequence[float]) -> Expected:
         """Under each map (B,), at each threshold (T,)."""
