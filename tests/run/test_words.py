@@ -30,7 +30,7 @@ def test_detection_tells_slide_rows_speed_figures_and_time():
         (0, "bands of A", 0, 8, {"figures": 0, "mm2": 0.0}),
         (20, "bands of A", 4, 8, {"figures": 7, "mm2": 50.0}),
     )
-    assert line == "slide 3 of 40, A: row of tiles 4 of 8, 2.50 mm2/s, 17 figures so far, about 38 min left"
+    assert line == "slide 3 of 40, A: row of tiles 4 of 8, 2.50 mm2/s, 17 figures so far, about 31 min left"
     assert share == (2.5, 40)
 
 
@@ -48,6 +48,34 @@ def test_every_slide_s_time_counts_from_the_first_on(done):
     """After n of ten slides of 100 s each, as many times 100 s are left as there are slides."""
     line = after_slides(*[(100, False)] * done, total=10)
     assert line == f"slide {done + 1} of 10, 0.01 mm2/s, about {in_time(100 * (10 - done))} left"
+
+
+@pytest.mark.parametrize("passed", [0, 600, 1800, 3000, 3590])
+def test_time_left_falls_while_a_slide_is_read(passed):
+    """Two slides of an hour: in the second, what is left of its hour, by its rows of tiles or without them."""
+    first = [(0, "slides", 0, 2, {}), (3600, "slides", 1, 2, {})]
+    rows = [(0, "bands of B", 0, 360, {}), (passed, "bands of B", passed // 10, 360, {})]
+    without = [(passed, "frames", 0, 1, {})]
+    for rest in (rows, without):
+        assert told(*first, *rest)[0].endswith(f"about {in_time(3600 - passed)} left")
+
+
+def test_a_slide_that_takes_longer_than_those_before_leaves_theirs():
+    """In overtime only those to come are told; its own rows of tiles say how long it takes still."""
+    first = [(0, "slides", 0, 4, {}), (100, "slides", 1, 4, {})]
+    assert told(*first, (500, "frames", 0, 1, {}))[0].endswith("about 3 min left")
+    rows = [(0, "bands of B", 0, 10, {}), (500, "bands of B", 5, 10, {})]
+    assert told(*first, *rows)[0].endswith(f"about {in_time(500 + 200)} left")
+
+
+def test_folds_to_come_stand_above_the_slides_of_one():
+    """Of five folds of 10 h: within the second, whatever goes on, what it lacks to 10 h and 30 h more; within the first
+    nobody knows.
+    """
+    for begin, hours in (([(36000, "folds", 1, 5, {})], 39), ([], None)):
+        inner = [(0, "slides", 0, 9, {}), (3600, "slides", 3, 9, {})]
+        line, _ = told((0, "folds", 0, 5, {}), *begin, *inner)
+        assert line.endswith(f"about {hours}.0 h left" if hours else "slide 4 of 9")
 
 
 def test_what_an_earlier_try_did_is_no_work_of_this_one():

@@ -15,7 +15,8 @@ _LEAST_S = 2.0
 class _Counted:
     """Something that is counted, since when, and from where on: a resumed job begins in the middle.
 
-    What an earlier try did (`kept`) is no work of this one: it moves the beginning, with its area and its moment.
+    What an earlier try did (`kept`) is no work of this one: it moves the beginning, with its area and its moment. Speed
+    is of what is done, until it was (`told_s`): time of the one that is going on is not yet time of any.
     """
 
     what: str
@@ -33,14 +34,23 @@ class _Counted:
             self.first += done - self.done
             self.first_mm2 += _number(facts.get("mm2", self.facts.get("mm2"))) - _number(self.facts.get("mm2"))
             self.since_s += now_s - self.told_s
-        self.done, self.total, self.facts, self.told_s = done, total, {**self.facts, **facts}, now_s
+        self.told_s = self.told_s if done == self.done else now_s
+        self.done, self.total, self.facts = done, total, {**self.facts, **facts}
 
-    def seconds_left(self, now_s: float) -> float | None:
-        made, took_s = self.done - self.first, now_s - self.since_s
-        return None if made <= 0 or took_s < _LEAST_S else took_s / made * (self.total - self.done)
+    def seconds_left(self, now_s: float, current_s: float | None = None) -> float | None:
+        """For those to come, and for the one that is going on: `current_s`, or what it lacks to the mean of those done,
+        which is none once it takes longer. None where none is done.
+        """
+        made, took_s = self.done - self.first, self.told_s - self.since_s
+        if made <= 0 or took_s < _LEAST_S:
+            return None
+        each_s, left = took_s / made, self.total - self.done
+        if left <= 0:
+            return 0.0
+        return each_s * (left - 1) + (max(0.0, each_s - (now_s - self.told_s)) if current_s is None else current_s)
 
-    def mm2_per_s(self, now_s: float) -> float | None:
-        took_s, mm2 = now_s - self.since_s, _number(self.facts.get("mm2")) - self.first_mm2
+    def mm2_per_s(self) -> float | None:
+        took_s, mm2 = self.told_s - self.since_s, _number(self.facts.get("mm2")) - self.first_mm2
         return None if took_s < _LEAST_S or mm2 <= 0 else mm2 / took_s
 
 
@@ -124,8 +134,7 @@ class Words:
             value = inner.get(name)
             if isinstance(value, int | float):
                 said.append(text.format(value))
-        now = self._clock()
-        rates = (one.mm2_per_s(now) for one in (self._inner, self._outer.get(SLIDES)) if one is not None)
+        rates = (one.mm2_per_s() for one in (self._inner, self._outer.get(SLIDES)) if one is not None)
         rate = next((rate for rate in rates if rate is not None), None)
         if rate is not None:
             said.append(f"{rate:.2f} mm2/s")
@@ -137,13 +146,18 @@ class Words:
         return said
 
     def _left_s(self) -> float | None:
+        """Of all folds where one is done, else of all slides; before the first of several nobody knows of the others."""
         now = self._clock()
-        outer = self._outer.get(SLIDES) or self._outer.get(FOLDS)
-        whole = outer.seconds_left(now) if outer is not None else None
-        if whole is None and outer is not None and outer.what == SLIDES and outer.total - outer.done > 1:
-            return None  # before its first slide is done nobody knows of the others
         own = self._inner.seconds_left(now) if self._inner is not None else None
-        return whole if whole is not None else own
+        of_slide = own if self._inner is not None and self._inner.what.startswith(BANDS_OF) else None
+        for what, current in ((FOLDS, None), (SLIDES, of_slide)):
+            outer = self._outer.get(what)
+            if outer is None:
+                continue
+            left = outer.seconds_left(now, current)
+            if left is not None or outer.total - outer.done > 1:
+                return left
+        return own
 
 
 def in_time(seconds: float) -> str:
