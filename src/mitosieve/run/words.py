@@ -146,7 +146,7 @@ class Words:
         return said
 
     def _left_s(self) -> float | None:
-        """Of all folds where one is done, else of all slides; before the first of several nobody knows of the others."""
+        """Of all folds, else of all slides, else of what goes on; before the first of several is done nobody knows."""
         now = self._clock()
         own = self._inner.seconds_left(now) if self._inner is not None else None
         of_slide = own if self._inner is not None and self._inner.what.startswith(BANDS_OF) else None
