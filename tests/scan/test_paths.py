@@ -13,6 +13,7 @@ from build_slides import a_dicom_level, a_dicom_slide
 from mitosieve.errors import InputError
 from mitosieve.scan.items import items_of_images
 from mitosieve.scan.paths import paths_of
+from mitosieve.slide.slide import which_slide
 
 
 @cache
@@ -54,6 +55,24 @@ def test_one_file_by_two_paths(tmp_path):
     around = [tmp_path / "in" / ".." / "in" / "a.jpg", tmp_path / "way" / "a.jpg", f"@{tmp_path / 'list.txt'}"]
     assert paths_of([first, *around]) == [first]
     assert names(paths_of([first, tmp_path / "in"])) == ["a", "b"]
+
+
+def test_a_dicom_slide_of_links_is_one(tmp_path):
+    """git-annex and DVC keep each file in a folder of its own: what lies together by its links is one slide."""
+    folder = tmp_path / "work" / "slide1"
+    folder.mkdir(parents=True)
+    for number, path in enumerate(sorted(dicom().iterdir())):
+        store = tmp_path / "objects" / f"{number:02}"
+        store.mkdir(parents=True)
+        shutil.copy(path, store / "blob")
+        (folder / path.name).symlink_to(store / "blob")
+    (tmp_path / "way").symlink_to(folder)
+    files = sorted(folder.iterdir())
+    for words in ([folder], [f"{folder}/*"], files, [*files, folder, tmp_path / "way", *(tmp_path / "way").iterdir()]):
+        assert paths_of(words) == [folder], words
+    (folder / "other.tif").write_text("x")
+    assert paths_of([folder]) == [files[0], folder / "other.tif"]
+    assert len({which_slide(path) for path in (*files, tmp_path / "way" / files[1].name)}) == 1
 
 
 def test_dicom_files_of_any_name(tmp_path):

@@ -42,12 +42,14 @@ def refuse_clashes(old: Cohort, entries: list[SlideEntry], source: Path) -> None
 
 def _refuse_known_images(old: Cohort, entries: list[SlideEntry]) -> None:
     """Refuse an image that the cohort has under another slide_id: its case may differ, and then folds leak."""
-    there = {old.image_of(entry): entry.slide_id for entry in old.slides}
-    again = {
-        (old.folder / entry.path).resolve(): there[image]
-        for entry in entries
-        if (image := old.image_of(entry)) in there
-    }
+
+    def known_by(entry: SlideEntry) -> tuple[object, Path]:
+        """Its slide and its content's place: a link to an image of the cohort is that image."""
+        return old.image_of(entry), (old.folder / entry.path).resolve()
+
+    there = {key: entry.slide_id for entry in old.slides for key in known_by(entry)}
+    keys = [known_by(entry) for entry in entries]
+    again = {real: there[key] for slide, real in keys for key in (slide, real) if key in there}
     if again:
         raise CohortError(
             f"{len(again)} images are in this cohort already: {some(f'{p} as {name}' for p, name in again.items())}",

@@ -15,7 +15,7 @@ from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import FormatError, ResolutionError, SlideError, some
-from mitosieve.slide.slide import SlideFacts, facts, resolve_mean, which_slide
+from mitosieve.slide.slide import SlideFacts, facts, place_of, resolve_mean, which_slide
 
 MAX_SIZE_DIFFERENCE_PX = 2
 """By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
@@ -86,9 +86,10 @@ def _refuse_one_image_for_two(placed: tuple[MarkedImage, ...], source: Path) -> 
     for image in placed:
         if image.path is None:
             continue
-        other = taken.setdefault(which_slide(image.path), image)
+        slide = which_slide(image.path)
+        other = taken.setdefault(slide, image)
         if other is not image:
-            series = "" if other.path == image.path else "the DICOM slide of "
+            series = "the DICOM slide of " if isinstance(slide, tuple) and other.path != image.path else ""
             raise FormatError(
                 f"its images {other.file_name} and {image.file_name} would both be {series}{image.path}",
                 where=source,
@@ -271,7 +272,7 @@ def stored_path(image: MarkedImage, folder: Path, images: ImageFolder | None) ->
         path = folder / "images" / image.file_name
     path = path.absolute()
     inside = path.is_relative_to(folder.absolute())
-    text = (path.relative_to(folder.absolute()) if inside else path.resolve()).as_posix()
+    text = (path.relative_to(folder.absolute()) if inside else place_of(path)).as_posix()
     _refuse_unwritable("path", text, path)
     return text if text == text.strip() else f"./{text}"  # a table's values have no blanks about them
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mitosieve.errors import InputError
 from mitosieve.slide.header import is_dicom
-from mitosieve.slide.slide import SLIDE_SUFFIXES, which_slide
+from mitosieve.slide.slide import SLIDE_SUFFIXES, place_of, which_slide
 
 
 def paths_of(words: Sequence[str | Path]) -> list[Path]:
@@ -42,21 +42,13 @@ def paths_of(words: Sequence[str | Path]) -> list[Path]:
             found.append(path)
     once: dict[Path, Path] = {}
     for path in found:
-        once.setdefault(_place(path), path)
+        once.setdefault(place_of(path), path)
     return _each_series_once(list(once.values()))
 
 
 def is_dicom_slide(folder: Path) -> bool:
     """Whether a folder holds DICOM files."""
     return _is_folder(folder) and any(is_dicom(item) for item in folder.iterdir() if not item.name.startswith("."))
-
-
-def _place(path: Path) -> Path:
-    """Where a file lies, whatever the way to its folder; a link to it is a file of its own, for it has its own name."""
-    try:
-        return path.parent.resolve() / path.name
-    except (OSError, ValueError, RuntimeError):
-        return path  # it fails as a slide
 
 
 def _exists(path: Path) -> bool:

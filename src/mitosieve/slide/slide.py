@@ -26,8 +26,8 @@ from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
-    "open_slide", "facts", "which_slide", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean", "CACHE_BYTES",
-    "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
+    "open_slide", "facts", "place_of", "which_slide", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean",
+    "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
 ]  # fmt: skip
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -125,12 +125,27 @@ def open_slide(
     return slide
 
 
-def which_slide(path: Path) -> object:
-    """What tells an image from others: folder and series of a DICOM slide, which is several files; any other's path.
+def place_of(path: Path) -> Path:
+    """Where a file lies, whatever the way to its folder; a link to it is a file of its own, for it has its own name.
 
-    What cannot be read is told by its path: whoever opens it says what is wrong.
+    The last link is not followed: what belongs to a slide (DICOM's other files, a MIRAX folder) lies beside the link,
+    while git-annex and DVC keep each file in a folder of its own.
     """
-    path = path.resolve()
+    try:
+        return path.parent.resolve() / path.name
+    except (OSError, ValueError, RuntimeError):
+        return path  # it fails as a slide
+
+
+def which_slide(path: Path) -> object:
+    """What tells an image from others: folder and series of a DICOM slide, which is several files; any other's place.
+
+    What cannot be read is told by its place: whoever opens it says what is wrong.
+
+    Returns:
+        A tuple of a DICOM series, else a path.
+    """
+    path = place_of(path)
     if not (path.is_dir() or is_dicom(path)):
         return path
     from mitosieve.slide.dicom_series import instance_of, look_into
@@ -138,7 +153,7 @@ def which_slide(path: Path) -> object:
     try:
         if path.is_dir():
             series = look_into(path).series
-            return (path, *series) if len(series) == 1 else path
+            return (path.resolve(), *series) if len(series) == 1 else path
         instance = instance_of(path)
     except SlideError:
         return path
