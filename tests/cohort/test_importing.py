@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
+from build_tiffs import a_grid, an_svs
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,6 +18,7 @@ from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.mark_check import MAX_OUTSIDE_PX
 from mitosieve.errors import CohortError, FormatError, ResolutionError, StorageError
+from mitosieve.slide.slide import facts
 
 ONE = "image,case,x,y,label\na.png,p1,10,20,mitosis\na.png,p1,30,40,imposter\nb.png,p2,5,6,mitosis\n"
 
@@ -131,6 +134,29 @@ def test_an_image_that_another_program_shows_turned_is_told_where_it_has_marks(t
     report = import_cohort("points", source, tmp_path / "cohort", images=tmp_path, mpp=0.25)
     told = [warning for warning in report.warnings if "orientation tag is ignored" in warning]
     assert [line.endswith(f"(1): a.{ending}") for line in told] == [True]
+
+
+def test_what_moves_no_mark_is_not_told_of_a_file(tmp_path):
+    """A print's 72 dpi, and the label and macro of a slide: notes of the file, no warnings of an import."""
+    pixels = np.full((60, 80, 3), 200, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", dpi=(72, 72))
+    an_svs(tmp_path / "b.svs", a_grid(512, 384), macro=a_grid(160, 70, seed=2), label=a_grid(64, 64, seed=3))
+    assert facts(tmp_path / "a.jpg").notes
+    assert any("thumbnail, label, macro" in note for note in facts(tmp_path / "b.svs").notes)
+    source = text(tmp_path / "l.csv", "image,case,x,y,label\na.jpg,p,9,9,mitosis\nb.svs,q,9,9,mitosis\n")
+    report = import_cohort("points", source, tmp_path / "cohort", images=tmp_path, mpp=0.25)
+    assert not [warning for warning in report.warnings if "made on what is read" in warning]
+
+
+def test_a_second_picture_of_a_file_is_told_where_it_has_marks(tmp_path):
+    """Of two images of a size nobody knows on which one the marks were made."""
+    rng = np.random.default_rng(0)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for _ in range(2):
+            file.write(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8), photometric="rgb")
+    source = text(tmp_path / "l.csv", "image,case,x,y,label\na.tif,p,9,9,mitosis\n")
+    report = import_cohort("points", source, tmp_path / "cohort", images=tmp_path, mpp=0.25)
+    assert [line for line in report.warnings if "holds 2 images of this size" in line and "made on what" in line]
 
 
 def test_a_slide_without_resolution_is_refused_with_the_remedy(tmp_path):

@@ -15,7 +15,7 @@ from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import FormatError, ResolutionError, SlideError, some
-from mitosieve.slide.slide import SlideFacts, facts, place_of, resolve_mean, which_slide
+from mitosieve.slide.slide import OtherPicture, SlideFacts, facts, place_of, resolve_mean, which_slide
 
 MAX_SIZE_DIFFERENCE_PX = 2
 """By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
@@ -161,18 +161,17 @@ def _on_level_0(image: MarkedImage, found: SlideFacts) -> tuple[MarkedImage, lis
 
 
 def _told_by_the_file(image: MarkedImage, found: SlideFacts) -> list[Caution]:
-    """What the image's file says of itself, where there are marks: other programs may show another picture of it."""
+    """What the image's file says of other pictures of it, where there are marks: they may be made on one of those."""
     if not (image.marks or image.roi_wkt):
         return []
-    corner = "{}, {}".format(*found.corner_l0)  # of a scanned area is told with what it means for positions
-    notes = [note for note in found.notes if found.canvas_l0 is None or corner not in note]
     return [
         Caution(
             text=f"{note}; marks are taken to have been made on what is read",
             subject=image.file_name,
             domain=image.domain,
         )
-        for note in notes
+        for note in found.notes
+        if isinstance(note, OtherPicture)
     ]
 
 

@@ -10,7 +10,7 @@ from wsidicom import WsiDicom, errors
 from mitosieve.geometry import Mpp, Region
 from mitosieve.slide.dicom_series import dicom_files, instance_of, kinds_in, reading_dicom
 from mitosieve.slide.header import not_rgb
-from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, Slide, SlideFacts, believed_mpp
+from mitosieve.slide.image import CACHE_BYTES, MAX_MPP, OtherPicture, Slide, SlideFacts, believed_mpp
 
 
 def _reading(path: Path) -> AbstractContextManager[None]:
@@ -31,7 +31,8 @@ def dicom_facts(path: Path) -> SlideFacts:
         levels = tuple(size for _, size in _levels(file))
         shown = [instance for instance in map(instance_of, files) if instance is not None and instance.is_volume]
         if all(instance.is_resampled for instance in shown):
-            notes = (*notes, "its largest level is a resampled one: the level that was scanned may be missing")
+            resampled = "its largest level is a resampled one: the level that was scanned may be missing"
+            notes = (*notes, OtherPicture(resampled))
         return SlideFacts(
             format="DICOM",
             size_l0=levels[0],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from mitosieve.errors import SlideError
-from mitosieve.slide.image import MAX_DENSITY_MPP, SlideFacts, believed_mpp
+from mitosieve.slide.image import MAX_DENSITY_MPP, OtherPicture, SlideFacts, believed_mpp
 
 MAX_PLAIN_PX = 2**29
 """Pixels of a plain image, which is decoded whole: 1.6 GB of RGB."""
@@ -94,7 +94,9 @@ def _checked(
 
 def orientation_notes(orientation: object) -> tuple[str, ...]:
     """What is said of an orientation tag (TIFF 6.0, EXIF); nothing of 1, which is as stored, nor of 0 (none)."""
-    return () if orientation in (None, 0, 1) else ("an orientation tag is ignored: pixels are taken as stored",)
+    if orientation in (None, 0, 1):
+        return ()
+    return (OtherPicture("an orientation tag is ignored: pixels are taken as stored"),)
 
 
 def _with_orientation(facts: SlideFacts, exif: bytes) -> SlideFacts:

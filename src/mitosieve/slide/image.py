@@ -33,6 +33,14 @@ MAX_READ_PX = 2**24
 """px of a level that are held at once; a larger region is rendered by parts, with the same result."""
 
 
+class OtherPicture(str):
+    """A note of a file of which other programs may show another picture than is read, or this one turned or scaled:
+    whoever has marks on it must know. Other notes move no mark.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlideFacts:
     """What a file says of itself, before anything is believed.
@@ -43,7 +51,7 @@ class SlideFacts:
         mpp_xy: um per px in x and y as the file states it; None where it states none, or an absurd one.
         mpp_source: where the resolution stands, e.g. "TIFF resolution tag"; empty where none.
         levels: (width, height) of each pyramid level, largest first.
-        notes: anything a user should know, one sentence each.
+        notes: anything a user should know, one sentence each; an `OtherPicture` where marks may lie elsewhere.
         corner_l0: where level 0 begins on the canvas that the file states, in level-0 px of that.
         canvas_l0: width, height of that canvas, where level 0 is a part of it; programs count positions on either.
     """

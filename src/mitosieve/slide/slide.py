@@ -14,6 +14,7 @@ from mitosieve.slide.image import (
     CACHE_BYTES,
     MAX_MPP,
     MIN_MPP,
+    OtherPicture,
     Slide,
     SlideFacts,
     resolve_mean,
@@ -26,8 +27,8 @@ from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
-    "open_slide", "facts", "place_of", "which_slide", "Slide", "SlideFacts", "resolve_mpp", "resolve_mean",
-    "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
+    "open_slide", "facts", "place_of", "which_slide", "Slide", "SlideFacts", "OtherPicture", "resolve_mpp",
+    "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
 ]  # fmt: skip
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

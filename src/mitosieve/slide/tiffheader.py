@@ -18,7 +18,7 @@ import tifffile
 
 from mitosieve.errors import SlideError
 from mitosieve.slide.header import MAX_PLAIN_PX, not_rgb, orientation_notes, truncated
-from mitosieve.slide.image import MAX_DENSITY_MPP, MAX_MPP, SlideFacts, believed_mpp
+from mitosieve.slide.image import MAX_DENSITY_MPP, MAX_MPP, OtherPicture, SlideFacts, believed_mpp
 from mitosieve.slide.omexml import number_of
 from mitosieve.slide.tiffimages import TiffImage, is_rgb, notes_of, same_shape, size_of, slide_of
 
@@ -88,7 +88,7 @@ class TiffLevels:
     def without(self, numbers: Collection[int]) -> "TiffLevels":
         """The same with some levels taken for other images."""
         gone = [self.sizes[number] for number in sorted(numbers)]
-        notes = tuple(f"holds another image of {w} x {h} px, which is not looked at" for w, h in gone)
+        notes = (OtherPicture(f"holds another image of {w} x {h} px, which is not looked at") for w, h in gone)
         kept = [page for number, page in enumerate(self.pages) if number not in numbers]
         return replace(self, pages=tuple(kept), unproven=(), notes=(*self.notes, *notes))
 
@@ -138,7 +138,8 @@ def tiff_levels(file: tifffile.TiffFile, path: Path) -> TiffLevels:
         elif _is_smaller(item, found[-1]):
             found.append(item)
     unproven = tuple(number for number, item in enumerate(found) if number and id(item) not in told)
-    return TiffLevels(image=image, pages=tuple(found), unproven=unproven, notes=(*notes, *notes_of(image, others)))
+    notes += [OtherPicture(note) if is_other else note for note, is_other in notes_of(image, others)]
+    return TiffLevels(image=image, pages=tuple(found), unproven=unproven, notes=tuple(notes))
 
 
 def _is_smaller(page: Any, base: Any) -> bool:  # noqa: ANN401 - tifffile's pages have no useful type

@@ -215,15 +215,21 @@ def _role_in(name: str) -> str:
     return said[1].lower() if said else ""
 
 
-def notes_of(slide: TiffImage, others: Sequence[TiffImage]) -> Iterator[str]:
-    """What else the file holds, one sentence: whoever reads a count must know that it is not of these."""
+def notes_of(slide: TiffImage, others: Sequence[TiffImage]) -> Iterator[tuple[str, bool]]:
+    """What else the file holds, one sentence: whoever reads a count must know that it is not of these.
+
+    Yields:
+        The sentence, and whether it is another picture that may be taken for the slide (`OtherPicture`): a scene or a
+        plane, not a label, macro, overview or thumbnail.
+    """
     same = [image for image in others if size_of(image.page) == size_of(slide.page) and not image.role]
     if same:
-        yield f"holds {len(same) + 1} images of this size; the first is read"
+        yield f"holds {len(same) + 1} images of this size; the first is read", True
     rest = [image for image in others if image not in same]
     pictures = list(dict.fromkeys(image.role for image in rest if image.role and not image.name))
     if pictures:
-        yield f"further pictures in the file, which are not looked at: {', '.join(pictures)}"
-    yield from (f"holds {image.told()}, which is not looked at" for image in rest if image.name or not image.role)
+        yield f"further pictures in the file, which are not looked at: {', '.join(pictures)}", False
+    named = [image for image in rest if image.name or not image.role]
+    yield from ((f"holds {image.told()}, which is not looked at", not image.role) for image in named)
     if slide.ome is not None and slide.ome.planes > 1:
-        yield f"holds {slide.ome.planes} planes; the first is read"
+        yield f"holds {slide.ome.planes} planes; the first is read", True
