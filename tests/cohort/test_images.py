@@ -144,6 +144,57 @@ def test_a_slide_in_dicom_is_one_image_whatever_file_names_it(tmp_path):
         import_cohort("images", again, tmp_path / "c", images=tmp_path / "pool")
 
 
+def test_a_slide_in_dicom_is_one_image_where_its_files_are_links(tmp_path):
+    """Each file in a store of its own, as git-annex and DVC keep them: refused twice, and found again by its links."""
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    slide = a_dicom_slide(tmp_path / "made", pixels)
+    for number, path in enumerate(sorted(slide.iterdir())):
+        (tmp_path / f"store/{number}").mkdir(parents=True)
+        (tmp_path / "pool/a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pool/a" / path.name).symlink_to(path.rename(tmp_path / f"store/{number}/blob"))
+    twice = text(tmp_path / "twice.csv", "image\na/level0.dcm\na/level1.dcm\n")
+    with pytest.raises(FormatError, match=r"a/level0.dcm and a/level1.dcm would both be the DICOM slide of"):
+        import_cohort("images", twice, tmp_path / "c", images=tmp_path / "pool")
+    once = text(tmp_path / "once.csv", "image,case\na/level1.dcm,p\n")
+    cohort = import_cohort("images", once, tmp_path / "c", images=tmp_path / "pool").cohort
+    assert cohort.path_of("a_level1") == (tmp_path / "pool/a").resolve() / "level1.dcm"
+    with Cohort.load(tmp_path / "c").open("a_level1") as opened:
+        assert opened.size_l0 == (256, 256)
+    again = text(tmp_path / "again.csv", "image,case\na/level0.dcm,other\n")
+    with pytest.raises(CohortError, match=r"as a_level1"):
+        import_cohort("images", again, tmp_path / "c", images=tmp_path / "pool")
+
+
+def test_links_to_one_file_are_images_of_their_own_in_one_import_and_known_in_the_next(tmp_path):
+    """They are told as copies; a link to an image of the cohort is refused, for its case may be another."""
+    an_image(tmp_path / "store/x.png")
+    (tmp_path / "pool").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "pool" / name).symlink_to(tmp_path / "store/x.png")
+    two = text(tmp_path / "two.csv", "image,case\na.png,p\nb.png,q\n")
+    report = import_cohort("images", two, tmp_path / "c", images=tmp_path / "pool", mpp=0.25)
+    assert [entry.slide_id for entry in report.cohort.slides] == ["a", "b"]
+    assert any("copies of another, byte for byte" in warning for warning in report.warnings)
+    more = text(tmp_path / "more.csv", "image,case\nc.png,r\n")
+    with pytest.raises(CohortError, match="1 images are in this cohort already"):
+        import_cohort("images", more, tmp_path / "c", images=tmp_path / "pool", mpp=0.25)
+
+
+def test_what_no_reader_reads_is_no_image_of_an_import(tmp_path):
+    """A VSI lies beside its export: that is the image, with labels or without; detect fails on it by name."""
+    for name in ("p1_s.tif", "p1_s.vsi", "p2_t.VSI"):
+        tiff(tmp_path / "pool" / name)
+    report = import_cohort("images", tmp_path / "pool", tmp_path / "c")
+    assert [entry.slide_id for entry in report.cohort.slides] == ["p1_s"]
+    source = text(tmp_path / "l.csv", "image,x,y,label\np1_s,9,9,mitosis\n")
+    report = import_cohort("points", source, tmp_path / "d", images=tmp_path / "pool")
+    assert [Path(entry.path).name for entry in report.cohort.slides] == ["p1_s.tif"]
+    assert not any("left out" in warning for warning in report.warnings)
+    assert len(paths_of([tmp_path / "pool"])) == 3
+    with pytest.raises(FormatError, match="holds no image"):
+        import_cohort("images", (tmp_path / "pool/p1_s.tif").rename(tmp_path / "x.tif").parent / "pool", tmp_path / "e")
+
+
 def test_an_image_of_the_cohort_is_refused_under_its_own_and_under_another_name(tmp_path):
     """A labelled slide, of a test case perhaps, must not come back as an unlabelled one of another case."""
     an_image(tmp_path / "data/frames/p1_a.png")

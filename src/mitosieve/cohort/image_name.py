@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote
 
 from mitosieve.errors import FormatError, some
-from mitosieve.slide.endings import SLIDE_SUFFIXES
+from mitosieve.slide.endings import READ_SUFFIXES, SLIDE_SUFFIXES
 
 MAX_PART_BYTES = 255
 """Longest name of a file or folder on the file systems in use."""
@@ -27,7 +27,7 @@ _LOCAL_FILES = "/data/local-files/?d="
 
 def may_be_image(path: PurePath) -> bool:
     """Whether a file is taken for an image, by the ending of its name, when a folder is looked through."""
-    return path.suffix.lower() in SLIDE_SUFFIXES
+    return path.suffix.lower() in READ_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,4 +185,4 @@ def _bare(name: str) -> str:
 def without_ending(name: str) -> str:
     """The name of a file without the ending of an image, where it has one."""
     path = PurePosixPath(name)
-    return path.stem if may_be_image(path) else name
+    return path.stem if path.suffix.lower() in SLIDE_SUFFIXES else name

@@ -13,7 +13,7 @@ from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, MarkedImage, Reading
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.errors import FormatError
-from mitosieve.slide.endings import SLIDE_SUFFIXES
+from mitosieve.slide.endings import READ_SUFFIXES, SLIDE_SUFFIXES
 
 _COLUMNS = "expected columns: image and, where known, case, domain, mpp"
 
@@ -104,4 +104,4 @@ def _image(name: str, *, path: Path | None = None, row: Row | None = None) -> Ma
 
 
 def _endings() -> str:
-    return ", ".join(sorted(SLIDE_SUFFIXES))
+    return ", ".join(sorted(READ_SUFFIXES))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mitosieve.errors import FormatError
-from mitosieve.slide.endings import SLIDE_SUFFIXES
+from mitosieve.slide.endings import READ_SUFFIXES
 
 _HEAD_BYTES = 2**16
 _MOST_BYTES = 2**28
@@ -101,7 +101,7 @@ def _of_folder(folder: Path) -> Recognised | None:
     kinds = [(kind.formats, kind) for path in files if (kind := _of_file(path)) is not None]
     if kinds:
         return kinds[0][1]
-    images = any(path.suffix.lower() in SLIDE_SUFFIXES for path in folder.iterdir())
+    images = any(path.suffix.lower() in READ_SUFFIXES for path in folder.iterdir())
     return Recognised(what="a folder of images", formats=("images",)) if images and not files else None
 
 

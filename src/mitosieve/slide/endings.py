@@ -17,4 +17,7 @@ _WHOLE_SLIDES = (
     ".vsi",
 )
 SLIDE_SUFFIXES = frozenset((*_WHOLE_SLIDES, ".png", ".jpg", ".jpeg", ".bmp"))
-"""What is taken from a folder, in small letters. A file that is named is taken whatever its name; `.vsi` is refused."""
+"""What is called a slide, and taken from a folder by `detect`, in small letters: what is not read fails there by name.
+A file that is named is taken whatever its name."""
+READ_SUFFIXES = SLIDE_SUFFIXES - {".vsi"}
+"""Those that a reader reads: a `.vsi` beside its own export is no second image, so imports pass it over."""
