@@ -261,7 +261,6 @@ def test_keys_of_before_are_refused_with_their_new_name(recipe, key, now):
         ("swift", "screening.network.input_px=34", "view.patch_px 32 is not network.input_px 34"),
         ("swift", "refined.view.views=two", "gives 6 channels, and the network, of kind swift, takes 3"),
         ("swift", "refined.network={kind='chsnet'}", "gives 3 channels, and the network, of kind chsnet, takes 6"),
-        ("sieve", "strong.view.patch_px=48", "view.patch_px 48 is not network.input_px 64"),
         ("dasc-small", "network.input_px=81", "network.input_px 81 is odd"),
     ],
 )
@@ -282,6 +281,14 @@ def test_what_no_detector_can_be_is_refused_when_it_is_read(recipe, setting, sai
 def test_a_stage_may_have_any_network_that_fits_its_view(settings, side):
     """A network of any kind, where it takes what the view shows."""
     assert load_recipe("swift", settings).refined.view.patch_px == side
+
+
+@pytest.mark.parametrize("side", [48, 80])
+@pytest.mark.parametrize("network", ["residual", "resnet"])
+def test_a_network_without_a_field_of_its_own_takes_patches_of_any_size(network, side):
+    """The network of `sieve` is one; nothing says what it sees but the view."""
+    settings = [f"strong.view.patch_px={side}", f"strong.network={{kind='{network}'}}"]
+    assert load_recipe("sieve", settings).strong.view.patch_px == side
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mitosieve.network.config import NetworkConfig
+from mitosieve.network.config import NetworkConfig, map_field_px
 from mitosieve.patch.view import View
 
 
@@ -102,8 +102,8 @@ class StageRecipe(BaseModel):
                 f'view.views "{self.view.views}" gives {channels} channels, and the network, of kind {kind}, takes '
                 f"{taken}: choose other views, or another network (its kind or in_channels)"
             )
-        sees = getattr(self.network, "input_px", side)
-        if sees != side:
+        sees = map_field_px(self.network)  # the others take pictures of any size
+        if sees is not None and sees != side:
             halved = ", halved," if pictures == 2 else ""
             raise ValueError(
                 f"view.patch_px {self.view.patch_px}{halved} is not network.input_px {sees}, what a network of kind "
