@@ -126,10 +126,20 @@ def test_what_is_no_mark_is_left_out_and_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("votes", "labelled"), [((1, 2), False), ((1,), False), ((2, 2), False), ((), False), ((4, 4), True)]
+    ("votes", "labelled"),
+    [
+        ((1, 2), False),
+        ((1,), False),
+        ((2, 2), True),
+        ((2, 4), True),
+        ((2, 0), True),
+        ((), False),
+        ((0,), False),
+        ((4, 4), True),
+    ],
 )
 def test_an_undecided_annotation_is_no_background(tmp_path, votes, labelled):
-    """Its slide is as with a crowd or a difficult one, unless all its votes say that it is surely another cell."""
+    """Its slide is as with a crowd or a difficult one, unless all its votes say that it is no figure."""
     source = a_database(
         tmp_path / "a.sqlite", *annotation(1, 1, 1), *annotation(2, 1, 0, at=[(90, 90)], votes=votes),
         *annotation(3, 2, 1),

@@ -41,7 +41,7 @@ def judged(reading: Reading, rulings: Rulings, *, source: Path) -> Reading:
     reading = _without_void(reading, source)
     marks = Counter(mark.name for image in reading.images for mark in image.marks)
     voted = (name for image in reading.images for mark in image.marks for name in mark.voted)
-    lost = (name for image in reading.images for name in image.lost)
+    lost = (name for image in reading.images for name in (*image.lost, *image.undecided))
     classes = list(dict.fromkeys([*(reading.classes or ()), *marks, *voted, *lost]))
     refuse_strange_rulings(classes, rulings, where=str(source))
     meanings = {name: ruled(name, rulings) or meaning_of(name, classes) for name in classes}
@@ -155,8 +155,13 @@ def _sorted(image: MarkedImage, meanings: dict[str, Meaning | None]) -> _Sorted:
 
 
 def _may_be_figures(image: MarkedImage, meanings: dict[str, Meaning | None]) -> list[str]:
-    """Classes of marks that its reader left out, but for those that are surely no figures."""
-    return [name for name in image.lost if meanings[name] not in (Meaning.OTHER, Meaning.REGION)]
+    """Classes of marks that its reader left out, but for those that are surely no figures.
+
+    A difficult imposter may be a figure; what was only ever called an imposter is none.
+    """
+    sure = (Meaning.OTHER, Meaning.REGION)
+    lost = [name for name in image.lost if meanings[name] not in sure]
+    return lost + [name for name in image.undecided if meanings[name] not in (*sure, Meaning.IMPOSTER)]
 
 
 def _image(image: MarkedImage, meanings: dict[str, Meaning | None], *, bare: bool) -> MarkedImage:

@@ -70,8 +70,8 @@ class MarkedImage:
         looked_for: whether its reader knows best which file it is: without a path it is not there.
         whole_name: whether the folders of its name are a part of it, so that an equal file name elsewhere is another.
         presumed: whether it is labelled only because its label file is absent, which its format takes for no figure.
-        lost: classes of marks that the reader left out though they may be figures (crowds, difficult and undecided
-            ones): one each, of an undecided one all that it may be.
+        lost: classes of marks that the reader left out though they may be figures (crowds and difficult ones).
+        undecided: all that marks may be which the reader left out because nobody settled what they are.
         on_canvas: whether the user says that positions count from the corner of the canvas that a scanner's file states
             (`SlideFacts.canvas_l0`), not from that of the scanned area.
     """
@@ -92,6 +92,7 @@ class MarkedImage:
     case_guessed: bool = False
     presumed: bool = False
     lost: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     on_canvas: bool = False
 
 

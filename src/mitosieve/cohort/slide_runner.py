@@ -35,7 +35,7 @@ _AREA, _CIRCLE = 2, 5
 Source: SlideRunner's annotation types."""
 
 _UNDECIDED = "have no agreed class"
-"""Why an annotation is left out that may be what any of its voters called it, and anything where nobody called it."""
+"""Why an annotation is left out; it may be what any of its voters called it, and anything where nobody called it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     A mark's class is the agreed one; the classes of all votes are kept, and their share for figure becomes the score.
     A spot lies at its coordinate, an area, circle or polygon at the middle of its coordinates' bounding box, and has an
     outline. Left out, and told: deleted annotations and those without an agreed class, whose slides are unlabelled
-    where a vote may mean a figure. A slide without any mark is kept as **unlabelled**: the database does not say
-    whether it was searched. The case is the file's name up to its first `_`; the database names none.
+    where a vote may mean a figure, or nobody voted. A slide without any mark is kept as **unlabelled**: the database
+    does not say whether it was searched. The case is the file's name up to its first `_`; the database names none.
 
     Args:
         source: the file.
@@ -69,7 +69,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     tables = _load(source)
     names = {row["uid"]: str(row["name"]) for row in tables.classes}
     marks: dict[Any, list[Mark]] = {row["uid"]: [] for row in tables.slides}
-    lost: dict[Any, list[str]] = {row["uid"]: [] for row in tables.slides}
+    undecided: dict[Any, list[str]] = {row["uid"]: [] for row in tables.slides}
     places = _by_annotation(tables.coordinates)
     votes = _by_annotation(tables.votes)
     left_out: dict[str, int] = {}
@@ -82,7 +82,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         reason = _reason_to_leave_out(row, names, where)
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
-            lost[row["slide"]] += (voted or names.values()) if reason == _UNDECIDED else ()
+            undecided[row["slide"]] += (voted or names.values()) if reason == _UNDECIDED else ()
             continue
         corners = _corners(places.get(row["uid"], []), where)
         xs, ys = zip(*corners, strict=True)
@@ -102,7 +102,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     bases = [_base_name(row, source) for row in tables.slides]
     files = told_apart(bases, [str(row.get("directory") or "") for row in tables.slides], where=source)
     made = tuple(
-        replace(_image(row, name, tuple(marks[row["uid"]]), source), lost=tuple(lost[row["uid"]]))
+        replace(_image(row, name, tuple(marks[row["uid"]]), source), undecided=tuple(undecided[row["uid"]]))
         for row, name in zip(tables.slides, files, strict=True)
     )
     cautions = (*_cautions(left_out), *_by_directory(made))
