@@ -90,6 +90,21 @@ def test_the_hash_is_the_same_wherever_the_images_lie(tmp_path):
     assert cohort.with_entries(lambda e: replace(e, path=f"{e.path}.tif")).hash() != cohort.hash()
 
 
+def test_a_column_of_somebodys_own_is_passed_over(tmp_path):
+    """Also one that is called as an optional column in another case: cohorts with it have always been read."""
+    cohort = a_cohort(tmp_path)
+    for name, column in (("slides.csv", "Source"), ("annotations.csv", "Votes")):
+        header, *rows = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+        names = header.split(",")
+        kept = [number for number, one in enumerate(names) if one != column.lower()]
+        lines = [",".join([column, *(names[number] for number in kept)])]
+        lines += [",".join(["ours", *(row.split(",")[number] for number in kept)]) for row in rows]
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    loaded = Cohort.load(tmp_path)
+    assert loaded.counts() == cohort.counts()
+    assert {entry.source for entry in loaded.slides} == {""}
+
+
 def test_parts_by_case_and_by_domain_are_partitions(tmp_path):
     """Every slide and mark of the whole is in one part, in order."""
     cohort = a_cohort(tmp_path, cases=4, slides_per_case=2)

@@ -67,7 +67,7 @@ def _refuse_dicom_series(paths: list[Path]) -> None:
 def _of_table(source: Path) -> Reading:
     if source.suffix.lower() in SLIDE_SUFFIXES:
         raise FormatError("is one image", where=source, remedy="name its folder, or a CSV with the column image")
-    rows = read_table(source, required=("image",), optional=("case", "domain", "mpp"))
+    rows = read_table(source, required=("image",), optional=("case", "domain", "mpp"), given=True)
     if not rows:
         raise FormatError("holds no row", where=source, remedy=_COLUMNS)
     if {"x", "y"} <= rows[0].values.keys():

@@ -37,7 +37,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         FormatError: a column missing, a row of another length, a value that is not a finite number, a mark without
             a class, an area that is none, or rows of one image that disagree on its case, domain, mpp, roi or slide_id.
     """
-    rows = read_table(source, required=_REQUIRED, optional=_OPTIONAL)
+    rows = read_table(source, required=_REQUIRED, optional=_OPTIONAL, given=True)
     if not rows:
         raise FormatError("holds no row", where=source, remedy="expected image,x,y,label and at least one row")
     by_image: dict[str, list[Row]] = {}

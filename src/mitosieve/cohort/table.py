@@ -67,13 +67,26 @@ def _looks_utf16(content: bytes) -> bool:
 
 
 def read_table(
-    path: Path, *, required: tuple[str, ...], optional: tuple[str, ...] = (), error: type[InputError] = FormatError
+    path: Path,
+    *,
+    required: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    given: bool = False,
+    error: type[InputError] = FormatError,
 ) -> list[Row]:
     """The rows of a comma-separated file with a header; further columns are ignored, empty lines skipped.
 
+    Args:
+        path: the file.
+        required: columns that it must have.
+        optional: columns that it may have.
+        given: whether a person wrote it to be imported: then an optional column in another case is refused, for it
+            would say nothing in silence. In a table of the package's own it is somebody's further column.
+        error: kind of what is raised.
+
     Raises:
-        InputError: of the given kind; not UTF-8, no header, a column missing, named twice or written in another case,
-            or a row with another number of values than the header.
+        InputError: of the given kind; not UTF-8, no header, a column missing, named twice or (`given`) written in
+            another case, or a row with another number of values than the header.
     """
     remedy = f"expected columns: {','.join(required + optional)}"
     lines = _csv_lines(path, error)
@@ -89,14 +102,8 @@ def read_table(
         )
     if len(set(header)) < len(header):
         raise error("names a column twice", where=f"{path}, line 1", remedy=remedy)
-    alike = {name: other for name in optional for other in header if name != other and name == other.lower()}
-    strange = {name: other for name, other in alike.items() if name not in header}
-    if strange:  # ignored as a further column, it would say nothing in silence
-        raise error(
-            f"has {', '.join(strange.values())} in another case: the column is called {', '.join(strange)}",
-            where=f"{path}, line 1",
-            remedy=f"write {', '.join(strange)}, or give what is no such column another name",
-        )
+    if given:
+        _refuse_another_case(path, header, optional, error)
     rows: list[Row] = []
     for line, values in lines[1:]:
         while len(values) > len(header) and not values[-1].strip():
@@ -110,6 +117,17 @@ def read_table(
         named = dict.fromkeys(optional, "") | {n: v.strip() for n, v in zip(header, values, strict=True)}
         rows.append(Row(path=path, line=line, values=named))
     return rows
+
+
+def _refuse_another_case(path: Path, header: list[str], optional: tuple[str, ...], error: type[InputError]) -> None:
+    alike = {name: other for name in optional for other in header if name != other and name == other.lower()}
+    strange = {name: other for name, other in alike.items() if name not in header}
+    if strange:
+        raise error(
+            f"has {', '.join(strange.values())} in another case: the column is called {', '.join(strange)}",
+            where=f"{path}, line 1",
+            remedy=f"write {', '.join(strange)}, or give what is no such column another name",
+        )
 
 
 def header_of(path: Path) -> list[str]:
