@@ -51,14 +51,14 @@ def test_an_image_without_a_file_is_told_wherever_it_was_looked_for(folder, sour
     assert [warning.startswith("1 images of ") and warning.endswith(": p3_c.png") for warning in told] == [True]
 
 
-@pytest.mark.parametrize("name", ["test.txt", "Train.txt", "labels.txt"])
+@pytest.mark.parametrize("name", ["test.txt", "Train.txt", "labels.txt", "readme.txt", "README.roboflow.txt"])
 def test_labels_of_an_image_called_as_a_list_are_labels(folder, name):
     """test.txt is a list of files beside the labels, unless there is an image test.png."""
     text(folder / "labels" / name, "0 0.5 0.5 0.1 0.1\n")
     assert len(read_labels("yolo", folder / "labels", None).images) == 2
-    an_image((folder / "images" / name).with_suffix(".png"), seed=9)
+    an_image(folder / "images" / f"{name[:-4]}.png", seed=9)
     reading = read_labels("yolo", folder / "labels", None)
-    assert {image.slide_id: len(image.marks) for image in reading.images}[name.split(".")[0]] == 1
+    assert {image.slide_id: len(image.marks) for image in reading.images}[name[:-4]] == 1
 
 
 def test_parts_of_a_set_keep_their_folders(tmp_path):

@@ -20,10 +20,8 @@ from mitosieve.errors import FormatError, SlideError, some
 from mitosieve.slide.slide import facts
 
 _NAMES = ("classes.txt", "predefined_classes.txt", "obj.names", "data.names")
-_NO_LABELS = frozenset(
-    {"labels.txt", "names.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
-)
-"""What lies beside labels and is none, unless an image has its name."""
+_NO_LABELS = frozenset({"labels.txt", "names.txt", "notes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"})
+"""What lies beside labels and is none, unless an image has its name; so is what begins with `readme`."""
 
 _REMEDY = "expected lines: class x y width height (0 to 1), in a text file an image, and the names in classes.txt"
 MAX_SHARE = 1.5
@@ -77,8 +75,13 @@ def _files(folder: Path, images: ImageFolder) -> list[Path]:
         for path in found
         if path.is_file()
         and path.name.lower() not in _NAMES
-        and (path.name.lower() not in _NO_LABELS or path.stem.lower() in stems)
+        and (path.stem.lower() in stems or not _is_none(path.name.lower()))
     )
+
+
+def _is_none(name: str) -> bool:
+    """Whether a text file is no labels by its name: Roboflow writes README.roboflow.txt and README.dataset.txt."""
+    return name in _NO_LABELS or name.startswith("readme")
 
 
 def _beside(folder: Path) -> Path:
