@@ -9,7 +9,9 @@ from layouts import files_below, text, tiff
 from mitosieve.cli.recognize import Thing, thing_at
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.importing import import_cohort
+from mitosieve.cohort.version import relocated
 from mitosieve.errors import CohortError, FormatError, ResolutionError
+from mitosieve.scan.items import items_of_cohort, places_of
 from mitosieve.scan.paths import paths_of
 from mitosieve.slide.endings import SLIDE_SUFFIXES
 
@@ -160,6 +162,9 @@ def test_a_slide_in_dicom_is_one_image_where_its_files_are_links(tmp_path):
     assert cohort.path_of("a_level1") == (tmp_path / "pool/a").resolve() / "level1.dcm"
     with Cohort.load(tmp_path / "c").open("a_level1") as opened:
         assert opened.size_l0 == (256, 256)
+    moved = relocated(cohort, tmp_path / "moved")
+    assert moved.slides[0].path == str((tmp_path / "pool/a").resolve() / "level1.dcm")
+    assert places_of(items_of_cohort(moved, None)) == {"a_level1": moved.slides[0].path}
     again = text(tmp_path / "again.csv", "image,case\na/level0.dcm,other\n")
     with pytest.raises(CohortError, match=r"as a_level1"):
         import_cohort("images", again, tmp_path / "c", images=tmp_path / "pool")

@@ -196,7 +196,7 @@ def _facts(found: Audit) -> dict[str, object]:
         entry = cohort.entry(name)
         oblong = {} if entry.oblong is None else {"mpp_xy": list(entry.oblong)}
         size = {"size_l0": [entry.width_l0, entry.height_l0]} if entry.width_l0 and entry.height_l0 else {}
-        slides[name] = {"path": str(cohort.path_of(name).resolve()), "mpp": entry.mpp, **oblong, **size}
+        slides[name] = {"path": str(cohort.place_of(entry)), "mpp": entry.mpp, **oblong, **size}
     return {"cohort": str(cohort.folder.resolve()), "slides": slides}
 
 

@@ -29,7 +29,7 @@ from mitosieve.cohort.saving import ANNOTATIONS_FILE, SLIDES_FILE, settle, state
 from mitosieve.cohort.table import Row, header_of, read_table
 from mitosieve.errors import CohortError, SlideError, some
 from mitosieve.geometry import Mpp, inside_roi
-from mitosieve.slide.slide import Slide, open_slide, which_slide
+from mitosieve.slide.slide import Slide, open_slide, place_of, which_slide
 from mitosieve.upstairs import notebook
 
 _MARK_REQUIRED = ("slide_id", "x", "y", "label")
@@ -260,6 +260,10 @@ class Cohort:
     def path_of(self, slide_id: str) -> Path:
         """Where the image of a slide is, whether or not it is there."""
         return self.folder / self.entry(slide_id).path
+
+    def place_of(self, entry: SlideEntry) -> Path:
+        """Where the image of a row lies, as an absolute path; a link lies where it lies (`slide.place_of`)."""
+        return place_of(self.folder / entry.path)
 
     def image_of(self, entry: SlideEntry) -> object:
         """What tells the image of a row from others (`which_slide`), of this cohort or about to come into it."""

@@ -19,5 +19,5 @@ def refuse_used(out: Path) -> None:
 
 def relocated(cohort: Cohort, folder: Path) -> Cohort:
     """The same cohort for saving in another folder: relative slide paths become absolute."""
-    moved = cohort.with_entries(lambda e: replace(e, path=str((cohort.folder / e.path).resolve())))
+    moved = cohort.with_entries(lambda e: replace(e, path=str(cohort.place_of(e))))
     return Cohort(folder, moved.slides, moved.annotations)

@@ -94,7 +94,7 @@ def _image_of(seen: FoundSlide, images: Path | None) -> Path:
         places += sorted(path for path in images.iterdir() if seen.slide_id in (path.name, path.stem))
     for place in places:
         if place.exists():
-            return place.resolve()
+            return place.parent.resolve() / place.name  # a slide's other files lie beside a link, not its target
     raise CohortError(
         f"the image of '{seen.slide_id}' is not there",
         where=places[0] if places else None,

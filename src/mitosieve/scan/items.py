@@ -14,7 +14,7 @@ from mitosieve.run import layout
 from mitosieve.scan.paths import is_dicom_slide
 from mitosieve.sieve.reader_process import SlideSource
 from mitosieve.slide.header import is_dicom
-from mitosieve.slide.slide import SLIDE_SUFFIXES
+from mitosieve.slide.slide import SLIDE_SUFFIXES, place_of
 
 ScanItem = SlideSource
 """One slide to do: its file, name, stated mpp and where to look."""
@@ -78,6 +78,11 @@ def _name(path: Path) -> str:
     """A slide's name: its file's without its ending, a DICOM folder's whole; as text that every table can hold."""
     whole = is_dicom_slide(path) or (is_dicom(path) and path.suffix.lower() not in SLIDE_SUFFIXES)
     return layout.as_text(path.name if whole else path.stem)
+
+
+def places_of(items: Sequence[ScanItem]) -> dict[str, str]:
+    """Where each slide lies, by its name, for whoever opens it after the job: a link lies where it lies."""
+    return {item.slide_id: str(place_of(item.path)) for item in items}
 
 
 def items_of_cohort(cohort: Cohort, cases: tuple[str, ...] | None) -> list[ScanItem]:
