@@ -63,7 +63,8 @@ class ExpectedCounts:
     Args:
         score: (N,) of all detections of the result, judged or not; at least one.
         missed: figures that are known and are no detections.
-        within: lowest and highest threshold that may be chosen.
+        within: lowest and highest threshold that may be chosen, told apart as the scores are: the lowest score of a
+            result is one of those that lie within it.
     """
 
     def __init__(self, score: Values, missed: int, within: tuple[float, float] = (0.0, 1.0)) -> None:
@@ -71,6 +72,7 @@ class ExpectedCounts:
         self.score, self._number = falling[::-1], number[::-1]
         self._missed = missed
         between = np.append((self.score[:-1] + self.score[1:]) / 2, self.score[-1])
+        within = round(within[0], DIGITS), round(within[1], DIGITS)
         allowed = (between >= within[0]) & (between <= within[1])
         nearest = np.argmin(np.abs(between - np.mean(within)))
         self.between = between[allowed] if allowed.any() else between[[nearest]]
