@@ -53,6 +53,26 @@ def test_slides_are_called_as_the_command_calls_them(tmp_path):
     assert len(detector.detect([])) == 0
 
 
+def test_slides_are_counted_from_before_the_first(tmp_path):
+    """Of paths and of a cohort: what is told first is that none of them is done, so that the time of the first is that
+    of one and not of all; of no slide nothing is told.
+    """
+    detector, heard = Detector.load(a_run()), []
+
+    def note(what, done, total, /, **facts):
+        heard.append((what, done, total))
+
+    for slides, number in (([images()[0], images()[1]], 2), (images()[0], 1), (Cohort.load(a_cohort()), None)):
+        heard.clear()
+        detector.detect(slides, mpp=None if number is None else 0.25, progress=note)
+        total = len(slides.slides) if number is None else number
+        assert heard[0] == ("slides", 0, total)
+        assert [one for one in heard if one[0] == "slides"] == [("slides", n, total) for n in range(total + 1)]
+    heard.clear()
+    detector.detect([], progress=note)
+    assert not heard
+
+
 def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):
     """As the command does: beyond a factor of 1.5 a warning, of a file beyond 3 a refusal unless mpp states it."""
     detector, path = Detector.load(a_run()), tmp_path / "coarse.tif"

@@ -51,12 +51,14 @@ def detect_on(
         found = [Detections.empty(detector.stage_names)]
         stated = None if mpp is None else str(mpp)
         items = items_of_images([Path(path) for path in paths], mpp=stated, roi=None) if paths else []
+        if tell is not None and items:
+            tell(SLIDES, 0, len(items))
         for number, item in enumerate(items, start=1):
             with open_for(item, detector) as slide:
                 _tell_resolution(slide, detector)
                 found.append(detect_slide(detector, slide, compute=compute, progress=tell))
             if tell is not None:
-                tell(SLIDES, number, len(paths), figures=sum(len(part.figures) for part in found))
+                tell(SLIDES, number, len(items), figures=sum(len(part.figures) for part in found))
         return Detections.concatenate(found)
 
 

@@ -19,7 +19,7 @@ from mitosieve.detection import Detections, suppress
 from mitosieve.geometry import Region, inside_roi, rescale_points
 from mitosieve.network.compute import Compute
 from mitosieve.run.clock import Clock
-from mitosieve.run.progress import Progress
+from mitosieve.run.progress import SLIDES, Progress
 from mitosieve.sieve.activation_peak import located
 from mitosieve.sieve.budget import gates_within
 from mitosieve.sieve.detector import Detector, DetectorConfig
@@ -99,7 +99,7 @@ def detect(
         cohort: gives images, mpp and ROIs; its marks are not looked at.
         cases: which; None is all.
         compute: machine; None chooses.
-        progress: told after every slide.
+        progress: told before the first slide, and after every one.
         on_slide: told each slide's name and what came of it.
 
     Returns:
@@ -111,6 +111,8 @@ def detect(
     compute = Compute.choose() if compute is None else compute
     chosen = cohort if cases is None else cohort.of_cases(cases)
     found: list[Detections] = [Detections.empty(detector.stage_names)]
+    if progress is not None and chosen.slides:
+        progress(SLIDES, 0, len(chosen.slides))
     for number, entry in enumerate(chosen.slides, start=1):
         with cohort.open(entry.slide_id) as slide:
             sieved = sieve_slide(detector, slide, compute=compute, roi=entry.roi)
@@ -118,7 +120,7 @@ def detect(
         if on_slide is not None:
             on_slide(entry.slide_id, sieved)
         if progress is not None:
-            progress("slides", number, len(chosen.slides))
+            progress(SLIDES, number, len(chosen.slides))
     return Detections.concatenate(found)
 
 
