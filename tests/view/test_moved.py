@@ -103,6 +103,30 @@ def test_a_preview_beside_an_image_is_not_it(tmp_path, ending):
     assert opened(folder, tmp_path / "moved") == {"one": "one.tif"}
 
 
+def test_of_several_in_one_folder_it_is_the_one_of_its_size(tmp_path):
+    """An image that came back converted, beside its thumbnail: the job's size tells them apart. Two of that size nobody
+    can tell, nor any where none has it; then it is said to leave one in the folder, which helps.
+    """
+    folder = a_result(tmp_path / "found", names=("one",), size=(400, 300))
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / "slides" / "one.tif").rename(moved / "one.tiff")
+    assert cv2.imwrite(str(moved / "one.png"), np.zeros((30, 40, 3), np.uint8))
+    (moved / "one.bmp").write_bytes(b"no image")
+    assert opened(folder, moved) == {"one": "one.tiff"}
+    wrong = [np.zeros((30, 40, 3), np.uint8), np.zeros((300, 400, 3), np.uint8)]
+    (moved / "one.bmp").unlink()
+    assert cv2.imwrite(str(moved / "one.png"), wrong[1])
+    with pytest.raises(InputError, match=r"(?s)2 images fit it alike .*leave in their folder only the one that it is"):
+        open_viewed(folder, slides=moved)
+    for name in ("one.tiff", "one.png"):
+        assert cv2.imwrite(str(moved / name), wrong[0])
+    with pytest.raises(InputError, match="leave in their folder only"):
+        open_viewed(folder, slides=moved)
+    (moved / "one.png").unlink()
+    assert opened(folder, moved) == {"one": "one.tiff"}
+
+
 def test_the_counts_of_a_slide_whose_image_nobody_can_tell_stay(tmp_path):
     """They are the job's; only its picture is not shown."""
     folder = a_result(tmp_path / "found", names=("one", "two"), size=(400, 300))

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mitosieve.slide.slide import SLIDE_SUFFIXES
+from mitosieve.errors import SlideError
+from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
 from mitosieve.view.viewed import ViewedSlide
 
 _KEEP = "name with --slides a folder that keeps the folders they were in"
+_ALONE = "leave in their folder only the one that it is"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +25,9 @@ def found_again(slides: Sequence[ViewedSlide], folder: Path | None) -> tuple[Vie
 
     Without a folder an image is where it was or nowhere. In a folder, at any depth, it is the one of its name, and of
     several that whose path has most of the last folders of the old one. Where no image has that name it is where it
-    was; else the one that is called as the slide, else as the image but for its ending. Where several fit alike, or
-    one fits several slides alike, nobody can tell: then the image is where it was, or `lost` says why it is nowhere.
+    was; else the one that is called as the slide, else as the image but for its ending. Of several that fit alike it is
+    the only one that has the size of the slide, where that is known. Where several fit still, or one fits several
+    slides alike, nobody can tell: then the image is where it was, or `lost` says why it is nowhere.
 
     Args:
         slides: with the path where somebody found the image, or None.
@@ -75,8 +78,23 @@ def _fit(slide: ViewedSlide, names: dict[str, list[Path]], stems: dict[str, list
             shared = [0 if was is None else _shared(was, image) for image in images]
             most = max(shared)
             nearest = tuple(image for image, n in zip(images, shared, strict=True) if n == most)
-            return _Fit(images=nearest, by=(-number, most))
+            return _Fit(images=_of_size(nearest, slide.size_l0), by=(-number, most))
     return _Fit()
+
+
+def _of_size(images: tuple[Path, ...], size_l0: tuple[int, int] | None) -> tuple[Path, ...]:
+    """Of several images those of the slide's size, by their headers; all where none has it, or it is not known."""
+    if len(images) < 2 or size_l0 is None:
+        return images
+    return tuple(image for image in images if _size_of(image) == size_l0) or images
+
+
+def _size_of(image: Path) -> tuple[int, int] | None:
+    """None of a file that cannot be read."""
+    try:
+        return facts(image).size_l0
+    except SlideError:
+        return None
 
 
 def _shared(one: Path, other: Path) -> int:
@@ -94,7 +112,8 @@ def _why(fit: _Fit) -> str:
     """Why an image is nowhere; empty where nothing fits."""
     called = ", ".join(dict.fromkeys(image.name for image in fit.images[:9]))
     if len(fit.images) > 1:
-        return f"{len(fit.images)} images fit it alike ({called}): {_KEEP}"
+        are_together = len({image.parent for image in fit.images}) < len(fit.images)
+        return f"{len(fit.images)} images fit it alike ({called}): {_ALONE if are_together else _KEEP}"
     return f"{called} fits another slide as well or better: {_KEEP}" if fit.images else ""
 
 
