@@ -64,6 +64,21 @@ def test_the_page_tells_the_numbers_of_the_files(shared):
         assert f"{row['domain']} {row['f1']:.3f}" in page.text
 
 
+def test_the_page_tells_each_commit_and_version_that_a_training_went_on_with(tmp_path):
+    """After the first, once each; a package that stayed has one, one that came later stands alone."""
+    run, _ = a_scored_run(tmp_path)
+    began, same, late = (
+        {"torch": "2.1", "numpy": "2.0"},
+        {"torch": "2.1"},
+        {"torch": "2.2", "numpy": "2.0", "numba": "0.6"},
+    )
+    then = [{"versions": same, "commit": "b"}, {"versions": late, "commit": "b"}]
+    write_json(run / "versions.json", {"versions": began, "commit": "a", "then": then})
+    told = Page(write_report(run)).text
+    for words in ("code, git commit a, then b ", "torch 2.1, then 2.2 ", "numpy 2.0 ", "numba 0.6 "):
+        assert words in told
+
+
 def test_equal_runs_give_equal_pages(shared, tmp_path):
     """Nothing random, no date: a page can be compared byte for byte."""
     assert write_report(shared.run, out=tmp_path / "again.html").read_bytes() == shared.path.read_bytes()

@@ -51,7 +51,7 @@ class RunSource:
         name: of its folder.
         provenance: of run.json, without the recipe.
         recipe: the effective recipe as text.
-        versions: package -> version.
+        versions: package -> version; after it those that the training went on with.
         commit: of the code; after it those that the training went on at.
         machine: what it ran on.
         detector: what the detector is, a line a part; or why it cannot be told.
@@ -168,14 +168,14 @@ def read_run(folder: Path) -> RunSource:
     recipe_file = folder / layout.RECIPE
     recipe = json.dumps(provenance.get("recipe", ""), indent=1)
     made_with: dict[str, Any] = read_json(folder / layout.VERSIONS, {})
-    commits = [one.get("commit", "") for one in (made_with, *made_with.get(THEN, []))]
+    made = (made_with, *made_with.get(THEN, []))
     detector, stages = _detector(folder)
     return RunSource(
         name=folder.resolve().name,
         provenance={key: value for key, value in provenance.items() if key != "recipe"},
         recipe=read_text(recipe_file) if recipe_file.exists() else recipe.strip('"'),
-        versions=made_with.get("versions", {}),
-        commit=", then ".join(dict.fromkeys(commits)),
+        versions=_one_after_another([one.get("versions", {}) for one in made]),
+        commit=", then ".join(dict.fromkeys(one.get("commit", "") for one in made)),
         machine=read_json(folder / layout.MACHINE, {}),
         detector=detector,
         patches=read_json(folder / layout.PATCHES, {}),
@@ -187,6 +187,12 @@ def read_run(folder: Path) -> RunSource:
         unvalidated=provenance.get("fold", {}).get("validation") == [],
         scores=tuple(_scores_in(folder)),
     )
+
+
+def _one_after_another(versions: list[dict[str, str]]) -> dict[str, str]:
+    """Of each package its version, and those that came after it where there are others."""
+    names = dict.fromkeys(name for one in versions for name in one)
+    return {name: ", then ".join(dict.fromkeys(one[name] for one in versions if name in one)) for name in names}
 
 
 def read_score(folder: Path, name: str) -> ScoreSource:
