@@ -391,3 +391,20 @@ def test_broken_columns_of_corrections_are_refused(tmp_path, row, words):
     with pytest.raises(CohortError, match=words) as caught:
         Cohort.load(tmp_path)
     assert caught.value.where.endswith("annotations.csv, line 2")
+
+
+def test_what_nobody_is_sure_of_changes_nothing(cohort, points, tmp_path):
+    """A mark, a place without one, an outline that a person drew, and a point of a slide that nobody can tell: each may
+    be Unsure, and no mark is another's than it was.
+    """
+    path = points / f"{cohort.slides[0].slide_id}.geojson"
+    rings = [[[1, 1], [9, 1], [9, 9], [1, 1]]]
+    unsure = {"objectType": "annotation", "classification": {"name": "Unsure"}}
+    outline = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": unsure}
+    classify(path, {0: "Unsure", 4: "Unsure"})
+    edit(path, lambda features: [*features, outline])
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 1]}, "properties": unsure}
+    (points / "elsewhere.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [point]}))
+    report = import_corrections(points, cohort.folder, tmp_path / "new", now=NOW)
+    assert report.total.changed == 0
+    assert report.cohort.annotations.label.tolist() == cohort.annotations.label.tolist()

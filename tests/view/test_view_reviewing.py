@@ -19,12 +19,17 @@ from mitosieve.audit.corrections import import_corrections
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.count.ground import Ground
 from mitosieve.count.summary import read_summary
-from mitosieve.detection import detection_ids
+from mitosieve.detection import Detections, detection_ids
 from mitosieve.export.roi import read_roi
+from mitosieve.export.table import write_detections
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.marks import import_reviews
+from mitosieve.view import downloads
+from mitosieve.view.desk import Desk
+from mitosieve.view.opening import open_viewed
 
+VERDICTS = ("figure", "imposter", "unsure")
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -187,12 +192,13 @@ def added(client, x, y, name):
     client.decide({"kind": "verdict", "slide": 0, "key": made["key"], "verdict": name})
 
 
-def of_a_cohort(folder, places):
+def of_a_cohort(folder, places, size=(1500, 1100)):
     """One real slide that the cohort has, with a mark at each place that has a label."""
-    a_slide(folder / "one.tif")
+    a_slide(folder / "one.tif", width=size[0], height=size[1])
     marks = [(x, y, label) for x, y, label in places if label != "background"]
-    size = {"width_l0": 1500, "height_l0": 1100}
-    entry = SlideEntry(slide_id="one", path="one.tif", case_id="one", domain="d", mpp=0.25, **size)
+    entry = SlideEntry(
+        slide_id="one", path="one.tif", case_id="one", domain="d", mpp=0.25, width_l0=size[0], height_l0=size[1]
+    )
     labels = [label for *_, label in marks]
     found = Annotations.of(slide_id=["one"] * len(marks), center_l0=[m[:2] for m in marks], label=labels, source="x")
     Cohort(folder, (entry,), found).save()
@@ -210,6 +216,19 @@ def of_an_audit(folder, cohort, places):
     facts = {"path": str(cohort / "one.tif"), "mpp": 0.25}
     (folder / "audit.json").write_text(json.dumps({"slides": {"one": facts}}))
     return folder
+
+
+def marks_of_both(source, cohort, folder):
+    """Marks that `import reviews` makes of the decisions, and `import corrections` of the folder's file for QuPath."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    made = (
+        import_reviews(source, cohort, folder / "by-reviews").cohort,
+        import_corrections(folder / "one.geojson", cohort, folder / "by-qupath", now=now).cohort,
+    )
+    return [
+        sorted((round(x, 2), round(y, 2), label) for (x, y), label in zip(one.center_l0, one.label, strict=True))
+        for one in (cohort.annotations for cohort in made)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["result", "audit", "cohort"])
@@ -237,17 +256,49 @@ def test_what_was_decided_comes_back_from_qupath_as_from_the_decisions(tmp_path,
     assert {"Unsure", *(["Background"] if kind == "audit" else [])} <= {
         feature["properties"]["classification"]["name"] for feature in json.loads(text)["features"]
     }
-    now = datetime(2026, 1, 2, tzinfo=UTC)
-    made = (
-        import_reviews(source, cohort, tmp_path / "by-reviews").cohort,
-        import_corrections(tmp_path / "one.geojson", cohort, tmp_path / "by-qupath", now=now).cohort,
-    )
-    marks = [
-        sorted((round(x, 2), round(y, 2), label) for (x, y), label in zip(one.center_l0, one.label, strict=True))
-        for one in (cohort.annotations for cohort in made)
-    ]
+    marks = marks_of_both(source, cohort, tmp_path)
     assert marks[0] == marks[1]
     assert len(marks[0]) > len(Cohort.load(cohort).annotations)
+
+
+def decided_by_lot(source, generator):
+    """Two readers judge a part of the cells, and add some; the file for QuPath of both."""
+    for reader in "AB":
+        desk = Desk(*open_viewed(source), reader=reader)
+        for row in range(len(desk.cells)):
+            word = generator.choice(["figure", "imposter", "unsure", ""])
+            if word:
+                desk.decide([verdict(row, word)])
+        for x, y in generator.choice(60, (2, 2), replace=False) + (0.25 if reader == "A" else 0.75):
+            (made,) = desk.decide([{"kind": "added", "slide": 0, "x": x, "y": y, "verdict": "figure"}])
+            desk.decide([{"kind": "verdict", "slide": 0, "key": made["key"], "verdict": generator.choice(VERDICTS)}])
+    return downloads.geojson(desk, 0, "all")
+
+
+@pytest.mark.parametrize("kind", ["result", "audit", "cohort"])
+def test_what_was_decided_comes_back_from_qupath_however_near_cells_lie(tmp_path, kind):
+    """Small arrangements by lot, in which a mark has several cells within reach: both imports give equal marks."""
+    changed = 0
+    for seed in range(40):
+        here, generator = tmp_path / str(seed), np.random.default_rng(seed)
+        lot = generator.choice(60 * 60, 8, replace=False)
+        points = [(float(n % 60), float(n // 60)) for n in lot.tolist()]
+        labels = generator.choice(["mitotic figure", "imposter"], 3).tolist()
+        places = [(*point, label) for point, label in zip(points[:3], labels, strict=True)]
+        cohort = of_a_cohort(here / "cohort", places, size=(100, 80))
+        source = cohort
+        if kind == "result":
+            source = a_result(here / "found", names=("one",), n=5, size=(100, 80))
+            score = generator.uniform(0, 1, 5).round(6)
+            cells = Detections.of(slide_id=["one"] * 5, center_l0=points[3:], score=score, threshold=0.5)
+            write_detections(source / "detections.csv", cells, detector=DETECTOR_HASH)
+        if kind == "audit":
+            source = of_an_audit(here / "audit", cohort, [*places, *((x, y, "background") for x, y in points[3:5])])
+        (here / "one.geojson").write_text(decided_by_lot(source, generator))
+        marks = marks_of_both(source, cohort, here)
+        assert marks[0] == marks[1], seed
+        changed += any(one not in marks[0] for one in places)
+    assert changed > 5
 
 
 def test_every_judged_cell_stands_on_the_page_to_keep(folder):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
-from mitosieve.audit.qupath import Point, files_of, points_of
+from mitosieve.audit.qupath import UNSURE, Point, files_of, points_of
 from mitosieve.audit.unaudited import Unaudited
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.place import NO_ROW, in_digits, place_id
@@ -95,6 +95,7 @@ def import_corrections(
     - A figure that is now "Background" becomes an imposter: a cell that was taken for a figure and is none is one by
       definition. An imposter that is now "Background" stays what it is. No mark is ever removed.
     - A place without a mark that is now a figure or an imposter becomes a new mark, behind all others.
+    - A point that is now "Unsure" changes nothing.
     - Detections and points that a person set: see `Unaudited`.
     - A point that was deleted, or left as it was, changes nothing; without any change the new version has equal marks.
       So does a file that is applied once more to the version it made.
@@ -127,6 +128,12 @@ def import_corrections(
         place = places.named_by(point)
         if place is None and not places.expects(point):
             unaudited.take(point)
+            continue
+        if point.is_left and not all_seen:
+            continue
+        if place is not None and place.row != NO_ROW:
+            unaudited.name(place.row)
+        if point.label == UNSURE:
             continue
         place = places.checked(point, place)
         key = point.id if place.row == NO_ROW or _is_untouched(place, point) else place.row

@@ -1,7 +1,7 @@
 """Points of a GeoJSON that QuPath wrote: what each says, not yet what it means. Knows no cohort.
 
 Three kinds come back: points of an audit, which name their place; detections, which say by a measurement what the
-detector called them; and points that a person set. The hotspot's outline and what nobody is sure of are passed over.
+detector called them; and points that a person set. The hotspot's outline is passed over.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from mitosieve.annotation import NO_MARK
+from mitosieve.annotation import NO_MARK, Label
 from mitosieve.cohort.jsonfile import read_any
 from mitosieve.cohort.place import LABEL_OF
 from mitosieve.cohort.qupath import UNCLASSIFIED, class_of
@@ -22,7 +22,11 @@ from mitosieve.run.folder import hash_file
 _REMEDY = (
     "expected a GeoJSON of `mitosieve audit` or `mitosieve detect`, with the classes of its points changed in QuPath"
 )
-_SAYS_NOTHING = (HOTSPOT_CLASS["name"], UNSURE_CLASS["name"])
+
+UNSURE = "unsure"
+"""What a point says of which nobody is sure: nothing, but that its cell is none of its neighbours."""
+
+_POINTS = ("Point", "MultiPoint")
 _ENDINGS = (".geojson", ".json")
 
 
@@ -37,7 +41,7 @@ class Point:
         id: of the feature, lower case.
         kind: "audited" where its metadata name a place; "detection"; "added" by a person.
         x, y: level-0 px.
-        label: a label, or NO_MARK.
+        label: a label, NO_MARK or UNSURE.
         called: of a detection, whether the detector called it a figure; None where it does not say.
         metadata: of the feature, as texts.
     """
@@ -61,6 +65,11 @@ class Point:
         except (KeyError, ValueError):
             return None
 
+    @property
+    def is_left(self) -> bool:
+        """Whether it is a detection of the class that the detector gave it."""
+        return self.called is not None and self.label == (Label.MITOTIC_FIGURE if self.called else NO_MARK)
+
 
 def files_of(source: Path) -> list[Path]:
     """The file itself, or the GeoJSON files of a folder, by name.
@@ -80,7 +89,8 @@ def points_of(path: Path) -> Iterator[Point]:
     """Every point of a file that says something, of a FeatureCollection, a list or alone: QuPath's versions write all
     three.
 
-    A person's points of one class may be one feature, as QuPath's tool sets them: they are points of their own.
+    A person's points of one class may be one feature, as QuPath's tool sets them: they are points of their own. What is
+    Unsure and no point is passed over.
 
     Raises:
         FormatError: the file is no GeoJSON, or a feature is no point or has no known class; the feature is named.
@@ -95,7 +105,9 @@ def points_of(path: Path) -> Iterator[Point]:
         if not isinstance(item, dict) or item.get("type") != "Feature":
             raise FormatError("is not a GeoJSON feature", where=where, remedy=_REMEDY)
         feature = cast("dict[str, Any]", item)
-        if _first_level(class_of(feature.get("properties"), where)) not in _SAYS_NOTHING:
+        name = _first_level(class_of(feature.get("properties"), where))
+        is_outline = name == UNSURE_CLASS["name"] and _object(feature.get("geometry")).get("type") not in _POINTS
+        if name != HOTSPOT_CLASS["name"] and not is_outline:
             yield from _points(feature, where, origin, path.stem)
 
 
@@ -133,7 +145,7 @@ def _positions(geometry: dict[str, Any], where: str) -> list[tuple[float, float]
     """x, y in QuPath px of a Point or of a MultiPoint: QuPath's points are sets of points."""
     kind, values = geometry.get("type"), geometry.get("coordinates")
     points = values if kind == "MultiPoint" else [values]
-    if kind not in ("Point", "MultiPoint") or not isinstance(points, list) or not points:
+    if kind not in _POINTS or not isinstance(points, list) or not points:
         raise _no_point(kind, where)
     found: list[tuple[float, float]] = []
     for one in cast("list[Any]", points):
@@ -161,7 +173,7 @@ def _label(name: str, where: str) -> str:
     known = _first_level(name)
     if known == CANDIDATE_CLASS["name"]:
         return NO_MARK
-    label = LABEL_OF.get(known)
+    label = UNSURE if known == UNSURE_CLASS["name"] else LABEL_OF.get(known)
     if label is None:
         what = "has no class" if name == UNCLASSIFIED else f"has the unknown class '{name}'"
         raise FormatError(what, where=where, remedy=f"known classes: {', '.join(LABEL_OF)}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.cohort.place import place_id
+from mitosieve.cohort.place import NO_ROW, place_id
 from mitosieve.cohort.version import refuse_used, relocated
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.decision import Decision
@@ -73,7 +73,8 @@ def import_reviews(
     - A cell that was shown as a mark of the cohort is that mark, of two at one place too; any other within SAME_CELL_UM
       of a mark is that one, the nearest first and each mark once: it gets the label that readers agreed on, and keeps
       expert score and votes; `label_before`, `corrected_at` and `corrected_from` say so.
-    - A place that an audit called background, and that readers say is no figure, stays without a mark.
+    - A place that an audit called background, and that readers say is no figure, stays without a mark; it is never the
+      mark of a cell beside it.
     - Any other cell becomes a mark behind all others, with the readers' votes and the share that called it a figure.
     - `reviewed_by` and `reviewed_at` say who looked at a mark and when the last of them did.
     - A slide that the cohort has not is added, a case of its own.
@@ -136,7 +137,7 @@ def _marked(
     names = ("label", "label_before", "corrected_at", "corrected_from", "reviewed_by", "reviewed_at")
     columns = {name: getattr(marks, name).astype(object) for name in names}
     rows = {cell.slide_id: SlideReviews(slide_id=cell.slide_id) for cell in cells}
-    mark_of = _marks_of(cells, marks, mpp_of)
+    mark_of = _marks_of(cells, marks, mpp_of, background)
     new: list[Cell] = []
     for number, cell in enumerate(cells):
         row = rows[cell.slide_id]
@@ -166,17 +167,31 @@ def _marked(
     )
 
 
-def _marks_of(cells: Sequence[Cell], marks: Annotations, mpp_of: Mapping[str, tuple[float, float]]) -> dict[int, int]:
-    """Number of a cell -> row of the mark that it is: that of its name, else the nearest that no cell names."""
-    places = zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True)
+def _marks_of(
+    cells: Sequence[Cell],
+    marks: Annotations,
+    mpp_of: Mapping[str, tuple[float, float]],
+    background: Collection[str],
+) -> dict[int, int]:
+    """Number of a cell -> row of the mark that it is: that of its name, else the nearest that no cell names; of a
+    place that an audit showed without a mark the one that it got there since.
+    """
     looked_at = {cell.slide_id for cell in cells}
-    named = {place_id(name, x, y, row): row for row, (name, (x, y)) in enumerate(places) if name in looked_at}
+    columns = enumerate(zip(marks.slide_id.tolist(), marks.center_l0.tolist(), strict=True))
+    places = [(name, x, y, row) for row, (name, (x, y)) in columns if name in looked_at]
+    named = {place_id(name, x, y, row): row for name, x, y, row in places}
+    if background:
+        named |= {one: row for name, x, y, row in places if (one := place_id(name, x, y, NO_ROW)) in background}
     found = {number: named[cell.key] for number, cell in enumerate(cells) if cell.key in named}
     is_free = np.ones(len(marks), dtype=np.bool_)
     is_free[list(found.values())] = False
     for slide_id in sorted(looked_at):
         rows = np.flatnonzero((marks.slide_id == slide_id) & is_free)
-        own = [number for number, cell in enumerate(cells) if cell.slide_id == slide_id and number not in found]
+        own = [
+            number
+            for number, cell in enumerate(cells)
+            if cell.slide_id == slide_id and number not in found and cell.key not in background
+        ]
         if not len(rows) or not own:
             continue
         here_um = np.array([(cells[number].x_px, cells[number].y_px) for number in own]) * mpp_of[slide_id]
