@@ -1,7 +1,10 @@
 """Decisions through the door: what is written is what a page meant, of this reader, of cells that are there."""
 
 import json
+import re
 import threading
+from html import unescape
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -230,11 +233,48 @@ def test_a_page_of_another_reader_decides_nothing(folder):
         for status, _, told in asked:
             assert (status, list(json.loads(told))) == (409, ["error"])
             assert "another reader decides at this address now, Ben: load the page again" in told.decode()
+            assert "can be saved once the viewer runs as Ada again" in told.decode()
         assert lines(folder) == written
     with serving(desk("Ada"), None, **at) as again:
         assert again.ask("/api/decisions", method="POST", body=body)[0] == 200
         assert [d["verdict"] for d in again.get(f"/api/decisions?identity={identity}")["decisions"]] == ["figure"]
     assert [line["reader"] for line in lines(folder)] == ["Ben", "Ada"]
+
+
+def test_a_page_of_another_reader_is_shown_nothing(folder):
+    """Whatever hangs on decisions: counts, the gallery, files, reports, with the links in them, and readers; a page of
+    the same reader is shown all, also when the name is one that addresses change.
+    """
+    name = "Ada & Bo-Lin ä?"
+    addresses = [
+        *(f"/api/slides/0/{what}" for what in ("reviewed?at_once=yes", "reviewed?readers=all", "geojson")),
+        *(f"/api/files/{what}" for what in ("decisions.csv", "summary.csv", "report.html")),
+        *("/api/order?decided=none&threshold=0.5", "/api/readers", f"/api/agreement?first=Ada&second={quote(name)}"),
+        *("/report", "/report?readers=all", "/report/slides/0", "/api/decisions?since=0"),
+    ]
+    decided = [{"kind": "verdict", "slide": 0, "row": row, "verdict": "imposter"} for row in range(5)]
+    readers = ("Ada", name, "Ben")
+    with serving(Desk(*open_viewed(folder), reader="Ada"), None) as client:
+        client.decide(*decided)
+        at = {"port": client.server.port, "token": client.server.token}
+    for reader in readers[1:]:
+        with serving(Desk(*open_viewed(folder), reader=reader), None, **at) as client:
+            client.decide(*decided)
+            identity = client.get("/api/session")["identity"]
+            assert identity.endswith(f"-{reader}")
+            for left_open, wanted in ((reader, 200), ("Ada", 409)):
+                word = quote(identity.removesuffix(reader) + left_open, safe="")
+                for address in addresses:
+                    sign = "&" if "?" in address else "?"
+                    status, _, body = client.ask(f"{address}{sign}identity={word}")
+                    assert status == wanted, (address, body)
+                    assert wanted == 200 or b"runs as Ada again" in body
+            links = re.findall(r'href="(/report[^"]*)"', client.ask("/report/slides/0?readers=all")[2].decode())
+            assert any("readers=all" in link for link in links)
+            for link in links:
+                assert client.ask(unescape(link))[0] == 200
+                if ".css" not in link:
+                    assert client.ask(unescape(link).replace(quote(reader, safe=""), "Ada"))[0] == 409
 
 
 def test_read_only_takes_no_decision(folder):

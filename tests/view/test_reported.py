@@ -92,13 +92,14 @@ def test_many_slides_have_a_page_each(tmp_path):
     (tmp_path / "slides" / "c.tif").unlink()
     with served(folder) as client:
         _, index = page_of(client, tmp_path=tmp_path)
+        own = f"?identity={client.get('/api/session')['identity']}"
         assert [address for address in index.of("a", "href") if "slides/" in address] == [
-            f"/report/slides/{number}" for number in range(4)
+            f"/report/slides/{number}{own}" for number in range(4)
         ]
         text, page = page_of(client, "/report/slides/1", tmp_path=tmp_path)
         assert len(page.places) == 8
         assert {number for number, _, _ in page.places} == {1}
-        assert "/report" in page.of("a", "href")
+        assert f"/report{own}" in page.of("a", "href")
         assert client.ask("/report/slides/9")[0] == 400
         text, page = page_of(client, "/report/slides/2", tmp_path=tmp_path)
         assert page.places == []

@@ -662,17 +662,29 @@ def test_a_server_that_is_gone_is_told(tmp_path, chromium):
 
 
 def test_a_page_that_was_left_open_says_who_decides_now(tmp_path, chromium):
-    """The viewer is started again for another reader, at the same address and with the same secret."""
+    """The viewer is started again for another reader, at the same address and with the same secret: the page tells it,
+    and as whom its decision can be saved; no count and no file of that reader's is shown.
+    """
     folder = a_result(tmp_path / "found", names=("one",))
     with serving(Desk(*open_viewed(folder), reader="Ada"), None) as client:
-        page = Page(chromium, client.server.address).opened()
+        page = Page(chromium, client.server.address).opened().gallery()
         at = {"port": client.server.port, "token": client.server.token}
-    with serving(Desk(*open_viewed(folder), reader="Ben"), None, **at):
+    with serving(Desk(*open_viewed(folder), reader="Ben"), None, **at) as ben:
         page.until("document.getElementById('status').textContent.includes('another reader decides at this address')")
-        page.gallery().press("a")
+        ben.decide({"kind": "verdict", "slide": 0, "row": 0, "verdict": "imposter"})
+        page.press("a")
         page.until("document.getElementById('status').textContent.startsWith('not saved: another reader decides')")
+        page.until("document.getElementById('status').textContent.includes('once the viewer runs as Ada again')")
+        page.press("3")
+        page.until("document.querySelector('.can').textContent.includes('another reader decides')")
+        page.press("5")
+        links = page.evaluate(
+            "[...document.querySelectorAll('a[download], a[target]')].map((a) => a.getAttribute('href'))"
+        )
+        assert len(links) > 4
+        assert {ben.ask(link)[0] for link in links} == {409}
         page.context.close()
-    assert not (folder / "decisions.jsonl").exists()
+    assert {one.reader for one in DecisionLog.beside(folder).read()} == {"Ben"}
 
 
 def test_what_could_not_be_saved_is_told_until_it_is(tmp_path, opened):

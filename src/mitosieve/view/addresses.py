@@ -1,6 +1,7 @@
 """Where a report that the viewer serves finds its pictures, its style and script, and each cell's place."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from urllib.parse import quote, urlencode
 
 import numpy as np
 from markupsafe import Markup
@@ -10,7 +11,7 @@ _PICTURE_PX = 384
 
 
 class ViewerAddresses:
-    """Addresses of this server. They hold numbers alone, so they are safe in a page.
+    """Addresses of this server. They hold numbers alone, and who reads as letters that are safe in a page.
 
     Args:
         number_of: the number of a slide by its name; None where it is none of these.
@@ -18,7 +19,7 @@ class ViewerAddresses:
         words: a text as a page may show it.
         script: name of the page's.
         edition: of the desk, see there.
-        whose: what an address says of whose decisions count; empty for this reader's.
+        query: what an address of a page says of who reads, and of whose decisions count.
     """
 
     viewer = Markup("/")
@@ -33,15 +34,15 @@ class ViewerAddresses:
         *,
         script: str,
         edition: str,
-        whose: str = "",
+        query: Mapping[str, str],
     ) -> None:
         self._number_of = number_of
         self._gone = gone
         self._words = words
         self._edition = edition
         self.script = Markup("/report/{}").format(script)
-        self._whose = Markup("?readers=all") if whose == "all" else Markup("")
-        self.job = Markup("/report") + self._whose
+        self._query = Markup("?{}").format(urlencode(query, quote_via=quote))
+        self.job = Markup("/report") + self._query
 
     def picture(self, slide_id: str, center_l0: Sequence[float] | NDArray[np.floating], um: float) -> str:
         """Of a place on a slide; empty where the slide is not there."""
@@ -63,7 +64,7 @@ class ViewerAddresses:
     def page(self, slide_id: str) -> str:
         """The page of a slide."""
         number = self._number_of(slide_id)
-        return self.job if number is None else Markup("/report/slides/{}").format(number) + self._whose
+        return self.job if number is None else Markup("/report/slides/{}").format(number) + self._query
 
     def words(self, text: str) -> str:
         """A text as the page may show it."""

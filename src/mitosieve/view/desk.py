@@ -72,11 +72,11 @@ class Desk:
 
     @property
     def identity(self) -> str:
-        """Tells what is looked at, and who decides, from anything else; the same when it is opened again. No path."""
+        """Tells what is looked at, and ends with who decides; the same when it is opened again. No path."""
         viewed = self.viewed
         folder = "" if viewed.folder is None else str(viewed.folder.resolve())
         words = (folder, viewed.detector_hash, str(viewed.threshold), *(slide.slide_id for slide in viewed.slides))
-        return f"{_hashed(*words)}-{_hashed(self.reader)}"
+        return f"{_hashed(*words)}-{self.reader}"
 
     def differs(self, identity: object) -> str:
         """Why a page that was opened for this identity is not of this desk, and what helps; empty where it is.
@@ -85,9 +85,11 @@ class Desk:
         """
         if identity == self.identity:
             return ""
-        if str(identity).split("-")[0] == self.identity.split("-")[0]:
+        looked_at, _, reader = str(identity).partition("-")
+        if looked_at == self.identity.partition("-")[0]:
             return (
-                f"another reader decides at this address now, {self.reader}: load the page again to go on as that one"
+                f"another reader decides at this address now, {self.reader}: load the page again to go on as that one; "
+                f"what is not saved here can be saved once the viewer runs as {reader} again"
             )
         return "another result is shown at this address now: load the page again"
 

@@ -15,9 +15,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def answered(desk: Desk, work: Callable[[Request], Response]) -> Endpoint:
-    """An endpoint that works in a thread, and turns errors into words."""
+    """An endpoint that works in a thread, and turns errors into words.
+
+    A page that says for whom it was opened (`identity`) is refused where that is another one: left open, it shows
+    nothing that the next reader decided.
+    """
 
     async def endpoint(request: Request) -> Response:
+        asked_as = request.query_params.get("identity")
+        refused = "" if asked_as is None else desk.differs(asked_as)
+        if refused:
+            return JSONResponse({"error": refused}, 409)
         try:
             return await run_in_threadpool(work, request)
         except NotReadyError as waiting:

@@ -76,4 +76,5 @@ def _found_of(desk: Desk) -> "FoundOf":
 def _addresses(desk: Desk, whose: str, script: str = "cells.js") -> ViewerAddresses:
     gone = frozenset(number for number, slide in enumerate(desk.viewed.slides) if slide.path is None)
     words = desk.viewed.words
-    return ViewerAddresses(desk.number_of, gone, words, script=script, edition=desk.edition, whose=whose)
+    query = {"identity": desk.identity, **({"readers": "all"} if whose == "all" else {})}
+    return ViewerAddresses(desk.number_of, gone, words, script=script, edition=desk.edition, query=query)

@@ -50,6 +50,13 @@ export const tileAddress = (slide, level, column, row) => `/api/slides/${slide}/
 
 export const cropAddress = (slide, x, y, um, px) => `/api/slides/${slide}/crop?x=${x.toFixed(3)}&y=${y.toFixed(3)}&um=${um}&px=${px}&of=${edition}`;
 
+// Who reads here. What hangs on that is asked for with it, so that a page that was left open is refused what the next reader
+// decided; a page that is still the same reader's goes on.
+let identity = "";
+export const setIdentity = (word) => (identity = encodeURIComponent(word));
+
+export const own = (address) => `${address}${address.includes("?") ? "&" : "?"}identity=${identity}`;
+
 // Cells of a slide, see ARRAYS in wire.py.
 export async function cellsOf(slide) {
   const buffer = await bytes(`/api/slides/${slide}/cells`);

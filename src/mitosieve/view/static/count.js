@@ -1,6 +1,6 @@
 // The reviewed count: hotspot fields one after another, automatic and reviewed numbers beside one another.
 
-import { cropAddress, json } from "./api.js";
+import { cropAddress, json, own } from "./api.js";
 import { VERDICT_OF, keyed, pressed, verdictButtons } from "./buttons.js";
 import { choice, digits, el, scoreText, whole } from "./dom.js";
 import { fieldsOf, same } from "./fields.js";
@@ -105,7 +105,7 @@ export class CountView {
     // the numbers at once; which decisions can change the score takes longer where many are open
     for (const how of ["?at_once=yes", ""]) {
       try {
-        const told = await json(`/api/slides/${number}/reviewed${how}`);
+        const told = await json(own(`/api/slides/${number}/reviewed${how}`));
         if (number !== this.store.slide || turn !== this._turn) return;
         this.told = told;
       } catch (error) {

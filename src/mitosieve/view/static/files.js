@@ -1,5 +1,6 @@
 // What can be taken away.
 
+import { own } from "./api.js";
 import { el } from "./dom.js";
 
 export class FilesView {
@@ -35,12 +36,12 @@ export class FilesView {
 
   _links() {
     const whose = this.all.checked ? "?readers=all" : "";
-    const link = (address, name, words) => el("li", {}, el("a", { href: `${address}${whose}`, download: "" }, name), el("span", { class: "soft" }, ` ${words}`));
+    const link = (address, name, words) => el("li", {}, el("a", { href: own(`${address}${whose}`), download: "" }, name), el("span", { class: "soft" }, ` ${words}`));
     this.list.replaceChildren(
       el(
         "ul",
         { class: "plain" },
-        this.store.session.kind === "cohort" ? null : el("li", {}, el("a", { href: `/report${whose}`, target: "mitosieve-report" }, "Report"), el("span", { class: "soft" }, " as mitosieve report and audit write it; here each cell leads to its place on the slide")),
+        this.store.session.kind === "cohort" ? null : el("li", {}, el("a", { href: own(`/report${whose}`), target: "mitosieve-report" }, "Report"), el("span", { class: "soft" }, " as mitosieve report and audit write it; here each cell leads to its place on the slide")),
         link("/api/files/report.html", "Page to keep", "reviewed beside automatic, with the decided cells"),
         this.isResult ? link("/api/files/summary.csv", "summary.csv", "a row a slide: reviewed counts, and the automatic ones") : null,
         link("/api/files/decisions.csv", "decisions.csv", "a row a decided cell"),

@@ -104,7 +104,7 @@ export class GalleryView {
     this.progress.textContent = "reading…";
     let rows;
     try {
-      rows = new Uint32Array(await api.bytes(`/api/order?${query}`));
+      rows = new Uint32Array(await api.bytes(api.own(`/api/order?${query}`)));
     } catch (error) {
       if (turn !== this._turn) return;
       this.loaded = false;

@@ -1,6 +1,6 @@
 // Who has decided, how two readers agree, and the cells on which they do not.
 
-import { cropAddress, json } from "./api.js";
+import { cropAddress, json, own } from "./api.js";
 import { choice, digits, el, scoreText, whole } from "./dom.js";
 import { scaleBar } from "./gallery.js";
 import { VERDICT_WORD } from "./words.js";
@@ -24,7 +24,7 @@ export class ReadersView {
 
   async show() {
     try {
-      const { readers } = await json("/api/readers");
+      const { readers } = await json(own("/api/readers"));
       this.readers = readers;
     } catch (error) {
       this.page.say(error.message, true);
@@ -48,7 +48,7 @@ export class ReadersView {
     const turn = (this._turn = (this._turn ?? 0) + 1);
     let told;
     try {
-      told = await json(`/api/agreement?${new URLSearchParams({ first: this.first, second: this.second })}`);
+      told = await json(own(`/api/agreement?${new URLSearchParams({ first: this.first, second: this.second })}`));
     } catch (error) {
       if (turn === this._turn) this.page.say(error.message, true);
       return;

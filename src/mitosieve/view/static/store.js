@@ -13,6 +13,7 @@ export class Store extends EventTarget {
     super();
     this.session = session;
     api.setEdition(session.edition);
+    api.setIdentity(session.identity);
     this.threshold = session.threshold ?? 0.5;
     this.slide = 0;
     this.lastCell = null;
@@ -185,7 +186,7 @@ export class Store extends EventTarget {
   }
 
   async refresh() {
-    const { decisions, offset } = await api.json(`/api/decisions?since=${this._offset}&identity=${this.session.identity}`);
+    const { decisions, offset } = await api.json(api.own(`/api/decisions?since=${this._offset}`));
     this._offset = Math.max(this._offset, offset);
     this._take(decisions);
   }
