@@ -12,16 +12,21 @@ import shapely
 from layouts import files_below
 from mitosieve.count.ground import Ground
 from mitosieve.count.summary import SUMMARY_COLUMNS
-from mitosieve.errors import CohortError, FormatError, InputError, RunFolderError
+from mitosieve.errors import FormatError, InputError, RunFolderError
+from mitosieve.report import write_report
 from mitosieve.review.agreement import agree
 from mitosieve.review.cell import cells_of
 from mitosieve.review.counted import reviewed_count
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.marks import import_reviews
-from mitosieve.review.result import FoundResult
+from mitosieve.review.result import FoundResult, left_out_note
 from mitosieve.review.reviews import Reviews
 from mitosieve.review.tables import save, summary_csv
 from mitosieve.run.folder import write_atomic
+from mitosieve.view.desk import Desk
+from mitosieve.view.downloads import decisions_csv
+from mitosieve.view.opening import open_viewed
+from mitosieve.view.reviewing import judged_cells, known_readers
 from reviewed_result import MPP, a_result, add, judge
 
 NEAR = [(1000 + 40 * n, 1000, 0.9) for n in range(8)]
@@ -166,12 +171,14 @@ def test_what_a_review_does_not_change_is_as_the_job_said(tmp_path):
 
 
 def test_a_slide_that_failed_when_the_job_was_repeated_is_told_as_failed(tmp_path):
-    """Neither a slide of no figures nor none at all: the row says why, and its decisions wait until it is done."""
+    """Neither a slide of no figures nor none at all: the row says why. Its decisions count nowhere until it is done,
+    nor in the viewer, which is told; those of the others are taken over.
+    """
     (tmp_path / "image.svs").touch()
     paths = dict.fromkeys("st", str(tmp_path / "image.svs"))
     result = a_result(tmp_path / "found", {"s": NEAR, "t": NEAR}, paths=paths)
-    for row in (0, 8):
-        DecisionLog.beside(result.folder).append(judge(result, row, "imposter"))
+    for row, reader in ((0, "anna"), (8, "anna"), (9, "anna"), (8, "ben")):
+        DecisionLog.beside(result.folder).append(judge(result, row, "imposter", reader=reader))
     again = FoundResult.load(with_failed(result.folder, "t", "cannot be\nread"))
     told = Reviews.of(again)
     assert list(told.counts) == ["s"]
@@ -181,9 +188,21 @@ def test_a_slide_that_failed_when_the_job_was_repeated_is_told_as_failed(tmp_pat
         ("s", "7", ""),
         ("t", "", "cannot be read"),
     ]
-    with pytest.raises(CohortError, match=r"(?s)'t' was not done \(cannot be read\).*--resume"):
-        import_reviews(result.folder, tmp_path / "none", tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    assert (told.left_out, told.readers, len(told.cells)) == ({"t": 3}, ("anna",), 1)
+    assert left_out_note(told.left_out) == "3 decisions are left out, on slides that were not done: t (3)"
+    report = import_reviews(result.folder, tmp_path / "none", tmp_path / "new")
+    assert (report.left_out, report.readers, report.total.imposters) == ({"t": 3}, ("anna",), 1)
+    assert [entry.slide_id for entry in report.cohort.slides] == ["s"]
+    desk = Desk(*open_viewed(result.folder), reader="ben")
+    assert [(cell.slide_id, dict(cell.votes)) for cell in judged_cells(desk, None)] == [
+        (cell.slide_id, dict(cell.votes)) for cell in told.cells
+    ]
+    assert known_readers(desk) == [{"reader": "ben", "decisions": 0}, {"reader": "anna", "decisions": 1}]
+    assert len(decisions_csv(desk, "all").splitlines()) == 2
+    assert "3 decisions are left out, on slides that were not done: t (3)." in write_report(result.folder).read_text()
+    with pytest.raises(InputError, match=r"(?s)1 decision is left out, .*: t \(1\).*--resume"):
+        import_reviews(result.folder, tmp_path / "none", tmp_path / "more", readers=("ben",))
+    assert not (tmp_path / "more").exists()
 
 
 def test_tables_are_not_written_over_a_run(tmp_path):

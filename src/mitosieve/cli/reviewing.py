@@ -48,6 +48,7 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
     """`import reviews`."""
     from mitosieve.cohort.marked import UNKNOWN_DOMAIN
     from mitosieve.review.marks import import_reviews
+    from mitosieve.review.result import left_out_note
     from mitosieve.review.slides import Told
 
     taken = ("images", "source_name", "domain", "reader")
@@ -64,6 +65,8 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
         ("slide", "new figures", "new imposters", "changed", "confirmed", "left out"),
     )
     warn(f"decisions of {', '.join(report.readers)}")
+    if report.left_out:
+        warn(f"note: {left_out_note(report.left_out)}")
     if report.new_slides:
         warn(f"note: {len(report.new_slides)} slides are new in the cohort, each a case of its own: see case_id")
     say(out)
@@ -93,7 +96,7 @@ def reviews(
     readers: ReaderOpt = None,
 ) -> None:
     """What readers decided: the reviewed count beside the automatic one, and how far readers agree."""
-    from mitosieve.review.result import FoundResult
+    from mitosieve.review.result import FoundResult, left_out_note
     from mitosieve.review.reviews import Reviews
     from mitosieve.review.tables import save
 
@@ -107,6 +110,8 @@ def reviews(
         both = [f"{row[f'automatic_{key}'] or '-'} > {row[key] or '-'}" for key in keys]
         rows.append([name, *both, row["judged"], row["added"], row["open"], row["deciding"]])
     print_table(rows, ("slide, automatic > reviewed", *columns, "judged", "added", "open", "can change the score"))
+    if told.left_out:
+        warn(f"note: {left_out_note(told.left_out)}")
     for pair in told.agreements:
         kappa = "not defined" if pair.kappa != pair.kappa else f"{pair.kappa:.3f}"
         warn(

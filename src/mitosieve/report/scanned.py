@@ -59,11 +59,13 @@ class Reviewed:
             or an `error` in place of them.
         readers: who decided, in the order of their first decision.
         fault: why there are no counts though there are decisions; empty where there are.
+        note: which decisions are left out; empty where none is.
     """
 
     rows: dict[str, dict[str, str]]
     readers: tuple[str, ...]
     fault: str = ""
+    note: str = ""
 
     @property
     def num_decided(self) -> int:

@@ -15,10 +15,20 @@ from mitosieve.annotation import Annotations, Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.place import NO_ROW, place_id
 from mitosieve.cohort.version import refuse_used, relocated
+from mitosieve.errors import InputError
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.decision import Decision
 from mitosieve.review.pairing import same_cells
-from mitosieve.review.result import FoundResult, background_of, decisions_of, origin_of, place_of, read_source
+from mitosieve.review.result import (
+    FoundResult,
+    background_of,
+    decisions_of,
+    left_out_note,
+    left_out_of,
+    origin_of,
+    place_of,
+    read_source,
+)
 from mitosieve.review.searched import searched_areas, with_searched
 from mitosieve.review.slides import Told, slides_of
 
@@ -56,6 +66,7 @@ class ReviewReport:
         total: their sum.
         readers: whose decisions they are.
         new_slides: slides that the cohort had not.
+        left_out: slide that failed in the result -> how many decisions about it stand; none was taken over.
     """
 
     cohort: Cohort
@@ -63,6 +74,7 @@ class ReviewReport:
     total: SlideReviews
     readers: tuple[str, ...]
     new_slides: tuple[str, ...]
+    left_out: dict[str, int]
 
 
 def import_reviews(
@@ -78,6 +90,8 @@ def import_reviews(
     - Any other cell becomes a mark behind all others, with the readers' votes and the share that called it a figure.
     - `reviewed_by` and `reviewed_at` say who looked at a mark and when the last of them did.
     - A slide that the cohort has not is added, a case of its own.
+    - Decisions on a slide that failed when the job was repeated are left out: what nobody judged of it is not known any
+      more.
     - What was looked at becomes searched (`with_searched`): elsewhere nothing is known, which is not "none is there".
 
     Taken over once more, the same decisions change nothing but a reader's newer verdict.
@@ -90,14 +104,14 @@ def import_reviews(
         readers: whose decisions count; none is all.
 
     Raises:
-        InputError: there is no decision, or none of a reader that was named.
+        InputError: there is no decision, none of a reader that was named, or none on a slide that was done.
         CohortError: a slide is neither in the cohort nor in the result; or `out` holds something.
         FormatError, RunFolderError: the decisions or the result cannot be read.
         StorageError: `out` cannot be written.
     """
     refuse_used(out)
     decisions, result = read_source(source)
-    chosen = decisions_of(decisions, readers, source)
+    chosen, left_out = _on_done(decisions_of(decisions, readers, source), result, source)
     has_cohort = folder.is_dir() and any(folder.iterdir())
     old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
     entries = slides_of(chosen, old, result, told or Told())
@@ -120,7 +134,24 @@ def import_reviews(
         total=total,
         readers=tuple(dict.fromkeys(decision.reader for decision in chosen)),
         new_slides=tuple(entry.slide_id for entry in added),
+        left_out=left_out,
     )
+
+
+def _on_done(
+    decisions: list[Decision], result: FoundResult | None, source: Path
+) -> tuple[list[Decision], dict[str, int]]:
+    """Decisions on slides that did not fail, and how many are left out of each that did."""
+    failed = {} if result is None else result.failed
+    left_out = left_out_of(decisions, failed)
+    kept = [decision for decision in decisions if decision.slide_id not in failed]
+    if not kept:
+        raise InputError(
+            left_out_note(left_out) or "all decisions are on slides that were not done",
+            where=source,
+            remedy="repeat the detect command with --resume until they are done",
+        )
+    return kept, left_out
 
 
 def _marked(

@@ -4,6 +4,7 @@ Reads what `scan` wrote, in place; opens no slide.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,10 +19,10 @@ from mitosieve.cohort.table import finite, read_table
 from mitosieve.count.ground import Ground
 from mitosieve.count.summary import SlideFindings
 from mitosieve.detection import Detections, detection_ids
-from mitosieve.errors import FormatError, InputError
+from mitosieve.errors import FormatError, InputError, some
 from mitosieve.export.table import read_detections
 from mitosieve.review.decision import Decision
-from mitosieve.review.log import DecisionLog
+from mitosieve.review.log import DecisionLog, readers_of, standing
 from mitosieve.run import layout
 from mitosieve.run.folder import RunFolder, hash_file, kind_of, read_json
 from mitosieve.run.layout import Kind
@@ -216,6 +217,22 @@ def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source
             f"nothing was decided by '{strangers[0]}'", where=source, remedy=f"readers here: {', '.join(sorted(there))}"
         )
     return [decision for decision in decisions if not readers or decision.reader in readers]
+
+
+def left_out_of(decisions: Sequence[Decision], slides: Collection[str]) -> dict[str, int]:
+    """How many decisions that stand are about each of some slides; slides without one are not named."""
+    every = (one for reader in readers_of(decisions) for one in standing(decisions, reader).values())
+    return dict(Counter(one.slide_id for one in every if one.slide_id in slides))
+
+
+def left_out_note(left_out: Mapping[str, int]) -> str:
+    """What is said of decisions that are left out, by their slides; empty where there are none."""
+    if not left_out:
+        return ""
+    number = sum(left_out.values())
+    told = some(f"{slide} ({n})" for slide, n in left_out.items())
+    decisions = "1 decision is" if number == 1 else f"{number} decisions are"
+    return f"{decisions} left out, on slides that were not done: {told}"
 
 
 def _counted(folder: Path, provenance: dict[str, Any], request: dict[str, Any]) -> tuple[float, CountConfig]:

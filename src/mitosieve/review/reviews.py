@@ -6,7 +6,7 @@ from itertools import combinations
 from mitosieve.review.agreement import Agreement, agree
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.counted import ReviewedCount, reviewed_count
-from mitosieve.review.result import FoundResult, decisions_of
+from mitosieve.review.result import FoundResult, decisions_of, left_out_of
 from mitosieve.review.searched import searched_areas
 
 
@@ -19,12 +19,14 @@ class Reviews:
         agreements: of each two readers.
         cells: that were judged, in the order of their first decision.
         readers: in the order of their first decision.
+        left_out: slide that was not done -> how many decisions about it stand; they count nowhere.
     """
 
     counts: dict[str, ReviewedCount]
     agreements: tuple[Agreement, ...]
     cells: tuple[Cell, ...]
     readers: tuple[str, ...]
+    left_out: dict[str, int]
 
     @classmethod
     def of(cls, result: FoundResult, readers: tuple[str, ...] = (), *, only_judged: bool = False) -> "Reviews":
@@ -39,9 +41,8 @@ class Reviews:
             InputError: nobody decided anything, or one of the readers did not.
         """
         result.require_decisions()
-        chosen = [
-            one for one in decisions_of(result.decisions, readers, result.folder) if one.slide_id in result.slides
-        ]
+        every = decisions_of(result.decisions, readers, result.folder)
+        chosen = [one for one in every if one.slide_id in result.slides]
         cells = cells_of(chosen, {name: slide.mpp_xy for name, slide in result.slides.items()}, near=result.near)
         names = tuple(dict.fromkeys(decision.reader for decision in chosen))
         searched = searched_areas(chosen)
@@ -52,4 +53,5 @@ class Reviews:
             agreements=tuple(agree(cells, first, second, searched) for first, second in combinations(names, 2)),
             cells=tuple(cells),
             readers=names,
+            left_out=left_out_of(every, {one.slide_id for one in every} - result.slides.keys()),
         )

@@ -29,26 +29,19 @@ class Told:
 def slides_of(
     decisions: Iterable[Decision], cohort: Cohort, result: FoundResult | None, told: Told
 ) -> dict[str, SlideEntry]:
-    """The slides that decisions are about, by name, in the order of their first decision.
+    """The slides that decisions are about, by name, in the order of their first decision; none is one that failed.
 
     A slide that the cohort has not is a case of its own and not labelled; what was searched of it comes later.
 
     Raises:
-        CohortError: a slide is neither in the cohort nor in the result, or failed there, its image cannot be found, or
-            the cohort's slide of this name has another size.
+        CohortError: a slide is neither in the cohort nor in the result, its image cannot be found, or the cohort's
+            slide of this name has another size.
     """
     known = {entry.slide_id: entry for entry in cohort.slides}
     found: dict[str, SlideEntry] = {}
     for slide_id in dict.fromkeys(decision.slide_id for decision in decisions):
         seen = None if result is None else result.slides.get(slide_id)
         entry = known.get(slide_id)
-        if result is not None and slide_id in result.failed:
-            raise CohortError(
-                f"'{slide_id}' was not done ({' '.join(result.failed[slide_id].split())}): what nobody judged of it is "
-                "not known any more",
-                where=result.folder,
-                remedy="repeat the detect command with --resume until it is done",
-            )
         if entry is not None:
             _check_same(entry, seen, cohort)
         elif seen is None:

@@ -180,6 +180,14 @@ class Desk:
         """
         return [] if self.log is None else self.log.read()
 
+    @property
+    def counting(self) -> frozenset[str]:
+        """Slides of which decisions count: those that are here, of a result those that were done. `reviews` and `import
+        reviews` leave out the same: what nobody judged of another is not known any more.
+        """
+        slides = self.viewed.slides
+        return frozenset(slide.slide_id for slide in slides if not (self.has_counts and slide.fault))
+
     def own_since(self, offset: int) -> tuple[list[dict[str, Any]], int]:
         """This reader's decisions after an offset, as a page takes them, and the next offset."""
         if self.log is None:
@@ -240,8 +248,9 @@ class Desk:
         return found
 
     def readers(self) -> tuple[str, ...]:
-        """Who has decided so far."""
-        return readers_of(self.decisions())
+        """Who has decided so far, on slides that count."""
+        counting = self.counting
+        return readers_of(decision for decision in self.decisions() if decision.slide_id in counting)
 
     def decide(self, asked: Sequence[object]) -> list[dict[str, Any]]:
         """Write what a page sends, in its order, each on the disk before the next.

@@ -42,9 +42,9 @@ def readers_asked(desk: Desk, words: str) -> tuple[str, ...] | None:
 
 
 def judged_cells(desk: Desk, readers: tuple[str, ...] | None) -> list[Cell]:
-    """Cells that these readers judged, on slides that are still here; None is all readers."""
-    mpp_of = desk.mpp_of
-    known = [decision for decision in desk.decisions() if decision.slide_id in mpp_of]
+    """Cells that these readers judged, on slides that count; None is all readers."""
+    mpp_of, counting = desk.mpp_of, desk.counting
+    known = [decision for decision in desk.decisions() if decision.slide_id in counting]
     return cells_of(known, mpp_of, readers=readers, near=desk.near)
 
 
@@ -175,6 +175,8 @@ def _cell(desk: Desk, cell: Cell) -> dict[str, Any] | None:
 
 
 def known_readers(desk: Desk) -> list[dict[str, Any]]:
-    """Who has decided, this reader first, then by name, and how many decisions stand; what they are is not told."""
+    """Who has decided, this reader first, then by name, and how many decisions count; what they are is not told."""
+    counting = desk.counting
     names: Sequence[str] = sorted({desk.reader, *desk.readers()}, key=lambda name: (name != desk.reader, name))
-    return [{"reader": name, "decisions": len(desk.standing(name))} for name in names]
+    stands = {name: [one.slide_id in counting for one in desk.standing(name).values()] for name in names}
+    return [{"reader": name, "decisions": sum(stands[name])} for name in names]
