@@ -55,6 +55,21 @@ def test_an_added_cell_is_the_nearest_that_its_reader_has_not_judged():
     assert [cell.score for cell in cells] == [0.4, None, None]
 
 
+def test_what_a_reader_added_twice_is_one_cell():
+    """Within 7.5 um by the um of each axis; one of the two rejected or undone, one figure is left."""
+    one, two, far = (an_added("a", *place, slide="t") for place in ((0, 0), (0, 14), (31, 0)))
+    other = an_added("b", 1, 1, slide="t")
+    cells = cells_of([one, two, far, other], MPP)
+    assert [(cell.key, list(cell.votes)) for cell in cells] == [(one.id, ["a", "b"]), (far.id, ["a"])]
+    for key in (one.id, two.id):
+        again = a_verdict(key, "a", "imposter", slide="t")
+        assert [cell.label for cell in cells_of([one, two, again], MPP)] == [Label.MITOTIC_FIGURE]
+        undo = Decision.now(kind="undo", slide_id="t", reader="a", how="slide", undoes=key)
+        assert [cell.key for cell in cells_of([one, two, undo], MPP)] == [({one.id, two.id} - {key}).pop()]
+    both = [a_verdict(key, "a", "imposter", slide="t") for key in (one.id, two.id)]
+    assert [cell.is_rejected for cell in cells_of([one, two, *both], MPP)] == [True]
+
+
 def test_a_later_verdict_on_an_added_cell_is_its_reader_s():
     """An added cell that its reader calls an imposter later is one cell, with the later vote."""
     added = an_added("a", 5, 5)

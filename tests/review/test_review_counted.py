@@ -125,6 +125,14 @@ def test_an_added_cell_away_from_detections_is_its_own(tmp_path):
         assert [cell.is_added for cell in Reviews.of(replace(result, decisions=made)).cells][-1]
 
 
+def test_a_figure_that_was_added_twice_counts_once(tmp_path):
+    """By two clicks: beside all detections, on one that nobody judged, and on one that was called a figure."""
+    result = a_result(tmp_path / "found", {"s": [(1000, 1000, 0.9), (3000, 1000, 0.2)]})
+    for x, figures, added in ((2000, 2, 1), (1000, 1, 0), (3000, 2, 0)):
+        told = Reviews.of(replace(result, decisions=[add("s", x, 1000), add("s", x + 6, 1004)])).counts["s"]
+        assert (told.reviewed.figures, told.added) == (figures, added)
+
+
 def with_failed(folder, slide_id, why):
     """The result after `detect --resume` failed on a slide: its row has the error alone, its JSON is still there."""
     table = pd.read_csv(folder / "summary.csv", dtype=str, keep_default_na=False)

@@ -155,6 +155,28 @@ def test_an_added_figure_may_be_judged_again(folder):
     assert (stands[key].x_px, stands[key].y_px) == (100.5, 200.25)
 
 
+def test_a_figure_is_added_once(folder):
+    """By two clicks, two tabs at once, or a script: within 7.5 um of what this reader added it is refused, with words;
+    what was taken back is none, another reader's is none.
+    """
+    here, near, far = ({"kind": "added", "slide": 0, "x": x, "y": 200, "verdict": "figure"} for x in (100, 129, 131))
+    with served(folder, reader="A") as client, served(folder, reader="B") as other:
+        assert client.decide(here, near)[0] == 400
+        _, answer = client.decide(here)
+        status, refused = client.decide(near)
+        assert (status, refused["refused"]) == (400, True)
+        assert refused["error"].startswith("there is one already here")
+        assert [client.decide(far)[0], other.decide(near)[0]] == [200, 200]
+        client.decide({"kind": "undo", "id": answer["decisions"][0]["id"]})
+        assert client.decide(here)[0] == 200
+        clicks = [threading.Thread(target=client.decide, args=({**here, "x": 600 + k},)) for k in range(6)]
+        for click in clicks:
+            click.start()
+        for click in clicks:
+            click.join()
+    assert sum(line.get("x_px", 0) >= 600 for line in lines(folder)) == 1
+
+
 def test_a_reader_does_not_see_what_another_decided(folder):
     """Neither their verdicts nor how many; nor can one undo what the other did."""
     with served(folder, reader="A") as client:

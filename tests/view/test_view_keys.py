@@ -50,7 +50,7 @@ def test_a_click_on_a_cell_chooses_it(tmp_path, opened):
     found = some_detections("one")
     x, y = found.center_l0[np.argsort(-found.score, kind="stable")[0]].tolist()
     with served(a_result(tmp_path / "found", names=("one",))) as client:
-        added = [(x + 20, y), (x + 26, y)]
+        added = [(x + 20, y), (x + 51, y)]
         client.decide(*({"kind": "added", "slide": 0, "x": px, "y": py, "verdict": "figure"} for px, py in added))
         page = opened(client).opened()
         page.decided(2)

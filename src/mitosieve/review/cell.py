@@ -87,7 +87,7 @@ def cells_of(
     Readers judge the same detection by its id. A cell that a reader added is the nearest cell within SAME_CELL_UM that
     this reader had not judged before, whoever judged or added it, or the detection there that nobody judged: the reader
     did not see it, or took the shorter way. Where the reader judges that detection later, the verdict stands. Else it
-    is a cell of its own.
+    is a cell of its own. What a reader added twice within SAME_CELL_UM is one (`added_before`).
 
     Args:
         decisions: of all readers, in the order of the file.
@@ -106,7 +106,7 @@ def cells_of(
             else:
                 cells[key] = cells.get(key, _cell(key, decision, is_added=False)).with_vote(decision)
     judged_before = _judged_before(every)
-    for key, decision in waiting:
+    for key, decision in _once(waiting, mpp_of):
         own = judged_before.get((decision.reader, key), frozenset())
         one = cells.get(key) or _nearest(cells, decision, mpp_of, near, own) or _cell(key, decision, is_added=True)
         if decision.reader not in one.votes:  # else by a verdict on the detection after the addition
@@ -117,6 +117,48 @@ def cells_of(
     )
     place = {one: first[key] for one, key in zip(cells, told, strict=True)}
     return sorted(cells.values(), key=lambda cell: place[cell.key])
+
+
+def added_before(decision: Decision, others: Iterable[Decision], mpp: Mpp) -> Decision | None:
+    """The first cell that the same reader added within SAME_CELL_UM of an added one: they are one cell, by a click too
+    many.
+
+    Args:
+        decision: about an added cell.
+        others: what stands of added cells, of any readers and slides.
+        mpp: um per level-0 px of the slide.
+    """
+    (mx, my), here = xy(mpp), _cell("", decision, is_added=True)
+    return next(
+        (
+            one
+            for one in others
+            if (one.slide_id, one.reader) == (decision.slide_id, decision.reader)
+            and one.x_px is not None
+            and one.y_px is not None
+            and np.hypot((one.x_px - here.x_px) * mx, (one.y_px - here.y_px) * my) <= SAME_CELL_UM
+        ),
+        None,
+    )
+
+
+_BY_WEIGHT: tuple[Verdict, ...] = ("imposter", "unsure", "figure")
+"""Of two verdicts on what was added twice the later one here is meant: a reader rejects the second to be rid of it."""
+
+
+def _once(waiting: Sequence[tuple[str, Decision]], mpp_of: Mapping[str, Mpp]) -> list[tuple[str, Decision]]:
+    """Key and decision of the added cells, what a reader added twice as its first."""
+    kept: list[tuple[str, Decision]] = []
+    for key, decision in waiting:
+        near = [one for _, one in kept]
+        first = added_before(decision, near, mpp_of[decision.slide_id])
+        if first is None:
+            kept.append((key, decision))
+            continue
+        verdict = max((first.verdict or "unsure", decision.verdict or "unsure"), key=_BY_WEIGHT.index)
+        place = near.index(first)
+        kept[place] = kept[place][0], replace(first, verdict=verdict, at=max(first.at, decision.at))
+    return kept
 
 
 def _judged_before(every: Sequence[Decision]) -> dict[tuple[str, str], frozenset[str]]:

@@ -17,6 +17,7 @@ from mitosieve.detection import Detections
 from mitosieve.errors import InputError, MitosieveError
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog, readers_of, standing
+from mitosieve.view.adding import check_added
 from mitosieve.view.placed import RowsByPlace, in_thousandths
 from mitosieve.view.shelf import Shelf
 from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed
@@ -43,6 +44,7 @@ class Desk:
     ) -> None:
         self.reader = reader
         self._asked_read_only = read_only
+        self._deciding = threading.Lock()
         self.show(viewed, read_cells)
 
     def show(self, viewed: Viewed, read_cells: Callable[[], Cells]) -> None:
@@ -263,8 +265,11 @@ class Desk:
             raise InputError("decisions are not taken here: it was opened to be looked at only")
         if not 0 < len(asked) <= MOST_AT_ONCE:
             raise InputError(f"send 1 to {MOST_AT_ONCE} decisions")
-        made = [self._decision(item) for item in asked]  # all are checked before one is written
-        return [self.shown(self.log.append(decision)) for decision in made]
+        with self._deciding:  # two tabs at once: the second sees what the first added
+            made = list[Decision]()
+            for item in asked:  # all are checked before one is written
+                made.append(self._decision(item, made))
+            return [self.shown(self.log.append(decision)) for decision in made]
 
     def shown(self, decision: Decision) -> dict[str, Any]:
         """A decision as a page takes it: with the numbers of its slide, and of its cell among those of the slide."""
@@ -291,8 +296,8 @@ class Desk:
             return None
         return self.row_at(number, decision.x_px, decision.y_px, decision.detection_id)
 
-    def _decision(self, item: object) -> Decision:
-        """From what a page sends: only what the page may say is taken from it."""
+    def _decision(self, item: object, before: Sequence[Decision]) -> Decision:
+        """From what a page sends, behind what it sends with it: only what the page may say is taken from it."""
         if not isinstance(item, dict):
             raise InputError("a decision is a JSON object")
         asked: dict[str, Any] = item
@@ -306,20 +311,14 @@ class Desk:
             return Decision.now(**common, area=self._area(asked.get("area")))
         if kind == "added":
             made = Decision.now(**common, x_px=asked.get("x"), y_px=asked.get("y"), verdict=asked.get("verdict"))
-            self._check_on_slide(made, slide)
+            size_l0 = self.viewed.slides[slide].size_l0 or self.shelf.pictures(slide).slide.size_l0
+            check_added(made, size_l0, [*self.decisions(), *before], self.mpp_of[made.slide_id])
             return made
         if kind == "verdict" and asked.get("row") is None:
             return self._about_added(asked, common)
         if kind == "verdict":
             return self._about_cell(asked, common, slide)
         raise InputError("a decision is a verdict, added, undo or looked")
-
-    def _check_on_slide(self, decision: Decision, slide: int) -> None:
-        """Refuse an added cell that lies off its slide."""
-        width, height = self.viewed.slides[slide].size_l0 or self.shelf.pictures(slide).slide.size_l0
-        x, y = decision.x_px or 0.0, decision.y_px or 0.0
-        if not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
-            raise InputError("the place is not on the slide")
 
     def _how(self, value: object) -> str:
         """By which page; of an audit or a cohort whatever page it was."""

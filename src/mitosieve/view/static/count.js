@@ -314,7 +314,7 @@ export class CountView {
   }
 
   async _add(x, y) {
-    const [decision] = await this.store.decide([{ kind: "added", slide: this.store.slide, x, y, verdict: "figure", how: "hotspot" }]);
+    const decision = await this.store.add(this.store.slide, x, y, "hotspot", this.view.frame.mpp_xy);
     if (decision) this.view.select(decision.row ?? decision.key);
   }
 

@@ -261,7 +261,7 @@ export class SlideTab {
 
   async _add(view, x, y) {
     const { slide } = view;
-    const [decision] = await this.store.decide([{ kind: "added", slide, x, y, verdict: "figure", how: "slide" }]);
+    const decision = await this.store.add(slide, x, y, "slide", view.frame.mpp_xy);
     if (decision && view.slide === slide) view.select(decision.row ?? decision.key);
   }
 

@@ -5,6 +5,7 @@ import { Grid } from "./grid.js";
 
 export const VERDICTS = ["", "figure", "imposter", "unsure"];
 const SAME_CELL_UM = 7.5; // as review/pairing.py
+const VERDICT_WEIGHT = ["imposter", "unsure", "figure"]; // of two on what was added twice the later here is meant
 const POLL_MS = 2000;
 const MOST_KEPT = 4; // slides whose cells are kept though nobody shows them: 21 bytes a cell
 
@@ -163,7 +164,13 @@ export class Store extends EventTarget {
     for (const d of this._standing.values()) if (d.slide === slide && d.row !== null) cells.verdict[d.row] = VERDICTS.indexOf(d.verdict);
     cells.added = this.addedOf(slide);
     [cells.shown, cells.alone] = [cells.verdict.slice(), []];
+    const once = []; // of what was added twice the first, as in review/cell.py; each keeps its square
     for (const d of cells.added) {
+      const first = cells.mpp && once.find((one) => Math.hypot((one.x - d.x) * cells.mpp[0], (one.y - d.y) * cells.mpp[1]) <= SAME_CELL_UM);
+      if (!first) once.push({ ...d });
+      else if (VERDICT_WEIGHT.indexOf(d.verdict) > VERDICT_WEIGHT.indexOf(first.verdict)) first.verdict = d.verdict;
+    }
+    for (const d of once) {
       const row = cells.mpp ? cells.grid.nearest(d.x, d.y, SAME_CELL_UM, (i) => !cells.shown[i], cells.mpp) : -1;
       if (row >= 0) cells.shown[row] = VERDICTS.indexOf(d.verdict);
       else cells.alone.push(d);
@@ -216,6 +223,17 @@ export class Store extends EventTarget {
     const entry = this._entry(list);
     this._unsaved.push(entry);
     return this._inTurn(() => this._save(entry));
+  }
+
+  // Adds a figure that the detector missed; null where this reader has added it already, a click before.
+  async add(slide, x, y, how, [mx, my]) {
+    const onTheirWay = this._unsaved.flatMap(({ list }) => list.filter((d) => d.kind === "added" && d.slide === slide));
+    if ([...this.addedOf(slide), ...onTheirWay].some((d) => Math.hypot((d.x - x) * mx, (d.y - y) * my) <= SAME_CELL_UM)) {
+      this.tell("trouble", { why: "there is one already here: click it to decide about it again" });
+      return null;
+    }
+    const [made] = await this.decide([{ kind: "added", slide, x, y, verdict: "figure", how }]);
+    return made ?? null;
   }
 
   // `back`: what was taken back of it before it was known whether it had arrived; `since`: how many decisions were known when
