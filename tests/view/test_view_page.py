@@ -1,5 +1,6 @@
 """The page in a real browser (Debian's Chromium, by Playwright), against a running viewer; skipped where none is."""
 
+import contextlib
 import json
 import re
 import signal
@@ -589,10 +590,23 @@ def test_marks_of_a_cohort_are_browsed_and_corrected(tmp_path, opened):
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 
 
+@contextlib.contextmanager
+def hovered(page):
+    """Every button as if the mouse were over it."""
+    tools = page.context.new_cdp_session(page.page)
+    for domain in ("DOM", "CSS"):
+        tools.send(f"{domain}.enable")
+    root = tools.send("DOM.getDocument")["root"]["nodeId"]
+    for node in tools.send("DOM.querySelectorAll", {"nodeId": root, "selector": "button"})["nodeIds"]:
+        tools.send("CSS.forcePseudoState", {"nodeId": node, "forcedPseudoClasses": ["hover"]})
+    yield
+    tools.detach()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_everything_is_legible(tmp_path, opened, scheme, width):
-    """In every view: contrast of 4.5 or more (WCAG AA), and nothing wider than the screen."""
+    """In every view: contrast of 4.5 or more (WCAG AA), also below the mouse, and nothing wider than the screen."""
     folder = a_result(tmp_path / "found", names=("one",))
     with served(folder, reader="A") as client:
         client.decide(
@@ -617,6 +631,8 @@ def test_everything_is_legible(tmp_path, opened, scheme, width):
                 words = "[...document.querySelectorAll('.state')].filter(s => s.scrollWidth > s.clientWidth)"
                 assert page.evaluate(f"{words}.map(s => s.textContent)") == []
             assert page.evaluate(CONTRAST) == []
+            with hovered(page):
+                assert page.evaluate(CONTRAST) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.evaluate(
                 "[...document.querySelectorAll('button')].every(b => b.textContent.trim() || b.ariaLabel)"
