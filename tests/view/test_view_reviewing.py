@@ -302,7 +302,7 @@ def test_what_was_decided_comes_back_from_qupath_however_near_cells_lie(tmp_path
 
 
 def test_every_judged_cell_stands_on_the_page_to_keep(folder):
-    """Whatever it was judged, found or added; each once."""
+    """Whatever it was judged, found or added; each once; copied as text its score and its slide are two words."""
     with served(folder) as client:
         client.decide(*(verdict(row, word) for row, word in enumerate(("figure", "imposter", "unsure"))))
         for x, word in ((200.0, "figure"), (600.0, "imposter"), (1000.0, "unsure")):
@@ -312,6 +312,8 @@ def test_every_judged_cell_stands_on_the_page_to_keep(folder):
     assert len(judged) == 6
     assert [int(number) for number in re.findall(r"<h2>[^<]*: (\d+)</h2>", page)] == [1, 1, 2, 2]
     assert page.count('<figure class="cell">') == 6
+    assert re.search(r"</b> <span", page)
+    assert not re.search(r"</(b|span)><(b|span)", page[page.index('<figure class="cell">') :])
 
 
 def test_a_name_is_text_in_every_file_and_answer(tmp_path):

@@ -61,6 +61,9 @@ def _slides(desk: Desk) -> list[Route]:
     def slide(request: Request) -> Response:
         return JSONResponse(wire.frame(desk.shelf.pictures(number_of(desk, request))))
 
+    def tissue(request: Request) -> Response:
+        return JSONResponse(wire.tissue(desk, number_of(desk, request)))
+
     def tile(request: Request) -> Response:
         number, place = number_of(desk, request), tuple(whole(request, name) for name in ("level", "column", "row"))
         pictures = desk.shelf.pictures(number)
@@ -81,6 +84,7 @@ def _slides(desk: Desk) -> list[Route]:
     return [
         Route("/api/session", answered(desk, session)),
         Route("/api/slides/{slide}", answered(desk, slide)),
+        Route("/api/slides/{slide}/tissue", answered(desk, tissue)),
         Route("/api/slides/{slide}/tiles/{level}/{column}/{row}", answered(desk, tile)),
         Route("/api/slides/{slide}/crop", answered(desk, crop)),
     ]

@@ -63,6 +63,17 @@ def frame(pictures: Pictures) -> dict[str, Any]:
     }
 
 
+def tissue(desk: Desk, slide: int) -> dict[str, Any]:
+    """Where a slide has tissue that was looked at, as its JSON has it (`count/ground.py`); null where nobody knows.
+
+    Raises:
+        FormatError: the JSON is broken.
+    """
+    folder = desk.viewed.folder if desk.has_counts else None
+    known = None if folder is None else read_ground(folder, desk.viewed.slides[slide].slide_id)
+    return {"ground": None if known is None else known.to_json()}
+
+
 def arrays(desk: Desk, slide: int) -> bytes:
     """The cells of a slide, see ARRAYS."""
     cells, rows = desk.cells, desk.cells.rows_of(slide)

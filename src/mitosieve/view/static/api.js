@@ -57,6 +57,15 @@ export const setIdentity = (word) => (identity = encodeURIComponent(word));
 
 export const own = (address) => `${address}${address.includes("?") ? "&" : "?"}identity=${identity}`;
 
+// Where a slide has tissue: shares of the cells of a lattice from its corner; null where nobody knows.
+export async function tissueOf(slide) {
+  const { ground } = await json(`/api/slides/${slide}/tissue`);
+  if (!ground) return null;
+  const packed = Uint8Array.from(atob(ground.packed), (sign) => sign.charCodeAt(0)), [rows, columns] = ground.shape;
+  const counts = new Uint8Array(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
+  return { cell_um: 1000 * ground.cell_mm, rows, columns, share: Float32Array.from(counts, (count) => count / ground.most) };
+}
+
 // Cells of a slide, see ARRAYS in wire.py.
 export async function cellsOf(slide) {
   const buffer = await bytes(`/api/slides/${slide}/cells`);

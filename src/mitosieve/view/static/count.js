@@ -3,10 +3,12 @@
 import { cropAddress, json, own } from "./api.js";
 import { VERDICT_OF, keyed, pressed, verdictButtons } from "./buttons.js";
 import { choice, digits, el, scoreText, whole } from "./dom.js";
-import { fieldsOf, same } from "./fields.js";
+import { fieldsOf, same, tissueFields } from "./fields.js";
 import { INK } from "./overlay.js";
 import { SlideView } from "./viewer.js";
 import { VERDICT_WORD } from "./words.js";
+
+const FRAME_MS = 200;
 
 export class CountView {
   constructor(store, page) {
@@ -18,7 +20,9 @@ export class CountView {
     this.told = null;
     const names = store.slides.map((slide) => [slide.number, slide.name]);
     this.picker = choice("Slide", names, store.slide, (value) => this.open(Number(value)));
-    this.which = choice("Fields of", [["automatic", "the automatic hotspot"], ["reviewed", "the reviewed hotspot"]], "automatic", () => {
+    this._wanted = "automatic"; // what the reader chose; a slide without that hotspot is gone through whole
+    this.which = choice("Fields of", [["automatic", "the automatic hotspot"], ["reviewed", "the reviewed hotspot"], ["tissue", "the whole tissue"]], "automatic", (value) => {
+      this._wanted = value;
       this.view.node.focus({ preventScroll: true });
       this._divide(true);
     });
@@ -51,6 +55,17 @@ export class CountView {
     this.view.addEventListener("add", (event) => this._add(event.detail.x, event.detail.y));
     this.view.addEventListener("pointer", (event) => this.page.pointer(event.detail ? `px ${Math.round(event.detail.x)}, ${Math.round(event.detail.y)}` : ""));
     store.addEventListener("decisions", () => this._later());
+    new ResizeObserver(() => this._resized()).observe(this.view.node);
+  }
+
+  // The field stays in its frame; a view that only comes back is as it was.
+  _resized() {
+    const { clientWidth, clientHeight } = this.view.node, size = `${clientWidth} ${clientHeight}`;
+    if (!clientWidth || size === this._size) return;
+    const isFirst = this._size === undefined;
+    this._size = size;
+    clearTimeout(this._framing);
+    if (!isFirst) this._framing = setTimeout(() => this.fields.length && this.view.frame && this.view.fit(this.fields[this.at].box, true), FRAME_MS); // once the glass has its size
   }
 
   async show() {
@@ -67,6 +82,7 @@ export class CountView {
     } catch {
       return; // the glass says why
     }
+    this._tissue = await this.store.tissue(number).catch(() => null);
     if (number !== this.store.slide) return; // another was opened meanwhile
     const counted = this._count();
     if (!again) {
@@ -163,18 +179,26 @@ export class CountView {
     this.view.goTo(...place, 160);
   }
 
-  // Fields that cover the hotspot's box, row by row, every other row backwards; of a circle those that meet it.
+  // Of what the fields are: of what was chosen, or where there is no such hotspot of all tissue.
+  _part() {
+    const select = this.which.querySelector("select");
+    for (const option of select.options) option.disabled = option.value !== "tissue" && !this.told[option.value].hotspot.outline_l0;
+    select.value = [...select.options].find((option) => option.value === this._wanted && !option.disabled)?.value ?? "tissue";
+    return select.value;
+  }
+
+  // Fields that cover the hotspot's box, row by row, every other row backwards; of a circle those that meet it. Of the whole
+  // slide those that hold tissue.
   _divide(restart) {
     if (!this.told || !this.view.frame || this.view.slide !== this.store.slide) return;
     this._of = this.view.slide;
-    const spot = this.told[this.which.querySelector("select").value].hotspot;
-    const outline = spot.outline_l0;
-    this.note = spot.note;
-    this.outline = outline ?? null;
-    const key = JSON.stringify(outline ?? null);
+    const part = this._part(), outline = part === "tissue" ? null : this.told[part].hotspot.outline_l0;
+    this.note = part !== this._wanted ? this.told[this._wanted].hotspot.note : "";
+    this.outline = outline;
+    const key = JSON.stringify(outline);
     if (key !== this._key || restart) {
       this._key = key;
-      this.fields = outline ? fieldsOf(outline, this.view.frame) : [];
+      this.fields = outline ? fieldsOf(outline, this.view.frame) : tissueFields(this.view.frame, this._tissue);
       this.at = 0;
       const looked = this._lookedAt();
       const first = looked.findIndex((done) => !done);
@@ -200,8 +224,8 @@ export class CountView {
     this.view.redraw();
     const done = looked.filter(Boolean).length;
     this.progress.textContent = this.fields.length
-      ? `Field ${this.at + 1} of ${this.fields.length}, ${field.words}${looked[this.at] ? " · looked through" : ""} · ${done} looked through`
-      : this.note || "No figure at the threshold, so there is no hotspot to go through.";
+      ? `${this.note ? `${this.note}; the whole tissue instead. ` : ""}Field ${this.at + 1} of ${this.fields.length}, ${field.words}${looked[this.at] ? " · looked through" : ""} · ${done} looked through`
+      : "There is no tissue to go through.";
   }
 
   field(number, immediately = false) {
@@ -299,7 +323,7 @@ export class CountView {
     const next = order.find((k) => !looked[k]);
     if (next === undefined) {
       this._outlines();
-      this.page.say("all fields of this hotspot are looked through");
+      this.page.say(`all fields of ${this.outline ? "this hotspot" : "the tissue"} are looked through`);
     } else this.field(next);
   }
 

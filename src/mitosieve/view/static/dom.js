@@ -26,6 +26,14 @@ export function toggle(label, value, onchange, key = "") {
   return el("label", { class: "toggle" }, box, el("span", {}, label), key ? el("kbd", {}, key) : null);
 }
 
+// Whether a box holds a score; what is none is told, but nothing of an empty one.
+export function isShare(box, page) {
+  const value = box.valueAsNumber;
+  if (value >= 0 && value <= 1) return true;
+  if (box.value !== "" || box.validity.badInput) page.say(`a score is from 0 to 1${box.value && `, not ${box.value}`}`, true);
+  return false;
+}
+
 export const digits = (value, places) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(places));
 
 // A score near 1 needs more digits than its neighbours, or it would say 1.00 of what is not.

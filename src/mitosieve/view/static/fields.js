@@ -27,3 +27,17 @@ export function fieldsOf(outline, frame) {
   }
   return found;
 }
+
+// Of the whole slide those that hold tissue; all of them where nobody knows (null).
+export function tissueFields(frame, tissue) {
+  const [right, bottom] = frame.size_l0.map((size) => size - 0.5), [mx, my] = frame.mpp_xy;
+  const every = fieldsOf([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]], frame);
+  if (!tissue) return every;
+  const { cell_um, rows, columns, share } = tissue;
+  return every.filter(({ box: [x0, y0, x1, y1] }) => {
+    const [left, top] = [((x0 + 0.5) * mx) / cell_um, ((y0 + 0.5) * my) / cell_um].map(Math.floor);
+    const end = [Math.min(columns, Math.ceil(((x1 + 0.5) * mx) / cell_um)), Math.min(rows, Math.ceil(((y1 + 0.5) * my) / cell_um))];
+    for (let row = top; row < end[1]; row++) for (let column = left; column < end[0]; column++) if (share[row * columns + column] > 0) return true;
+    return false;
+  });
+}

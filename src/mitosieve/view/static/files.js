@@ -3,6 +3,14 @@
 import { own } from "./api.js";
 import { el } from "./dom.js";
 
+// As a shell takes a name.
+const quoted = (name) => (/^[\w@%+=:,.\/-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
+
+function commands({ kind, name, detector }) {
+  const adapt = `mitosieve adapt ${detector ? quoted(detector) : "DETECTOR"} ${quoted(name)} --out NEW`;
+  return [`mitosieve import reviews ${quoted(name)} ${kind === "cohort" ? quoted(name) : "COHORT"} --out NEW`, ...(kind === "result" ? [adapt] : [])].join("\n");
+}
+
 export class FilesView {
   constructor(store) {
     this.store = store;
@@ -25,8 +33,8 @@ export class FilesView {
         "section",
         {},
         el("h2", {}, "Back into training"),
-        el("p", {}, "Decisions become marks of a new version of a cohort, or a threshold for this laboratory:"),
-        el("pre", {}, "mitosieve import reviews FOLDER COHORT --out NEW\nmitosieve adapt DETECTOR FOLDER --out NEW"),
+        el("p", {}, `Decisions become marks of a new version of a cohort${isResult ? ", or a threshold for this laboratory" : ""}. In the folder that holds ${store.session.name}:`),
+        el("pre", {}, commands(store.session)),
       ),
     );
     this._links();

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { VERDICT_OF, keyed, pressed, shortcut, verdictButtons } from "./buttons.js";
-import { choice, el, scoreText, whole } from "./dom.js";
+import { choice, el, isShare, scoreText, whole } from "./dom.js";
 import { CALL_WORD, VERDICT_WORD } from "./words.js";
 
 const SIZES = [32, 64, 128];
@@ -43,7 +43,7 @@ export class GalleryView {
     );
     const calls = kind === "result" ? [["", "all"], ["figure", "figures (at the detector's threshold)"], ["candidate", "below the detector's threshold"]] : [["", "all"], ["figure", "figures"], ["imposter", "imposters"], ["background", "background"]];
     const number = (label, name) =>
-      el("label", { class: "field narrow" }, el("span", {}, label), el("input", { type: "number", min: "0", max: "1", step: "0.01", placeholder: name === "low" ? "0" : "1", onchange: (event) => change(name)(event.target.value) }));
+      el("label", { class: "field narrow" }, el("span", {}, label), el("input", { type: "number", min: "0", max: "1", step: "0.01", placeholder: name === "low" ? "0" : "1", onchange: ({ target }) => (isShare(target, this.page) || (target.value = ""), change(name)(target.value)) }));
     this.sizePicker = choice("Crop", SIZES.map((um) => [um, `${um} µm`]), this.um, (value) => (this._toCells(), this.size(Number(value))), { "aria-keyshortcuts": shortcut("s", "Alt+4", "Alt+5", "Alt+6") });
     return el(
       "form",
@@ -209,8 +209,8 @@ export class GalleryView {
       el(
         "figcaption",
         {},
-        el("span", { class: "line" }, el("b", { title: cell.suspicion !== null ? "suspicion" : "score" }, main), el("span", { class: "state" })),
-        el("span", { class: "line soft" }, el("span", { class: "stages", title: stages.map(([stage, value]) => `${stage} ${scoreText(value)}`).join(" · ") }, stages.length > 1 ? stages.map(([, value]) => scoreText(value)).join(" → ") : CALL_WORD[cell.call]), el("span", { class: "name", title: name }, name)),
+        el("span", { class: "line" }, el("b", { title: cell.suspicion !== null ? "suspicion" : "score" }, main), el("span", { class: "state" }), el("span", { class: "name soft", title: name }, name)),
+        el("span", { class: "line soft" }, el("span", { class: "stages", title: stages.map(([stage, value]) => `${stage} ${scoreText(value)}`).join(" · ") }, ...(stages.length > 1 ? stages.flatMap(([, value], n) => (n ? ["→", el("wbr"), scoreText(value)] : [scoreText(value)])) : [CALL_WORD[cell.call]]))),
       ),
     );
   }

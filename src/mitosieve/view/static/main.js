@@ -8,7 +8,7 @@ import { FilesView } from "./files.js";
 import { ReadersView } from "./readers.js";
 import { SlideTab } from "./slidetab.js";
 import { Store } from "./store.js";
-import { KEYS, SCORE_WORDS } from "./words.js";
+import { KEYS, SCORE_WORDS, undoneWords } from "./words.js";
 
 const VIEWS = [
   ["slide", "Slide"],
@@ -32,6 +32,7 @@ class Page {
     this.names = VIEWS.filter(([name]) => !SHOWN_IN[name] || SHOWN_IN[name].includes(kind));
     this._chrome();
     store.addEventListener("saved", () => this.say("saved"));
+    store.addEventListener("undone", ({ detail }) => this.say(undoneWords(store, detail.decision), false, "", 5000));
     store.addEventListener("reached", () => this._from === "poll" && this.say(""));
     store.addEventListener("trouble", ({ detail }) => (detail.from === "poll" && store.unsaved) || this.say(detail.why, true, detail.from));
     store.addEventListener("unsaved", () => this._unsaved());
@@ -72,12 +73,12 @@ class Page {
   }
 
   // What goes wrong with saving or with asking the server (`from`) stands until it goes well again.
-  say(text, bad = false, from = "") {
+  say(text, bad = false, from = "", ms = bad ? 6000 : 1500) {
     $("status").textContent = text;
     $("status").classList.toggle("bad", bad);
     this._from = from;
     clearTimeout(this._quiet);
-    if (text && !from) this._quiet = setTimeout(() => this.say(""), bad ? 6000 : 1500);
+    if (text && !from) this._quiet = setTimeout(() => this.say(""), ms);
   }
 
   _unsaved() {

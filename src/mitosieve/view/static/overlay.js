@@ -73,35 +73,6 @@ class Bins {
   }
 }
 
-// Figures per mm2, spread by three running means (near a Gaussian of 300 um), as a small picture over the whole slide.
-export function heatPicture(cells, upto, frame, byCall) {
-  const [width, height] = frame.size_l0, [mx, my] = frame.mpp_xy;
-  const step = Math.max(width * mx, height * my) / 240; // um a px
-  const w = Math.max(1, Math.ceil((width * mx) / step)), h = Math.max(1, Math.ceil((height * my) / step));
-  let held = new Float32Array(w * h);
-  const put = (x, y) => {
-    const column = Math.floor(((x + 0.5) * mx) / step), row = Math.floor(((y + 0.5) * my) / step);
-    if (column >= 0 && row >= 0 && column < w && row < h) held[row * w + column]++;
-  };
-  for (let i = 0; i < cells.n; i++) if (counts(cells, i, upto, byCall)) put(cells.x[i], cells.y[i]);
-  for (const d of cells.alone) if (d.verdict === "figure") put(d.x, d.y);
-  const radius = Math.max(1, Math.round(300 / step));
-  for (let turn = 0; turn < 3; turn++) held = spread(spread(held, w, h, radius, 1, w), h, w, radius, w, 1);
-  let most = 0;
-  for (const value of held) if (value > most) most = value;
-  const canvas = document.createElement("canvas");
-  canvas.width = w;
-  canvas.height = h;
-  const context = canvas.getContext("2d"), image = context.createImageData(w, h);
-  for (let i = 0; i < held.length; i++) {
-    const t = most ? held[i] / most : 0;
-    const [r, g, b] = colour(t);
-    image.data.set([r, g, b, t < 0.04 ? 0 : Math.round(40 + 90 * t)], 4 * i);
-  }
-  context.putImageData(image, 0, 0);
-  return { canvas, step };
-}
-
 // Whether a cell counts as a figure: as this reader decided, else as it was called, by its score or by its mark.
 export function counts(cells, i, upto, byCall) {
   const verdict = cells.shown[i];
@@ -112,28 +83,6 @@ export function counts(cells, i, upto, byCall) {
 // Whether it is called a figure, whatever anybody decided: as the table has it or a mark says, or by the threshold of the page.
 export function isCalled(cells, i, upto, byCall) {
   return byCall ? cells.call[i] === 1 : i < upto;
-}
-
-// Running mean along lines of `length` px: `stride` apart on a line, lines `next` apart.
-function spread(from, length, lines, radius, stride, next) {
-  const to = new Float32Array(from.length);
-  for (let line = 0; line < lines; line++) {
-    const base = line * next;
-    let sum = 0;
-    for (let k = -radius; k <= length - 1 + radius; k++) {
-      if (k + radius < length && k + radius >= 0) sum += from[base + (k + radius) * stride];
-      if (k - radius - 1 >= 0 && k - radius - 1 < length) sum -= from[base + (k - radius - 1) * stride];
-      if (k >= 0 && k < length) to[base + k * stride] = sum / (2 * radius + 1);
-    }
-  }
-  return to;
-}
-
-// From blue over green to yellow, even in lightness steps; anchors by eye.
-const ANCHORS = [[68, 30, 110], [49, 104, 142], [45, 160, 130], [150, 200, 60], [253, 231, 37]];
-function colour(t) {
-  const place = Math.min(0.9999, Math.max(0, t)) * (ANCHORS.length - 1), k = Math.floor(place), part = place - k;
-  return ANCHORS[k].map((value, i) => Math.round(value + part * (ANCHORS[k + 1][i] - value)));
 }
 
 export class Overlay {

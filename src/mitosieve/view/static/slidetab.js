@@ -4,9 +4,11 @@ import { json } from "./api.js";
 import { VERDICT_OF, keyed, pressed } from "./buttons.js";
 import { ChosenCell } from "./chosen.js";
 import { DetectBox } from "./detection.js";
-import { choice, digits, el, fact, length, toggle, whole } from "./dom.js";
+import { choice, digits, el, fact, isShare, length, toggle, whole } from "./dom.js";
+import { INK } from "./overlay.js";
+import { toScore, toSlide } from "./scale.js";
 import { SlideView } from "./viewer.js";
-import { CALL_WORD, SCORE_WORDS } from "./words.js";
+import { CALL_WORD, SCORE_WORDS, heldWords } from "./words.js";
 
 const COUNT_MS = 150;
 
@@ -56,8 +58,8 @@ export class SlideTab {
     this.number = el("input", { type: "number", min: "0", max: "1", step: "0.0001", "aria-label": "Threshold as a number" });
     this.slider.addEventListener("input", () => store.setThreshold(toScore(Number(this.slider.value) / 1000)));
     this.number.addEventListener("change", () => {
-      if (Number.isFinite(this.number.valueAsNumber)) store.setThreshold(this.number.valueAsNumber);
-      else this.number.value = store.threshold.toFixed(4); // emptied: as it was
+      if (isShare(this.number, this.page)) store.setThreshold(this.number.valueAsNumber);
+      else this.number.value = store.threshold.toFixed(4); // emptied, or no score: as it was
     });
     this.back = el("button", { type: "button", onclick: () => store.setThreshold(store.session.threshold) }, "the detector's own");
     return el(
@@ -140,7 +142,6 @@ export class SlideTab {
     this.fault.textContent = words;
     this.fault.hidden = !words;
     this.counted.replaceChildren();
-    this._hotspot = null;
     const opened = this.view.open(number);
     this._activate(this.view);
     try {
@@ -189,19 +190,19 @@ export class SlideTab {
   async _count() {
     const { store } = this, number = store.slide, threshold = store.threshold;
     const own = threshold === store.session.threshold;
+    this._secondOutlines();
     let told;
     try {
-      told = await json(`/api/slides/${number}/count${own ? "" : `?threshold=${threshold}`}`);
+      told = await json(this._countAddress(number));
     } catch (error) {
       if (number === store.slide && threshold === store.threshold) this.counted.replaceChildren(...fact("Figures", "–", error.message));
       return;
     }
     if (number !== store.slide || threshold !== store.threshold) return;
-    this._hotspot = told.hotspot.outline_l0 ?? null;
-    this._outlines();
+    outline(this.view, told);
     const score = told.nottingham_mitotic_score;
     this.counted.replaceChildren(
-      ...fact("Figures", el("b", { dataset: { figures: "1" } }, whole(told.figures)), own ? "" : "at this threshold"),
+      ...fact("Figures", el("b", { dataset: { figures: "1" } }, whole(told.figures)), own ? "automatic" : "automatic, at this threshold"),
       ...fact("per mm² of tissue", el("b", {}, digits(told.figures_per_mm2, 2)), told.tissue_mm2 === null ? "tissue not known" : `${digits(told.tissue_mm2, 2)} mm²`),
       ...fact("Hotspot", el("b", {}, whole(told.hotspot.figures)), told.hotspot.note || heldWords(told.hotspot)),
       ...fact("Mitotic score", el("b", {}, score.score === null ? "–" : String(score.score)), score.score === null ? score.reason : "Nottingham, of the hotspot", score.reason),
@@ -219,11 +220,6 @@ export class SlideTab {
       ...fact("Looked at", el("b", {}, `${whole(decided)} of ${whole(cells.n)}`)),
       ...fact("Added", el("b", {}, whole(cells.added.length))),
     );
-  }
-
-  _outlines() {
-    this.view.outlines = this._hotspot ? [{ points: this._hotspot, ink: "#00c2ff" }] : [];
-    this.view.redraw();
   }
 
   _pointer(at) {
@@ -247,8 +243,7 @@ export class SlideTab {
 
   _setAdding(on) {
     if (this.store.session.readOnly) on = false;
-    for (const view of [this.view, this.second]) {
-      if (!view) continue;
+    for (const view of this._views) {
       view.adding = on;
       view.redraw();
     }
@@ -265,14 +260,20 @@ export class SlideTab {
     if (decision && view.slide === slide) view.select(decision.row ?? decision.key);
   }
 
+  // Layers are those of both slides.
+  get _views() {
+    return this.second ? [this.view, this.second] : [this.view];
+  }
+
   _heat(on) {
-    this.view.heatOn = on;
-    this.view.redraw();
+    for (const view of this._views) view.setHeat(on);
   }
 
   _below(on) {
-    this.view.below = on;
-    this.view.redraw();
+    for (const view of this._views) {
+      view.below = on;
+      view.redraw();
+    }
   }
 
   _sideBySide(on) {
@@ -286,6 +287,8 @@ export class SlideTab {
     if (!this.second) {
       this.second = new SlideView(this.store, { label: "Second slide" });
       this.second.adding = this.view.adding;
+      this.second.below = this.view.below;
+      this.second.setHeat(this.view.heatOn);
       this._wireView(this.second);
       const names = this.store.slides.map((slide) => [slide.number, slide.name]);
       const other = this.store.slides.length > 1 ? (this.store.slide + 1) % this.store.slides.length : this.store.slide;
@@ -305,8 +308,23 @@ export class SlideTab {
 
   _openSecond(number) {
     this._other = number;
-    this.second.open(number).catch(() => {}).then(() => this._lock());
+    this.second.open(number).catch(() => {}).then(() => {
+      this._lock();
+      this._secondOutlines();
+    });
     if (this.active === this.second) this._selected(); // what was chosen there is gone
+  }
+
+  async _secondOutlines() {
+    const { second: view, store } = this, slide = view?.slide, { threshold } = store;
+    if (!view?.node.isConnected || store.session.kind !== "result") return;
+    const told = await json(this._countAddress(slide)).catch(() => null); // a slide that was not counted has no outline
+    if (told && view.slide === slide && threshold === store.threshold) outline(view, told);
+  }
+
+  _countAddress(slide) {
+    const { threshold, session } = this.store;
+    return `/api/slides/${slide}/count${threshold === session.threshold ? "" : `?threshold=${threshold}`}`;
   }
 
   // From here on both move by the same um.
@@ -377,12 +395,7 @@ export class SlideTab {
   }
 }
 
-// Of what area a hotspot's figures are, and how much of it is tissue.
-function heldWords(spot) {
-  const area = `in ${digits(spot.area_mm2, 2)} mm²`;
-  return spot.tissue_mm2 === null || spot.tissue_mm2 === undefined ? area : `${area}, ${digits(spot.tissue_mm2, 2)} of them tissue`;
+function outline(view, { hotspot }) {
+  view.outlines = hotspot.outline_l0 ? [{ points: hotspot.outline_l0, ink: INK.hotspot }] : [];
+  view.redraw();
 }
-
-// Thresholds crowd near 1: the slider runs on a stretched scale, its upper half is 0.8 to 1.
-const toScore = (place) => (place <= 0.5 ? 1.6 * place : 0.8 + 0.2 * (1 - (2 - 2 * place) ** 2));
-const toSlide = (score) => (score <= 0.8 ? score / 1.6 : 1 - Math.sqrt(Math.max(0, 1 - (score - 0.8) / 0.2)) / 2);

@@ -21,6 +21,7 @@ export class Store extends EventTarget {
     this._cells = new Map();
     this._come = []; // all that are here and in use, { slide, held }, whether still kept or not
     this._frames = new Map();
+    this._tissue = new Map();
     this._decisions = [];
     this._known = new Set();
     this._offset = 0;
@@ -57,6 +58,10 @@ export class Store extends EventTarget {
 
   frame(slide) {
     return this._once(this._frames, slide, () => api.json(`/api/slides/${slide}`));
+  }
+
+  tissue(slide) {
+    return this._once(this._tissue, slide, () => api.tissueOf(slide));
   }
 
   // Cells of a slide with their grid, this reader's verdicts (numbers in VERDICTS), and what is shown of each: what was
@@ -319,7 +324,7 @@ export class Store extends EventTarget {
       }
       const entry = this._entry([{ kind: "undo", id: last.id }]);
       this._unsaved.unshift(entry); // before what was decided after the key was pressed
-      await this._save(entry);
+      if ((await this._save(entry)).length) this.tell("undone", { decision: last });
       return last;
     });
   }
@@ -337,6 +342,7 @@ export class Store extends EventTarget {
     }
     this._unsaved = this._unsaved.filter(({ list, back }) => list.length || back.length);
     this.tell("unsaved");
+    if (!entry.back.length) this.tell("undone", { decision: last });
     return { ...last, row: last.row ?? null };
   }
 }

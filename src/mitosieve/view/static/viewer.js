@@ -3,7 +3,8 @@
 import { tileAddress } from "./api.js";
 import { shortcut } from "./buttons.js";
 import { el, icon, length } from "./dom.js";
-import { Overlay, applied, boundsL0, heatPicture, inverted, isCalled } from "./overlay.js";
+import { heatPicture, heatScale } from "./heat.js";
+import { Overlay, applied, boundsL0, inverted, isCalled } from "./overlay.js";
 
 const NICE_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const BAR_PX = 110;
@@ -28,8 +29,9 @@ export class SlideView extends EventTarget {
     this.host = el("div", { class: "glass" });
     this.canvas = el("canvas", { class: "over", "aria-hidden": "true" });
     this.bar = el("div", { class: "scalebar" });
+    this.heatBar = heatScale();
     this.message = el("div", { class: "glass-message", hidden: true });
-    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom`, "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Enter Escape" }, this.host, this.bar, this._tools(), this.message);
+    this.node = el("div", { class: "slideview", tabindex: "0", role: "application", "aria-label": `${label}: arrows move, + and - zoom`, "aria-keyshortcuts": "ArrowLeft ArrowRight ArrowUp ArrowDown Enter Escape" }, this.host, this.bar, this.heatBar, this._tools(), this.message);
     this.overlay = new Overlay(this.canvas);
     this.osd = null;
     this._heat = null;
@@ -210,7 +212,7 @@ export class SlideView extends EventTarget {
     if (!this.frame || !this.osd || !this.osd.world.getItemCount()) return this.overlay.clear();
     const map = this.map(), pxPerUm = this.pxPerUm(map);
     const upto = this.cells ? this.upto : 0;
-    if (this.heatOn && this.cells && !this._heat) this._heat = heatPicture(this.cells, upto, this.frame, this.byTable);
+    if (this.heatOn && this.cells && !this._heat) this._heated(upto);
     this.overlay.draw({
       cells: this.cells,
       upto,
@@ -229,6 +231,25 @@ export class SlideView extends EventTarget {
     this.frames.push(performance.now());
     if (this.frames.length > 2000) this.frames.splice(0, 1000);
     this.dispatchEvent(new Event("drawn"));
+  }
+
+  setHeat(on) {
+    this.heatOn = on;
+    this.heatBar.hidden = !on;
+    this.redraw();
+  }
+
+  // The map once it is known where the tissue is.
+  _heated(upto) {
+    const { slide } = this, tissue = this._tissue?.of === slide ? this._tissue : null;
+    if (tissue?.known !== undefined) {
+      this._heat = heatPicture(this.cells, upto, this.frame, this.byTable, tissue.known);
+      this.heatBar.lastChild.textContent = tissue.known ? "figures per mm² of tissue" : "figures per mm²";
+    } else if (!tissue) {
+      const asked = (this._tissue = { of: slide });
+      const come = (known) => ((asked.known = known), this._tissue === asked && this._stale());
+      this.store.tissue(slide).then(come, () => come(null));
+    }
   }
 
   _scale(pxPerUm) {

@@ -1,5 +1,7 @@
 // What the page says more than once, and what it explains.
 
+import { digits } from "./dom.js";
+
 export const VERDICT_WORD = { figure: "figure", imposter: "no figure", unsure: "unsure" };
 export const CALL_WORD = { candidate: "below the threshold", figure: "figure", imposter: "imposter", background: "background" };
 
@@ -63,3 +65,17 @@ export const KEYS = [
     ],
   ],
 ];
+
+// What was taken back, and where: it may lie on another slide than the one on the screen.
+export function undoneWords({ slides }, { kind, slide, x, y, verdict }) {
+  const place = Number.isFinite(x) && Number.isFinite(y) ? `, x ${Math.round(x)}, y ${Math.round(y)} px` : "";
+  const where = `${slides[slide]?.name ?? "a slide that is not here"}${place}`;
+  if (kind === "looked") return `undone: a field looked through, of ${where}`;
+  return kind === "added" ? `undone: an added ${VERDICT_WORD[verdict]}, ${where}` : `undone: ${VERDICT_WORD[verdict]}, ${where}`;
+}
+
+// Of what area a hotspot's figures are, and how much of it is tissue.
+export function heldWords(spot) {
+  const area = `in ${digits(spot.area_mm2, 2)} mm²`;
+  return spot.tissue_mm2 === null || spot.tissue_mm2 === undefined ? area : `${area}, ${digits(spot.tissue_mm2, 2)} of them tissue`;
+}
