@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import shapely
 from found import MPP, a_result, some_detections
 from paged import VIEW
 from serving import served
@@ -147,3 +148,22 @@ def test_what_is_taken_back_and_what_is_refused_is_told(tmp_path, opened):
     ]
     kinds = [d.kind for d in DecisionLog.beside(folder).read()]
     assert kinds == ["looked", "verdict", "undo", "undo", "added"]
+
+
+def test_the_searched_area_is_drawn_and_what_is_added_beyond_it_is_told(tmp_path, opened):
+    """With its holes, on the slide and in Count; a figure outside is kept, with words, and is in no count."""
+    folder = a_result(tmp_path / "found", names=("one",))
+    request = json.loads((folder / "detect.json").read_text())
+    area = shapely.box(0, 0, 1200, 1000).difference(shapely.box(100, 100, 300, 300))
+    (folder / "detect.json").write_text(json.dumps({**request, "roi": json.loads(shapely.to_geojson(area))}))
+    status = "document.getElementById('status').textContent"
+    with served(folder) as client:
+        page = opened(client).opened()
+        rings = page.evaluate(f"{VIEW}.area.map((o) => o.points)")
+        assert [shapely.Polygon(ring).area for ring in rings] == [1200 * 1000, 200 * 200]
+        assert "area that was searched" in page.inner_text(".legend")
+        for n, (x, y) in enumerate(((700, 40), (1300, 40), (200, 200)), start=1):
+            page.evaluate(f"{SLIDE}._add({VIEW}, {x}, {y})")
+            page.decided(n)
+            page.until(f"{status}.includes({json.dumps('saved' if n == 1 else 'outside the area')})")
+        assert client.get("/api/slides/0/reviewed")["added"] == 1

@@ -27,7 +27,7 @@ class ReviewedCount:
         judged: detections of the slide with a decision.
         rejected: those called a figure by the detector that readers called an imposter.
         accepted: those below the threshold that readers called a figure.
-        added: figures that the detector had not found.
+        added: figures that the detector had not found, in the area that was searched.
         open: ids of what may still be decided: detections called figures that nobody judged, and cells of which readers
             are unsure or disagree.
         deciding: those of `open` that can still change the Nottingham score, whatever the others turn out to be.
@@ -75,7 +75,8 @@ def reviewed_count(
     """Count a slide again with what readers decided.
 
     A figure is what most sure readers call one. A cell in a tie, or of which all are unsure, is as the detector called
-    it, and open. Cells that a reader added count where most call them figures.
+    it, and open. Cells that a reader added count where most call them figures, but not outside the area that was
+    searched: its tissue is what densities are of.
 
     Args:
         result: of detect.
@@ -92,7 +93,7 @@ def reviewed_count(
     for cell in own:
         number = place.get(cell.key)
         if number is None:
-            added += [cell] if not cell.is_rejected else []
+            added += [cell] if not cell.is_rejected and result.is_searched(cell.x_px, cell.y_px) else []
         else:
             is_open[number] = cell.label is None
             figure[number] = figure[number] if cell.label is None else cell.label is Label.MITOTIC_FIGURE

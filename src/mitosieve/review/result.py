@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.annotation import NO_MARK
 from mitosieve.cohort.table import finite, read_table
@@ -21,6 +22,8 @@ from mitosieve.count.summary import SlideFindings
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError, InputError, some
 from mitosieve.export.table import read_detections
+from mitosieve.geometry import inside_roi
+from mitosieve.review.area import area_of
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog, readers_of, standing
 from mitosieve.run import layout
@@ -68,6 +71,7 @@ class FoundResult:
         counts: how slides were counted.
         decisions: of all readers, in the order of the file.
         failed: slide_id -> why, of slides that were asked for and not done, be it after they were done once.
+        area: that alone was searched on each slide, level-0 px; None where whole slides were, or nobody says.
     """
 
     folder: Path
@@ -79,6 +83,7 @@ class FoundResult:
     counts: CountConfig
     decisions: Sequence[Decision]
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
+    area: BaseGeometry | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "FoundResult":
@@ -103,6 +108,7 @@ class FoundResult:
             counts=counts,
             decisions=tuple(DecisionLog.beside(folder).read()),
             failed=failed,
+            area=area_of(request, folder),
         )
 
     @cached_property
@@ -133,6 +139,10 @@ class FoundResult:
         names, slide = np.unique(self.detections.slide_id, return_inverse=True)
         order = np.argsort(slide, kind="stable")
         return dict(zip(names.tolist(), np.split(order, np.cumsum(np.bincount(slide))[:-1]), strict=True))
+
+    def is_searched(self, x: float, y: float) -> bool:
+        """Whether a place, level-0 px, lies where figures were searched for: counts are of nothing else."""
+        return bool(inside_roi(self.area, np.array([[x, y]]))[0])
 
     def findings(self, slide_id: str, detections: Detections) -> SlideFindings:
         """Detections of a slide, the result's or others, ready to be counted."""

@@ -289,6 +289,9 @@ class Desk:
             "at": decision.at,
             "how": decision.how,
             "score": decision.score,
+            "searched": decision.x_px is None
+            or decision.y_px is None
+            or self.viewed.is_searched(decision.x_px, decision.y_px),
         }
 
     def _row_of(self, decision: Decision, number: int | None) -> int | None:

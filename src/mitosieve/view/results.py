@@ -15,6 +15,7 @@ from mitosieve.count.hotspot import AREA_MM2, SHAPES, Shape
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections
+from mitosieve.review.area import area_of
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json
 from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed, ViewedSlide, without_paths
@@ -50,6 +51,7 @@ def read_result(folder: Path) -> Viewed:
         area_mm2=area,
         shape=shape,
         tissue=tissue,
+        area=area_of(request, folder),
     )
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.count.hotspot import AREA_MM2, Shape
+from mitosieve.geometry import inside_roi
 
 
 class Kind(StrEnum):
@@ -132,6 +134,7 @@ class Viewed:
         area_mm2: of the hotspot.
         shape: of the hotspot.
         tissue: what the slides are of, as the job was told; empty where nobody said.
+        area: that alone was searched on each slide, level-0 px; None where whole slides were, or nobody says.
     """
 
     kind: Kind
@@ -144,6 +147,11 @@ class Viewed:
     area_mm2: float = AREA_MM2
     shape: Shape = "square"
     tissue: str = ""
+    area: BaseGeometry | None = None
+
+    def is_searched(self, x: float, y: float) -> bool:
+        """Whether a place of a slide, level-0 px, lies where figures were searched for."""
+        return bool(inside_roi(self.area, np.array([[x, y]]))[0])
 
     def words(self, text: str) -> str:
         """A text without the folders of this machine."""

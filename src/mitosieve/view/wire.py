@@ -4,7 +4,9 @@ import struct
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve import __version__
 from mitosieve.count.summary import DISCLAIMER, SlideFindings, read_ground, summarize
@@ -31,11 +33,19 @@ def session(desk: Desk) -> dict[str, Any]:
         "readOnly": desk.read_only,
         "threshold": viewed.threshold,
         "detector": viewed.detector,
+        "area": [] if viewed.area is None else _rings(viewed.area),
         "hotspot": {"area_mm2": viewed.area_mm2, "shape": viewed.shape},
         "calls": [call.value for call in CALLS],
         "slides": [_slide(number, slide) for number, slide in enumerate(viewed.slides)],
         "note": DISCLAIMER,
     }
+
+
+def _rings(area: BaseGeometry) -> list[list[list[float]]]:
+    """Outlines of an area and of its holes, corners x, y in level-0 px."""
+    parts = [part for part in shapely.get_parts(area).tolist() if isinstance(part, shapely.Polygon)]
+    rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
+    return [shapely.get_coordinates(ring).tolist() for ring in rings]
 
 
 def _slide(number: int, slide: ViewedSlide) -> dict[str, Any]:

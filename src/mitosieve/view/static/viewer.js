@@ -4,7 +4,7 @@ import { tileAddress } from "./api.js";
 import { shortcut } from "./buttons.js";
 import { el, icon, length } from "./dom.js";
 import { heatPicture, heatScale } from "./heat.js";
-import { Overlay, applied, boundsL0, inverted, isCalled } from "./overlay.js";
+import { INK, Overlay, applied, boundsL0, inverted, isCalled } from "./overlay.js";
 
 const NICE_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const BAR_PX = 110;
@@ -25,6 +25,7 @@ export class SlideView extends EventTarget {
     this.adding = false;
     this.selected = null; // a row, or the key of an added cell
     this.outlines = [];
+    this.area = (store.session.area ?? []).map((points) => ({ points, ink: INK.field, dash: [3, 5] })); // that was searched
     this.frames = []; // when frames were drawn, for who measures
     this.host = el("div", { class: "glass" });
     this.canvas = el("canvas", { class: "over", "aria-hidden": "true" });
@@ -224,7 +225,7 @@ export class SlideView extends EventTarget {
       below: this.below || !this.store.hasThreshold,
       byCall: this.byTable,
       selected: this.selected,
-      outlines: this.outlines,
+      outlines: [...this.area, ...this.outlines],
       aim: this.adding,
     });
     this._scale(pxPerUm);
