@@ -35,6 +35,11 @@ def some(names: Iterable[str], separator: str = ", ", most: int = 5) -> str:
     return separator.join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
+def plural(number: int, noun: str, others: str = "") -> str:
+    """A number with its noun: `1 slide`, `2 slides`; `1 box`, `2 boxes` where the plural is given."""
+    return f"{number} {noun if number == 1 else others or noun + 's'}"
+
+
 LONGEST_LINE = 2000
 """Letters of a message's line; none that we write ourselves comes near."""
 

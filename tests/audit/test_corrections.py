@@ -15,8 +15,17 @@ from mitosieve.annotation import NO_MARK, Label
 from mitosieve.audit.corrections import import_corrections
 from mitosieve.audit.points import AuditedPlace, write_places
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.cohort.place import CLASS_OF, NO_ROW
-from mitosieve.errors import CohortError, FormatError
+from mitosieve.cohort.place import NO_ROW
+from mitosieve.cohort.vocabulary import rulings_of
+from mitosieve.errors import CohortError, FormatError, InputError
+from mitosieve.export.geojson import (
+    BACKGROUND_CLASS,
+    CANDIDATE_CLASS,
+    FIGURE_CLASS,
+    HOTSPOT_CLASS,
+    IMPOSTER_CLASS,
+    UNSURE_CLASS,
+)
 
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -82,8 +91,8 @@ def classify(path, classes):
     edit(path, change)
 
 
-def taken(points, cohort, out, now=NOW):
-    return import_corrections(points, cohort.folder, out, now=now)
+def taken(points, cohort, out, now=NOW, **more):
+    return import_corrections(points, cohort.folder, out, now=now, **more)
 
 
 def refused(points, cohort, tmp_path, error, words):
@@ -256,7 +265,7 @@ def test_an_unknown_point_is_refused(cohort, points, tmp_path):
 
     edit(points / "c0_s0.geojson", change)
     error = refused(points, cohort, tmp_path, FormatError, "is no point that an audit of this cohort wrote")
-    assert error.where.endswith("c0_s0.geojson, feature 2")
+    assert "c0_s0.geojson, feature 2 (slide c0_s0, at x " in error.where
 
 
 def test_points_of_another_version_are_refused(cohort, points, tmp_path):
@@ -288,7 +297,7 @@ def test_the_same_point_twice_is_refused(cohort, points, tmp_path):
     """Within a file, and in two files of a folder; both places are named."""
     (points / "copy.geojson").write_bytes((points / "c0_s0.geojson").read_bytes())
     error = refused(points, cohort, tmp_path, FormatError, r"is the same point as .*c0_s0.geojson, feature 1")
-    assert error.where.endswith("copy.geojson, feature 1")
+    assert "copy.geojson, feature 1 (slide c0_s0, at x " in error.where
     (points / "copy.geojson").unlink()
     edit(points / "c0_s0.geojson", lambda features: [*features, features[4]])
     refused(points, cohort, tmp_path, FormatError, "is the same point as")
@@ -310,7 +319,55 @@ def test_an_unknown_class_is_refused_with_the_known_ones(cohort, points, tmp_pat
 
     edit(points / "c0_s0.geojson", change)
     error = refused(points, cohort, tmp_path, FormatError, words)
-    assert all(name in error.remedy for name in CLASS_OF.values())
+    for one in (FIGURE_CLASS, CANDIDATE_CLASS, IMPOSTER_CLASS, BACKGROUND_CLASS, UNSURE_CLASS, HOTSPOT_CLASS):
+        assert one["name"] in error.remedy
+    assert '=figure"' in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("geometry", "classification", "place"),
+    [
+        ({"type": "Point", "coordinates": [12.25, 7]}, None, "at x 12.2, y 7.0 px"),
+        ({"type": "MultiPoint", "coordinates": [[3, 4.5], [8, 9]]}, {"name": "Tumor"}, "at x 3.0, y 4.5 px"),
+        ({"type": "Polygon", "coordinates": [[[30, 40], [50, 40], [50, 60], [30, 40]]]}, None, "at x 30.0, y 40.0 px"),
+        ({"type": "Point", "coordinates": [12, 7]}, {"name": 3}, "at x 12.0, y 7.0 px"),
+        ({"type": "Point", "coordinates": [12, 7]}, {"name": "Tumor"}, "slide c0_s0, at x 12.0, y 7.0 px"),
+    ],
+)
+def test_what_is_refused_can_be_found_in_qupath(cohort, points, tmp_path, geometry, classification, place):
+    """A number of a feature is shown nowhere in QuPath: whatever is wrong with one, its place is told."""
+    metadata = {"metadata": {"slide_id": "c0_s0"}} if place.startswith("slide") else {}
+    properties = {"classification": classification, **metadata}
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    edit(points / "c0_s0.geojson", lambda features: [*features, feature])
+    error = refused(points, cohort, tmp_path, FormatError, "class|is not one point")
+    assert error.where.endswith(f"feature 6 ({place})")
+
+
+@pytest.mark.parametrize("name", ["Mitose", "mitotic_figure", "MITOSIS", "Kernteilungsfigur", "Mitosis: Metaphase"])
+def test_names_of_classes_are_understood_as_by_any_import(cohort, points, tmp_path, name):
+    """In many spellings and languages, and where classes stand beside one another."""
+    classify(points / "c0_s0.geojson", {0: "Non-mitotic", 2: name, 3: "NMF", 4: "AMF"})
+    new = taken(points, cohort, tmp_path / "new").cohort.annotations
+    assert new.label.tolist() == [IMPOSTER, FIGURE, FIGURE, *cohort.annotations.label[3:], FIGURE, FIGURE]
+
+
+def test_a_class_whose_name_does_not_tell_means_what_the_user_says(cohort, points, tmp_path):
+    """`--label`: a figure, surely none, or nothing, of points without a class and of outlines too; no class that is not
+    there; and an area is no cell.
+    """
+    classify(points / "c0_s0.geojson", {0: "dunkel", 2: "M1", 3: "", 4: "Gebiet"})
+    area = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}
+    classes = {"classification": {"name": "Gebiet"}}
+    feature = {"type": "Feature", "geometry": area, "properties": classes}
+    edit(points / "c0_s0.geojson", lambda features: [*features, feature])
+    said = ["M1=figure", "dunkel=other", "unclassified=ignore"]
+    new = taken(points, cohort, tmp_path / "new", rulings=rulings_of([*said, "Gebiet=ignore"])).cohort.annotations
+    assert new.label.tolist() == [IMPOSTER, FIGURE, FIGURE, *cohort.annotations.label[3:]]
+    with pytest.raises(InputError, match=r"names 'M2', but the classes are: .*'M1'"):
+        taken(points, cohort, tmp_path / "other", rulings=rulings_of(["M2=figure"]))
+    with pytest.raises(FormatError, match="class 'Gebiet', an area that was searched"):
+        taken(points, cohort, tmp_path / "other", rulings=rulings_of([*said, "Gebiet=roi"]))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from mitosieve.export.geojson import write_geojson
 from mitosieve.review.reviews import Reviews
 from mitosieve.review.tables import save
 from reviewed_result import a_result, add, judge
+from tiny import mitosieve
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE.value, Label.IMPOSTER.value
@@ -189,3 +190,26 @@ def test_one_place_twice_is_refused(cohort, tmp_path):
     twice = a_point("Mitotic figure", [12.5, 12.5]), a_point("Imposter", [12.5, 12.5])
     with pytest.raises(FormatError, match="is the same point as"):
         taken(edit(a_file(tmp_path, cohort), {}, *twice), cohort, tmp_path)
+
+
+def test_a_new_mark_of_which_nothing_is_learned_is_told(cohort, tmp_path):
+    """Outside of the area of its slide that was searched, or on a slide that was not; one inside is not told."""
+    first, *others = cohort.slides
+    area = "POLYGON ((0 0, 100 0, 100 300, 0 300, 0 0))"
+    slides = (replace(first, roi_wkt=area), *(replace(entry, labelled=False) for entry in others))
+    known = Cohort(cohort.folder, slides, cohort.annotations)
+    known.save()
+    inside, outside = a_point("Mitotic figure", [20.5, 280.5]), a_point("Imposter", [380.5, 20.5])
+    for number, entry in enumerate(slides):
+        content = {"type": "FeatureCollection", "features": [inside, outside][: 2 - number]}
+        (tmp_path / f"{entry.slide_id}.geojson").write_text(json.dumps(content))
+    told = mitosieve("import", "corrections", tmp_path, known.folder, "--out", tmp_path / "new")
+    assert told.code == 0
+    assert f"1 new mark outside the area of the slide that was searched: {SLIDE} at x 380.0, y 20.0 px" in told.err
+    assert f"new marks on 1 unlabelled slide: {others[0].slide_id}; where" in told.err
+    assert told.err.count(str(tmp_path / "new" / "slides.csv")) == 2
+    new = Cohort.load(tmp_path / "new")
+    assert len(new.known_marks) == len(known.known_marks) + 1
+    Cohort(cohort.folder, tuple(replace(e, labelled=True) for e in cohort.slides), cohort.annotations).save()
+    told = mitosieve("import", "corrections", tmp_path, known.folder, "--out", tmp_path / "all")
+    assert "neither learned" not in told.err

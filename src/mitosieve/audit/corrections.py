@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
-from mitosieve.audit.qupath import UNSURE, Point, files_of, points_of
+from mitosieve.audit.qupath import UNSURE, Point, Rulings, points_of
 from mitosieve.audit.unaudited import Unaudited
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.place import NO_ROW, in_digits, place_id
@@ -62,12 +62,17 @@ class CorrectionReport:
         rows: of the slides where something changed, by slide_id.
         total: their sum.
         left: detections called figures that were left as they were, of which nothing was taken.
+        outside: places of new marks outside the area of their slide that was searched (`roi`), in words: they are
+            neither learned from nor scored.
+        unsearched: slides with new marks that are not labelled, of which nothing is learned or scored either.
     """
 
     cohort: Cohort
     rows: tuple[SlideCorrections, ...]
     total: SlideCorrections
     left: int = 0
+    outside: tuple[str, ...] = ()
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,7 @@ class _Place:
 
 
 def import_corrections(
-    source: Path, folder: Path, out: Path, *, now: datetime, all_seen: bool = False
+    source: Path, folder: Path, out: Path, *, now: datetime, all_seen: bool = False, rulings: Rulings | None = None
 ) -> CorrectionReport:
     """Make a new version of a cohort from corrected points; the old one stays, and on any fault nothing is written.
 
@@ -111,10 +116,12 @@ def import_corrections(
             cohort's folder are not copied.
         now: when the corrections are taken over; with a time zone.
         all_seen: whether detections that were left called figures were all looked at, and are figures.
+        rulings: what classes mean whose names do not tell: "ignore" is Unsure, "other" is Background.
 
     Raises:
         FormatError: a file that is not GeoJSON, or a feature that is of another cohort's audit, was moved, stands
             twice, has an unknown class, or is of a slide that nobody can tell.
+        InputError: a ruling on a class that is not there.
         CohortError: a point is of no slide of the cohort, or `out` holds something.
         StorageError: `out` cannot be written.
     """
@@ -124,7 +131,7 @@ def import_corrections(
     cohort = Cohort.load(folder)
     places, unaudited = _Places(cohort), Unaudited(cohort, all_seen=all_seen)
     found: dict[str | int | tuple[str, float, float], tuple[_Place, Point]] = {}
-    for point in (point for path in files_of(source) for point in points_of(path)):
+    for point in points_of(source, rulings):
         place = places.named_by(point)
         if place is None and not places.expects(point):
             unaudited.take(point)
@@ -152,7 +159,24 @@ def import_corrections(
         to_imposter=sum(row.to_imposter for row in rows),
         added=sum(row.added for row in rows),
     )
-    return CorrectionReport(cohort=new, rows=rows, total=total, left=unaudited.left)
+    outside, unsearched = _without_use(new, len(cohort.annotations))
+    return CorrectionReport(
+        cohort=new, rows=rows, total=total, left=unaudited.left, outside=outside, unsearched=unsearched
+    )
+
+
+def _without_use(new: Cohort, first: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of the new marks, which begin at the row `first`: places outside of their slide's area, and unlabelled slides."""
+    rows = np.flatnonzero(~new.is_known)
+    unused = new.annotations[rows[rows >= first]]
+    outside: list[str] = []
+    unsearched: dict[str, None] = {}
+    for slide_id, (x, y) in zip(unused.slide_id.tolist(), unused.center_l0.tolist(), strict=True):
+        if new.entry(slide_id).labelled:
+            outside.append(f"{slide_id} at x {x:.1f}, y {y:.1f} px")
+        else:
+            unsearched[slide_id] = None
+    return tuple(outside), tuple(unsearched)
 
 
 def _keep(

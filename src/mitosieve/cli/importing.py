@@ -82,7 +82,7 @@ def import_command(
             "mpp": mpp,
             "source_name": source_name,
             "domain": domain,
-            "label": label,
+            "label": rulings_of(label) if label else None,
             "merge_um": merge_um,
             "absent": absent,
             "case_prefix": case_prefix,

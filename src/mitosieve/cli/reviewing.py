@@ -8,7 +8,7 @@ import typer
 
 from mitosieve.cli.app import app
 from mitosieve.cli.terminal import print_table, say, warn
-from mitosieve.errors import InputError
+from mitosieve.errors import InputError, plural, some
 from mitosieve.score.printed import in_digits
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
 
     from mitosieve.audit.corrections import import_corrections
 
-    _refuse_others(given, ("all_seen",), "corrections know their images and their marks")
+    _refuse_others(given, ("all_seen", "label"), "corrections know their images and their marks")
     if out is None:
         raise InputError("corrections make a new version of the cohort", remedy="name its folder with --out")
-    report = import_corrections(source, cohort, out, now=datetime.now(UTC), all_seen=given["all_seen"])
+    report = import_corrections(
+        source, cohort, out, now=datetime.now(UTC), all_seen=given["all_seen"], rulings=given["label"]
+    )
     columns = ("slide_id", "to_figure", "to_imposter", "added")
     print_table(
         [[getattr(row, column) for column in columns] for row in (*report.rows, report.total)],
@@ -36,8 +38,21 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
     )
     if report.left:
         warn(
-            f"note: {report.left} detections called figures were left as they were: nothing was taken of them; where "
-            "all were looked at, say so with --all-seen"
+            "note: left as they were, so that nothing was taken of them: "
+            f"{plural(report.left, 'detection called a figure', 'detections called figures')}; where all were looked "
+            "at, say so with --all-seen"
+        )
+    if report.outside:
+        warn(
+            f"note: neither learned from nor scored: {plural(len(report.outside), 'new mark')} outside the area of the "
+            f"slide that was searched: {some(report.outside)}; where that was searched too, widen roi in "
+            f"{out / 'slides.csv'} (empty is the whole slide)"
+        )
+    if report.unsearched:
+        warn(
+            "note: neither learned from nor scored: new marks on "
+            f"{plural(len(report.unsearched), 'unlabelled slide')}: {some(report.unsearched)}; where "
+            f"a slide was searched for all figures, write labelled = yes in {out / 'slides.csv'}, and what was searched as its roi"
         )
     if not report.total.changed:
         warn("warning: 0 changes: the new version has the same marks")
@@ -46,7 +61,6 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
 
 def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[str, Any]) -> None:
     """`import reviews`."""
-    from mitosieve.cohort.marked import UNKNOWN_DOMAIN
     from mitosieve.review.marks import import_reviews
     from mitosieve.review.result import left_out_note
     from mitosieve.review.slides import Told
@@ -57,7 +71,8 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
         raise InputError("reviews make a new version of the cohort", remedy="name its folder with --out")
     if not cohort.exists():
         warn(f"note: {cohort} is not there: the new cohort starts from nothing")
-    told = Told(images=given["images"], domain=given["domain"] or UNKNOWN_DOMAIN, source=given["source_name"])
+    domain = {"domain": given["domain"]} if given["domain"] else {}
+    told = Told(images=given["images"], source=given["source_name"], **domain)
     report = import_reviews(source, cohort, out, told=told, readers=tuple(given["reader"] or ()))
     columns = ("slide_id", "figures", "imposters", "changed", "confirmed", "left_out")
     print_table(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from mitosieve.annotation import NO_MARK, Annotations, Label
 from mitosieve.cohort.entries import (
@@ -233,13 +234,18 @@ class Cohort:
 
     @property
     def known_marks(self) -> Annotations:
-        """The marks that are learned from and scored: on labelled slides, where these were searched (`roi`)."""
-        marks = self.labelled.annotations
-        known = np.ones(len(marks), dtype=np.bool_)
+        """The marks that are learned from and scored."""
+        return self.annotations[self.is_known]
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """Of each mark whether it is learned from and scored: on labelled slides, where these were searched (`roi`)."""
+        marks = self.annotations
+        known = np.isin(marks.slide_id, [entry.slide_id for entry in self.slides if entry.labelled])
         for entry in (entry for entry in self.slides if entry.roi_wkt):
             rows = np.flatnonzero(marks.slide_id == entry.slide_id)
-            known[rows] = inside_roi(entry.roi, marks.center_l0[rows])
-        return marks[known]
+            known[rows] &= inside_roi(entry.roi, marks.center_l0[rows])
+        return known
 
     def of_domain(self, domain: str) -> "Cohort":
         """The part of the cohort that belongs to one domain, in the cohort's order."""

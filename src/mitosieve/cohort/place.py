@@ -13,9 +13,6 @@ NO_ROW = -1
 CLASS_OF = {Label.MITOTIC_FIGURE.value: "Mitotic figure", Label.IMPOSTER.value: "Imposter", NO_MARK: "Background"}
 """QuPath's name of each label."""
 
-LABEL_OF = {name: label for label, name in CLASS_OF.items()}
-"""The label that a class in QuPath stands for."""
-
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "mitosieve/place")
 
 

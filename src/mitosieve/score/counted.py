@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.detection import Detections
-from mitosieve.errors import FrameError
+from mitosieve.errors import FrameError, plural
 from mitosieve.geometry import inside_roi
-from mitosieve.score.metrics import plural
 
 Rows = NDArray[np.intp]
 

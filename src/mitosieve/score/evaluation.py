@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.cohort.cohort import Cohort
-from mitosieve.errors import SplitError
+from mitosieve.errors import SplitError, plural
 from mitosieve.score.agreement import Agreement, agree
 from mitosieve.score.boxes import box_average_precision
 from mitosieve.score.counted import Counted, Detections, count_in
@@ -21,7 +21,7 @@ from mitosieve.score.froc import Froc, froc
 from mitosieve.score.interval import MIN_CASES, RESAMPLES, Interval, Resampled, resample
 from mitosieve.score.judged import METRICS_FORMAT
 from mitosieve.score.match import RADIUS_UM, count_lenient, match_greedy, match_optimal, near_pairs
-from mitosieve.score.metrics import Score, number, plural
+from mitosieve.score.metrics import Score, number
 from mitosieve.score.outcome import Outcome, Outcomes, outcomes
 from mitosieve.score.sweep import Sweep, Threshold, average_precision, best_threshold, sweep, thin
 from mitosieve.score.table import (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.score.metrics import number, plural
+from mitosieve.errors import plural
+from mitosieve.score.metrics import number
 
 RESAMPLES = 10_000
 """Draws with replacement. Source: the MIDOG 2021 challenge paper repeats 10,000 times."""

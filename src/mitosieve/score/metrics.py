@@ -77,8 +77,3 @@ class Score:
 def number(value: float) -> float | None:
     """A float for JSON: None where it is not finite."""
     return float(value) if math.isfinite(value) else None
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 slide`, `2 slides`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

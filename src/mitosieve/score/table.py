@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.errors import plural
 from mitosieve.score.interval import Interval, Resampled, interval_of, wilson
-from mitosieve.score.metrics import Score, f1_of, number, plural, precision_of, recall_of
+from mitosieve.score.metrics import Score, f1_of, number, precision_of, recall_of
 
 MEASURES = ("precision", "recall", "f1")
 
