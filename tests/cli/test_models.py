@@ -145,6 +145,71 @@ def test_models_lists_the_box_and_shows_a_card():
     assert "did you mean 'swift'" in told.err
 
 
+def test_models_shows_what_detect_takes(tmp_path, pointed, monkeypatch):
+    """A run, its detector, one elsewhere and a copy of a shipped one: hash, networks, thresholds, what it learned from;
+    a bare name of a folder is that folder.
+    """
+    detector, points = pointed
+    digest = hash_file(detector / "detector.toml")
+    told = mitosieve("models", detector)
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith((detector / "CARD.md").read_text().strip())
+    assert f"`{digest}`" in told.out
+    assert all(f"| {name} | {value:.4f} |" in told.out for name, value in points.items())
+    assert "is not known" in told.out
+    one = json.loads(mitosieve("models", detector, "--json").out)
+    assert (one["detector"]["sha256"], one["detector"]["operating_points"]) == (digest, points)
+    assert one["learned"] == {"cases": [], "all_known": False}
+    of_run = mitosieve("models", a_run()).out
+    cases = json.loads(mitosieve("models", a_run(), "--json").out)["learned"]
+    assert cases["all_known"]
+    assert f"{len(cases['cases'])} cases: {', '.join(cases['cases'])}.\n" in of_run
+    assert mitosieve("models", Path(a_run()) / "detector").out == of_run
+    shutil.copytree(folder_of(DEFAULT), tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    assert (
+        mitosieve("models", "copy").out.splitlines()[1:]
+        == (folder_of(DEFAULT) / "CARD.md").read_text().splitlines()[1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("empty", "detector.toml: there is no detector here"),
+        ("not there", "neither/here/detector.toml: there is no detector here"),
+        ("lacks weights", "is missing from the detector"),
+        ("altered", "was altered"),
+        ("lacks stages", "does not describe a detector"),
+        ("is a file", "there is no detector here"),
+    ],
+)
+def test_models_says_of_a_folder_what_is_wrong_with_it(tmp_path, pointed, fault, said):
+    """What is true of it, and not that it is not there; exit code 2."""
+    folder = tmp_path / "own"
+    shutil.copytree(pointed[0], folder)
+    weights = next(folder.glob("*.safetensors"))
+    named = folder
+    if fault == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif fault == "not there":
+        named = "neither/here"
+    elif fault == "lacks weights":
+        weights.unlink()
+    elif fault == "altered":
+        weights.write_bytes(weights.read_bytes()[:-1] + b"#")
+    elif fault == "lacks stages":
+        (folder / "detector.toml").write_text("format = 1\n")
+    else:
+        named = folder / "detector.toml"
+    told = mitosieve("models", named)
+    assert (told.code, told.out) == (2, "")
+    assert said in told.err
+    assert "neither as a folder nor in the package" not in told.err
+    assert "remedy" in told.err
+
+
 @pytest.mark.parametrize("fault", ["altered", "no data"])
 def test_a_box_that_is_not_whole(tmp_path, monkeypatch, fault):
     """models and detect say which file was altered, or that the package came without its data; exit code 2."""

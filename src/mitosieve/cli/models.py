@@ -13,20 +13,19 @@ from mitosieve.cli.terminal import out_console, print_lines, print_table, warn
 @app.command()
 def models(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One of them: print its card.", autocompletion=detectors_like)
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="One of them, or a detector's folder: print its card.", autocompletion=detectors_like
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the detectors of the package: data, scores with intervals, size, speed, licence of the weights."""
     from mitosieve.models.box import DEFAULT, folder_of, names, size_bytes
-    from mitosieve.models.card import card_json, card_text, detector_facts, in_words, shipped_card
+    from mitosieve.models.card import card_json, in_words, shipped_card
 
     if name is not None:
-        folder, card = shipped_card(name)
-        if as_json:
-            typer.echo(json.dumps(card_json(folder, card), indent=1))
-        else:
-            typer.echo(card_text(card, detector_facts(folder), folder.name), nl=False)
+        _show(name, as_json)
         return
     if not names():
         folder_of(DEFAULT)  # says what is missing
@@ -47,6 +46,25 @@ def models(
         for folder, card in every
     ]
     print_table(rows, ("detector", "what it is", "trained on", "F1 [95 %]", "size", "speed", "weights"))
+
+
+def _show(name: str, as_json: bool) -> None:
+    """The card of a detector; of one without a card, such as a training's or an adapted one, what is known of it."""
+    from mitosieve.models.box import detector_folder, size_bytes
+    from mitosieve.models.card import card_json, card_text, folder_card, folder_text, whole_facts
+    from mitosieve.models.learned_cases import learned_cases
+
+    folder = detector_folder(name)
+    facts, card = whole_facts(folder), folder_card(folder)
+    if card is not None:
+        told, text = card_json(folder, card), card_text(card, facts, folder.name)
+    else:
+        learned = learned_cases(name)
+        known = {"cases": sorted(learned.cases), "all_known": learned.all_known}
+        size = size_bytes(folder)
+        told = {"name": folder.name, "is_default": False, "size_bytes": size, "detector": facts, "learned": known}
+        text = folder_text(folder, facts, learned.describe())
+    typer.echo(json.dumps(told, indent=1) if as_json else text, nl=as_json)
 
 
 @app.command()

@@ -52,7 +52,8 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
         warn(
             "note: neither learned from nor scored: new marks on "
             f"{plural(len(report.unsearched), 'unlabelled slide')}: {some(report.unsearched)}; where "
-            f"a slide was searched for all figures, write labelled = yes in {out / 'slides.csv'}, and what was searched as its roi"
+            f"a slide was searched for all figures, write labelled = yes in {out / 'slides.csv'}, and what was "
+            "searched as its roi"
         )
     if not report.total.changed:
         warn("warning: 0 changes: the new version has the same marks")

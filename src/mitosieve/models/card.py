@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mitosieve.errors import DetectorError
-from mitosieve.models.box import DEFAULT, folder_of, size_bytes
+from mitosieve.models.box import DEFAULT, folder_of, read_content, size_bytes
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
 
@@ -202,6 +202,62 @@ def detector_facts(folder: Path) -> dict[str, Any]:
         "operating_points": content.get("operating_points") or {"balanced": content["stages"][-1]["threshold"]},
         "calibration": content.get("calibration"),
     }
+
+
+def whole_facts(folder: Path) -> dict[str, Any]:
+    """`detector_facts` of a folder that anybody made: its networks are there, and are those that detector.toml names.
+
+    Raises:
+        DetectorError: there is no detector, it is of another version, lacks something, or was altered.
+    """
+    path = folder / layout.DETECTOR_CONFIG
+    again = "copy the whole folder again"
+    try:
+        named = [
+            pair for one in read_content(path)["stages"] for pair in zip(one["weights"], one["sha256"], strict=True)
+        ]
+        facts = detector_facts(folder)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DetectorError(f"does not describe a detector ({error!r})", where=path, remedy=again) from error
+    for file, digest in named:
+        if not (folder / str(file)).is_file():
+            raise DetectorError("is missing from the detector", where=folder / str(file), remedy=again)
+        if hash_file(folder / str(file)) != digest:
+            raise DetectorError(
+                f"was altered: its sha256 is not the one in {path.name}", where=folder / str(file), remedy=again
+            )
+    return facts
+
+
+def folder_card(folder: Path) -> Card | None:
+    """The card of a detector folder; None of what a training made, which has none.
+
+    Raises:
+        DetectorError: it is broken.
+    """
+    path = folder / layout.CARD_DATA
+    return read_card(path) if path.exists() else None
+
+
+def folder_text(folder: Path, facts: dict[str, Any], learned: str) -> str:
+    """What is known of a detector without a card, in Markdown: what was written beside it, and what it holds.
+
+    Args:
+        folder: of the detector.
+        facts: as `detector_facts`.
+        learned: what its networks have learned from, in words.
+    """
+    path = folder / layout.CARD
+    looks = f"Looks at {facts['mpp']:g} um/px; {', then '.join(facts['stages'])}."
+    written = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    points = sorted(facts["operating_points"].items(), key=lambda item: item[1])
+    parts = [
+        written or f"# {folder.name}\n\nMade by {facts['made_by'] or 'mitosieve'}. {looks}",
+        f"sha256 of detector.toml, which names those of the weights: `{facts['sha256']}`",
+        "## Operating points\n\n" + _table("name|threshold", [[name, f"{value:.4f}"] for name, value in points]),
+        f"## Learned from\n\n{learned}",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def card_json(folder: Path, card: Card) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mitosieve.errors import FormatError, RunFolderError
+from mitosieve.errors import FormatError, RunFolderError, plural, some
 from mitosieve.models.box import detector_folder
 from mitosieve.models.card import read_card
 from mitosieve.run import layout
@@ -34,6 +34,13 @@ class LearnedCases:
     def joined(self, other: "LearnedCases") -> "LearnedCases":
         """What one has learned that went on from the other."""
         return LearnedCases(cases=self.cases | other.cases, all_known=self.all_known and other.all_known)
+
+    def describe(self) -> str:
+        """For people: how many, which, and whether there may be others."""
+        if not self.cases:
+            return "Which cases it learned from is not known: its run tells, and the folder was copied out of it."
+        more = "." if self.all_known else ", and others that are not known."
+        return f"{plural(len(self.cases), 'case')}: {some(sorted(self.cases), most=40)}{more}"
 
     def save(self, folder: Path) -> Path:
         """Write it into a folder of a run or a detector; equal content gives equal bytes."""
