@@ -88,6 +88,17 @@ def test_decisions_become_a_cohort_and_a_detector(tmp_path):
     assert json.loads((out / "detect.json").read_text())["threshold"] == new.config.threshold
 
 
+def test_adapt_tells_how_many_cells_it_left_out(tmp_path):
+    """Those on which readers disagree, as adapted.json has them; of one reader there is none."""
+    told = mitosieve("adapt", a_run(), looked_at(), "--out", tmp_path / "both")
+    left_out = json.loads((tmp_path / "both" / "adapted.json").read_text())["left_out"]
+    assert left_out > 0
+    assert f"note: left out: {left_out} detection" in told.err
+    alone = mitosieve("adapt", a_run(), looked_at(), "--reader", "anna", "--out", tmp_path / "anna")
+    assert alone.code == 0
+    assert "left out: " not in alone.err
+
+
 def test_what_cannot_be_done_is_said(tmp_path):
     """A result nobody looked at, another detector, options of other imports: each is one message and exit code 2."""
     for words, said in (

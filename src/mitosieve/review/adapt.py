@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.calibration import Logistic
-from mitosieve.errors import InputError
+from mitosieve.errors import InputError, plural
 from mitosieve.review.expected import ExpectedCounts
 from mitosieve.review.judged import Judged
 from mitosieve.score.calibration import fit_logistic_many
@@ -256,10 +256,15 @@ def _notes(
     judged: Judged, counts: ExpectedCounts, unit: str, threshold: float, left_out: dict[str, str]
 ) -> tuple[str, ...]:
     notes: list[str] = []
-    if unit == "decisions":
-        slides = len(np.unique(judged.slide))
+    if judged.left_out:
         notes.append(
-            f"decisions were drawn, not slides, for there are {slides} of them: what differs between slides is not in "
+            f"left out: {plural(judged.left_out, 'detection')} of which readers are unsure or disagree: settle "
+            "them in the viewer, and adapt again"
+        )
+    if unit == "decisions":
+        slides = plural(len(np.unique(judged.slide)), "slide")
+        notes.append(
+            f"decisions were drawn, not slides, for they are of {slides} alone: what differs between slides is not in "
             "the intervals, which are too narrow"
         )
     if threshold <= counts.score[-1]:
