@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
@@ -76,6 +77,26 @@ def test_what_is_imported_is_asked_for():
                 if not asked & {distribution(one) for one in providers.get(name, [name])}:
                     lacking.append(f"{module}: {name}")
     assert not lacking
+
+
+COUNTED = ("cohort", "audit", "models", "cli/importing.py", "cli/models.py", "cli/reviewing.py")
+"""Rooms and files whose messages count things."""
+
+
+@pytest.mark.parametrize("room", COUNTED)
+def test_what_is_counted_has_its_noun_by_number(room):
+    """`1 slide`, `2 slides`: no message sets a length or a sum before a noun in the plural; `errors.plural` does."""
+    place = ROOT / "src" / "mitosieve" / room
+    lone = []
+    for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else []
+            for number, after in itertools.pairwise(parts):
+                call = number.value if isinstance(number, ast.FormattedValue) else None
+                is_count = isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("len", "sum")
+                if is_count and isinstance(after, ast.Constant) and re.match(r" (\w+ )?\w+[^s]s\b", str(after.value)):
+                    lone.append(f"{path.name}, line {node.lineno}: {after.value}")
+    assert not lone
 
 
 def rows_of_the_table():

@@ -45,9 +45,9 @@ def test_other_categories_and_crowds_are_left_out_and_told(tmp_path):
     reading = read_labels("coco", file(tmp_path, what), None, rulings={"granulocyte": Meaning.OTHER})
     assert [len(image.marks) for image in reading.images] == [1, 0]
     told = [caution.text for caution in reading.cautions]
-    assert any("2 marks of 'granulocyte' are no figures" in line for line in told)
+    assert any("2 marks of 'granulocyte' left out as no figures" in line for line in told)
     assert any("1 crowds (iscrowd)" in line for line in told)
-    assert any("1 images have no figure" in line and "p2_b.tiff" in line for line in told)
+    assert any("1 image without figure" in line and "p2_b.tiff" in line for line in told)
     assert all(image.case_guessed for image in reading.images)
 
 

@@ -52,7 +52,7 @@ def test_scans_of_a_slide_are_one_case_and_a_frame_without_labels_is_none(tmp_pa
     assert {entry.slide_id: (entry.case_id, entry.labelled) for entry in report.cohort.slides} == {
         "A03_00": ("03", True), "A04_01": ("04", False), "H03_00": ("03", True),
     }  # fmt: skip
-    assert "1 frames have no CSV and are kept as unlabelled: A04_01" in report.warnings[0]
+    assert "1 frame without a CSV, kept as unlabelled: A04_01" in report.warnings[0]
 
 
 def test_a_figure_of_one_pixel_lies_at_its_coordinate(tmp_path):
@@ -83,7 +83,7 @@ def test_a_drawing_alone_is_a_missing_frame_in_the_cohort_too(tmp_path):
     frame(tmp_path / "b", "A00_01", "1,2\n")
     report = import_cohort("icpr12", tmp_path / "b", tmp_path / "c", images=tmp_path / "b")
     assert [entry.path.endswith(".bmp") for entry in report.cohort.slides] == [True, True]
-    assert any("images are not in" in warning and "A00_00" in warning for warning in report.warnings)
+    assert any("1 image is not in" in warning and "A00_00" in warning for warning in report.warnings)
 
 
 def test_one_folder_named_twice_holds_each_frame_once(tmp_path, monkeypatch):

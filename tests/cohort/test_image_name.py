@@ -113,7 +113,9 @@ def test_images_in_other_folders_than_the_labels_say_are_told(tmp_path):
     an_image(tmp_path / "images/new/a.png")
     source = text(tmp_path / "l.csv", "image,x,y,label\nold/a.png,1,2,mitosis\n")
     report = import_cohort("points", source, tmp_path / "c", images=tmp_path / "images", mpp=0.25)
-    assert any("1 images lie in other folders" in warning and "old/a.png" in warning for warning in report.warnings)
+    assert any(
+        "1 image found by name in another folder" in warning and "old/a.png" in warning for warning in report.warnings
+    )
     twice = text(tmp_path / "t.csv", "image,x,y,label\nnew/a.png,1,2,mitosis\na.tif,1,2,mitosis\n")
     with pytest.raises(FormatError, match=r"new/a.png and a.tif would both be"):
         import_cohort("points", twice, tmp_path / "d", images=tmp_path / "images", mpp=0.25)

@@ -179,9 +179,9 @@ def test_links_to_one_file_are_images_of_their_own_in_one_import_and_known_in_th
     two = text(tmp_path / "two.csv", "image,case\na.png,p\nb.png,q\n")
     report = import_cohort("images", two, tmp_path / "c", images=tmp_path / "pool", mpp=0.25)
     assert [entry.slide_id for entry in report.cohort.slides] == ["a", "b"]
-    assert any("copies of another, byte for byte" in warning for warning in report.warnings)
+    assert any("1 image is a copy of another, byte for byte" in warning for warning in report.warnings)
     more = text(tmp_path / "more.csv", "image,case\nc.png,r\n")
-    with pytest.raises(CohortError, match="1 images are in this cohort already"):
+    with pytest.raises(CohortError, match="1 image is in this cohort already"):
         import_cohort("images", more, tmp_path / "c", images=tmp_path / "pool", mpp=0.25)
 
 
@@ -206,9 +206,9 @@ def test_an_image_of_the_cohort_is_refused_under_its_own_and_under_another_name(
     source = text(tmp_path / "labels.csv", "image,case,x,y,label\np1_a.png,H1,10,20,mitosis\n")
     import_cohort("points", source, tmp_path / "c", images=tmp_path / "data/frames", mpp=0.25)
     before = files_below(tmp_path / "c")
-    with pytest.raises(CohortError, match=r"1 slides of .*frames are in this cohort already: p1_a"):
+    with pytest.raises(CohortError, match=r"1 slide of .*frames is in this cohort already: p1_a"):
         import_cohort("images", tmp_path / "data/frames", tmp_path / "c", mpp=0.25)
-    with pytest.raises(CohortError, match=r"1 images are in this cohort already: .*p1_a.png as p1_a\n"):
+    with pytest.raises(CohortError, match=r"1 image is in this cohort already: .*p1_a.png as p1_a\n"):
         import_cohort("images", tmp_path / "data", tmp_path / "c", mpp=0.25)
     assert files_below(tmp_path / "c") == before
 

@@ -229,7 +229,7 @@ def test_missing_and_left_out_images_are_named(tmp_path):
     an_image(tmp_path / "images/a.png")
     an_image(tmp_path / "images/c.png")
     report = import_cohort("points", labels(tmp_path), tmp_path / "c", images=tmp_path / "images", mpp=0.25)
-    assert any("1 images are not in" in warning and "b.png" in warning for warning in report.warnings)
+    assert any("1 image is not in" in warning and "b.png" in warning for warning in report.warnings)
     assert any("left out: c.png" in warning for warning in report.warnings)
     assert report.cohort.path_of("b") == tmp_path / "images/b.png"
     assert [(e.slide_id, e.width_l0) for e in report.cohort.slides] == [("a", 400), ("b", 0)]

@@ -135,7 +135,7 @@ def test_every_format_understands_the_same_names(read):
 def test_a_class_that_is_not_understood_is_refused_with_its_number_and_what_to_write(read):
     """Nothing is left out in silence: the message has all classes, their numbers and the option."""
     marks = [(1, "mitosis", 100, 50), (1, "kernel", 150, 50), (2, "kernel", 200, 80)]
-    with pytest.raises(FormatError, match=r"'kernel' \(2 marks\) is not known .*'mitosis' \(1 marks\)") as caught:
+    with pytest.raises(FormatError, match=r"'kernel' \(2 marks\) is not known .*'mitosis' \(1 mark\)") as caught:
         read(["mitosis", "kernel"], marks)
     assert '--label "kernel=WHAT"' in str(caught.value)
 
@@ -153,13 +153,13 @@ def test_a_ruling_decides_and_ignored_marks_leave_no_searched_slide(read):
     assert of(Meaning.OTHER)[0] == [([FIGURE], True), ([FIGURE], True)]
     found, told = of(Meaning.IGNORE)
     assert found == [([FIGURE], False), ([FIGURE], True)]
-    assert any("1 marks of 'kernel'" in line and "p1_a.png" in line for line in told)
+    assert any("1 mark of 'kernel'" in line and "p1_a.png" in line for line in told)
 
 
 def test_a_file_without_a_class_for_figures_is_refused(read):
     """Imposters alone look like a file whose figures have another name; who says of each class what it is may go on."""
     marks = [(1, "hard negative", 100, 50)]
-    with pytest.raises(FormatError, match=r"none of its classes means a mitotic figure: 'hard negative' \(1 marks\)"):
+    with pytest.raises(FormatError, match=r"none of its classes means a mitotic figure: 'hard negative' \(1 mark\)"):
         read(["hard negative"], marks)
     reading = read(["hard negative"], marks, {"hard negative": Meaning.IMPOSTER})
     assert [m.label for m in reading.images[0].marks] == [IMPOSTER]
@@ -170,7 +170,7 @@ def test_nmf_is_a_figure_beside_amf_and_refused_alone(read):
     marks = [(1, "AMF", 100, 50), (1, "NMF", 150, 50)]
     assert [m.label for m in read(["AMF", "NMF"], marks).images[0].marks] == [FIGURE, FIGURE]
     for first in ("mitotic figure", "hard negative"):
-        with pytest.raises(FormatError, match=r"'NMF' \(1 marks\) is not known .*beside AMF"):
+        with pytest.raises(FormatError, match=r"'NMF' \(1 mark\) is not known .*beside AMF"):
             read([first, "NMF"], [(1, first, 100, 50), (1, "NMF", 150, 50)])
 
 
@@ -210,7 +210,7 @@ def test_a_slide_without_a_region_beside_others_with_one_is_told(tmp_path, name)
     for slide, shapes in written.items():
         OUTLINED[name](tmp_path / name / slide, shapes)
     told = [c.text for c in read_labels(name, tmp_path / name, None).cautions if "searched all over" in c.text]
-    assert ["1 labelled slides have no region, while 1 others" in line and "s2" in line for line in told] == [True]
+    assert ["1 labelled slide without a region, where 1 other had" in line and "s2" in line for line in told] == [True]
     (first,) = [path for path in (tmp_path / name).iterdir() if path.stem == "s1"]
     first.unlink()
     assert not any("searched all over" in c.text for c in read_labels(name, tmp_path / name, None).cautions)

@@ -37,7 +37,7 @@ def test_marks_of_one_kind_near_each_other_are_told_with_their_number():
     """Nearer than 3 um, also at one place; at exactly 3 um they are two cells."""
     near = image((0, 0, FIGURE), (2.9, 0, FIGURE), (50, 0, FIGURE), (50, 0, FIGURE), (80, 0, FIGURE), (83, 0, FIGURE))
     (caution,) = near_marks([Measured(image=near, mpp=1.0), Measured(image=image((0, 0, FIGURE)), mpp=1.0)])
-    assert caution.text.startswith("4 marks 'mitotic figure' of 1 images lie nearer than 3 um")
+    assert caution.text.startswith("4 marks 'mitotic figure' of 1 image nearer than 3 um")
     assert "--merge-um 3" in caution.text
     assert near_marks([Measured(image=near, mpp=2.0)])[0].text.startswith("2 marks")
 
@@ -54,7 +54,7 @@ def test_on_oblong_pixels_distances_are_in_um():
 def test_a_figure_where_an_imposter_is_contradicts():
     """Told as that, and not as a double mark."""
     (caution,) = near_marks([Measured(image=image((0, 0, FIGURE), (1, 1, IMPOSTER)), mpp=1.0)])
-    assert caution.text.startswith("1 mitotic figures of 1 images lie nearer than 3 um to an imposter")
+    assert caution.text.startswith("1 mitotic figure of 1 image nearer than 3 um to an imposter")
     assert "contradict" in caution.text
 
 
@@ -112,10 +112,10 @@ def test_an_import_tells_and_merges_where_it_is_asked(tmp_path):
     )
     report = import_cohort("points", source, tmp_path / "c", mpp=0.25)
     assert report.total.figures == 2
-    assert any("2 marks 'mitotic figure' of 1 images" in warning for warning in report.warnings)
+    assert any("2 marks 'mitotic figure' of 1 image" in warning for warning in report.warnings)
     assert not any("nearer" in w for w in import_cohort("points", source, tmp_path / "d", mpp=1.0).warnings)
     merged = import_cohort("points", source, tmp_path / "e", mpp=0.25, merge_um=3.0)
-    assert any("1 marks were merged" in warning for warning in merged.warnings)
+    assert any("1 mark was merged" in warning for warning in merged.warnings)
     marks = Cohort.load(tmp_path / "e").annotations
     assert (marks.center_l0.tolist(), marks.votes.tolist()) == ([[11.5, 10]], ["A B"])
 
@@ -136,7 +136,7 @@ def test_a_box_without_area_and_shape_is_no_mark(tmp_path, void):
     }
     reading = read_labels("coco", text(tmp_path / "l.json", json.dumps(content)), None)
     assert [(len(i.marks), i.labelled) for i in reading.images] == [(1, True), (0, True)]
-    assert any("1 boxes without area and shape" in c.text and "annotation '2'" in c.text for c in reading.cautions)
+    assert any("1 box without area and shape" in c.text and "annotation '2'" in c.text for c in reading.cautions)
 
 
 def test_boxes_that_all_lack_an_area_are_points_of_another_format(tmp_path):
@@ -153,7 +153,7 @@ def test_difficult_objects_and_crowds_are_left_out_and_told(tmp_path):
     source.write_text(source.read_text().replace("<object>", "<object><difficult>1</difficult>", 1))
     reading = read_labels("voc", source, None)
     assert ([mark.x for mark in reading.images[0].marks], reading.images[0].labelled) == ([200], False)
-    assert any("1 slides had marks that were left out and may be figures" in c.text for c in reading.cautions)
+    assert any("1 slide had marks that were left out and may be figures" in c.text for c in reading.cautions)
     assert any("1 objects are called difficult" in caution.text for caution in reading.cautions)
     source.write_text(source.read_text().replace("<object><name>", "<object><difficult>1</difficult><name>"))
     reading = read_labels("voc", source, None)

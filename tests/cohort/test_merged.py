@@ -26,7 +26,7 @@ def test_cases_that_differ_in_writing_alone_are_told_of_the_whole_cohort(tmp_pat
     assert import_cohort("points", first, tmp_path / "c", mpp=0.25).warnings == ()
     second = text(tmp_path / "b.csv", HEADER + "c.png,P-01,1,2,mitosis\n")
     (warning,) = import_cohort("points", second, tmp_path / "c", mpp=0.25).warnings
-    assert "1 patients seem to be written in several ways" in warning
+    assert "1 patient perhaps written in several ways" in warning
     assert "'P-01' = 'p01'" in warning
     assert doubts(tmp_path / "c") == [warning]
 
@@ -46,7 +46,7 @@ def test_images_of_equal_bytes_are_told_and_those_of_equal_size_are_not(tmp_path
         "points", text(tmp_path / "l.csv", HEADER + rows), tmp_path / "c", images=tmp_path / "images", mpp=0.25
     )
     (warning,) = report.warnings
-    assert warning.startswith("1 images are copies of another, byte for byte, 1 of them under another case")
+    assert warning.startswith("1 image is a copy of another, byte for byte, 1 of them under another case")
     assert "a (case p) = d (case s)" in warning
 
 
@@ -54,7 +54,7 @@ def test_a_half_filled_column_of_cases_is_told(tmp_path):
     """Where some images name a patient and others do not, the others' file names are no patients."""
     source = text(tmp_path / "l.csv", HEADER + "p1_a.png,K7,1,2,mitosis\np1_b.png,,1,2,mitosis\n")
     warnings = import_cohort("points", source, tmp_path / "c", mpp=0.25).warnings
-    assert any("named for 1 images and not for 1, such as p1_b.png" in warning for warning in warnings)
+    assert any("named for 1 image and not for 1, such as p1_b.png" in warning for warning in warnings)
 
 
 def test_two_sources_with_the_same_case_id_are_told_until_somebody_says_what_they_are(tmp_path):
@@ -67,7 +67,7 @@ def test_two_sources_with_the_same_case_id_are_told_until_somebody_says_what_the
     report = import_cohort("atypia14", atypia, tmp_path / "c")
     assert any("the cases 03 are in the cohort already" in w and "--case-prefix" in w for w in report.warnings)
     assert [text.split(":")[0] for text in doubts(tmp_path / "c")] == [
-        "1 case ids stand in two sources and are taken for the same patients"
+        "1 case id in two sources, taken for the same patient in both"
     ]
     report = import_cohort("atypia14", atypia, tmp_path / "d", case_prefix="atypia-")
     assert report.cohort.cases == ("03", "04", "atypia-03")

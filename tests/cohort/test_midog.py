@@ -113,7 +113,7 @@ BROKEN = {
     "unknown vote": (lambda c: c["annotations"][0].update(labels=[1, 5]), "annotation '7': its votes"),
     "unknown class": (
         lambda c: c["categories"][0].update(name="lymphocyte"),
-        r"classes 'lymphocyte' .1 marks. is not known",
+        r"classes 'lymphocyte' .1 mark. is not known",
     ),
     "no name": (lambda c: c["images"][0].pop("file_name"), "image '1': has no file_name"),
     "no width": (lambda c: c["images"][0].pop("width"), "image '1': width is 'None'"),

@@ -71,7 +71,7 @@ def test_layers_of_image_scope_are_classes_and_it_says_the_resolution(tmp_path):
     assert marks("image_scope", source) == [(1, 1, FIGURE), (20, 40, FIGURE), (15, 15, IMPOSTER)]
     report = import_cohort("image_scope", source, tmp_path / "c")
     assert report.cohort.slides[0].mpp == 0.2523
-    assert any("1 marks are lines or arrows" in warning for warning in report.warnings)
+    assert any("1 line or arrow left out" in warning for warning in report.warnings)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_slide_without_a_mark_or_with_lines_alone_is_unlabelled(tmp_path, name
 def test_an_annotation_without_a_group_is_refused_until_it_is_ruled(tmp_path):
     """ASAP writes None where there is none."""
     source = asap(tmp_path / "a.xml", ("Dot", "Mitosis", [(1, 1)]), ("Dot", "None", [(5, 5)]))
-    with pytest.raises(FormatError, match=r"'unclassified' \(1 marks\)"):
+    with pytest.raises(FormatError, match=r"'unclassified' \(1 mark\)"):
         read_labels("asap", source, None)
 
 

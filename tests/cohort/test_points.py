@@ -89,7 +89,7 @@ def test_images_of_one_name_in_two_folders_stay_apart(tmp_path):
         (b"image,x,y,label\na.png,nan,2,mf\n", "line 2: x is 'nan'"),
         (b"image,x,y,label\na.png,1,,mf\n", "line 2: y is ''"),
         (b"image,x,y,label\na.png,1,2,\n", "line 2: label is ''"),
-        (b"image,x,y,label\na.png,1,2,cat\n", r"classes 'cat' \(1 marks\) is not known \(first: line 2\)"),
+        (b"image,x,y,label\na.png,1,2,cat\n", r"classes 'cat' \(1 mark\) is not known \(first: line 2\)"),
         (b"image,x,y,label\na.png,1,2,mf\n\xe9.png,1,2,mf\n", "line 3: is not UTF-8"),
         (b"image,x,y,label,score\na.png,1,2,mf,80\n", "line 2: the score 80"),
         (b"image,x,y,label,mpp\na.png,1,2,mf,quarter\n", "line 2: mpp is 'quarter'"),

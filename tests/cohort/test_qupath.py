@@ -88,7 +88,7 @@ def test_a_class_may_be_written_in_many_ways(tmp_path, classification):
 def test_an_object_without_a_class_is_refused_until_it_is_ruled(tmp_path, classification):
     """It may be a figure, or a frame that somebody drew."""
     source = file(tmp_path / "s.geojson", feature("Point", [1, 1]), feature("Point", [100, 50], classification))
-    with pytest.raises(FormatError, match=r"'unclassified' \(1 marks\) is not known \(first: feature 2\)"):
+    with pytest.raises(FormatError, match=r"'unclassified' \(1 mark\) is not known \(first: feature 2\)"):
         read_labels("qupath", source, None)
 
 
@@ -106,7 +106,7 @@ def test_regions_lines_and_empty_shapes_are_no_cells(tmp_path):
     report = import_cohort("qupath", source, tmp_path / "c", mpp=0.25)
     (entry,) = Cohort.load(tmp_path / "c").slides
     assert (entry.roi.bounds, report.total.figures, entry.labelled) == ((9.5, 9.5, 19.5, 19.5), 1, True)
-    assert any("1 marks are lines or arrows" in warning for warning in report.warnings)
+    assert any("1 line or arrow left out" in warning for warning in report.warnings)
     assert any("3 boxes without area and shape" in warning for warning in report.warnings)
 
 

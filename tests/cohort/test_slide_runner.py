@@ -111,18 +111,18 @@ def test_what_is_no_mark_is_left_out_and_told(tmp_path):
         *annotation(5, 2, 4),
         *annotation(6, 2, "NULL"),
     )
-    with pytest.raises(FormatError, match=r"'mast cell' \(2 marks\) is not known .*'Mitosis' \(1 marks\)"):
+    with pytest.raises(FormatError, match=r"'mast cell' \(2 marks\) is not known .*'Mitosis' \(1 mark\)"):
         read_labels("slide_runner", source, None)
     reading = read_labels("slide_runner", source, None, rulings={"Mast Cell": Meaning.OTHER})
     assert [(len(image.marks), image.labelled) for image in reading.images] == [(1, True), (0, False)]
     told = [caution.text for caution in reading.cautions]
     assert any("1 annotations are deleted" in line for line in told)
     assert any("2 annotations have no agreed class" in line for line in told)
-    assert any("2 marks of 'mast cell' are no figures" in line for line in told)
-    assert any("1 slides had marks that were left out and may be figures" in line and "p2_b" in line for line in told)
+    assert any("2 marks of 'mast cell' left out as no figures" in line for line in told)
+    assert any("1 slide had marks that were left out and may be figures" in line and "p2_b" in line for line in told)
     empty = a_database(tmp_path / "b.sqlite", *annotation(1, 1, 1), *annotation(2, 2, 1, deleted=1))
     told = [caution.text for caution in read_labels("slide_runner", empty, None).cautions]
-    assert any("1 slides have no mark at all" in line and "p2_b.tiff" in line for line in told)
+    assert any("1 slide without any mark" in line and "p2_b.tiff" in line for line in told)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_an_absent_file_is_no_figure_but_a_case_without_any_file_is_unlabelled(t
     assert [(i.slide_id, len(i.marks), i.labelled) for i in reading.images] == [
         ("01_01", 1, True), ("01_02", 0, True), ("80_01", 0, False), ("80_02", 0, False),
     ]  # fmt: skip
-    assert [(c.domain, c.text.startswith("1 cases")) for c in reading.cautions] == [("TUPAC test", True)]
+    assert [(c.domain, c.text.startswith("1 case with")) for c in reading.cautions] == [("TUPAC test", True)]
 
 
 def test_a_case_without_any_file_has_no_figure_under_the_original_labels(tmp_path):
@@ -64,7 +64,7 @@ def test_a_case_without_any_file_has_no_figure_under_the_original_labels(tmp_pat
     report = import_cohort("tupac", root, tmp_path / "c", **images)
     assert [e.labelled for e in report.cohort.slides] == [True, True, True, False]
     (told,) = [warning for warning in report.warnings if "--absent" in warning]
-    assert "2 cases have images and no file" in told
+    assert "2 cases with images and no file" in told
     assert "02, 10; but 02 of them have figures in the published labels" in told
     report = import_cohort("tupac", root, tmp_path / "d", **images, absent="unlabelled")
     assert [e.labelled for e in report.cohort.slides] == [True, False, False, False]

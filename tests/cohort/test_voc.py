@@ -43,7 +43,7 @@ def test_the_image_is_found_under_another_ending(tmp_path):
         (
             "<annotation><object><name>nucleus</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax>"
             "</bndbox></object></annotation>",
-            r"classes 'nucleus' \(1 marks\) is not known \(first: .*bad.xml, object 1\)",
+            r"classes 'nucleus' \(1 mark\) is not known \(first: .*bad.xml, object 1\)",
         ),
         (
             "<annotation><object><name>mitosis</name><bndbox><xmin>9</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax>"

@@ -47,8 +47,8 @@ def test_an_image_without_a_file_is_told_wherever_it_was_looked_for(folder, sour
     """With --images or beside the labels; by YOLO's custom it is background, and here it is left out."""
     report = import_cohort("yolo", folder / source, folder / "c", mpp=0.25)
     assert [entry.slide_id for entry in report.cohort.slides] == ["p1_a", "p2_b"]
-    told = [warning for warning in report.warnings if "not in the labels and were left out" in warning]
-    assert [warning.startswith("1 images of ") and warning.endswith(": p3_c.png") for warning in told] == [True]
+    told = [warning for warning in report.warnings if "not in the labels, and left out" in warning]
+    assert [warning.startswith("1 image of ") and warning.endswith(": p3_c.png") for warning in told] == [True]
 
 
 @pytest.mark.parametrize("name", ["test.txt", "Train.txt", "labels.txt", "readme.txt", "README.roboflow.txt"])
@@ -95,7 +95,7 @@ def test_names_of_classes_are_found_in_many_files(folder, name, content):
 def test_classes_without_names_mean_nothing_until_they_are_ruled(folder):
     """Class 0 may be anything."""
     (folder / "classes.txt").unlink()
-    with pytest.raises(FormatError, match=r"'0' \(1 marks\), '1' \(1 marks\) is not known"):
+    with pytest.raises(FormatError, match=r"'0' \(1 mark\), '1' \(1 mark\) is not known"):
         read_labels("yolo", folder / "labels", None)
     ruled = read_labels("yolo", folder / "labels", None, rulings={"0": Meaning.FIGURE, "1": Meaning.OTHER})
     assert [m.label for m in ruled.images[0].marks] == [Label.MITOTIC_FIGURE]
@@ -106,7 +106,7 @@ def test_a_polygon_lies_at_its_centroid_and_an_empty_box_is_none(folder):
     text(folder / "labels/p1_a.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n0 0.9 0.9 0 0.1\n")
     reading = read_labels("yolo", folder / "labels", None)
     assert [(m.x, m.y) for m in reading.images[0].marks] == [pytest.approx((60, 45))]
-    assert any("1 boxes without area" in caution.text for caution in reading.cautions)
+    assert any("1 box without area" in caution.text for caution in reading.cautions)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_bad_line_is_refused_by_file_and_line(folder, line, message):
 def test_labels_without_their_images_are_refused(folder):
     """A share of an unknown size is no place."""
     (folder / "images/p2_b.png").unlink()
-    with pytest.raises(FormatError, match=r"holds no image of 1 files: p2_b.txt.*\n.*--images"):
+    with pytest.raises(FormatError, match=r"holds no image of 1 file: p2_b.txt.*\n.*--images"):
         read_labels("yolo", folder / "labels", None)
     shutil.rmtree(folder / "images")
     with pytest.raises(FormatError, match="holds no image of 2 files"):

@@ -84,7 +84,8 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
     if report.left_out:
         warn(f"note: {left_out_note(report.left_out)}")
     if report.new_slides:
-        warn(f"note: {len(report.new_slides)} slides are new in the cohort, each a case of its own: see case_id")
+        new = plural(len(report.new_slides), "slide is", "slides are")
+        warn(f"note: {new} new in the cohort, each a case of its own: see case_id")
     say(out)
 
 
@@ -131,7 +132,7 @@ def reviews(
     for pair in told.agreements:
         kappa = "not defined" if pair.kappa != pair.kappa else f"{pair.kappa:.3f}"
         warn(
-            f"{pair.first} and {pair.second}: {pair.both} cells judged by both, kappa {kappa}, F1 "
+            f"{pair.first} and {pair.second}: {plural(pair.both, 'cell')} judged by both, kappa {kappa}, F1 "
             f"{in_digits(pair.to_json()['first_by_second']['f1'])}, {len(pair.disagreements)} to settle"
         )
     if any(not count.is_exact for count in told.counts.values()):
@@ -157,10 +158,12 @@ def adapt(
     rows = [_expected("before", made.before), _expected("after", made.after)]
     print_table(rows, ("", "threshold", "F1 expected", "precision", "recall"))
     low, high = made.interval.low, made.interval.high
-    more = "more than 19 times as many decisions" if made.more is None else f"about {made.more} more decisions"
+    more = (
+        "more than 19 times as many decisions" if made.more is None else f"about {plural(made.more, 'more decision')}"
+    )
     warn(
-        f"{made.judged} decisions, {made.figures} of them figures: threshold {made.after.threshold:.3f} [{low:.3f}, \
-{high:.3f}]; {more} would halve this interval"
+        f"{plural(made.judged, 'decision')}, {made.figures} of them figures: threshold {made.after.threshold:.3f} "
+        f"[{low:.3f}, {high:.3f}]; {more} would halve this interval"
     )
     warn(
         f"F1 expected after less before: {made.after.f1 - made.before.f1:+.3f} [{made.gain.low:+.3f}, \

@@ -17,7 +17,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.image_name import ImageFolder, may_be_image
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import read_numbers
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, plural, some
 
 _SLIDE = re.compile(r"([AH])(\d+)")
 SCANNERS = {"A": "Aperio Scanscope XT", "H": "Hamamatsu NanoZoomer 2.0-HT"}
@@ -104,7 +104,8 @@ def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
             found.setdefault(image.domain, []).append(image.slide_id)
     return tuple(
         Caution(
-            text=f"{len(names)} frames have no _mitosis.csv and are kept as unlabelled: {some(names)}", domain=domain
+            text=f"{plural(len(names), 'frame')} without a _mitosis.csv, kept as unlabelled: {some(names)}",
+            domain=domain,
         )
         for domain, names in found.items()
     )

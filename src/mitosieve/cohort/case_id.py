@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mitosieve.cohort.image_name import without_ending
 from mitosieve.cohort.marked import Caution, MarkedImage
-from mitosieve.errors import some
+from mitosieve.errors import plural, some
 
 _TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 """Project, tissue source site and participant, which together name a patient (NCI GDC Encyclopedia, "TCGA Barcode");
@@ -45,7 +45,7 @@ def told_guesses(images: Sequence[MarkedImage]) -> list[Caution]:
     )
     if len(nameless) == len(images):
         return [Caution(text=f"no case is named: {rule}")]
-    some_of = f"the case is named for {len(images) - len(nameless)} images and not for {len(nameless)}"
+    some_of = f"the case is named for {plural(len(images) - len(nameless), 'image')} and not for {len(nameless)}"
     return [Caution(text=f"{some_of}, such as {some(image.file_name for image in nameless)}: for those {rule}")]
 
 

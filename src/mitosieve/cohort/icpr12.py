@@ -20,7 +20,7 @@ from mitosieve.cohort.atypia14 import SCANNERS
 from mitosieve.cohort.image_name import ImageFolder, may_be_image
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, plural, some
 
 _FRAME = re.compile(r"([AH])(\d\d)_\d\d")
 MPP = {"A": 0.2456, "H": 0.2273}
@@ -133,9 +133,9 @@ def _drawn(names: list[str]) -> tuple[Caution, ...]:
     if not names:
         return ()
     text = (
-        f"of {len(names)} frames only the JPEG beside the labels is there, into which the contest drew its figures; it "
-        f"was not taken: {some(names)} (add the .bmp frames; JPEGs that are no drawings go into another folder, named "
-        "with --images)"
+        f"of {plural(len(names), 'frame')} only the JPEG beside the labels is there, into which the contest drew its "
+        f"figures; it was not taken: {some(names)} (add the .bmp frames; JPEGs that are no drawings go into another "
+        "folder, named with --images)"
     )
     return (Caution(text=text),)
 
@@ -144,4 +144,4 @@ def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
     names = [image.slide_id for image in images if not image.labelled]
     if not names:
         return ()
-    return (Caution(text=f"{len(names)} frames have no CSV and are kept as unlabelled: {some(names)}"),)
+    return (Caution(text=f"{plural(len(names), 'frame')} without a CSV, kept as unlabelled: {some(names)}"),)

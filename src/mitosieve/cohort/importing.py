@@ -20,7 +20,7 @@ from mitosieve.cohort.placing import place, settle, stored_path
 from mitosieve.cohort.recognise import better
 from mitosieve.cohort.resolution import StatedMpp
 from mitosieve.cohort.vocabulary import Rulings
-from mitosieve.errors import FormatError, InputError, did_you_mean, some
+from mitosieve.errors import FormatError, InputError, did_you_mean, plural, some
 
 ABSENT = ("searched", "unlabelled")
 """What an absent label file may mean."""
@@ -155,7 +155,7 @@ def _without_presumed(reading: Reading, absent: str | None, name: str) -> Readin
         return reading
     changed = tuple(replace(image, labelled=image.labelled and not image.presumed) for image in reading.images)
     gone = sum(image.presumed for image in reading.images)
-    told = Caution(text=f"{gone} images without a label file are kept as unlabelled, as --absent says")
+    told = Caution(text=f"{plural(gone, 'image')} without a label file kept as unlabelled, as --absent says")
     kept = tuple(caution for caution in reading.cautions if "--absent" not in caution.text)
     return replace(reading, images=changed, cautions=(*kept, told))
 
@@ -221,7 +221,7 @@ def add_reading(
 
 def _told_merged(before: tuple[MarkedImage, ...], after: list[Measured], within_um: float) -> list[Caution]:
     gone = sum(len(image.marks) for image in before) - sum(len(one.image.marks) for one in after)
-    text = f"{gone} marks were merged into others of their kind nearer than {within_um:g} um"
+    text = f"{plural(gone, 'mark was', 'marks were')} merged into others of their kind nearer than {within_um:g} um"
     return [Caution(text=text)] if gone else []
 
 

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.annotation import Label
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.vocabulary import NORMAL, Meaning, Rulings, folded, meaning_of, refuse_strange_rulings, ruled
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, plural, some
 
 _LABELS = {Meaning.FIGURE: Label.MITOTIC_FIGURE, Meaning.IMPOSTER: Label.IMPOSTER}
 
@@ -73,7 +73,8 @@ def _without_void(reading: Reading, source: Path) -> Reading:
         replace(image, marks=tuple(mark for mark in image.marks if not mark.is_void)) for image in reading.images
     )
     gone = [mark for image in reading.images for mark in image.marks if mark.is_void]
-    text = f"{void} boxes without area and shape are no marks and were left out: {some(mark.where for mark in gone)}"
+    text = f"{plural(void, 'box', 'boxes')} without area and shape left out, which mark nothing: "
+    text += some(mark.where for mark in gone)
     return replace(reading, images=images, cautions=(*reading.cautions, Caution(text=text)))
 
 
@@ -84,7 +85,7 @@ def _option(name: str, what: str) -> str:
 
 
 def _counted(names: Iterable[str], marks: Counter[str]) -> str:
-    return some((f"'{name}' ({marks[name]} marks)" for name in names), most=20)
+    return some((f"'{name}' ({plural(marks[name], 'mark')})" for name in names), most=20)
 
 
 def _refuse_unknown(reading: Reading, meanings: dict[str, Meaning | None], marks: Counter[str], source: Path) -> None:
@@ -187,23 +188,24 @@ def _left_out(reading: Reading, meanings: dict[str, Meaning | None], marks: Coun
         holding = [image for image in reading.images if any(mark.name == name for mark in image.marks)]
         if what is Meaning.REGION:
             flat = sum(mark.name == name and mark.outline is None for image in holding for mark in image.marks)
-            text = f"{marks[name]} regions '{name}' on {len(holding)} slides are the area that was searched (roi)"
-            text += f"; {flat} of them have no outline and were left out" if flat else ""
+            slides = plural(len(holding), "slide")
+            text = f"the area that was searched (roi) on {slides}: {plural(marks[name], 'region')} '{name}'"
+            text += f"; left out, without an outline: {flat}" if flat else ""
         elif what is Meaning.OTHER:
-            text = f"{marks[name]} marks of '{name}' are no figures and were left out"
+            text = f"{plural(marks[name], 'mark')} of '{name}' left out as no figures"
         else:
             text = (
-                f"{marks[name]} marks of '{name}' were left out, and nobody knows whether they are figures: the "
-                f"{len(holding)} slides that had them are kept as unlabelled, not as searched: "
+                f"{plural(marks[name], 'mark')} of '{name}' left out, and nobody knows whether of figures: kept as "
+                f"unlabelled, not as searched, {plural(len(holding), 'slide')} with such marks: "
                 f"{some(image.file_name for image in holding)}"
             )
         told.append(Caution(text=text))
     unsure = [image.file_name for image in reading.images if image.labelled and _may_be_figures(image, meanings)]
     if unsure:
         text = (
-            f"{len(unsure)} slides had marks that were left out and may be figures (difficult, crowds, undecided): they"
-            f" are kept as unlabelled, not as searched: {some(unsure)}; where they are none, set labelled to yes in "
-            "slides.csv"
+            f"{plural(len(unsure), 'slide')} had marks that were left out and may be figures (difficult, crowds, "
+            f"undecided): kept as unlabelled, not as searched: {some(unsure)}; where they are none, set labelled to "
+            "yes in slides.csv"
         )
         told.append(Caution(text=text))
     return told
@@ -219,9 +221,9 @@ def _without_region(
     if not bare or not any(drawn):
         return []
     text = (
-        f"{len(bare)} labelled slides have no region, while {sum(drawn)} others have one, and count as searched all "
-        f"over: {some(bare)}; where one was searched in part, draw its region, or write roi or labelled = no in "
-        "slides.csv"
+        f"{plural(len(bare), 'labelled slide')} without a region, where {plural(sum(drawn), 'other')} had one, taken "
+        f"as searched all over: {some(bare)}; where one was searched in part, draw its region, or write roi or "
+        "labelled = no in slides.csv"
     )
     return [Caution(text=text)]
 
@@ -235,15 +237,18 @@ def _bare(reading: Reading, made: tuple[MarkedImage, ...], meanings: dict[str, M
         if before.labelled and not image.marks and not ignored:
             found.setdefault((image.domain, image.labelled), []).append(image.file_name)
     unlabelled = (
-        "slides have no mark at all and are kept as unlabelled, not as free of figures: {}; where a slide was "
+        " without any mark, kept as unlabelled, not as free of figures: {}; where a slide was "
         "searched, write labelled = yes in slides.csv"
     )
     searched = (
-        "images have no figure and no imposter and are kept as searched: {}; where one was not, write labelled = no "
-        "in slides.csv"
+        " without figure and imposter, kept as searched: {}; where one was not, write labelled = no in slides.csv"
     )
     return [
-        Caution(text=f"{len(names)} {(searched if known else unlabelled).format(some(names))}", domain=domain)
+        Caution(
+            text=plural(len(names), "image" if known else "slide")
+            + (searched if known else unlabelled).format(some(names)),
+            domain=domain,
+        )
         for (domain, known), names in found.items()
         if not known or reading.tells_bare
     ]

@@ -13,7 +13,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage
 from mitosieve.cohort.table import MAX_SIDE_PX
 from mitosieve.detection import suppress
-from mitosieve.errors import FormatError, InputError, some
+from mitosieve.errors import FormatError, InputError, plural, some
 from mitosieve.geometry import Mpp, inside_roi, xy
 
 MAX_OUTSIDE_PX = 25.0
@@ -144,12 +144,12 @@ def near_marks(images: Sequence[Measured]) -> list[Caution]:
 
 
 _DOUBLED = (
-    "marks '{label}' of {images} images lie nearer than 3 um to another of their kind: a cell that two readers marked, "
+    "'{label}' of {images} nearer than 3 um to another of the kind: a cell that two readers marked, "
     "each a little off? A detection is paired with one of them and the other counts as missed; --merge-um 3 makes one "
     "mark of them, with all votes"
 )
 _CONTRADICTED = (
-    "mitotic figures of {images} images lie nearer than 3 um to an imposter: the labels contradict themselves, and "
+    "of {images} nearer than 3 um to an imposter: the labels contradict themselves, and "
     "both are kept; decide which is meant, or remove both"
 )
 
@@ -164,7 +164,9 @@ def _caution(own: Sequence[Measured], domain: str, first: Label, second: Label, 
         return []
     total = sum(number for _, number, _ in found)
     places = some((f"{name} ({number}, first at ({mark.x:g}, {mark.y:g}))" for name, number, mark in found), "; ")
-    return [Caution(text=f"{total} {text.format(label=first.value, images=len(found))}: {places}", domain=domain)]
+    what = plural(total, "mark" if first is second else "mitotic figure")
+    told = text.format(label=first.value, images=plural(len(found), "image"))
+    return [Caution(text=f"{what} {told}: {places}", domain=domain)]
 
 
 def _near(one: Measured, first: Label, second: Label) -> list[Mark]:

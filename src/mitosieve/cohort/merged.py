@@ -9,7 +9,7 @@ from pathlib import Path
 from mitosieve.cohort.case_id import alike, tissues_of
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.marked import Caution
-from mitosieve.errors import CohortError, FormatError, some
+from mitosieve.errors import CohortError, FormatError, plural, some
 from mitosieve.run.folder import hash_file
 
 _ENDS = 65536
@@ -33,7 +33,8 @@ def refuse_clashes(old: Cohort, entries: list[SlideEntry], source: Path) -> None
     clash = [name for name in ids if name in there]
     if clash:
         raise CohortError(
-            f"{len(clash)} slides of {source} are in this cohort already: {some(clash)}",
+            plural(len(clash), f"slide of {source} is", f"slides of {source} are")
+            + f" in this cohort already: {some(clash)}",
             where=old.folder,
             remedy="if they were imported before, nothing is left to do; else import into another cohort folder",
         )
@@ -52,7 +53,8 @@ def _refuse_known_images(old: Cohort, entries: list[SlideEntry]) -> None:
     again = {real: there[key] for slide, real in keys for key in (slide, real) if key in there}
     if again:
         raise CohortError(
-            f"{len(again)} images are in this cohort already: {some(f'{p} as {name}' for p, name in again.items())}",
+            f"{plural(len(again), 'image is', 'images are')} in this cohort already: "
+            + some(f"{p} as {name}" for p, name in again.items()),
             where=old.folder,
             remedy="import the others alone, or into another cohort folder",
         )
@@ -94,7 +96,7 @@ def _alike(cohort: Cohort) -> list[Caution]:
     if not groups:
         return []
     shown = some((" = ".join(f"'{case}'" for case in group) for group in groups), "; ")
-    text = f"{len(groups)} patients seem to be written in several ways, and count as several cases: {shown}"
+    text = f"{plural(len(groups), 'patient')} perhaps written in several ways, and counted as several cases: {shown}"
     return [Caution(text=f"{text}; write one case_id for each in slides.csv")]
 
 
@@ -106,7 +108,7 @@ def _of_two_sources(cohort: Cohort) -> list[Caution]:
     if not shared:
         return []
     shown = some(f"'{case}' ({' and '.join(repr(one) for one in own)})" for case, own in sorted(shared.items()))
-    text = f"{len(shared)} case ids stand in two sources and are taken for the same patients: {shown}"
+    text = f"{plural(len(shared), 'case id')} in two sources, taken for the same patient in both: {shown}"
     return [
         Caution(
             text=f"{text}; if they are others, import one source with --case-prefix; if they are the same, write one "
@@ -126,7 +128,8 @@ def _equal_images(cohort: Cohort) -> list[Caution]:
     case = cohort.case_of
     leaks = [group for group in groups if len({case[name] for name in group}) > 1]
     shown = some((" = ".join(f"{name} (case {case[name]})" for name in group) for group in leaks or groups), "; ")
-    twice = f"{sum(map(len, groups)) - len(groups)} images are copies of another, byte for byte"
+    copies = sum(map(len, groups)) - len(groups)
+    twice = f"{plural(copies, 'image is a copy', 'images are copies')} of another, byte for byte"
     across = f", {len(leaks)} of them under another case" if leaks else ""
     return [Caution(text=f"{twice}{across}: {shown}; keep one of each")]
 

@@ -11,7 +11,7 @@ from mitosieve.cohort.coco_layout import Annotation, Content, ImageRecord, Key, 
 from mitosieve.cohort.image_name import ImageFolder, slide_name
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import quoted
-from mitosieve.errors import FormatError
+from mitosieve.errors import FormatError, plural
 
 _REMEDY = "expected a MIDOG file: images, categories and annotations with bbox [x1, y1, x2, y2]"
 
@@ -53,7 +53,11 @@ def _nameless(content: Content) -> tuple[Caution, ...]:
     nameless = [record for record in content.images if not record.text("case_id")]
     if not nameless or _is_published(content):
         return ()
-    some_of = "" if len(nameless) == len(content.images) else f" for {len(nameless)} of {len(content.images)} images"
+    some_of = (
+        ""
+        if len(nameless) == len(content.images)
+        else f" for {len(nameless)} of {plural(len(content.images), 'image')}"
+    )
     text = (
         f"no case is named{some_of}: each image was taken for a case, as in MIDOG's own files, such as "
         f"{slide_name(nameless[0].file_name)}: check case_id in slides.csv, one for each patient"

@@ -9,7 +9,7 @@ from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.image_name import relative_names, slide_name, told_apart
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
-from mitosieve.errors import some
+from mitosieve.errors import plural, some
 
 Place = tuple[float, float]
 
@@ -85,7 +85,7 @@ def reading_of(files: Sequence[SlideFile], source: Path, *, classes: tuple[str, 
         for one, name in zip(files, told_apart(names, folders, where=source), strict=True)
     )
     lost = sum(one.lost for one in files)
-    text = f"{lost} marks are lines or arrows, which say no place of a cell, and were left out"
+    text = f"{plural(lost, 'line or arrow', 'lines or arrows')} left out, which say no place of a cell"
     text += f": {some(one.path.name for one in files if one.lost)}"
     cautions = (Caution(text=text),) if lost else ()
     return Reading(images=images, cautions=cautions, classes=classes, bare_is_searched=False)

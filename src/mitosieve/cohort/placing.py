@@ -14,7 +14,7 @@ from mitosieve.cohort.image_name import ImageFolder, ends_with
 from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
-from mitosieve.errors import FormatError, ResolutionError, SlideError, some
+from mitosieve.errors import FormatError, ResolutionError, SlideError, plural, some
 from mitosieve.slide.slide import OtherPicture, SlideFacts, facts, place_of, resolve_mean, which_slide
 
 MAX_SIZE_DIFFERENCE_PX = 2
@@ -42,7 +42,7 @@ def place(images: tuple[MarkedImage, ...], folder: ImageFolder | None, source: P
     missing = [image.file_name for image in placed if image.path is None]
     if len(missing) == len(placed):
         raise FormatError(
-            f"holds none of the {len(placed)} images that {source.name} names, such as {missing[0]}",
+            f"holds none of the {plural(len(placed), 'image')} that {source.name} names, such as {missing[0]}",
             where=folder.folder,
             remedy="name the folder that holds them, or leave out --images and state --mpp",
         )
@@ -58,12 +58,14 @@ def place(images: tuple[MarkedImage, ...], folder: ImageFolder | None, source: P
         if one.path and not before.path and not ends_with(one.path, one.file_name)
     ]
     if moved:
-        text = f"{len(moved)} images lie in other folders than the labels say and were found by their names"
+        text = f"{plural(len(moved), 'image')} found by name in another folder than the labels say"
         cautions.append(Caution(text=f"{text}: {some(moved)}"))
     if missing:
-        cautions.append(Caution(text=f"{len(missing)} images are not in {folder.folder}: {some(missing)}"))
+        cautions.append(
+            Caution(text=f"{plural(len(missing), 'image is', 'images are')} not in {folder.folder}: {some(missing)}")
+        )
     if left:
-        text = f"{len(left)} images of {folder.folder} are not in the labels and were left out: {some(left)}"
+        text = f"{plural(len(left), 'image')} of {folder.folder} not in the labels, and left out: {some(left)}"
         cautions.append(Caution(text=text))
     return Placed(images=placed, cautions=tuple(cautions))
 

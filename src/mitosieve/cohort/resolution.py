@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.table import read_table
-from mitosieve.errors import ResolutionError, some
+from mitosieve.errors import ResolutionError, plural, some
 from mitosieve.slide.slide import MAX_MPP, MIN_MPP
 
 
@@ -57,7 +57,8 @@ class StatedMpp:
 
     def unused(self) -> list[Caution]:
         left = [key for key in self._table if key not in self._used]
-        return [Caution(text=f"{len(left)} rows of {self._where} name no imported slide: {some(left)}")] if left else []
+        rows = plural(len(left), "row")
+        return [Caution(text=f"{rows} of {self._where} without an imported slide: {some(left)}")] if left else []
 
 
 def usable(mpp: float, where: str) -> float:

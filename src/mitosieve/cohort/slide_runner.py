@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite, pixels, quoted
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, plural, some
 
 _NEEDED = {
     "Slides": ("uid", "filename"),
@@ -221,6 +221,6 @@ def _by_directory(images: tuple[MarkedImage, ...]) -> Iterator[Caution]:
     told = [f"{image.file_name} (case {image.case_id})" for image in images if "/" in image.file_name]
     if told:
         yield Caution(
-            text=f"{len(told)} slides share their file name with another: their directory tells them apart, and was "
-            f"taken for the case: {some(told)}; check case_id in slides.csv"
+            text=f"{plural(len(told), 'slide')} of a file name that another has: the directory tells them apart, and "
+            f"was taken for the case: {some(told)}; check case_id in slides.csv"
         )

@@ -15,7 +15,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.jsonfile import loads
 from mitosieve.cohort.table import read_table, read_text
-from mitosieve.errors import FormatError, SplitError, some
+from mitosieve.errors import FormatError, SplitError, plural, some
 from mitosieve.run.folder import write_json
 
 _REMEDY = 'expected {"folds": {NAME: {"train": [cases], "validation": [...], "test": [...]}}}'
@@ -131,7 +131,7 @@ class Split:
             raise SplitError(f"{folds} folds leave nothing to train on", remedy=f"use at least {fewest} folds")
         if len(labelled) < folds:
             raise SplitError(
-                f"{len(labelled)} labelled cases cannot be dealt to {folds} folds",
+                f"{plural(len(labelled), 'labelled case')} cannot be dealt to {folds} folds",
                 where=cohort.folder,
                 remedy="use fewer folds, or import more cases",
             )

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from mitosieve.errors import FormatError, InputError
+from mitosieve.errors import FormatError, InputError, plural
 
 MAX_SHOWN = 80
 """Letters of a value that a message shows."""
@@ -110,7 +110,7 @@ def read_table(
             values.pop()
         if len(values) != len(header):
             raise error(
-                f"has {len(values)} values where the header has {len(header)}",
+                f"has {plural(len(values), 'value')} where the header has {len(header)}",
                 where=f"{path}, line {line}",
                 remedy="give each column one value; quote a value that holds a comma",
             )
@@ -177,7 +177,7 @@ def read_numbers(
             values.pop()
         fits = not len(values) % len(names) if repeated else len(names) - extra <= len(values) <= len(names)
         if not fits:
-            raise FormatError(f"has {len(values)} values in a row", where=where, remedy=remedy)
+            raise FormatError(f"has {plural(len(values), 'value')} in a row", where=where, remedy=remedy)
         rows.append((line, tuple(finite(text, names[i % len(names)], where=where) for i, text in enumerate(values))))
     return rows
 

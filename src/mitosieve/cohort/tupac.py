@@ -14,7 +14,7 @@ from mitosieve.annotation import Label
 from mitosieve.cohort.image_name import ImageFolder
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, plural, some
 
 FIGURES, IMPOSTERS = "mitoses_ground_truth", "nonmitoses_ground_truth"
 
@@ -112,9 +112,9 @@ def _presumed(images: tuple[MarkedImage, ...]) -> Iterator[Caution]:
     known = [case for case in cases if _number(case) in _TRAINING and case not in KNOWN_EMPTY]
     missing = f"; but {some(known)} of them have figures in the published labels: are files missing?" if known else ""
     yield Caution(
-        text=f"{len(cases)} cases have images and no file in {FIGURES}: under the original labels they are cases "
-        f"without figures, and are kept as labelled: {some(cases, most=80)}{missing}; --absent unlabelled takes them "
-        "for cases that nobody has searched"
+        text=f"{plural(len(cases), 'case')} with images and no file in {FIGURES}: under the original labels that "
+        f"means no figures, and they are kept as labelled: {some(cases, most=80)}{missing}; --absent "
+        "unlabelled takes them for cases that nobody has searched"
     )
 
 
@@ -125,7 +125,7 @@ def _unlabelled(images: tuple[MarkedImage, ...]) -> tuple[Caution, ...]:
             found[image.domain].append(image.case_id)
     return tuple(
         Caution(
-            text=f"{len(cases)} cases have images but no file of labels and are kept as unlabelled: {some(cases)}; "
+            text=f"{plural(len(cases), 'case')} with images but no file of labels, kept as unlabelled: {some(cases)}; "
             "where a case is known to have no figure, write labelled = yes in slides.csv",
             domain=domain,
         )

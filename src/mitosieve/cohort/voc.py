@@ -8,7 +8,7 @@ from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name,
 from mitosieve.cohort.marked import UNCLASSIFIED, UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite, pixels
 from mitosieve.cohort.xmlfile import read_root, xml_files
-from mitosieve.errors import FormatError, some
+from mitosieve.errors import FormatError, plural, some
 
 _REMEDY = (
     "expected <annotation> with <filename> and <object><name/><bndbox><xmin/><ymin/><xmax/><ymax/></bndbox></object>"
@@ -58,7 +58,7 @@ def _renamed(paths: list[Path], names: list[str]) -> Iterator[Caution]:
     ]
     if others:
         yield Caution(
-            text=f"{len(others)} XML files name another image than they are called after, and their <filename> is "
+            text=f"{plural(len(others), 'XML file')} called after another image than the <filename> inside, which is "
             f"taken: {some(others)}"
         )
 

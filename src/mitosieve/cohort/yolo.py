@@ -16,7 +16,7 @@ import shapely
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, without_ending
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite, quoted, read_text
-from mitosieve.errors import FormatError, SlideError, some
+from mitosieve.errors import FormatError, SlideError, plural, some
 from mitosieve.slide.slide import facts
 
 _NAMES = ("classes.txt", "predefined_classes.txt", "obj.names", "data.names")
@@ -53,7 +53,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     missing = [path.name for path, image in zip(paths, found, strict=True) if image is None]
     if missing:
         raise FormatError(
-            f"holds no image of {len(missing)} files: {some(missing)}",
+            f"holds no image of {plural(len(missing), 'file')}: {some(missing)}",
             where=where_images.folder,
             remedy="YOLO's numbers are shares of an image's size: name the folder of images with --images",
         )
@@ -177,7 +177,7 @@ def _mark(values: list[str], where: str, size: tuple[int, int], names: list[str]
             remedy="give the labels that the detector was trained on, or leave the confidence out",
         )
     if len(values) < 5 or len(values) % 2 == 0:
-        raise FormatError(f"has {len(values)} values", where=where, remedy=_REMEDY)
+        raise FormatError(f"has {plural(len(values), 'value')}", where=where, remedy=_REMEDY)
     if not re.fullmatch(r"\d{1,4}(\.0*)?", values[0]):
         raise FormatError(f"class is {quoted(values[0])}, not its number", where=where, remedy=_REMEDY)
     shares = [finite(value, "x or y", where=where) for value in values[1:]]

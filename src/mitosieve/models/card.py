@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mitosieve.errors import DetectorError
+from mitosieve.errors import DetectorError, plural
 from mitosieve.models.box import DEFAULT, folder_of, read_content, size_bytes
 from mitosieve.run import layout
 from mitosieve.run.folder import hash_file, write_atomic
@@ -296,7 +296,7 @@ def card_text(card: Card, facts: dict[str, Any], name: str) -> str:
 
 def _data(row: DataUse) -> list[str]:
     figures = "not labelled" if row.figures is None else f"{row.figures:,}"
-    named = ", ".join(row.patients) if len(row.patients) <= 12 else f"{len(row.patients)} patients"
+    named = ", ".join(row.patients) if len(row.patients) <= 12 else plural(len(row.patients), "patient")
     return [row.source, row.used, row.what, named, f"{row.slides:,}", figures, row.terms]
 
 

@@ -105,7 +105,7 @@ def test_a_part_of_a_set_is_imported_where_that_is_asked_for(tmp_path):
     folder = atypia(tmp_path / "set", letters="A", numbers=("03", "04", "07", "06"))
     report = get("mitos-atypia-14", folder, tmp_path / "c", partial=True)
     assert report.imported.cohort.cases == ("03", "04", "07")  # 06 is a test slide
-    assert "8 parts of the set are missing" in report.imported.warnings[0]
+    assert "imported without 8 missing parts of the set" in report.imported.warnings[0]
     ours, uts = report.splits
     assert ours.path is None
     assert ours.note == "not written: no labelled case of its validation part (fold A) is here"
@@ -117,7 +117,7 @@ def test_a_frame_without_its_image_is_missing(tmp_path):
     """A label file whose frame is gone counts as a missing frame, by name."""
     folder = atypia(tmp_path / "set", letters="A")
     (folder / "A05/frames/x40/A05_00Aa.tiff").unlink()
-    with pytest.raises(FormatError, match=r"1 parts of mitos-atypia-14 are missing: A05/frames/x40/A05_00Aa.tiff"):
+    with pytest.raises(FormatError, match=r"1 part of mitos-atypia-14 is missing: A05/frames/x40/A05_00Aa.tiff"):
         get("mitos-atypia-14", folder, tmp_path / "c")
 
 
@@ -252,7 +252,7 @@ def test_midog_plus_plus_may_lack_its_unlabelled_images_alone(tmp_path):
     folder = midog(tmp_path / "one", ids=(1, 6, 151, 152), absent=(151, 152), **tables)
     report = get("midog-plus-plus", folder, tmp_path / "a", mpp=0.25)
     assert report.imported.cohort.cases == ("001", "006")
-    with pytest.raises(FormatError, match=r"1 parts of midog-plus-plus are missing: 006.tiff"):
+    with pytest.raises(FormatError, match=r"1 part of midog-plus-plus is missing: 006.tiff"):
         get("midog-plus-plus", midog(tmp_path / "two", ids=(1, 6), absent=(6,), **tables), tmp_path / "b")
     with pytest.raises(ResolutionError, match="--mpp"):
         get("midog-plus-plus", midog(tmp_path / "three", ids=(1, 505), **tables), tmp_path / "c")

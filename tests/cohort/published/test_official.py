@@ -78,7 +78,7 @@ def test_a_split_is_written_for_the_cases_that_are_there(tmp_path):
     assert split.fold("uts").train == (*(f"{i:03d}" for i in range(31, 41)), "151")
     assert written.cases == (11, 5, 5)
     assert written.note.startswith("130 of its cases are not here and were left out: 001, 002")
-    assert written.note.endswith("1 unlabelled cases that it does not name are in train: 151")
+    assert written.note.endswith("1 unlabelled case that it does not name is in train: 151")
 
 
 @pytest.mark.parametrize("unlabelled", [50, 0])

@@ -16,7 +16,7 @@ from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
 from mitosieve.cohort.published.official import WrittenSplit, write_official
 from mitosieve.cohort.published.registry import published
 from mitosieve.cohort.resolution import StatedMpp
-from mitosieve.errors import FormatError, SlideError, some
+from mitosieve.errors import FormatError, SlideError, plural, some
 from mitosieve.slide.slide import facts
 
 
@@ -68,7 +68,7 @@ def get(name: str, folder: Path, out: Path, *, partial: bool = False, mpp: str |
     missing = [*found.absent, *(image.file_name for image in marked if _must_be_there(image, found))]
     if missing and not partial:
         raise FormatError(
-            f"{len(missing)} parts of {name} are missing: {some(missing)}",
+            plural(len(missing), f"part of {name} is", f"parts of {name} are") + f" missing: {some(missing)}",
             where=folder,
             remedy=f"fetch {_how_to_fetch(which)}; or go on without them: --partial",
         )
@@ -134,14 +134,14 @@ def _altered(which: PublishedSet, labels: Path) -> tuple[Caution, ...]:
 
 
 def _left_out(missing: list[str]) -> tuple[Caution, ...]:
-    return (Caution(text=f"{len(missing)} parts of the set are missing, and it was imported without: {some(missing)}"),)
+    return (Caution(text=f"imported without {plural(len(missing), 'missing part')} of the set: {some(missing)}"),)
 
 
 def _unlabelled(images: list[MarkedImage]) -> tuple[Caution, ...]:
     names = [image.slide_id for image in images if not image.labelled]
     if not names:
         return ()
-    return (Caution(text=f"{len(names)} slides have no labels and are kept as unlabelled: {some(names)}"),)
+    return (Caution(text=f"{plural(len(names), 'slide')} without labels, kept as unlabelled: {some(names)}"),)
 
 
 def _miscounted(images: list[MarkedImage], found: Found) -> tuple[Caution, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.split import PARTS, Fold, Split
-from mitosieve.errors import SplitError, did_you_mean, some
+from mitosieve.errors import SplitError, did_you_mean, plural, some
 
 FOLDER = "splits"
 """Where a cohort's split files of the literature lie, below it."""
@@ -78,10 +78,14 @@ def write_official(name: str, cohort: Cohort) -> WrittenSplit:
         note = f"not written: no labelled case of its {emptied} is here"
         return WrittenSplit(name=name, path=None, folds=folds, cases=_count(present), note=note)
     split = Split(folds=present).with_unlabelled(cohort)
-    notes = [f"{len(absent)} of its cases are not here and were left out: {some(absent)}"] if absent else []
+    gone = plural(len(absent), "of its cases is not here and was", "of its cases are not here and were")
+    notes = [f"{gone} left out: {some(absent)}"] if absent else []
     added = sorted(split.cases - whole.cases)
     if added:
-        notes.append(f"{len(added)} unlabelled cases that it does not name are in train: {some(added)}")
+        of_train = plural(
+            len(added), "unlabelled case that it does not name is", "unlabelled cases that it does not name are"
+        )
+        notes.append(f"{of_train} in train: {some(added)}")
     trainable = True
     try:
         split.check(cohort)

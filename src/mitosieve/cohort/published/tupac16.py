@@ -37,7 +37,7 @@ def look(folder: Path, *, alternative: bool) -> Found:
     fit = [root for root in roots if (root / IMPOSTERS).is_dir() == alternative]
     if len(fit) != 1:
         kind = f"with {IMPOSTERS} beside it" if alternative else f"without {IMPOSTERS} beside it"
-        said = "holds no" if not fit else f"holds {len(fit)} times a"
+        said = "holds no" if not fit else f"holds more than once ({len(fit)}) a"
         other = "" if fit or not roots else "; the labels here are those of the other of tupac16, tupac16-alternative"
         raise FormatError(
             f"{said} folder {FIGURES} {kind}{other}",
