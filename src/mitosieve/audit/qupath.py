@@ -42,12 +42,15 @@ _LABELS = {
     Meaning.IGNORE: UNSURE,
 }
 _WRITTEN = {
-    FIGURE_CLASS["name"]: Meaning.FIGURE,
-    CANDIDATE_CLASS["name"]: Meaning.OTHER,
-    IMPOSTER_CLASS["name"]: Meaning.IMPOSTER,
-    BACKGROUND_CLASS["name"]: Meaning.OTHER,
-    UNSURE_CLASS["name"]: Meaning.IGNORE,
-    HOTSPOT_CLASS["name"]: Meaning.IGNORE,
+    str(one["name"]): what
+    for one, what in (
+        (FIGURE_CLASS, Meaning.FIGURE),
+        (CANDIDATE_CLASS, Meaning.OTHER),
+        (IMPOSTER_CLASS, Meaning.IMPOSTER),
+        (BACKGROUND_CLASS, Meaning.OTHER),
+        (UNSURE_CLASS, Meaning.IGNORE),
+        (HOTSPOT_CLASS, Meaning.IGNORE),
+    )
 }
 """What the classes mean that we write; all others are the vocabulary's affair."""
 

@@ -45,7 +45,7 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
     if report.outside:
         warn(
             f"note: neither learned from nor scored: {plural(len(report.outside), 'new mark')} outside the area of the "
-            f"slide that was searched: {some(report.outside)}; where that was searched too, widen roi in "
+            f"slide that was searched: {some(report.outside, '; ')}; where that was searched too, widen roi in "
             f"{out / 'slides.csv'} (empty is the whole slide)"
         )
     if report.unsearched:
