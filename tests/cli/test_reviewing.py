@@ -117,11 +117,11 @@ def test_what_cannot_be_done_is_said(tmp_path):
         assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(("name", "more"), [("reviews", []), ("corrections", ["--domain", "--source-name"])])
+@pytest.mark.parametrize(("name", "more"), [("reviews", ["--label"]), ("corrections", ["--domain", "--source-name"])])
 def test_an_option_that_an_import_does_not_take_is_refused_by_name(tmp_path, name, more):
     """Each alone, and all that are set in one message: none is passed over."""
-    values = {"--case-prefix": "a", "--merge-um": 0, "--label": "MF=figure", "--absent": "searched", "--mpp": 0.25}
-    values |= dict.fromkeys(more, "x")
+    values = {"--case-prefix": "a", "--merge-um": 0, "--absent": "searched", "--mpp": 0.25}
+    values |= dict.fromkeys(more, "x=figure")
     words = ["import", name, looked_at(), a_cohort(), "--out", tmp_path / "x"]
     for chosen in [[option] for option in values] + [list(values)]:
         told = mitosieve(*words, *(word for option in chosen for word in (option, values[option])))
