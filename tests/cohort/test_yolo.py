@@ -118,7 +118,7 @@ def test_a_polygon_lies_at_its_centroid_and_an_empty_box_is_none(folder):
         ("0 200 150 40 30", "is in px"),
         ("0 nan 0.5 0.1 0.1", "x or y is 'nan'"),
         ("-1 0.5 0.5 0.1 0.1", "class is"),
-        ("0,0.5,0.5,0.1,0.1", "has 1 values"),
+        ("0,0.5,0.5,0.1,0.1", "has 1 value"),
     ],
 )
 def test_a_bad_line_is_refused_by_file_and_line(folder, line, message):
