@@ -101,7 +101,7 @@ def test_each_scanner_has_its_own_resolution_and_one_number_is_not_for_both(tmp_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1\n", "line 1: has 1 values"),
+        ("1\n", "line 1: has 1 value"),
         ("1,2\n1,2,0.5,9\n", "line 2: has 4 values"),
         ("1,NaN\n", "y is 'NaN'"),
         ("1,2,1.5\n", "score 1.5 is not between 0 and 1"),

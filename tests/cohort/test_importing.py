@@ -189,7 +189,7 @@ def test_a_table_gives_each_slide_its_resolution_by_id_or_file_name(tmp_path):
         ("slide,mpp\na,0.25\nb,0\n", "line 3: 0 um per px"),
         ("slide,mpp\na,0.25\na,0.5\n", "line 3: names the slide 'a' twice"),
         ("slide,mpp\na,x\n", "line 2: mpp is 'x'"),
-        ("slide,mpp\na\n", "line 2: has 1 values"),
+        ("slide,mpp\na\n", "line 2: has 1 value"),
         ("name,mpp\na,1\n", "lacks the column slide"),
     ],
 )

@@ -87,7 +87,7 @@ def test_three_centres_are_three_domains(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"1,2\n3\n", "line 2: has 1 values"),
+        (b"1,2\n3\n", "line 2: has 1 value"),
         (b"1,2\n\n1,2,3\n", "line 3: has 3 values"),
         (b"1,nan\n", "line 1: col is 'nan'"),
         (b"inf,1\n", "line 1: row is 'inf'"),
