@@ -133,7 +133,6 @@ def get(
     mpp: Annotated[str | None, typer.Option("--mpp", help="um per px instead of the set's, as in import.")] = None,
 ) -> None:
     """Check a data set of the literature that you have fetched, and import it with its splits. Downloads nothing."""
-    from mitosieve.cohort.published.contract import NO_HASH
     from mitosieve.cohort.published.getting import get as get_set
     from mitosieve.cohort.published.registry import PUBLISHED, published
 
@@ -145,7 +144,7 @@ def get(
                 one.address,
                 one.fetch,
                 one.terms,
-                one.digest_source or NO_HASH,
+                one.verified_with,
                 ", ".join(one.splits) or "none",
             ]
             for key, one in PUBLISHED.items()
@@ -155,7 +154,7 @@ def get(
         return
     if folder is None:
         one = published(name)
-        verified = f"{', '.join(one.digests)} ({one.digest_source})" if one.digests else NO_HASH
+        verified = f"{', '.join(one.digests)} ({one.digest_source})" if one.digests else one.verified_with
         said = {"what": one.what, "from": one.address, "fetch": one.fetch, "terms": one.terms, "SHA-256": verified}
         print_table([*said.items(), ("splits", ", ".join(one.splits))], (name, ""))
         return

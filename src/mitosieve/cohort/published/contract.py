@@ -82,3 +82,8 @@ class PublishedSet:
     look: Callable[[Path], Found]
     digests: frozenset[str] = frozenset()
     digest_source: str = ""
+
+    @property
+    def verified_with(self) -> str:
+        """Where the version stands whose hashes are known; that none was published, where none is."""
+        return self.digest_source or NO_HASH
