@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mitosieve.count.disc import deepest_disc
-from mitosieve.count.hotspot import SHAPES, Hotspot, find_hotspot, find_hotspots, mm_from_l0, slide_mm
+from mitosieve.count.hotspot import SHAPES, Hotspot, find_hotspot, mm_from_l0, slide_mm
 
 TENTHS = st.integers(-3, 63).map(lambda k: k / 10)
 POINTS = st.lists(st.tuples(TENTHS, TENTHS), max_size=14)
@@ -272,28 +272,3 @@ def test_the_corner_of_the_slide_is_half_a_pixel_before_its_first_centre():
     """Frame of the mm."""
     assert mm_from_l0(np.array([(-0.5, -0.5), (999.5, 499.5)]), (0.25, 0.5)).tolist() == [[0, 0], [0.25, 0.25]]
     assert slide_mm((1000, 500), (0.25, 0.5)) == (0.25, 0.25)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_further_hotspots_are_of_the_figures_left(shape):
-    """Each is the hotspot of those that lie in none before it, by brute force; a region holds what it counts."""
-    generator = np.random.default_rng(5)
-    points = np.round(generator.uniform(0, (6, 4), (60, 2)), 3)
-    spots = find_hotspots(points, size_mm=(6, 4), shape=shape, most=4)
-    left = points
-    for spot in spots:
-        assert spot == find_hotspot(left, size_mm=(6, 4), shape=shape)
-        inside = spot.holds(left)
-        assert inside.sum() == spot.count > 0
-        left = left[~inside]
-    assert len(spots) == 4
-    assert [spot.count for spot in spots] == sorted((spot.count for spot in spots), reverse=True)
-
-
-def test_there_are_no_more_hotspots_than_hold_a_figure():
-    """The first is always there; a slide that is its own region has no second."""
-    one, none = np.array([(1.0, 1.0)]), np.zeros((0, 2))
-    assert [spot.count for spot in find_hotspots(one, size_mm=(6, 4))] == [1]
-    assert [spot.count for spot in find_hotspots(none, size_mm=(6, 4))] == [0]
-    assert [spot.shape for spot in find_hotspots(one, size_mm=(1, 1), area_mm2=2)] == ["slide"]
-    assert not Hotspot.none((6, 4), 2.0).holds(np.array([(3.0, 2.0)])).any()

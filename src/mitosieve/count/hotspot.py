@@ -5,8 +5,9 @@ y down. The search is done in whole nanometres, so that a count never hangs on h
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ _ASPECT = 4 / 3
 _NM_PER_MM = 1e6
 _CIRCLE_SIDES = 72
 _SLACK_MM = 2e-6
+
+Place = tuple[int, int, int, int]
+"""Left, top, right and bottom of an upright rectangle, whole nanometres from the slide's upper left corner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,25 @@ class Hotspot:
     def density_per_mm2(self) -> float:
         """Figures per mm2 of what was searched; NaN where that is nothing."""
         return self.count / self.held_mm2 if self.held_mm2 else math.nan
+
+    def to_json(self, mpp_xy: tuple[float, float]) -> dict[str, Any]:
+        """A region, with its place where it holds a figure, and without numbers where none was looked for."""
+        is_none = self.shape == "none"
+        density = self.density_per_mm2
+        told: dict[str, Any] = {
+            "shape": self.shape,
+            "area_mm2": round(self.area_mm2, 4),
+            "tissue_mm2": None if self.tissue_mm2 is None else round(self.tissue_mm2, 4),
+            "size_mm": None if is_none else list(self.size_mm),
+            "figures": None if is_none else self.count,
+            "figures_per_mm2": None if is_none or not math.isfinite(density) else round(density, 4),
+        }
+        if self.count:
+            x, y, width, height = (round(value, 1) for value in self.bounds_l0(mpp_xy))
+            told["bounds_l0"] = {"x": x, "y": y, "width": width, "height": height}
+            told["outline_l0"] = self.outline_l0(mpp_xy).round(1).tolist()
+            told["center_mm"] = [round(value, 6) for value in self.center_mm]
+        return told
 
     @classmethod
     def none(cls, size_mm: tuple[float, float], area_mm2: float) -> "Hotspot":
@@ -141,47 +164,59 @@ def find_hotspot(
         raise ValueError(f"size {size_mm} mm and area {area_mm2} mm2 must be above 0")
     if not np.isfinite(points).all():
         raise ValueError("a point is not finite")
-    slide = (_nm(size_mm[0]), _nm(size_mm[1]))
-    inside = np.rint(points * _NM_PER_MM).astype(np.int64)
-    inside = inside[((inside >= 0) & (inside <= slide)).all(axis=1)]
+    slide = in_nm(size_mm)
+    inside = points_nm(points, slide)
     slide_area = size_mm[0] * size_mm[1]
     if slide_area <= area_mm2:
         return _hotspot("slide", (0, 0), slide, slide_area, len(inside))
-    if not len(inside):
-        return _nothing(shape, slide, area_mm2)
-    radius_nm = _radius_nm(area_mm2)
-    if shape == "circle" and 2 * radius_nm <= min(slide):
-        count, center = deepest_disc(inside, size_nm=slide, radius_nm=radius_nm)
-        return _circle(center, area_mm2, count) if count else _nothing(shape, slide, area_mm2)
-    found = [(_most(inside, slide, sides), sides) for sides in _sides(shape, slide, area_mm2)]
-    (count, corner), sides = max(found, key=lambda item: item[0][0])  # the first of equals: lying before standing
-    return _hotspot(_name(sides), corner, sides, area_mm2, count)
+    return best_within(inside, [(0, 0, *slide)], slide, area_mm2, shape) or _nothing(shape, slide, area_mm2)
 
 
-def find_hotspots(
-    point_mm: NDArray[np.floating],
-    *,
-    size_mm: tuple[float, float],
-    area_mm2: float = AREA_MM2,
-    shape: Shape = "square",
-    most: int = 3,
-) -> tuple[Hotspot, ...]:
-    """The hotspot, and at most `most` - 1 further ones, each of the figures that lie in none before it.
+def best_within(
+    point_nm: NDArray[np.int64], places: Sequence[Place], slide_nm: tuple[int, int], area_mm2: float, shape: Shape
+) -> Hotspot | None:
+    """The region with most points among those that lie inside one of several places of a slide, by `find_hotspot`'s
+    rules; None where it would hold none.
 
-    So no figure is counted twice; the regions may overlap where no figure is. The first is always there, holding
-    something or not (`find_hotspot`); the others hold at least one figure.
+    Args:
+        point_nm: (N, 2) points that count.
+        places: upright rectangles on the slide, which may overlap; one may be too small for a region.
+        slide_nm: width, height of the slide, which say what fits at all; larger than the area.
+        area_mm2: of the region.
+        shape: of the region.
     """
-    left = np.asarray(point_mm, dtype=np.float64).reshape(-1, 2)
-    found: list[Hotspot] = []
-    while len(found) < most:
-        spot = find_hotspot(left, size_mm=size_mm, area_mm2=area_mm2, shape=shape)
-        if found and not spot.count:
-            break
-        found.append(spot)
-        left = left[~spot.holds(left)]
-        if not spot.count or spot.shape == "slide":
-            break
-    return tuple(found)
+    radius_nm = _radius_nm(area_mm2)
+    is_circle = shape == "circle" and 2 * radius_nm <= min(slide_nm)
+    ways = [(2 * radius_nm, 2 * radius_nm)] if is_circle else _sides(shape, slide_nm, area_mm2)
+    found: list[tuple[tuple[float, ...], Hotspot]] = []
+    for x0, y0, x1, y1 in places:
+        room = (x1 - x0, y1 - y0)
+        inside = point_nm[((point_nm >= (x0, y0)) & (point_nm <= (x1, y1))).all(axis=1)] - (x0, y0)
+        for order, sides in enumerate(ways):
+            least = max((spot.count for _, spot in found), default=1)
+            if len(inside) < least or sides[0] > room[0] or sides[1] > room[1]:
+                continue
+            if is_circle:
+                count, center = deepest_disc(inside, size_nm=room, radius_nm=radius_nm)
+                at = (center[0] + x0, center[1] + y0)
+                found.append(((-count, 0, at[1], at[0]), _circle(at, area_mm2, count)))
+                continue
+            count, placed, centred = _most(inside, room, sides)
+            spot = _hotspot(_name(sides), (centred[0] + x0, centred[1] + y0), sides, area_mm2, count)
+            found.append(((-count, order, placed[1] + y0, placed[0] + x0), spot))
+    best = min(found, key=lambda item: item[0], default=None)  # the first of equals: lying before standing
+    return best[1] if best is not None and best[1].count else None
+
+
+def in_nm(size_mm: tuple[float, float]) -> tuple[int, int]:
+    """A size in whole nanometres."""
+    return _nm(size_mm[0]), _nm(size_mm[1])
+
+
+def points_nm(point_mm: NDArray[np.floating], slide_nm: tuple[int, int]) -> NDArray[np.int64]:
+    """(N, 2) points in whole nanometres, without those outside the slide."""
+    rounded = np.rint(np.asarray(point_mm, dtype=np.float64).reshape(-1, 2) * _NM_PER_MM).astype(np.int64)
+    return rounded[((rounded >= 0) & (rounded <= slide_nm)).all(axis=1)]
 
 
 def _nm(mm: float) -> int:
@@ -246,8 +281,8 @@ def _sides(shape: Shape, slide_nm: tuple[int, int], area_mm2: float) -> list[tup
 
 def _most(
     point_nm: NDArray[np.int64], slide_nm: tuple[int, int], sides_nm: tuple[int, int]
-) -> tuple[int, tuple[int, int]]:
-    """The largest count of an upright rectangle, and its corner after centring.
+) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """The largest count of an upright rectangle, its corner, and that after centring.
 
     A point is covered by the corners in [p - side, p], cut to where corners may lie. The deepest place of these closed
     intervals' rectangles that is topmost, then leftmost, is at the beginning of one of them in y, and of one in x.
@@ -264,7 +299,7 @@ def _most(
     corner = np.array([slots[slot], y], dtype=np.int64)
     held = point_nm[((point_nm >= corner) & (point_nm <= corner + sides)).all(axis=1)]
     centred = np.clip((held.min(axis=0) + held.max(axis=0) - sides) // 2, 0, room)
-    return int(count), (int(centred[0]), int(centred[1]))
+    return int(count), (int(corner[0]), int(corner[1])), (int(centred[0]), int(centred[1]))
 
 
 @compiled()

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from mitosieve.cohort.table import Row, number_of, read_table
 from mitosieve.count.columns import COUNTED_COLUMNS, SUMMARY_COLUMNS, TIMING_COLUMNS
+from mitosieve.count.further import find_hotspots
 from mitosieve.count.ground import Ground
-from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, find_hotspots, mm_from_l0, slide_mm
+from mitosieve.count.hotspot import AREA_MM2, Hotspot, Shape, mm_from_l0, slide_mm
 from mitosieve.count.nottingham import MitoticScore, score_of_tissue
 from mitosieve.count.trust import Trust
 from mitosieve.detection import Detections
@@ -202,8 +203,8 @@ class SlideSummary:
             "glass_mm2": _rounded(findings.glass_mm2),
             "figures": self.figures,
             "figures_per_mm2": _rounded(self.density_per_mm2),
-            "hotspot": {**_hotspot_json(self.hotspot, findings.mpp_xy), "note": self.hotspot_note},
-            "further_hotspots": [_hotspot_json(spot, findings.mpp_xy) for spot in self.hotspots[1:]],
+            "hotspot": {**self.hotspot.to_json(findings.mpp_xy), "note": self.hotspot_note},
+            "further_hotspots": [spot.to_json(findings.mpp_xy) for spot in self.hotspots[1:]],
             "nottingham_mitotic_score": {"score": self.score.score, "reason": self.score.reason},
             "ground": None if findings.ground is None else findings.ground.to_json(),
             "proposer": findings.proposer,
@@ -214,25 +215,6 @@ class SlideSummary:
             "notes": list(findings.notes),
             "note": DISCLAIMER,
         }
-
-
-def _hotspot_json(hotspot: Hotspot, mpp_xy: tuple[float, float]) -> dict[str, Any]:
-    """A region, with its place where it holds a figure, and without numbers where none was looked for."""
-    is_none = hotspot.shape == "none"
-    told: dict[str, Any] = {
-        "shape": hotspot.shape,
-        "area_mm2": _rounded(hotspot.area_mm2),
-        "tissue_mm2": _rounded(hotspot.tissue_mm2),
-        "size_mm": None if is_none else list(hotspot.size_mm),
-        "figures": None if is_none else hotspot.count,
-        "figures_per_mm2": None if is_none else _rounded(hotspot.density_per_mm2),
-    }
-    if hotspot.count:
-        x, y, width, height = (round(value, 1) for value in hotspot.bounds_l0(mpp_xy))
-        told["bounds_l0"] = {"x": x, "y": y, "width": width, "height": height}
-        told["outline_l0"] = hotspot.outline_l0(mpp_xy).round(1).tolist()
-        told["center_mm"] = [round(value, 6) for value in hotspot.center_mm]
-    return told
 
 
 def summarize(
