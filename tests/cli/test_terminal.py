@@ -26,7 +26,7 @@ def test_tissue_outside_a_roi_is_not_denied(capsys, figures, told):
     """Of a slide that was looked at within a ROI is told what the ROI lacks, and not that the slide has no tissue."""
     print_counts([a_row("a", tissue="0.0000", figures=figures), a_row("b", tissue="0", figures="0")], with_roi={"a"})
     within, whole = (line for line in sorted(capsys.readouterr().err.splitlines(), key=lambda line: ": b" in line))
-    assert "no tissue within the ROI of 1 slides" in within
+    assert "no tissue within the ROI of 1 slide" in within
     assert told in within
     assert within.endswith(": a")
-    assert "no tissue was found on 1 slides, so no figure: b" in whole
+    assert "no tissue was found on 1 slide, so no figure: b" in whole

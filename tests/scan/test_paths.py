@@ -146,6 +146,33 @@ def test_a_list_of_names_in_another_encoding(tmp_path):
     assert names([found]) == ["Pr%E4parat"]
 
 
+def test_a_list_in_another_encoding_is_told(tmp_path):
+    """Where no file has the bytes of a name that is no UTF-8: the line is named, and what to do."""
+    (tmp_path / "list.txt").write_bytes(b"a.svs\n# Pr\xe4parate\nPr\xe4parat.tif\n")
+    with pytest.raises(InputError, match=r"list\.txt, line 3: is not UTF-8 text") as told:
+        paths_of([f"@{tmp_path / 'list.txt'}"])
+    assert "save the list as UTF-8" in str(told.value)
+
+
+def test_quotes_round_a_path_of_a_list_are_not_of_its_name(tmp_path):
+    """As "copy as path" writes them, unless a file is called so."""
+    (tmp_path / "list.txt").write_text(f'"{tmp_path / "a b.svs"}"\n"c.svs"\n"d".svs\n', encoding="utf-8")
+    assert paths_of([f"@{tmp_path / 'list.txt'}"]) == [tmp_path / "a b.svs", tmp_path / "c.svs", tmp_path / '"d".svs']
+    (tmp_path / '"c.svs"').write_text("x")
+    assert tmp_path / '"c.svs"' in paths_of([f"@{tmp_path / 'list.txt'}"])
+
+
+def test_images_of_a_folder_that_are_not_read_are_told(tmp_path):
+    """How many and which; files that are no images, and what is hidden, are passed over in silence."""
+    for name in ("a.svs", "b.WEBP", "c.jp2", "notes.txt", "._d.webp"):
+        (tmp_path / name).write_text("x")
+    told = []
+    assert paths_of([tmp_path], tell=told.append) == [tmp_path / "a.svs"]
+    assert [line.split(": ", 2)[2] for line in told] == [
+        "2 images of formats that are not read passed over: b.WEBP, c.jp2"
+    ]
+
+
 def test_what_is_no_list(tmp_path):
     """A slide named as a list is refused; a file whose name begins with @ is a slide."""
     (tmp_path / "a.svs").write_bytes(b"II*\0\0\0")

@@ -82,7 +82,8 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         "detect", "--detector", a_run(), tmp_path / "a" / "one.jpg", tmp_path / "b" / "one.jpg", "--out", tmp_path / "o"
     )
     assert told.code == 2
-    assert "two images are called 'one'" in told.err
+    both = " and ".join(str(tmp_path / name / "one.jpg") for name in "ab")
+    assert f"two images are called 'one': {both}" in told.err
     assert not (tmp_path / "o").exists()
 
 

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from mitosieve.errors import plural
 from mitosieve.run.log import EVERY_S
 from mitosieve.run.progress import FOLDS, NOTE, SLIDES, STAGE, Fact
 from mitosieve.run.progress import Progress as Show
@@ -218,21 +219,22 @@ def print_counts(rows: Sequence[dict[str, str]], *, with_roi: Collection[str] = 
     }
     if out_console.is_terminal and not any(row["nottingham_mitotic_score"] for row in rows):
         del columns["nottingham_mitotic_score"]  # scripts read the same columns always
-    print_table([[row[name] for name in columns] for row in rows[:100]], tuple(columns.values()))
+    shown = [row if row["hotspot_shape"] != "none" else {**row, "hotspot_area_mm2": ""} for row in rows[:100]]
+    print_table([[row[name] for name in columns] for row in shown], tuple(columns.values()))
     if len(rows) > 100:
-        warn(f"... and {len(rows) - 100} more slides, see summary.csv")
+        warn(f"... and {plural(len(rows) - 100, 'more slide')}, see summary.csv")
     noted = [row for row in rows if row["hotspot_note"]]
     if noted:
-        warn(f"note: no hotspot on {len(noted)} of {len(rows)} slides: they have no more tissue than its area")
+        warn(f"note: no hotspot on {len(noted)} of {plural(len(rows), 'slide')}: there is no more tissue than its area")
     bare = [row for row in rows if row["tissue_mm2"] and float(row["tissue_mm2"]) == 0]
     for some, found, shown in ((False, "was found on", "on"), (True, "within the ROI of", "within the ROI of")):
         here = [row for row in bare if (row["slide_id"] in with_roi) == some]
         empty, odd = ([row["slide_id"] for row in here if (row["figures"] != "0") == any_] for any_ in (False, True))
         if empty:
-            warn(f"note: no tissue {found} {len(empty)} slides, so no figure: {', '.join(empty[:5])}")
+            warn(f"note: no tissue {found} {plural(len(empty), 'slide')}, so no figure: {', '.join(empty[:5])}")
         if odd:
             warn(
-                f"note: the overview shows no tissue {shown} {len(odd)} slides that have figures, which have no "
+                f"note: the overview shows no tissue {shown} {plural(len(odd), 'slide')} with figures, so there is no "
                 f"density: {', '.join(odd[:5])}"
             )
 
@@ -264,7 +266,7 @@ def warn_of_strange(rows: Sequence[dict[str, str]], *, known: bool) -> None:
     for row in strange[:100]:
         warn(f"warning: {row['slide_id']}: {row['warning']}")
     if len(strange) > 100:
-        warn(f"... and {len(strange) - 100} more slides with warnings, see summary.csv")
+        warn(f"... and {plural(len(strange) - 100, 'more slide')} with warnings, see summary.csv")
 
 
 def tell_notes(rows: Sequence[dict[str, str]]) -> None:
@@ -281,7 +283,7 @@ def tell_notes(rows: Sequence[dict[str, str]]) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         warn(f"note: {', '.join(names[:3])}{more}: {note}")
     if len(by_note) > 100:
-        warn(f"... and {len(by_note) - 100} more notes, see summary.csv")
+        warn(f"... and {plural(len(by_note) - 100, 'more note')}, see summary.csv")
 
 
 class _Memory(ProgressColumn):

@@ -9,7 +9,7 @@ from shapely.geometry.base import BaseGeometry
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.marked import MarkedImage
 from mitosieve.cohort.resolution import StatedMpp
-from mitosieve.errors import InputError, ResolutionError, some
+from mitosieve.errors import InputError, ResolutionError, plural, some
 from mitosieve.run import layout
 from mitosieve.scan.paths import is_dicom_slide
 from mitosieve.sieve.reader_process import SlideSource
@@ -39,7 +39,11 @@ def items_of_images(
     names = [_name(path) for path in paths]
     twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice is not None:
-        raise InputError(f"two images are called '{twice}'", remedy="rename one, or detect on them in two folders")
+        both = [str(path) for path, name in zip(paths, names, strict=True) if name == twice]
+        raise InputError(
+            f"two images are called '{twice}': {some(both, ' and ', most=2)}",
+            remedy="rename one, or detect on them in two folders",
+        )
     if not paths:
         raise InputError("no image to detect on", remedy="name image files, or use --cohort")
     items: list[ScanItem] = []
@@ -69,7 +73,7 @@ def _tell_left_out(
     if tell is None:
         return
     if left:
-        tell(f"note: {mpp} leaves out {len(left)} slides, whose files are believed: {some(left)}")
+        tell(f"note: {mpp} leaves out {plural(len(left), 'slide')}, of which the file is believed: {some(left)}")
     for text in unused:
         tell(f"note: {text}")
 

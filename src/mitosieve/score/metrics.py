@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mitosieve.errors import plural as plural
+
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
