@@ -3,7 +3,7 @@
 Knows nothing of cohorts, patches or networks. To add a format: write its reader, name its first bytes here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mitosieve.errors import SlideError
@@ -48,6 +48,9 @@ _STRANGERS = {
     b"ObjectType": "a MetaImage (mha)",
     b"<": "an XML or HTML page",
 }
+TOLD_FROM = 0.02
+"""Share by which a stated resolution may differ from the file's own unsaid: more is not rounding."""
+
 _CONVERT = "convert it to an 8-bit RGB PNG, or to a tiled pyramidal TIFF: vips tiffsave IN OUT.tif --tile --pyramid"
 
 
@@ -122,8 +125,16 @@ def open_slide(
     stated = read_facts(path)
     used = resolve_mpp_xy(mpp, stated, path)
     slide = open_file(path, stated, mpp=used, slide_id=slide_id or path.stem, cache_bytes=cache_bytes)
-    slide.notes = stated.notes
+    slide.notes = (*_replaced(used, stated, mpp), *stated.notes)
     return slide
+
+
+def _replaced(used: tuple[float, float], stated: SlideFacts, mpp: Mpp | None) -> Iterator[str]:
+    """Says where a user or a cohort overrules what a file states of its resolution."""
+    own = stated.mpp_xy
+    if mpp is not None and own is not None and any(abs(a / b - 1) > TOLD_FROM for a, b in zip(used, own, strict=True)):
+        a, b = (" x ".join(f"{side:.4g}" for side in dict.fromkeys(sides)) for sides in (used, own))
+        yield f"{a} um per px, as --mpp or its cohort says, replaces {b} um per px that the file states"
 
 
 def place_of(path: Path) -> Path:
