@@ -247,3 +247,19 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, thumbnail, bandwidth):
     with pytest.raises(ValueError, match="no heat map"):
         write_heatmap(tmp_path / "h.png", thumbnail, np.zeros((0, 2)), bandwidth_um=bandwidth)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_edge_of_the_area_that_was_searched_is_dashed(tmp_path):
+    """Black and white along it; nothing changes elsewhere on the map, also where it reaches beyond the slide."""
+    ring = np.array([(3000.0, 2000.0), (20_000.0, 2000.0), (20_000.0, 6000.0), (3000.0, 6000.0), (3000.0, 2000.0)])
+    bare = a_thumbnail()
+    within = Thumbnail(rgb=bare.rgb, mpp_xy=bare.mpp_xy, area_um=(ring,))
+    picture = drawn(write_heatmap(tmp_path / "within.png", within, np.zeros((0, 2))))
+    changed = ~same(picture, plain(tmp_path))
+    assert picture.shape == plain(tmp_path).shape
+    edge = np.zeros_like(changed)
+    edge[97:304, 147:154] = edge[97:104, 147:] = edge[297:304, 147:] = True
+    assert not changed[~edge].any()
+    line = picture[12 + 100, 12 + 160 : 12 + 590].max(axis=1)
+    assert line.min() < 60
+    assert line.max() > 240

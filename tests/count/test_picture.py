@@ -78,3 +78,19 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 def test_a_field_is_smaller_than_three_bandwidths(width, is_field):
     """By its longer side."""
     assert Thumbnail(rgb=np.zeros((10, 100, 3), np.uint8), mpp_xy=(width / 100, 1.0)).is_field is is_field
+
+
+def test_the_edge_of_the_area_that_was_searched_is_drawn(tmp_path):
+    """White within black along each outline, and nowhere else; an area that reaches beyond the field does no harm."""
+    ring = np.array([(60.0, 40.0), (500.0, 40.0), (500.0, 180.0), (60.0, 180.0), (60.0, 40.0)])
+    field = Thumbnail(rgb=a_field().rgb, mpp_xy=(0.5, 0.5), area_um=(ring,))
+    picture = drawn(tmp_path, field, [])[MARGIN : MARGIN + 480, MARGIN : MARGIN + 640]
+    rows, columns = np.indices(picture.shape[:2])
+    x, y = (columns + 0.5) * 0.5, (rows + 0.5) * 0.5
+    inside = (x > 60) & (y > 40) & (y < 180)
+    away = np.min(
+        [np.abs(x - 60) + 1e3 * ((y < 40) | (y > 180)), *(np.abs(y - end) + 1e3 * (x < 60) for end in (40, 180))], 0
+    )
+    assert (picture[(away > 3) & inside] == GROUND).all()
+    assert (picture[(x < 57) | (y < 37) | (y > 183)] == GROUND).all()
+    assert (picture[away < 0.3] > 240).all()

@@ -1,7 +1,10 @@
 """Laws of what is said before a job: true of the job that follows, from measurements alone, and without a trace."""
 
+import csv
 import importlib
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,12 +15,13 @@ from mitosieve.errors import MitosieveError, StorageError
 from mitosieve.network.compute import Compute
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.registry import build_network
-from mitosieve.scan import Scan, expected_of, items_of_images, scan
+from mitosieve.scan import Scan, expected_of, items_of_images, scan, tables
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.propose.proposer import NucleiProposer
 from tiny import images
 
+LEAST_MM2 = tables.LEAST_MM2
 NETWORK = SwiftConfig(input_px=32, widths=(8, 16), depths=(1, 1), head=16, stem=8)
 
 
@@ -29,6 +33,12 @@ def detector(tmp_path):
     config = DetectorConfig(proposer=NucleiProposer(), stages=stages)
     networks = tuple((build_network(NETWORK).eval(),) for _ in stages)
     return Detector(config=config, networks=networks).save(tmp_path / "made" / "detector")
+
+
+@pytest.fixture(autouse=True)
+def small_slides_serve(monkeypatch):
+    """Slides of tests have some thousandths of a mm2."""
+    monkeypatch.setattr(tables, "LEAST_MM2", 0.001)
 
 
 def a_job(detector, out):
@@ -68,6 +78,21 @@ def test_time_is_an_earlier_result_s_of_the_same_detector_and_machine(detector, 
     other = replace(job, compute=replace(job.compute, engine="torch"))
     assert expected_of(other).rate is None
     assert "card" in expected_of(replace(job, detector="swift")).rate.where
+
+
+def test_time_of_next_to_no_tissue_is_no_time(detector, tmp_path, monkeypatch):
+    """A result of less than 2 mm2 does not serve, however new it is: an older one that has them does."""
+    monkeypatch.setattr(tables, "LEAST_MM2", LEAST_MM2)
+    job = a_job(detector, tmp_path / "results" / "new")
+    scan(replace(job, out=tmp_path / "results" / "small"))
+    assert expected_of(job).rate is None
+    for name, mm2 in (("large", "1.5"), ("smaller", "0.9")):
+        shutil.copytree(tmp_path / "results" / "small", tmp_path / "results" / name)
+        table = tmp_path / "results" / name / "slides.csv"
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+        tables.write_slides(table.parent, [{**row, "tissue_mm2": mm2} for row in rows])
+        os.utime(table.parent / "timing.json")
+    assert "large, 3 mm2 on this machine" in expected_of(job).rate.where
 
 
 @pytest.mark.parametrize(

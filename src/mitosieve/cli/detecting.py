@@ -47,9 +47,12 @@ from mitosieve.cli.terminal import (
     warn,
     warn_of_strange,
 )
-from mitosieve.errors import InputError
+from mitosieve.errors import InputError, plural
+from mitosieve.run import layout
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.run.progress import Progress
     from mitosieve.scan import Mapper, Scan, ScanItem, Scanned
@@ -139,10 +142,12 @@ def detect(
         if both:
             raise InputError(clash, remedy=remedy)
     new_folder(out, joins=resume or shard is not None)
+    report = report or (out / layout.REPORT).exists()  # of an earlier try: the tables will be newer
     whole, cases = (None, None) if cohort is None else _slides_of(cohort, split, fold, part)
     from mitosieve.scan import CountConfig, Scan, items_of_cohort, origin_of, parse_shard, scan  # takes seconds
 
-    items = _items(images or [], mpp, roi, repair=repair_roi) if whole is None else items_of_cohort(whole, cases)
+    area = None if roi is None else _area_of(roi, repair=repair_roi)
+    items = _items(images or [], mpp, roi, area) if whole is None else items_of_cohort(whole, cases)
     compute = compute_of(device, precision, threads, engine=engine, batch_size=batch_size)
     with progress_bars() as show:
         job = Scan(
@@ -153,7 +158,7 @@ def detect(
             out=out,
             formats=tuple(name for name in formats.split(",") if name),
             counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape, tissue=tissue),
-            origin=origin_of(whole, fold, None if cases is None else part or DEFAULT_PART),
+            origin=origin_of(whole, fold, None if cases is None else part or DEFAULT_PART, roi=area),
             compute=compute,
             resume=resume,
             workers=workers_for(compute.device, on_cluster=cluster is not None) if workers < 0 else workers,
@@ -164,19 +169,11 @@ def detect(
             progress=show,
         )
         done = _tell_expected(job) if dry_run else scan(job)
-    if done is None:
-        return
-    _tell_done(done, job)
-    page = _page_of(out) if report and shard is None else None
-    say(out / done.result if page is None else page)
-    for slide_id, why in done.failed.items():
-        warn(f"failed: {slide_id}: {why}")
-    if shard is None:
-        tell_next(_what_next(out, _scoring_of(whole, split, fold, part), page, formats))
-    if done.failed:
-        raise typer.Exit(SLIDES_FAILED)
+    if done is not None:
+        _tell_result(done, job, _scoring_of(whole, split, fold, part), report=report)
 
 
+_ALL_FAILED = "mend what the messages name, then repeat the command with --resume"
 _TWO_THRESHOLDS = "--threshold and --operating-point both say what counts as a figure", "use one of them"
 _TWO_DIVISIONS = "--cluster and --shard both divide the slides", "use one of them"
 _NO_COHORT = "--split, --fold and --part choose slides of a cohort", "add --cohort, or leave them out"
@@ -204,8 +201,7 @@ def _tell_expected(job: "Scan") -> None:
         seconds = max(1, round(expected.seconds))
         length = f"{seconds} s" if seconds < 90 else f"{seconds / 60:.0f} min"
         time = f"{length} at {expected.rate.mm2_per_s:.2f} mm2/s ({expected.rate.where})"
-    slides = f"{len(read)} slide{'' if len(read) == 1 else 's'}"
-    say(f"{slides}, {expected.tissue_mm2:.2f} mm2 of tissue; {time}; nothing was made")
+    say(f"{plural(len(read), 'slide')}, {expected.tissue_mm2:.2f} mm2 of tissue; {time}; nothing was made")
     wrong = [slide for slide in expected.slides if slide.error]
     for slide in wrong:
         warn(f"will fail: {slide.slide_id}: {slide.error}")
@@ -213,9 +209,30 @@ def _tell_expected(job: "Scan") -> None:
         raise typer.Exit(SLIDES_FAILED)
 
 
+def _tell_result(done: "Scanned", job: "Scan", scoring: str, *, report: bool) -> None:
+    """What a job found, where its result is, and what comes next; its page is made where it is asked for.
+
+    Raises:
+        typer.Exit: a slide failed.
+    """
+    _tell_done(done, job)
+    page = _page_of(job.out) if report and job.shard is None else None
+    say(job.out / done.result if page is None else page)
+    for slide_id, why in done.failed.items():
+        warn(f"failed: {slide_id}: {why}")
+    if job.shard is None:
+        tell_next(_what_next(job, scoring, page) if done.rows else _ALL_FAILED)
+    if done.failed:
+        raise typer.Exit(SLIDES_FAILED)
+
+
 def _tell_done(done: "Scanned", job: "Scan") -> None:
     """Counts, and what whoever reads them must know."""
     print_counts(done.rows, with_roi={item.slide_id for item in job.items if item.roi is not None})
+    within = [row["roi_mm2"] for row in done.rows if row["roi_mm2"]]
+    if within:
+        areas = f"an area of {within[0]} mm2" if len(set(within)) == 1 else "an area of each"
+        warn(f"note: {plural(len(within), 'slide')} searched within {areas} alone: the counts are of that")
     print_trust(done.known.trust)
     used = done.known.detector.config.int8
     if used is not None and job.compute.engine == "int8":
@@ -240,10 +257,10 @@ def _scoring_of(cohort: "Cohort | None", split: Path | None, fold: str | None, p
     return shlex.join(words)
 
 
-def _what_next(out: Path, scoring: str, page: Path | None, formats: str) -> str:
+def _what_next(job: "Scan", scoring: str, page: Path | None) -> str:
     """What a person does with a result: score it where there are marks, look at its page, open it in QuPath."""
-    place = shlex.quote(str(out))
-    files = "; the files in geojson/ open in QuPath" if "geojson" in formats.split(",") else ""
+    place = shlex.quote(str(job.out))
+    files = "; the files in geojson/ open in QuPath" if "geojson" in job.formats else ""
     if scoring:
         return f"mitosieve evaluate {place} {scoring}"
     if page is not None:
@@ -283,12 +300,16 @@ def workers_for(device: str, *, on_cluster: bool) -> int:
     return min(16, max(2, cores // 2)) if device == "cpu" else max(1, min(16, cores - 1))
 
 
-def _items(words: list[str], mpp: str | None, roi: Path | None, *, repair: bool) -> "list[ScanItem]":
+def _area_of(roi: Path, *, repair: bool) -> "BaseGeometry":
     from mitosieve.export.roi import read_roi
+
+    return read_roi(roi, repair=repair, tell=warn)
+
+
+def _items(words: list[str], mpp: str | None, roi: Path | None, area: "BaseGeometry | None") -> "list[ScanItem]":
     from mitosieve.scan import items_of_images, paths_of
 
-    area = None if roi is None else read_roi(roi, repair=repair, tell=warn)
-    items = items_of_images(paths_of(words), mpp=mpp, roi=area, tell=warn)
+    items = items_of_images(paths_of(words, tell=warn), mpp=mpp, roi=area, tell=warn)
     if area is not None and len(items) > 1:
         warn(f"note: {roi} is looked at on each of {len(items)} slides, at the same px; a cohort gives each its own")
     return items

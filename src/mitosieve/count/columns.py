@@ -6,6 +6,7 @@ SUMMARY_COLUMNS = (
     "mpp_y",
     "width",
     "height",
+    "roi_mm2",
     "tissue_mm2",
     "glass_mm2",
     "figures",
@@ -35,7 +36,8 @@ SUMMARY_COLUMNS = (
     "error",
 )
 """Of summary.csv. Pixels are level-0 px with pixel centres at integers; x and y are the upper left corner of the
-hotspot's upright box; `hotspot_tissue_mm2` of its area is tissue that was looked at, within the ROI, and
+hotspot's upright box; `roi_mm2` is the area of the slide that alone was searched, tissue or not, empty where all of the
+slide was, and every count is of it; `hotspot_tissue_mm2` of its area is tissue that was looked at, within the ROI, and
 `hotspot_figures_per_mm2` is per mm2 of that; `hotspot_note` says why there is none. `test_f1` and its 95 % interval are
 of patients that were not learned from; `test_f1_on` says of which, and where the score is not this detector's but that
 of a like training without them. `detector_warning` holds for all slides of a job, `warning` for this one: its

@@ -135,7 +135,7 @@ def write_heatmap(
     bandwidth_um: float = BANDWIDTH_UM,
 ) -> Path:
     """Draw the density per tissue over the thumbnail: colour bar, scale bar, a dot a figure, hotspots outlined and
-    enlarged beside.
+    enlarged beside, and the edge of the area where not the whole slide was searched.
 
     Args:
         path: the PNG.
@@ -161,6 +161,7 @@ def write_heatmap(
         figure, axes, bar = _canvas(picture.shape[1], picture.shape[0], len(shown))
         axes.imshow(_blended(picture, density, mask), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
+        _area(axes, thumbnail, mpp)
         for number, spot in enumerate(shown, start=1):
             _outline(axes, spot.hotspot, mpp, number)
         _lines(axes, density, mask)
@@ -273,6 +274,16 @@ def _outline(axes: Axes, hotspot: Hotspot, mpp: float, number: int) -> None:
     text = axes.text(x - width / 2 + 5, y - height / 2 + 5, str(number), color="white", ha="left", va="top", fontsize=9)
     text.set_path_effects([patheffects.Stroke(linewidth=2.4, foreground="black"), patheffects.Normal()])
     text.set_clip_on(True)
+
+
+def _area(axes: Axes, thumbnail: Thumbnail, mpp: float) -> None:
+    """The edge of the area that alone was searched, dashed, dark beside bright."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    for ring in thumbnail.area_um:
+        x, y = (ring / mpp - 0.5).T
+        axes.plot(x, y, color="white", linewidth=2.4)
+        axes.plot(x, y, color="black", linewidth=1.2, linestyle="--")
+    axes.set(xlim=limits[0], ylim=limits[1])
 
 
 def _close_up(figure: Figure, spot: CloseUp, point_um: NDArray[np.floating], rank: tuple[int, int]) -> None:

@@ -37,11 +37,13 @@ class Thumbnail:
         rgb: uint8 (h, w, 3).
         mpp_xy: um per pixel of it, along a row and along a column.
         tissue: bool (h, w), which pixels are tissue; None is all of them.
+        area_um: outlines of the area that alone was searched, each (N, 2) closed, um; none where the whole slide was.
     """
 
     rgb: NDArray[np.uint8]
     mpp_xy: tuple[float, float]
     tissue: NDArray[np.bool_] | None = None
+    area_um: tuple[NDArray[np.float64], ...] = ()
 
     @property
     def size_um(self) -> tuple[float, float]:
@@ -75,8 +77,9 @@ def in_figures(count: int) -> str:
 
 
 def write_field(path: Path, thumbnail: Thumbnail, point_um: NDArray[np.floating], *, note: str = "") -> Path:
-    """Draw a field as it is with a ring about each figure, white within black so that it shows on every ground; a scale
-    bar and the number below. Equal input gives equal bytes with the same versions of OpenCV and Pillow.
+    """Draw a field as it is with a ring about each figure, white within black so that it shows on every ground, and the
+    outline of the area that was searched; a scale bar and the number below. Equal input gives equal bytes with the same
+    versions of OpenCV and Pillow.
 
     Args:
         path: the PNG.
@@ -94,6 +97,9 @@ def write_field(path: Path, thumbnail: Thumbnail, point_um: NDArray[np.floating]
         for x, y in points:
             center = (round(x * 16), round(y * 16))  # sixteenths of a pixel
             cv2.circle(picture, center, round(radius * 16), color, width, cv2.LINE_AA, 4)
+        for ring in thumbnail.area_um:
+            corners = np.rint(np.clip((ring / mpp - 0.5) * 16, -(2**20), 2**20)).astype(np.int32)
+            cv2.polylines(picture, [corners], True, color, width, cv2.LINE_AA, 4)
     return write_atomic(path, _on_paper(picture, mpp, _words(len(points), note)))
 
 

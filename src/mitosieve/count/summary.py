@@ -44,6 +44,7 @@ class SlideFindings:
         slide_id: its name.
         mpp_xy: um per level-0 px along a row and along a column.
         size_l0: width, height in level-0 px.
+        roi_mm2: of the area that alone was searched; None where the whole slide was.
         tissue_mm2: of tissue that was looked at; None where it is not known.
         glass_mm2: of what was called no tissue instead: glass, ink, padding; None where it is not known.
         ground: where the tissue is that was looked at; None where it is not known.
@@ -65,6 +66,7 @@ class SlideFindings:
     detections: Detections
     proposer: str
     threshold: float
+    roi_mm2: float | None = None
     glass_mm2: float | None = None
     ground: Ground | None = None
     familiarity: Familiarity | None = None
@@ -155,6 +157,7 @@ class SlideSummary:
             "slide_id": findings.slide_id,
             **{name: f"{mpp:.6g}" for name, mpp in zip(("mpp_x", "mpp_y"), findings.mpp_xy, strict=True)},
             **dict(zip(("width", "height"), findings.size_l0, strict=True)),
+            "roi_mm2": _text(findings.roi_mm2, 4),
             "tissue_mm2": _text(findings.tissue_mm2, 4),
             "glass_mm2": _text(findings.glass_mm2, 4),
             "figures": self.figures,
@@ -199,6 +202,7 @@ class SlideSummary:
             "slide_id": findings.slide_id,
             "mpp": list(findings.mpp_xy),
             "size_l0": list(findings.size_l0),
+            "roi_mm2": _rounded(findings.roi_mm2),
             "tissue_mm2": _rounded(findings.tissue_mm2),
             "glass_mm2": _rounded(findings.glass_mm2),
             "figures": self.figures,

@@ -49,6 +49,12 @@ class ScannedSlide:
     heatmap: Path | None
     path: Path | None = None
 
+    @property
+    def within(self) -> str:
+        """In which area it was searched, as "within an area of 0.81 mm²"; empty where it was as a whole."""
+        mm2 = self.numbers.get("roi_mm2")
+        return "" if mm2 is None else f"within an area of {mm2:.{2 if mm2 >= 0.1 else 4}f} mm²"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reviewed:
@@ -116,6 +122,14 @@ class ScanSource:
             if slide.words["note"]:
                 by_note.setdefault(slide.words["note"], []).append(slide)
         return by_note
+
+    @property
+    def within(self) -> str:
+        """In which area slides were searched, as "within an area of 0.81 mm²"; empty where each was as a whole."""
+        areas = {slide.within for slide in self.done}
+        if len(areas) < 2:
+            return next(iter(areas), "")
+        return "on some only within an area" if "" in areas else "within an area of each"
 
     @property
     def without_hotspot(self) -> list[ScannedSlide]:

@@ -67,12 +67,12 @@ def decimal(value: float | None, digits: int = 1) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
-def count(value: int | None) -> str:
+def count(value: float | None) -> str:
     """A whole number with thousands set apart; a dash where it is not known."""
-    return _UNKNOWN if value is None else f"{value:,}"
+    return _UNKNOWN if value is None else f"{value:,.0f}"
 
 
-def many(value: int | None, noun: str) -> str:
+def many(value: float | None, noun: str) -> str:
     """A number with its noun, in the plural where it is not one."""
     return f"{count(value)} {noun}{'' if value == 1 else 's'}"
 

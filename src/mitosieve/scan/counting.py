@@ -6,7 +6,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.count.ground import Ground
 from mitosieve.count.hotspot import Hotspot
@@ -16,7 +18,7 @@ from mitosieve.detection import Detections
 from mitosieve.familiarity import Familiarity
 from mitosieve.geometry import Region
 from mitosieve.run import layout
-from mitosieve.scan.task import SlideTask
+from mitosieve.scan.task import SlideTask, stated_of
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reader_process import Opened
 from mitosieve.sieve.resolution import resolution_warning
@@ -35,6 +37,7 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         slide_id=task.source.slide_id,
         mpp_xy=tuple(facts["mpp_xy"]),
         size_l0=tuple(facts["size_l0"]),
+        roi_mm2=searched_mm2(task.source.roi, tuple(facts["size_l0"]), tuple(facts["mpp_xy"])),
         tissue_mm2=facts["tissue_mm2"],
         glass_mm2=facts.get("glass_mm2"),
         ground=Ground.from_json(facts.get("ground")),
@@ -47,6 +50,14 @@ def count_slide(task: SlideTask, found: Detections, facts: dict[str, Any]) -> Sl
         trust=task.trust,
     )
     return summarize(findings, **asdict(task.counts))
+
+
+def searched_mm2(roi: BaseGeometry | None, size_l0: tuple[int, int], mpp_xy: tuple[float, float]) -> float | None:
+    """mm2 of a slide that lie in an area; None where there is none, or all of the slide lies in it."""
+    whole = shapely.box(-0.5, -0.5, size_l0[0] - 0.5, size_l0[1] - 0.5)
+    if roi is None or roi.covers(whole):
+        return None
+    return float(roi.intersection(whole).area) * mpp_xy[0] * mpp_xy[1] / 1e6
 
 
 def facts_of(
@@ -64,6 +75,7 @@ def facts_of(
     whole = opened.survey.tissue
     tissue, glass = (one.within(task.source.roi, slide.mpp_xy) for one in (whole, replace(whole, mask=~whole.mask)))
     return {
+        "stated": stated_of(task.source),
         "mpp_xy": list(slide.mpp_xy),
         "size_l0": list(slide.size_l0),
         "tissue_mm2": round(tissue.area_mm2, 6),
@@ -96,7 +108,8 @@ def write_slide_heatmap(
     tissue = shown.tissue.within(task.source.roi, slide.mpp_xy)  # what was not searched has no density
     mask = cv2.resize(tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
-    picture = Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_))
+    area = () if task.source.roi is None else _rings_um(task.source.roi, slide.mpp_xy)
+    picture = Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_), area_um=area)
     note = f"no hotspot: less tissue than {summary.hotspot.area_mm2:.3g} mm²" if summary.hotspot_note else ""
     path = task.file_in(layout.HEATMAPS, ".png")
     if picture.is_field:
@@ -106,6 +119,12 @@ def write_slide_heatmap(
 
     near = [CloseUp(hotspot=spot, rgb=_seen(slide, spot)) for spot in summary.hotspots if spot.count]
     write_heatmap(path, picture, point_um, hotspots=near, note=note)
+
+
+def _rings_um(roi: BaseGeometry, mpp_xy: tuple[float, float]) -> tuple[NDArray[np.float64], ...]:
+    """Outlines of an area, holes too, each (N, 2) closed, um from the slide's upper left corner."""
+    rings = shapely.get_rings(shapely.get_parts(roi))
+    return tuple((shapely.get_coordinates(ring) + 0.5) * np.array(mpp_xy) for ring in rings)
 
 
 def _seen(slide: Slide, hotspot: Hotspot) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder
 from mitosieve.run.log import SLIDES, Progress, job_log
 from mitosieve.scan.items import ScanItem, places_of
 from mitosieve.scan.learnt import KnownDetector
-from mitosieve.scan.one import check_opens, do_slide, do_slide_alone, readers_for_large
+from mitosieve.scan.one import check_opens, check_stated, do_slide, do_slide_alone, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
 from mitosieve.scan.tables import called, write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
@@ -120,8 +120,8 @@ def scan(job: Scan) -> Scanned:
     made of. A slide half done goes on after its last finished band.
 
     Raises:
-        InputError: an unknown format, a folder that holds something else, or an operating point that the detector does
-            not have.
+        InputError: an unknown format, a folder that holds something else, an operating point that the detector does
+            not have, or slides that are done with another resolution or area.
         DetectorError: there is no whole detector.
         MitosieveError: there is one slide only, and it cannot be opened, or its resolution is refused; nothing is
             written.
@@ -142,6 +142,8 @@ def scan(job: Scan) -> Scanned:
         run, part = RunFolder.join(job.out, facts, kind=layout.Kind.DETECT), name_of(job.shard)
     else:
         run, part = RunFolder.create(job.out, facts, kind=layout.Kind.DETECT, resume=job.resume), ""
+    if job.origin.get("cohort") is None:  # a cohort that was mended is data, not an option: its slides are done again
+        check_stated(job.tasks(known))
     tables = f"{layout.SHARDS}/{part}" if part else ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out / tables, job.progress) as log:
         results = list(_results(replace(job, progress=log), known, job.tasks(known)))

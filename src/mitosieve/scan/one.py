@@ -1,18 +1,18 @@
 """One slide of a job: through the detector into its files. Done once, it is not looked at again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from mitosieve.count.summary import SlideSummary
 from mitosieve.detection import Detections
-from mitosieve.errors import MitosieveError, StorageError
+from mitosieve.errors import MitosieveError, RunFolderError, StorageError
 from mitosieve.export import FORMATS, SUFFIXES, HotspotOutline, SlideContext
 from mitosieve.run.clock import Clock
 from mitosieve.run.progress import BANDS_OF, Progress
 from mitosieve.scan.counting import count_slide, facts_of, write_slide_heatmap
-from mitosieve.scan.part import finish_part, part_of, read_bands, read_part, write_band, write_whole
-from mitosieve.scan.task import SlideResult, SlideTask
+from mitosieve.scan.part import done_before, finish_part, part_of, read_bands, read_part, write_band, write_whole
+from mitosieve.scan.task import SlideResult, SlideTask, stated_of
 from mitosieve.sieve.cascade import Scored, columns_of, finish
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.resolution import open_for
@@ -56,6 +56,31 @@ def check_opens(task: SlideTask, detector: Detector) -> None:
         MitosieveError: as `open_for`.
     """
     open_for(task.source, detector).close()
+
+
+def check_stated(tasks: Sequence[SlideTask]) -> None:
+    """Refuse to go on with slides that are done with another resolution or area than is stated now.
+
+    One that failed, as for want of a resolution, may be stated otherwise.
+
+    Raises:
+        RunFolderError: a slide's finished part says so.
+    """
+    for task in tasks:
+        now = stated_of(task.source)
+        for facts in done_before(task):
+            before, used = facts["stated"], facts["mpp_xy"]
+            another = "" if now["mpp"] in (before.get("mpp"), used) else "--mpp"
+            another = another if now["roi"] == before.get("roi") else "--roi"
+            if another:
+                done = f"at {used[0]:.4g} um per px" if another == "--mpp" else "within another area, or none"
+                raise RunFolderError(
+                    f"was started with another {another}: {task.source.slide_id} is done {done}; "
+                    "resuming would mix two runs",
+                    where=task.out,
+                    remedy="repeat the original command with --resume, or choose another --out; to state the "
+                    "resolution of those slides alone that failed, give --mpp a CSV with slide,mpp",
+                )
 
 
 def do_slide_alone(task: SlideTask) -> SlideResult:

@@ -1,7 +1,9 @@
 """A slide's part of a job: the file of its detections, and while it is being done, those of its finished bands."""
 
+import contextlib
 import hashlib
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,24 @@ def read_part(part: Path) -> tuple[Detections, dict[str, Any]] | None:
     if missing:
         raise FormatError(f"lacks {', '.join(missing)}", where=path, remedy=_BROKEN)
     return read_detections(part), facts
+
+
+def done_before(task: SlideTask) -> list[dict[str, Any]]:
+    """Facts of all finished parts of a slide, also of those that do not serve any more, where they keep what was stated
+    of it: those of before do not.
+    """
+    own = re.compile(re.escape(task.file_in(layout.PARTS, "").name) + r"\.[0-9a-f]{12}")
+    folder = task.out / layout.PARTS
+    parts = sorted(path for path in folder.glob("*.csv") if own.fullmatch(path.stem)) if folder.is_dir() else []
+    told: list[dict[str, Any]] = []
+    for part in parts:
+        with contextlib.suppress(FormatError):  # who reads it for its slide says so
+            told.append(read_json(part.with_suffix(".json"), {}))
+    return [facts for facts in told if isinstance(facts.get("stated"), dict) and _are_numbers(facts.get("mpp_xy"))]
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int | float) for one in value)
 
 
 def write_whole(part: Path, found: Detections) -> Detections:

@@ -2,9 +2,13 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.count.summary import (
@@ -22,7 +26,7 @@ from mitosieve.export.table import write_detections
 from mitosieve.models.box import detector_folder, find
 from mitosieve.network.compute import Compute, machine
 from mitosieve.run import layout
-from mitosieve.run.folder import hash_file, read_json, write_atomic, write_json
+from mitosieve.run.folder import hash_file, read_json, storage_error, write_atomic, write_json
 from mitosieve.scan.task import SlideResult
 from mitosieve.score.unseen import read_slides
 
@@ -75,7 +79,7 @@ def failed_slides(folder: Path) -> dict[str, str]:
 def write_tables(
     out: Path, results: Sequence[SlideResult], compute: Compute, part: str = "", *, elsewhere: bool = False
 ) -> None:
-    """Write slides.csv, summary.csv, a JSON a slide, and the times.
+    """Write slides.csv, summary.csv, a JSON a slide, and the times. A page of the tables before goes first.
 
     Args:
         out: folder of the job.
@@ -87,6 +91,8 @@ def write_tables(
     Raises:
         StorageError: a file cannot be written.
     """
+    if not part:
+        _drop_page(out)
     summaries = [result.summary for result in results]
     for summary in summaries:
         if isinstance(summary, SlideSummary):
@@ -94,6 +100,15 @@ def write_tables(
     write_slides(out / part, [_row(summary) for summary in summaries])
     write_summary(out / part / layout.SUMMARY, summaries)
     _write_times(out / part, results, _scoring_machine(compute), elsewhere=elsewhere)
+
+
+def _drop_page(out: Path) -> None:
+    """Remove the page of earlier tables: it would tell other numbers."""
+    page = out / layout.REPORT
+    try:
+        page.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, page) from error
 
 
 def _scoring_machine(compute: Compute) -> dict[str, Any]:
@@ -154,9 +169,13 @@ def seconds_of_job(folder: Path) -> float | None:
     return sum(times[name] for name in asked) if asked and times.keys() >= set(asked) else None
 
 
+LEAST_MM2 = 2.0
+"""Of tissue, below which the time of a result says nothing of a slide's: what a slide costs once outweighs it. Ours."""
+
+
 def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[Path, float, float] | None:
-    """The newest result in the folder of `out` that the same detector made on the same machine: where it is, mm2 of
-    tissue, and seconds, starting not counted; None where there is none.
+    """The newest result in the folder of `out` that the same detector made on the same machine of at least LEAST_MM2:
+    where it is, mm2 of tissue, and seconds, starting not counted; None where there is none.
     """
     wanted = called(detector)["detector_hash"]
     times = sorted(out.absolute().parent.glob(f"*/{layout.TIMING}"), key=lambda path: path.stat().st_mtime)
@@ -172,7 +191,7 @@ def measured_beside(out: Path, detector: Path | str, compute: Compute) -> tuple[
         mm2 = {row["slide_id"]: float(row["tissue_mm2"]) for row in rows if row["tissue_mm2"]}
         parts = {name: part["all"] for name, part in timed.get("parts_s", {}).items() if name in mm2 and "all" in part}
         done, seconds = sum(mm2[name] for name in parts), sum(parts.values())
-        if done > 0 and seconds > 0:
+        if done >= LEAST_MM2 and seconds > 0:
             return path.parent, done, seconds
     return None
 
@@ -219,6 +238,20 @@ def called(named: Path | str) -> dict[str, str]:
     }
 
 
-def origin_of(cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
-    """Where a scan's slides come from, for detect.json."""
-    return {"cohort": None if cohort is None else str(cohort.folder.resolve()), "fold": fold, "part": part}
+def origin_of(
+    cohort: Cohort | None, fold: str | None, part: str | None, *, roi: BaseGeometry | None = None
+) -> dict[str, Any]:
+    """Where a scan's slides come from, for detect.json.
+
+    Args:
+        cohort: of which they are; it says what of each is looked at.
+        fold: of its split.
+        part: of the fold.
+        roi: area that alone is looked at on each slide that is of no cohort, level-0 px (pixel centres at integers).
+    """
+    return {
+        "cohort": None if cohort is None else str(cohort.folder.resolve()),
+        "fold": fold,
+        "part": part,
+        "roi": None if roi is None else json.loads(shapely.to_geojson(roi)),
+    }

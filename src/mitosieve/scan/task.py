@@ -1,9 +1,10 @@
 """One slide of a job: what is asked of it, and what became of it. Small and picklable."""
 
 import difflib
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from mitosieve.count.hotspot import AREA_MM2
 from mitosieve.count.nottingham import BREAST
@@ -48,6 +49,13 @@ class CountConfig:
         if not 0 < area_mm2 < float("inf"):
             raise InputError(f"a hotspot cannot have {area_mm2} mm2", remedy="give an area above 0, as 2 or 2.37")
         return cls(area_mm2=area_mm2, shape=cast("Shape", shape), tissue=word)
+
+
+def stated_of(source: SlideSource) -> dict[str, Any]:
+    """JSON facts of what was stated of a slide, which a part of it keeps: um per px in x and y, and the area."""
+    mpp = None if source.mpp is None else list(source.mpp) if isinstance(source.mpp, tuple) else [source.mpp] * 2
+    area = None if source.roi is None else hashlib.sha256(source.roi.wkb).hexdigest()[:12]
+    return {"mpp": mpp, "roi": area}
 
 
 @dataclass(frozen=True, kw_only=True)
