@@ -83,7 +83,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     )
     assert told.code == 2
     both = " and ".join(str(tmp_path / name / "one.jpg") for name in "ab")
-    assert f"two images are called 'one': {both}" in told.err
+    assert f"{both}: two images are called 'one'" in told.err
     assert not (tmp_path / "o").exists()
 
 

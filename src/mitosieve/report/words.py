@@ -67,14 +67,14 @@ def decimal(value: float | None, digits: int = 1) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
-def count(value: float | None) -> str:
+def count(value: int | None) -> str:
     """A whole number with thousands set apart; a dash where it is not known."""
-    return _UNKNOWN if value is None else f"{value:,.0f}"
+    return _UNKNOWN if value is None else f"{value:,}"
 
 
 def many(value: float | None, noun: str) -> str:
     """A number with its noun, in the plural where it is not one."""
-    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+    return f"{count(None if value is None else round(value))} {noun}{'' if value == 1 else 's'}"
 
 
 def day_of(*files: Path) -> str:

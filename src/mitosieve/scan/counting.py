@@ -108,7 +108,8 @@ def write_slide_heatmap(
     tissue = shown.tissue.within(task.source.roi, slide.mpp_xy)  # what was not searched has no density
     mask = cv2.resize(tissue.mask.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     point_um = (figures + 0.5) * np.array(slide.mpp_xy)
-    area = () if task.source.roi is None else _rings_um(task.source.roi, slide.mpp_xy)
+    roi, is_whole = task.source.roi, summary.findings.roi_mm2 is None
+    area = () if roi is None or is_whole else _rings_um(roi, slide.mpp_xy)
     picture = Thumbnail(rgb=rgb, mpp_xy=(mpp, mpp), tissue=mask.astype(np.bool_), area_um=area)
     note = f"no hotspot: less tissue than {summary.hotspot.area_mm2:.3g} mm²" if summary.hotspot_note else ""
     path = task.file_in(layout.HEATMAPS, ".png")

@@ -41,7 +41,8 @@ def items_of_images(
     if twice is not None:
         both = [str(path) for path, name in zip(paths, names, strict=True) if name == twice]
         raise InputError(
-            f"two images are called '{twice}': {some(both, ' and ', most=2)}",
+            f"two images are called '{twice}'",
+            where=some(both, " and ", most=2),  # a viewer tells its readers no paths
             remedy="rename one, or detect on them in two folders",
         )
     if not paths:
