@@ -9,7 +9,7 @@ from mitosieve.export.geojson import write_geojson
 from mitosieve.export.grand_challenge import write_points, write_points_2021
 from mitosieve.export.table import write_detections
 
-__all__ = ["FORMATS", "SUFFIXES", "HotspotOutline", "SlideContext", "Writer"]
+__all__ = ["FORMATS", "SUFFIXES", "HotspotOutline", "SlideContext", "Writer", "write_geojson", "write_points"]
 
 Writer = Callable[[Path, Detections, SlideContext], Path]
 """Writes the detections of one slide, in level-0 px; returns the path. Equal detections of an equal slide give equal

@@ -11,8 +11,7 @@ import pandas as pd
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
-from mitosieve.export import SlideContext
-from mitosieve.export.geojson import write_geojson
+from mitosieve.export import SlideContext, write_geojson
 from mitosieve.export.table import STAGE_SUFFIX, read_detections
 from mitosieve.run import layout
 from mitosieve.score.evaluation import Evaluation

@@ -20,8 +20,7 @@ import numpy as np
 import tifffile
 
 from mitosieve.errors import FormatError, InputError
-from mitosieve.export import SlideContext
-from mitosieve.export.grand_challenge import write_points
+from mitosieve.export import SlideContext, write_points
 from mitosieve.network.compute import Compute
 from mitosieve.run.progress import Progress
 from mitosieve.run.storage import storage_error
