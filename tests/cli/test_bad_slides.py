@@ -218,7 +218,7 @@ def test_an_area_of_glass_on_a_slide_with_tissue(tmp_path):
     area = an_area(tmp_path / "area.geojson", 20, 1600, 200)
     told = mitosieve(*detecting(slide, out=tmp_path / "out"), "--roi", area)
     assert told.code == 0, told.err
-    assert "no tissue within the ROI of 1 slides" in told.err
+    assert "no tissue within the ROI of 1 slide, s" in told.err
     assert "no tissue was found" not in told.err
 
 

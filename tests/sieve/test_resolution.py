@@ -132,5 +132,5 @@ def test_a_table_that_leaves_some_out(tmp_path):
     told = detect(tmp_path / "a.tif", tmp_path / "b.tif", "--mpp", tmp_path / "mpp.csv", "--out", tmp_path / "out")
     assert told.code == 0
     assert "leaves out 1 slide, of which the file is believed: b" in told.err
-    assert "1 rows of" in told.err
+    assert "1 row of" in told.err
     assert [rows_of(tmp_path / "out" / "slides.csv")[name]["mpp"] for name in "ab"] == ["0.3", "0.25"]

@@ -20,6 +20,7 @@ from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.count.ground import Ground
 from mitosieve.count.summary import read_summary
 from mitosieve.detection import Detections, detection_ids
+from mitosieve.errors import InputError
 from mitosieve.export.roi import read_roi
 from mitosieve.export.table import write_detections
 from mitosieve.review.decision import Decision
@@ -270,7 +271,10 @@ def decided_by_lot(source, generator):
             if word:
                 desk.decide([verdict(row, word)])
         for x, y in generator.choice(60, (2, 2), replace=False) + (0.25 if reader == "A" else 0.75):
-            (made,) = desk.decide([{"kind": "added", "slide": 0, "x": x, "y": y, "verdict": "figure"}])
+            try:
+                (made,) = desk.decide([{"kind": "added", "slide": 0, "x": x, "y": y, "verdict": "figure"}])
+            except InputError:  # the same cell as the reader's other one
+                continue
             desk.decide([{"kind": "verdict", "slide": 0, "key": made["key"], "verdict": generator.choice(VERDICTS)}])
     return downloads.geojson(desk, 0, "all")
 
@@ -437,7 +441,11 @@ def test_decisions_on_a_slide_that_is_gone_are_passed_over(tmp_path):
         for name in ("summary.csv", "decisions.csv"):
             assert [row["slide_id"] for row in rows_of(client.ask(f"/api/files/{name}")[2].decode())] == ["one"]
         assert client.ask("/api/files/report.html")[0] == 200
-        assert client.get("/api/agreement?first=A&second=B")["both"] == 0
+        status, _, told = client.ask("/api/agreement?first=A&second=B")
+        assert (status, b"two readers who have decided something" in told) == (400, True)
+    with served(folder, reader="B") as client:
+        client.decide(verdict(0, "imposter"))
+        assert client.get("/api/agreement?first=A&second=B")["both"] == 1
 
 
 def test_only_what_stands_is_counted_of_a_reader(folder):

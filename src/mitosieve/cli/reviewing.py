@@ -46,13 +46,13 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
         warn(
             f"note: neither learned from nor scored: {plural(len(report.outside), 'new mark')} outside the area of the "
             f"slide that was searched: {some(report.outside, '; ')}; where that was searched too, widen roi in "
-            f"{out / 'slides.csv'} (empty is the whole slide)"
+            f"{out}/slides.csv (empty is the whole slide)"
         )
     if report.unsearched:
         warn(
             "note: neither learned from nor scored: new marks on "
             f"{plural(len(report.unsearched), 'unlabelled slide')}: {some(report.unsearched)}; where "
-            f"a slide was searched for all figures, write labelled = yes in {out / 'slides.csv'}, and what was "
+            f"a slide was searched for all figures, write labelled = yes in {out}/slides.csv, and what was "
             "searched as its roi"
         )
     if not report.total.changed:
