@@ -66,21 +66,19 @@ def check_stated(tasks: Sequence[SlideTask]) -> None:
     Raises:
         RunFolderError: a slide's finished part says so.
     """
-    for task in tasks:
-        now = stated_of(task.source)
-        for facts in done_before(task):
-            before, used = facts["stated"], facts["mpp_xy"]
-            another = "" if now["mpp"] in (before.get("mpp"), used) else "--mpp"
-            another = another if now["roi"] == before.get("roi") else "--roi"
-            if another:
-                done = f"at {used[0]:.4g} um per px" if another == "--mpp" else "within another area, or none"
-                raise RunFolderError(
-                    f"was started with another {another}: {task.source.slide_id} is done {done}; "
-                    "resuming would mix two runs",
-                    where=task.out,
-                    remedy="repeat the original command with --resume, or choose another --out; to state the "
-                    "resolution of those slides alone that failed, give --mpp a CSV with slide,mpp",
-                )
+    for task, facts in done_before(tasks):
+        before, used, now = facts["stated"], facts["mpp_xy"], stated_of(task.source)
+        another = "" if now["mpp"] in (before.get("mpp"), used) else "--mpp"
+        another = another if now["roi"] == before.get("roi") else "--roi"
+        if another:
+            done = f"at {used[0]:.4g} um per px" if another == "--mpp" else "within another area, or none"
+            raise RunFolderError(
+                f"was started with another {another}: {task.source.slide_id} is done {done}; "
+                "resuming would mix two runs",
+                where=task.out,
+                remedy="repeat the original command with --resume, or choose another --out; to state the resolution of "
+                "those slides alone that failed, give --mpp a CSV with slide,mpp",
+            )
 
 
 def do_slide_alone(task: SlideTask) -> SlideResult:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +63,27 @@ def read_part(part: Path) -> tuple[Detections, dict[str, Any]] | None:
     return read_detections(part), facts
 
 
-def done_before(task: SlideTask) -> list[dict[str, Any]]:
-    """Facts of all finished parts of a slide, also of those that do not serve any more, where they keep what was stated
-    of it: those of before do not.
+def done_before(tasks: Sequence[SlideTask]) -> Iterator[tuple[SlideTask, dict[str, Any]]]:
+    """Each slide with the facts of its finished parts, also of those that do not serve any more, where they keep what
+    was stated of it: those of before do not. The folder is listed once, however many slides there are.
     """
-    own = re.compile(re.escape(task.file_in(layout.PARTS, "").name) + r"\.[0-9a-f]{12}")
-    folder = task.out / layout.PARTS
-    parts = sorted(path for path in folder.glob("*.csv") if own.fullmatch(path.stem)) if folder.is_dir() else []
-    told: list[dict[str, Any]] = []
-    for part in parts:
-        with contextlib.suppress(FormatError):  # who reads it for its slide says so
-            told.append(read_json(part.with_suffix(".json"), {}))
-    return [facts for facts in told if isinstance(facts.get("stated"), dict) and _are_numbers(facts.get("mpp_xy"))]
+    parts: dict[Path, list[Path]] = {}
+    for folder in {task.out / layout.PARTS for task in tasks}:
+        for path in sorted(folder.glob("*.csv")) if folder.is_dir() else ():
+            name, _, digest = path.stem.rpartition(".")
+            if _DIGEST.fullmatch(digest):
+                parts.setdefault(folder / name, []).append(path)
+    for task in tasks:
+        for part in parts.get(task.file_in(layout.PARTS, ""), ()):
+            facts: dict[str, Any] = {}
+            with contextlib.suppress(FormatError):  # who reads it for its slide says so
+                facts = read_json(part.with_suffix(".json"), {})
+            if isinstance(facts.get("stated"), dict) and _are_numbers(facts.get("mpp_xy")):
+                yield task, facts
+
+
+_DIGEST = re.compile("[0-9a-f]{12}")
+"""At the end of a part's name."""
 
 
 def _are_numbers(value: object) -> bool:
