@@ -368,6 +368,17 @@ def test_compare_prints_differences(tmp_path):
     assert mitosieve("compare", a_scan(), tmp_path / "copy").code == 0
 
 
+def test_a_page_takes_no_other_file_s_place(tmp_path):
+    """A folder, a name that is no page's, and a file that is none are refused; an older page gives way."""
+    for name in ("folder", "metrics.json", "marks.html"):
+        (tmp_path / name).mkdir() if name == "folder" else (tmp_path / name).write_text("not to be lost")
+        refused = mitosieve("report", a_run(), a_scan(), "--out", tmp_path / name)
+        assert (refused.code, str(tmp_path / name) in refused.err, "remedy: " in refused.err) == (2, True, True)
+    assert {path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"not to be lost"}
+    (tmp_path / "page.html").write_text("<!doctype html>")
+    assert mitosieve("report", a_run(), a_scan(), "--out", tmp_path / "page.html").code == 0
+
+
 def test_report_is_one_page(tmp_path):
     """The page of a run is where --out says, whole, and needs no other file."""
     told = mitosieve("report", a_run(), a_scan(), "--out", tmp_path / "page.html")

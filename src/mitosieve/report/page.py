@@ -83,10 +83,13 @@ def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None 
         of a larger job lie beside it, in `report-slides`.
 
     Raises:
+        InputError: `out` is no name of a page, or a file is there that is none and would be lost.
         RunFolderError: `run` is no such folder, or of another version.
         FormatError: a file in it is broken, or a folder of `evaluated` was not evaluated.
         StorageError: the page cannot be written.
     """
+    if out is not None:
+        _check_page(out)
     source = read_source(run, evaluated)
     source = source if source.scan is None else source.reviewed(read_reviewed(run))
     page = run / layout.REPORT if out is None else out
@@ -96,6 +99,16 @@ def write_report(run: Path, evaluated: Sequence[Path] = (), *, out: Path | None 
     if source.scan is not None:
         write_slide_pages(source.scan, page)
     return written
+
+
+def _check_page(out: Path) -> None:
+    """Refuse a place for the page where a file would be lost that is none, before anything is read."""
+    if out.is_dir():
+        raise InputError("is a folder, and --out is the page", where=out, remedy=f"name it {out / layout.REPORT}")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError("is no name of a page", where=out, remedy=f"name it {out.name}.html")
+    if out.is_file() and not out.read_bytes()[:64].lstrip().lower().startswith(b"<!doctype html"):
+        raise InputError("is there, and no page: it would be lost", where=out, remedy="choose another name")
 
 
 def serve_report(run: Path, told: Reviewed | None, found_of: FoundOf, served: Addresses) -> str:
