@@ -6,18 +6,25 @@ from hypothesis import strategies as st
 
 from mitosieve.train.parts import NO_PART, case_parts, inner_parts, linked, parts_note
 
-
-@given(
+SETS_OF_SLIDES = given(
     st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=40),
     st.integers(1, 4),
     st.integers(2, 5),
     st.integers(0, 9),
 )
-def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, seed):
-    """All rows of a case, or of a slide where cases are too few, are in one part; parts are as even as can be."""
+
+
+def a_set(rows, slides_per_case):
+    """Slide of each row, whether it is dealt to a part, and the case of each slide."""
     slide = np.array([f"s{number}" for number, _ in rows])
     held = np.array([known for _, known in rows])
-    case_of = {f"s{number}": f"c{number // slides_per_case}" for number in range(8)}
+    return slide, held, {f"s{number}": f"c{number // slides_per_case}" for number in range(8)}
+
+
+@SETS_OF_SLIDES
+def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, seed):
+    """All rows of a case, or of a slide where cases are too few, are in one part; parts are as even as can be."""
+    slide, held, case_of = a_set(rows, slides_per_case)
     found = inner_parts(slide, case_of, parts, seed, held=held)
     assert (found[~held] == NO_PART).all()
     case = np.array([case_of[name] for name in slide])
@@ -29,17 +36,10 @@ def test_cases_stay_whole_where_there_are_enough(rows, slides_per_case, parts, s
     assert max(sizes) - min(sizes) <= 1
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=40),
-    st.integers(1, 4),
-    st.integers(2, 5),
-    st.integers(0, 9),
-)
+@SETS_OF_SLIDES
 def test_it_is_said_just_where_a_case_is_in_two_parts(rows, slides_per_case, parts, seed):
     """By brute force over the parts: then networks judge slides of patients whom they know."""
-    slide = np.array([f"s{number}" for number, _ in rows])
-    held = np.array([known for _, known in rows])
-    case_of = {f"s{number}": f"c{number // slides_per_case}" for number in range(8)}
+    slide, held, case_of = a_set(rows, slides_per_case)
     part = inner_parts(slide, case_of, parts, seed, held=held)
     case = np.array([case_of[name] for name in slide])
     shared = any(len(set(part[held & (case == name)])) > 1 for name in set(case))
