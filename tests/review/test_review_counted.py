@@ -135,21 +135,21 @@ def test_a_figure_that_was_added_twice_counts_once(tmp_path):
 
 
 def test_a_figure_outside_the_searched_area_is_in_no_count(tmp_path):
-    """Added beyond `detect --roi` or in a hole of it: densities are of the tissue that was searched; at its edge it is
-    counted; a job that does not say searched the whole slide.
+    """Added beyond its area or in a hole of it: densities are of the tissue that was searched; at its edge it is
+    counted; another slide's area is no matter, and a job that does not say searched the whole slide.
     """
     folder = a_result(tmp_path / "found", {"s": [(1000, 1000, 0.9)]}, tissue_mm2=1.0).folder
     made = [add("s", 2500, 1000), add("s", 2000, 1500), add("s", 300, 300), add("s", 1500, 1500)]
     request = json.loads((folder / "detect.json").read_text())
     area = shapely.box(0, 0, 2000, 2000).difference(shapely.box(200, 200, 400, 400))
-    for roi, added in ((None, 4), (area, 2)):
-        stated = None if roi is None else json.loads(shapely.to_geojson(roi))
-        (folder / "detect.json").write_text(json.dumps({**request, "roi": stated}))
+    one = json.loads(shapely.to_geojson(area))
+    for stated, added in (([], 4), ([{"slides": ["t"], "area": one}], 4), ([{"slides": ["t", "s"], "area": one}], 2)):
+        (folder / "detect.json").write_text(json.dumps({**request, "areas": stated}))
         told = Reviews.of(replace(FoundResult.load(folder), decisions=made)).counts["s"]
         assert (told.added, told.reviewed.figures, told.reviewed.density_per_mm2) == (added, added + 1, added + 1)
     for wrong in ("POLYGON", {"type": "Point", "coordinates": [1, 2]}, {"type": "Polygon", "coordinates": []}):
-        (folder / "detect.json").write_text(json.dumps({**request, "roi": wrong}))
-        with pytest.raises(FormatError, match=r"detect\.json.*roi is no area"):
+        (folder / "detect.json").write_text(json.dumps({**request, "areas": [{"slides": ["s"], "area": wrong}]}))
+        with pytest.raises(FormatError, match=r"detect\.json.*areas are none"):
             FoundResult.load(folder)
 
 

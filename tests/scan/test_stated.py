@@ -12,6 +12,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.network.compute import Compute
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.registry import build_network
+from mitosieve.review.result import FoundResult
 from mitosieve.scan import Scan, items_of_images, scan
 from mitosieve.sieve.config import DetectorConfig, Stage
 from mitosieve.sieve.detector import Detector
@@ -65,7 +66,9 @@ def test_a_count_within_an_area_says_so_wherever_it_stands(words, tmp_path):
     assert f"1 slide searched within an area of {mm2} mm2 alone" in told.err
     assert rows_of(tmp_path / "part")[0]["roi_mm2"] == mm2
     assert facts_of(tmp_path / "part")[0]["roi_mm2"] == float(mm2)
-    roi = json.loads((tmp_path / "part" / "detect.json").read_text())["roi"]
+    stated = json.loads((tmp_path / "part" / "detect.json").read_text())["areas"]
+    assert [item["slides"] for item in stated] == [[row["slide_id"] for row in rows_of(tmp_path / "part")]]
+    roi = stated[0]["area"]
     assert roi["type"] == "Polygon"
     corners = {tuple(corner) for corner in roi["coordinates"][0]}
     assert corners == {(-0.5, -0.5), (149.5, -0.5), (149.5, 383.5), (-0.5, 383.5)}, "level-0 px, centres at integers"
@@ -84,7 +87,7 @@ def test_a_whole_slide_is_told_as_one(words, tmp_path):
         assert rows_of(tmp_path / name)[0]["roi_mm2"] == ""
         assert facts_of(tmp_path / name)[0]["roi_mm2"] is None
         assert "Whole slide" in (tmp_path / name / "report.html").read_text()
-        assert (json.loads((tmp_path / name / "detect.json").read_text())["roi"] is None) == (not more)
+        assert (json.loads((tmp_path / name / "detect.json").read_text())["areas"] == []) == (not more)
 
 
 def test_a_result_of_before_has_its_page(words, tmp_path):
@@ -95,7 +98,7 @@ def test_a_result_of_before_has_its_page(words, tmp_path):
     table = [",".join(rows[0]), *(",".join(f'"{value}"' for value in row.values()) for row in rows)]
     (out / "summary.csv").write_text("\n".join(table) + "\n")
     asked = json.loads((out / "detect.json").read_text())
-    del asked["roi"]
+    del asked["areas"]
     (out / "detect.json").write_text(json.dumps(asked))
     assert mitosieve("report", out).code == 0
     assert "Whole slide" in (out / "report.html").read_text()
@@ -107,7 +110,7 @@ def test_a_result_of_before_has_its_page(words, tmp_path):
 
 
 def test_the_areas_of_a_cohort_are_told(words, tmp_path):
-    """Each slide's own; the job names none, for they are the cohort's."""
+    """Each slide's own, and those that the job searched stay known when the cohort changes."""
     whole = Cohort.load(a_cohort())
     areas = ("POLYGON ((-0.5 -0.5, 99.5 -0.5, 99.5 383.5, -0.5 383.5, -0.5 -0.5))", "")
     entries = tuple(
@@ -122,7 +125,10 @@ def test_the_areas_of_a_cohort_are_told(words, tmp_path):
     assert told.code == 0, told.err
     mm2 = f"{100 * 384 * PX_MM2:.4f}"
     assert [row["roi_mm2"] for row in rows_of(tmp_path / "out")] == [mm2, ""]
-    assert json.loads((tmp_path / "out" / "detect.json").read_text())["roi"] is None
+    result = FoundResult.load(tmp_path / "out")
+    first, second = result.slides
+    assert [result.is_searched(first, x, 0) for x in (99, 100)] == [True, False]
+    assert result.is_searched(second, 100, 0)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "On some only within an area" in page
     assert f"within an area of {mm2} mm²" in page

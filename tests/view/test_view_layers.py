@@ -151,11 +151,15 @@ def test_what_is_taken_back_and_what_is_refused_is_told(tmp_path, opened):
 
 
 def test_the_searched_area_is_drawn_and_what_is_added_beyond_it_is_told(tmp_path, opened):
-    """With its holes, on the slide and in Count; a figure outside is kept, with words, and is in no count."""
-    folder = a_result(tmp_path / "found", names=("one",))
+    """Each slide's own, with its holes, on the slide and in Count; a figure outside is kept, with words, and is in no
+    count; an area that is the whole slide has no edge.
+    """
+    folder = a_result(tmp_path / "found", names=("one", "two", "three"))
     request = json.loads((folder / "detect.json").read_text())
     area = shapely.box(0, 0, 1200, 1000).difference(shapely.box(100, 100, 300, 300))
-    (folder / "detect.json").write_text(json.dumps({**request, "roi": json.loads(shapely.to_geojson(area))}))
+    areas = [(["one"], area), (["two"], shapely.box(-9, -9, 9000, 9000))]
+    stated = [{"slides": names, "area": json.loads(shapely.to_geojson(one))} for names, one in areas]
+    (folder / "detect.json").write_text(json.dumps({**request, "areas": stated}))
     status = "document.getElementById('status').textContent"
     with served(folder) as client:
         page = opened(client).opened()
@@ -167,3 +171,9 @@ def test_the_searched_area_is_drawn_and_what_is_added_beyond_it_is_told(tmp_path
             page.decided(n)
             page.until(f"{status}.includes({json.dumps('saved' if n == 1 else 'outside the area')})")
         assert client.get("/api/slides/0/reviewed")["added"] == 1
+        for slide in (1, 2):
+            page.evaluate(f"{SLIDE}.open({slide})")
+            assert page.evaluate(f"{VIEW}.area") == []
+            page.evaluate(f"{SLIDE}._add({VIEW}, 1300, 40)")
+            page.decided(3 + slide)
+            assert client.get(f"/api/slides/{slide}/reviewed")["added"] == 1

@@ -158,7 +158,7 @@ def detect(
             out=out,
             formats=tuple(name for name in formats.split(",") if name),
             counts=CountConfig.of(area_mm2=hotspot_mm2, shape=hotspot_shape, tissue=tissue),
-            origin=origin_of(whole, fold, None if cases is None else part or DEFAULT_PART, roi=area),
+            origin=origin_of(whole, fold, None if cases is None else part or DEFAULT_PART),
             compute=compute,
             resume=resume,
             workers=workers_for(compute.device, on_cluster=cluster is not None) if workers < 0 else workers,

@@ -1,4 +1,4 @@
-"""The area that alone was searched for figures on the slides of a job (`detect --roi`), as its detect.json has it."""
+"""The areas that alone were searched for figures on the slides of a job: what a cohort or `detect --roi` said."""
 
 import json
 from collections.abc import Mapping
@@ -12,29 +12,26 @@ from mitosieve.errors import FormatError
 from mitosieve.run import layout
 
 
-def area_of(request: Mapping[str, Any], folder: Path) -> BaseGeometry | None:
-    """The area in level-0 px; None where whole slides were searched, or the job is of before and does not say.
+def areas_of(request: Mapping[str, Any], folder: Path) -> dict[str, BaseGeometry]:
+    """slide_id -> area in level-0 px; without slides that were searched whole, and empty of a job that does not say.
 
     Args:
         request: content of the job's detect.json.
         folder: of the job, for the error.
 
     Raises:
-        FormatError: it is no area.
+        FormatError: one is no area, or not of slides.
     """
-    stated = request.get("roi")
-    if stated is None:
-        return None
     try:
-        area = shapely.from_geojson(json.dumps(stated))
-    except shapely.errors.ShapelyError as error:
-        raise _no_area(folder, str(error)) from error
+        return {str(name): _area(item["area"]) for item in request.get("areas") or () for name in item["slides"]}
+    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"areas are none ({error})", where=folder / layout.REQUEST, remedy="run detect again into a new folder"
+        ) from error
+
+
+def _area(stated: object) -> BaseGeometry:
+    area = shapely.from_geojson(json.dumps(stated))
     if not isinstance(area, shapely.Polygon | shapely.MultiPolygon) or area.is_empty or not area.is_valid:
-        raise _no_area(folder, "not a polygon that holds something")
+        raise ValueError("not a polygon that holds something")
     return area
-
-
-def _no_area(folder: Path, why: str) -> FormatError:
-    return FormatError(
-        f"roi is no area ({why})", where=folder / layout.REQUEST, remedy="run detect again into a new folder"
-    )

@@ -93,7 +93,7 @@ def reviewed_count(
     for cell in own:
         number = place.get(cell.key)
         if number is None:
-            added += [cell] if not cell.is_rejected and result.is_searched(cell.x_px, cell.y_px) else []
+            added += [cell] if not cell.is_rejected and result.is_searched(slide_id, cell.x_px, cell.y_px) else []
         else:
             is_open[number] = cell.label is None
             figure[number] = figure[number] if cell.label is None else cell.label is Label.MITOTIC_FIGURE

@@ -23,7 +23,7 @@ from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError, InputError, some
 from mitosieve.export.table import read_detections
 from mitosieve.geometry import inside_roi
-from mitosieve.review.area import area_of
+from mitosieve.review.area import areas_of
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog, readers_of, standing
 from mitosieve.run import layout
@@ -71,7 +71,7 @@ class FoundResult:
         counts: how slides were counted.
         decisions: of all readers, in the order of the file.
         failed: slide_id -> why, of slides that were asked for and not done, be it after they were done once.
-        area: that alone was searched on each slide, level-0 px; None where whole slides were, or nobody says.
+        areas: slide_id -> the area of it that alone was searched, level-0 px; without slides that were searched whole.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class FoundResult:
     counts: CountConfig
     decisions: Sequence[Decision]
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
-    area: BaseGeometry | None = None
+    areas: Mapping[str, BaseGeometry] = field(default_factory=dict[str, BaseGeometry])
 
     @classmethod
     def load(cls, folder: Path) -> "FoundResult":
@@ -108,7 +108,7 @@ class FoundResult:
             counts=counts,
             decisions=tuple(DecisionLog.beside(folder).read()),
             failed=failed,
-            area=area_of(request, folder),
+            areas=areas_of(request, folder),
         )
 
     @cached_property
@@ -140,9 +140,9 @@ class FoundResult:
         order = np.argsort(slide, kind="stable")
         return dict(zip(names.tolist(), np.split(order, np.cumsum(np.bincount(slide))[:-1]), strict=True))
 
-    def is_searched(self, x: float, y: float) -> bool:
+    def is_searched(self, slide_id: str, x: float, y: float) -> bool:
         """Whether a place, level-0 px, lies where figures were searched for: counts are of nothing else."""
-        return bool(inside_roi(self.area, np.array([[x, y]]))[0])
+        return bool(inside_roi(self.areas.get(slide_id), np.array([[x, y]]))[0])
 
     def findings(self, slide_id: str, detections: Detections) -> SlideFindings:
         """Detections of a slide, the result's or others, ready to be counted."""

@@ -1,9 +1,12 @@
 """Which slides a job looks at, and what is stated of them: those of image files, or of a cohort."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import shapely
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
@@ -88,6 +91,17 @@ def _name(path: Path) -> str:
 def places_of(items: Sequence[ScanItem]) -> dict[str, str]:
     """Where each slide lies, by its name, for whoever opens it after the job: a link lies where it lies."""
     return {item.slide_id: str(place_of(item.path)) for item in items}
+
+
+def areas_of(items: Sequence[ScanItem]) -> list[dict[str, Any]]:
+    """The areas that alone are looked at, each as GeoJSON in level-0 px (pixel centres at integers), with the names of
+    its slides; slides that are looked at whole are in none.
+    """
+    found: dict[str, tuple[BaseGeometry, list[str]]] = {}
+    for item in items:
+        if item.roi is not None:
+            found.setdefault(item.roi.wkb_hex, (item.roi, []))[1].append(item.slide_id)
+    return [{"slides": names, "area": json.loads(shapely.to_geojson(area))} for area, names in found.values()]
 
 
 def items_of_cohort(cohort: Cohort, cases: tuple[str, ...] | None) -> list[ScanItem]:

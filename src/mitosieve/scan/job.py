@@ -16,7 +16,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.run import layout
 from mitosieve.run.folder import JOIN_WITHIN_S, RunFolder
 from mitosieve.run.log import SLIDES, Progress, job_log
-from mitosieve.scan.items import ScanItem, places_of
+from mitosieve.scan.items import ScanItem, areas_of, places_of
 from mitosieve.scan.learnt import KnownDetector
 from mitosieve.scan.one import check_opens, check_stated, do_slide, do_slide_alone, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
@@ -194,6 +194,7 @@ def _job_facts(job: Scan, known: KnownDetector) -> dict[str, Any]:
         **job.origin,
         **called(job.detector),
         "slides": places_of(job.items),
+        "areas": areas_of(job.items),
         "threshold": config.threshold,
         "operating_point": known.point,
         "proposer": proposer,

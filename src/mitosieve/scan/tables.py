@@ -2,13 +2,9 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import shapely
-from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.count.summary import (
@@ -238,20 +234,6 @@ def called(named: Path | str) -> dict[str, str]:
     }
 
 
-def origin_of(
-    cohort: Cohort | None, fold: str | None, part: str | None, *, roi: BaseGeometry | None = None
-) -> dict[str, Any]:
-    """Where a scan's slides come from, for detect.json.
-
-    Args:
-        cohort: of which they are; it says what of each is looked at.
-        fold: of its split.
-        part: of the fold.
-        roi: area that alone is looked at on each slide that is of no cohort, level-0 px (pixel centres at integers).
-    """
-    return {
-        "cohort": None if cohort is None else str(cohort.folder.resolve()),
-        "fold": fold,
-        "part": part,
-        "roi": None if roi is None else json.loads(shapely.to_geojson(roi)),
-    }
+def origin_of(cohort: Cohort | None, fold: str | None, part: str | None) -> dict[str, Any]:
+    """Where a scan's slides come from, for detect.json."""
+    return {"cohort": None if cohort is None else str(cohort.folder.resolve()), "fold": fold, "part": part}

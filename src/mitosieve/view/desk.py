@@ -289,9 +289,11 @@ class Desk:
             "at": decision.at,
             "how": decision.how,
             "score": decision.score,
-            "searched": decision.x_px is None
+            "counted": number is None
+            or decision.x_px is None
             or decision.y_px is None
-            or self.viewed.is_searched(decision.x_px, decision.y_px),
+            or not self.has_counts
+            or self.viewed.slides[number].is_searched(decision.x_px, decision.y_px),
         }
 
     def _row_of(self, decision: Decision, number: int | None) -> int | None:

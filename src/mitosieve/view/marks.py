@@ -38,6 +38,7 @@ def read_cohort(folder: Path) -> tuple[Viewed, Cells]:
             mpp=entry.mpp,
             mpp_xy=entry.oblong,
             size_l0=(entry.width_l0, entry.height_l0) if entry.width_l0 and entry.height_l0 else None,
+            area=entry.roi,
         )
         for entry in cohort.slides
     )

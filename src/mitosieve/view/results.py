@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.table import Row, finite, read_table
 from mitosieve.count.hotspot import AREA_MM2, SHAPES, Shape
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.errors import FormatError
 from mitosieve.export.table import read_detections
-from mitosieve.review.area import area_of
+from mitosieve.review.area import areas_of
 from mitosieve.run import layout
 from mitosieve.run.folder import read_json
 from mitosieve.view.viewed import CALLS, Call, Cells, Kind, Viewed, ViewedSlide, without_paths
@@ -37,7 +38,9 @@ def read_result(folder: Path) -> Viewed:
         )
     request: dict[str, Any] = read_json(folder / layout.REQUEST, {})
     stated = _stated_paths(request)
-    slides = tuple(_slide(row, folder, stated(row.values["slide_id"])) for row in _rows(folder))
+    areas = areas_of(request, folder)
+    named = ((row, row.values["slide_id"]) for row in _rows(folder))
+    slides = tuple(_slide(row, folder, stated(name), areas.get(name)) for row, name in named)
     area, shape, tissue = _counts(folder)
     detector = str(request.get("detector", ""))
     return Viewed(
@@ -51,7 +54,6 @@ def read_result(folder: Path) -> Viewed:
         area_mm2=area,
         shape=shape,
         tissue=tissue,
-        area=area_of(request, folder),
     )
 
 
@@ -76,7 +78,7 @@ def _rows(folder: Path) -> list[Row]:
     return [Row(path=folder / layout.DETECTIONS, line=0, values={**empty, "slide_id": name}) for name in names]
 
 
-def _slide(row: Row, folder: Path, path: Path | None) -> ViewedSlide:
+def _slide(row: Row, folder: Path, path: Path | None, area: BaseGeometry | None) -> ViewedSlide:
     values = row.values
     known = {name: finite(values[name], name, where=row.where) for name in _COLUMNS[:5] if values[name]}
     parents = () if path is None else (path.parent,)
@@ -89,6 +91,7 @@ def _slide(row: Row, folder: Path, path: Path | None) -> ViewedSlide:
         tissue_mm2=known.get("tissue_mm2"),
         fault=without_paths(values["error"], folder, *parents),
         warning=values["warning"],
+        area=area,
     )
 
 

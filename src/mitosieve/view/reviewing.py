@@ -98,7 +98,7 @@ def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: 
         threshold=viewed.threshold or 0.0,
         counts=CountConfig(area_mm2=viewed.area_mm2, shape=viewed.shape, tissue=viewed.tissue),
         decisions=(),
-        area=viewed.area,
+        areas={} if stated.area is None else {stated.slide_id: stated.area},
     )
     count = reviewed_count(result, stated.slide_id, judged, most_searched=0 if at_once else MOST_SEARCHED)
     place = {str(name): int(row) for name, row in zip(result.ids.tolist(), chosen.tolist(), strict=True)}

@@ -50,6 +50,7 @@ class ViewedSlide:
         tissue_mm2: of tissue; None where it is not known.
         fault: why it cannot be shown or was not done, without a path; empty where all is well.
         warning: in which ways it is unlike those of the detector's training.
+        area: of it that alone was searched, or marked, level-0 px; None where all of it was, or nobody says.
         lost: why nobody can tell where the image is, and what helps; empty where it is known, or simply gone.
     """
 
@@ -62,6 +63,11 @@ class ViewedSlide:
     fault: str = ""
     warning: str = ""
     lost: str = ""
+    area: BaseGeometry | None = None
+
+    def is_searched(self, x: float, y: float) -> bool:
+        """Whether a place, level-0 px, lies where figures were searched for."""
+        return bool(inside_roi(self.area, np.array([[x, y]]))[0])
 
     @property
     def stated_mpp(self) -> float | tuple[float, float] | None:
@@ -134,7 +140,6 @@ class Viewed:
         area_mm2: of the hotspot.
         shape: of the hotspot.
         tissue: what the slides are of, as the job was told; empty where nobody said.
-        area: that alone was searched on each slide, level-0 px; None where whole slides were, or nobody says.
     """
 
     kind: Kind
@@ -147,11 +152,6 @@ class Viewed:
     area_mm2: float = AREA_MM2
     shape: Shape = "square"
     tissue: str = ""
-    area: BaseGeometry | None = None
-
-    def is_searched(self, x: float, y: float) -> bool:
-        """Whether a place of a slide, level-0 px, lies where figures were searched for."""
-        return bool(inside_roi(self.area, np.array([[x, y]]))[0])
 
     def words(self, text: str) -> str:
         """A text without the folders of this machine."""

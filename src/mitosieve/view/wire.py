@@ -33,7 +33,6 @@ def session(desk: Desk) -> dict[str, Any]:
         "readOnly": desk.read_only,
         "threshold": viewed.threshold,
         "detector": viewed.detector,
-        "area": [] if viewed.area is None else _rings(viewed.area),
         "hotspot": {"area_mm2": viewed.area_mm2, "shape": viewed.shape},
         "calls": [call.value for call in CALLS],
         "slides": [_slide(number, slide) for number, slide in enumerate(viewed.slides)],
@@ -41,8 +40,10 @@ def session(desk: Desk) -> dict[str, Any]:
     }
 
 
-def _rings(area: BaseGeometry) -> list[list[list[float]]]:
-    """Outlines of an area and of its holes, corners x, y in level-0 px."""
+def _rings(area: BaseGeometry, size_l0: tuple[int, int] | None) -> list[list[list[float]]]:
+    """Outlines of an area and of its holes, corners x, y in level-0 px; none where all of the slide lies in it."""
+    if size_l0 is not None and area.covers(shapely.box(-0.5, -0.5, size_l0[0] - 0.5, size_l0[1] - 0.5)):
+        return []
     parts = [part for part in shapely.get_parts(area).tolist() if isinstance(part, shapely.Polygon)]
     rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
     return [shapely.get_coordinates(ring).tolist() for ring in rings]
@@ -57,6 +58,7 @@ def _slide(number: int, slide: ViewedSlide) -> dict[str, Any]:
         "tissue_mm2": slide.tissue_mm2,
         "fault": slide.fault or ("" if slide.path is not None else slide.lost or "the image is not where it was"),
         "warning": slide.warning,
+        "area": [] if slide.area is None else _rings(slide.area, slide.size_l0),
     }
 
 

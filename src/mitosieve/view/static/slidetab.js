@@ -93,7 +93,7 @@ export class SlideTab {
         line("imposter", "decided: no figure"),
         line("unsure", "decided: unsure"),
         line("added", "added by hand"),
-        this.store.session.area.length ? line("area", "the area that was searched") : null,
+        this.store.slides.some(({ area }) => area.length) ? line("area", kind === "result" ? "the area that was searched" : "the area that was marked") : null,
       ),
     );
   }

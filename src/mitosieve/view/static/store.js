@@ -238,7 +238,7 @@ export class Store extends EventTarget {
       return null;
     }
     const [made] = await this.decide([{ kind: "added", slide, x, y, verdict: "figure", how }]);
-    if (made && !made.searched) this.tell("trouble", { why: "added, but it lies outside the area that was searched: no count holds it" });
+    if (made && !made.counted) this.tell("trouble", { why: "added, but it lies outside the area that was searched: no count holds it" });
     return made ?? null;
   }
 

@@ -25,7 +25,7 @@ export class SlideView extends EventTarget {
     this.adding = false;
     this.selected = null; // a row, or the key of an added cell
     this.outlines = [];
-    this.area = (store.session.area ?? []).map((points) => ({ points, ink: INK.field, dash: [3, 5] })); // that was searched
+    this.area = []; // that alone was searched of the slide
     this.frames = []; // when frames were drawn, for who measures
     this.host = el("div", { class: "glass" });
     this.canvas = el("canvas", { class: "over", "aria-hidden": "true" });
@@ -110,6 +110,7 @@ export class SlideView extends EventTarget {
     this._heat = null;
     this.selected = null;
     this.outlines = [];
+    this.area = this.store.slides[number].area.map((points) => ({ points, ink: INK.field, dash: [3, 5] }));
     this.redraw(); // no ring of the slide before stays
     const turn = (this._turn = (this._turn ?? 0) + 1);
     const opening = this._open(number, () => turn === this._turn);
