@@ -1,10 +1,12 @@
 """A threshold refitted from decisions."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from scipy.special import expit, logit
 
@@ -250,6 +252,31 @@ def test_decisions_count_as_readers_agreed(tmp_path, detector):
     assert judged_of(whole).readers == ("anna", "ben")
     with pytest.raises(InputError, match="'zoe'"):
         judged_of(whole, ("zoe",))
+
+
+def test_a_figure_outside_the_searched_area_is_none_that_was_missed(tmp_path, detector):
+    """The detector was not asked for it: neither its recall nor its threshold hang on it."""
+    result = a_reviewed_result(tmp_path / "found", detector)
+    for x in (3000, 9000):
+        DecisionLog.beside(result.folder).append(add("s", x, 3000))
+    whole = FoundResult.load(result.folder)
+    area = shapely.box(0, 0, 5000, 5000)
+    assert [judged_of(one).missed for one in (whole, replace(whole, areas={"s": area}))] == [2, 1]
+
+
+def test_decisions_on_a_slide_that_failed_are_told(tmp_path, detector):
+    """They are in no fit, and where too few are left that is why."""
+    result = a_reviewed_result(tmp_path / "found", detector)
+    name = next(iter(result.slides))
+    others = {other: slide for other, slide in result.slides.items() if other != name}
+    judged = judged_of(replace(result, slides=others, failed={name: "is gone"}))
+    assert re.fullmatch(rf"\d+ decisions are left out, on slides that were not done: {name} \(\d+\)", judged.undone)
+    assert len(judged) < 60
+    whole = replace(judged_of(result), undone=judged.undone)
+    assert judged.undone in adapt(whole, result.detections.score, 0.5, np.random.default_rng(0)).notes
+    few = replace(judged, score=judged.score[:3], is_figure=judged.is_figure[:3], slide=judged.slide[:3])
+    with pytest.raises(InputError, match="left out, on slides that were not done"):
+        adapt(few, result.detections.score, 0.5, np.random.default_rng(0))
 
 
 def test_what_does_not_fit_is_refused(tmp_path, detector):

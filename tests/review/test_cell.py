@@ -68,6 +68,10 @@ def test_what_a_reader_added_twice_is_one_cell():
         assert [cell.key for cell in cells_of([one, two, undo], MPP)] == [({one.id, two.id} - {key}).pop()]
     both = [a_verdict(key, "a", "imposter", slide="t") for key in (one.id, two.id)]
     assert [cell.is_rejected for cell in cells_of([one, two, *both], MPP)] == [True]
+    no = Decision.now(kind="added", slide_id="t", reader="a", how="slide", x_px=0, y_px=1, verdict="imposter")
+    unsure = a_verdict(two.id, "a", "unsure", slide="t")
+    (cell,) = cells_of([no, two, unsure], MPP)
+    assert (cell.key, cell.votes, cell.at) == (no.id, {"a": "unsure"}, unsure.at), "which no cell can be added as"
 
 
 def test_a_later_verdict_on_an_added_cell_is_its_reader_s():

@@ -253,6 +253,27 @@ def test_slides_that_moved_are_found_where_they_are_now(tmp_path, found):
     assert (entry.path, entry.domain, entry.source) == (str(tmp_path / "moved" / "s.png"), "lab", "ours")
 
 
+def test_no_image_of_another_patient_is_taken(tmp_path):
+    """Cases in folders of their own whose images have one name: the folder of the first holds no image of the second;
+    whole they are told by their folders; and what has another size than the slide is another image.
+    """
+    for case in ("01", "02"):
+        an_image(tmp_path / "old" / case / "01.png", width=SIZE[0], height=SIZE[1])
+    paths = {f"{case}_01": str(tmp_path / "old" / case / "01.png") for case in ("01", "02")}
+    found = a_result(tmp_path / "found", {name: [(50, 50, 0.9)] for name in paths}, size_l0=SIZE, paths=paths)
+    decided(found.folder, [judge(found, 0, "figure")])
+    DecisionLog.beside(found.folder).append(judge(found, 1, "figure"))
+    (tmp_path / "old").rename(tmp_path / "new")
+    told = Told(images=tmp_path / "new" / "01")
+    with pytest.raises(CohortError, match="image of '02_01' is not there"):
+        import_reviews(found.folder, tmp_path / "none", tmp_path / "cohort", told=told)
+    whole = import_reviews(found.folder, tmp_path / "none", tmp_path / "cohort", told=Told(images=tmp_path / "new"))
+    assert [entry.path for entry in whole.cohort.slides] == [str(tmp_path / "new" / c / "01.png") for c in ("01", "02")]
+    an_image(tmp_path / "new" / "02" / "01.png", width=SIZE[0] + 8, height=SIZE[1])
+    with pytest.raises(CohortError, match=r"02/01\.png.*it is another image"):
+        import_reviews(found.folder, tmp_path / "none", tmp_path / "again", told=Told(images=tmp_path / "new"))
+
+
 def test_two_slides_of_one_name_are_refused(tmp_path, cohort):
     """A cohort's slide of another size than the result's is not the one that was looked at."""
     found = a_result(tmp_path / "found", {"c0_s0": [(10, 10, 0.9)]}, size_l0=(500, 300))

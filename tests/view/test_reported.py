@@ -6,6 +6,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from found import DETECTOR_HASH, a_result, a_slide, some_detections
 from serving import served
@@ -144,6 +145,25 @@ def test_the_report_of_a_reader_shows_nobody_else_s_decisions(tmp_path):
         text = page_of(client, "/report?readers=all")[0]
         assert "decided by Ada" in text
         assert "1 rejected" in text
+
+
+def test_decisions_on_a_slide_that_failed_are_told(tmp_path):
+    """By the report and by the page to keep, with counts of the others or without any."""
+    folder = a_result(tmp_path / "found")
+    with served(folder) as client:
+        for slide in (0, 1):
+            client.decide({"kind": "verdict", "slide": slide, "row": 0, "verdict": "imposter"})
+    for failed, words in (("two", "1 decision is left out, on slides that were not done: two (1)"),
+                          ("one", "2 decisions are left out, on slides that were not done: ")):  # fmt: skip
+        table = pd.read_csv(folder / "summary.csv", dtype=str, keep_default_na=False)
+        table.loc[table.slide_id == failed, "error"] = "cannot be read"
+        table.to_csv(folder / "summary.csv", index=False)
+        with served(folder) as client:
+            assert words in page_of(client)[0]
+            assert words in client.ask("/api/files/report.html")[2].decode()
+            _, answer = client.decide({"kind": "added", "slide": 1, "x": 9, "y": 9, "verdict": "figure"})
+            assert answer["decisions"][0]["uncounted"] == "this slide was not done"
+            client.decide({"kind": "undo", "id": answer["decisions"][0]["id"]})
 
 
 def test_the_page_of_an_audit_leads_to_its_labels(tmp_path):

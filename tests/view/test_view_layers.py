@@ -146,6 +146,12 @@ def test_what_is_taken_back_and_what_is_refused_is_told(tmp_path, opened):
         "mitosieve import reviews 'found it' COHORT --out NEW",
         "mitosieve adapt swift 'found it' --out NEW",
     ]
+    request = json.loads((folder / "detect.json").read_text())
+    (folder / "detect.json").write_text(json.dumps({**request, "detector": str(tmp_path / "runs" / "swift")}))
+    with served(folder) as client:
+        own = opened(client).opened()
+        own.press("5")
+        assert own.inner_text("pre").splitlines()[1] == "mitosieve adapt DETECTOR 'found it' --out NEW", "no path"
     kinds = [d.kind for d in DecisionLog.beside(folder).read()]
     assert kinds == ["looked", "verdict", "undo", "undo", "added"]
 
@@ -157,7 +163,8 @@ def test_the_searched_area_is_drawn_and_what_is_added_beyond_it_is_told(tmp_path
     folder = a_result(tmp_path / "found", names=("one", "two", "three"))
     request = json.loads((folder / "detect.json").read_text())
     area = shapely.box(0, 0, 1200, 1000).difference(shapely.box(100, 100, 300, 300))
-    areas = [(["one"], area), (["two"], shapely.box(-9, -9, 9000, 9000))]
+    several = shapely.GeometryCollection([shapely.MultiPolygon([area]), shapely.LineString([(0, 0), (9, 9)])])
+    areas = [(["one"], several), (["two"], shapely.box(-9, -9, 9000, 9000))]
     stated = [{"slides": names, "area": json.loads(shapely.to_geojson(one))} for names, one in areas]
     (folder / "detect.json").write_text(json.dumps({**request, "areas": stated}))
     status = "document.getElementById('status').textContent"
@@ -171,6 +178,9 @@ def test_the_searched_area_is_drawn_and_what_is_added_beyond_it_is_told(tmp_path
             page.decided(n)
             page.until(f"{status}.includes({json.dumps('saved' if n == 1 else 'outside the area')})")
         assert client.get("/api/slides/0/reviewed")["added"] == 1
+        kept = client.ask("/api/files/report.html")[2].decode()
+        assert "had not found: 1<" in kept
+        assert "Figures outside the area that was searched, in no count: 2<" in kept
         for slide in (1, 2):
             page.evaluate(f"{SLIDE}.open({slide})")
             assert page.evaluate(f"{VIEW}.area") == []

@@ -174,6 +174,7 @@ def test_what_is_on_its_way_is_not_lost_and_can_be_taken_back(tmp_path, opened):
             page.press("z")
             if not both:
                 page.decided(5)
+                page.until("document.getElementById('status').textContent.startsWith('undone: figure')")
             else:  # the words of the verdict's own loss stand already: only the disk tells that the undo has come
                 for _ in range(4000):
                     page.wait_for_timeout(20)
@@ -197,3 +198,21 @@ def test_what_is_on_its_way_is_not_lost_and_can_be_taken_back(tmp_path, opened):
     decisions = DecisionLog.beside(folder).read()
     assert [d.kind for d in decisions] == ["verdict"] * 3 + ["verdict", "undo"] * 2 + ["verdict"]
     assert [d.verdict for d in standing(decisions, "A").values()] == ["figure", "imposter", "unsure", "imposter"]
+
+
+def test_a_slide_is_not_divided_by_the_tissue_of_another(tmp_path, opened):
+    """Count is opened on one slide, whose tissue comes late, and then on another: the late one changes nothing."""
+    with served(a_result(tmp_path / "found")) as client:
+        page = opened(client).opened()
+        page.evaluate("mitosieve.page.current.open(1)")
+        page.evaluate("mitosieve.page.go('count')")
+        page.until("mitosieve.page.current.told && mitosieve.page.current.view.slide === 1")
+        held = page.hold("**/api/slides/0/tissue")
+        page.evaluate("void mitosieve.page.current.open(0)")
+        page.waits(held)
+        page.evaluate("void mitosieve.page.current.open(1)")
+        page.until("mitosieve.page.current.view.slide === 1 && mitosieve.page.current.told")
+        page.evaluate("mitosieve.page.current._tissue = 'of the second slide'")
+        page.let_go("**/api/slides/0/tissue", held)
+        page.wait_for_timeout(300)
+        assert page.evaluate("mitosieve.page.current._tissue") == "of the second slide"

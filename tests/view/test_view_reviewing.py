@@ -26,6 +26,11 @@ from mitosieve.export.table import write_detections
 from mitosieve.review.decision import Decision
 from mitosieve.review.log import DecisionLog
 from mitosieve.review.marks import import_reviews
+from mitosieve.review.result import FoundResult
+from mitosieve.review.reviews import Reviews
+from mitosieve.review.tables import save
+from mitosieve.run.folder import kind_of
+from mitosieve.run.layout import Kind
 from mitosieve.view import downloads
 from mitosieve.view.desk import Desk
 from mitosieve.view.opening import open_viewed
@@ -219,13 +224,20 @@ def of_an_audit(folder, cohort, places):
     return folder
 
 
-def marks_of_both(source, cohort, folder):
-    """Marks that `import reviews` makes of the decisions, and `import corrections` of the folder's file for QuPath."""
+def marks_of_each(source, cohort, folder):
+    """Marks that `import reviews` makes of the decisions, and `import corrections` of each file for QuPath: that of the
+    folder, which the viewer wrote, and of a result that of `reviews --out`.
+    """
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    made = (
-        import_reviews(source, cohort, folder / "by-reviews").cohort,
-        import_corrections(folder / "one.geojson", cohort, folder / "by-qupath", now=now).cohort,
-    )
+    files = [folder / "one.geojson"]
+    if kind_of(source) is Kind.DETECT:
+        result = FoundResult.load(source)
+        files.append(save(Reviews.of(result), folder / "tables", result) / "geojson")
+    made = [import_reviews(source, cohort, folder / "by-reviews").cohort]
+    made += [
+        import_corrections(file, cohort, folder / f"by-qupath-{number}", now=now).cohort
+        for number, file in enumerate(files)
+    ]
     return [
         sorted((round(x, 2), round(y, 2), label) for (x, y), label in zip(one.center_l0, one.label, strict=True))
         for one in (cohort.annotations for cohort in made)
@@ -234,7 +246,7 @@ def marks_of_both(source, cohort, folder):
 
 @pytest.mark.parametrize("kind", ["result", "audit", "cohort"])
 def test_what_was_decided_comes_back_from_qupath_as_from_the_decisions(tmp_path, kind):
-    """Of a result, an audit and a cohort: `import corrections` makes of the file for QuPath the marks that `import
+    """Of a result, an audit and a cohort: `import corrections` makes of the files for QuPath the marks that `import
     reviews` makes of the decisions; what nobody is sure of, or readers disagree about, is no mark of either.
     """
     labels = ["mitotic figure", "imposter", *(["background"] if kind == "audit" else [])]
@@ -257,8 +269,9 @@ def test_what_was_decided_comes_back_from_qupath_as_from_the_decisions(tmp_path,
     assert {"Unsure", *(["Background"] if kind == "audit" else [])} <= {
         feature["properties"]["classification"]["name"] for feature in json.loads(text)["features"]
     }
-    marks = marks_of_both(source, cohort, tmp_path)
-    assert marks[0] == marks[1]
+    marks = marks_of_each(source, cohort, tmp_path)
+    assert all(one == marks[0] for one in marks)
+    assert len(marks) == (3 if kind == "result" else 2)
     assert len(marks[0]) > len(Cohort.load(cohort).annotations)
 
 
@@ -299,8 +312,8 @@ def test_what_was_decided_comes_back_from_qupath_however_near_cells_lie(tmp_path
         if kind == "audit":
             source = of_an_audit(here / "audit", cohort, [*places, *((x, y, "background") for x, y in points[3:5])])
         (here / "one.geojson").write_text(decided_by_lot(source, generator))
-        marks = marks_of_both(source, cohort, here)
-        assert marks[0] == marks[1], seed
+        marks = marks_of_each(source, cohort, here)
+        assert all(one == marks[0] for one in marks), seed
         changed += any(one not in marks[0] for one in places)
     assert changed > 5
 

@@ -63,7 +63,6 @@ def _import_corrections(source: Path, cohort: Path, out: Path | None, given: dic
 def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[str, Any]) -> None:
     """`import reviews`."""
     from mitosieve.review.marks import import_reviews
-    from mitosieve.review.result import left_out_note
     from mitosieve.review.slides import Told
 
     taken = ("images", "source_name", "domain", "reader")
@@ -82,7 +81,7 @@ def _import_reviews(source: Path, cohort: Path, out: Path | None, given: dict[st
     )
     warn(f"decisions of {', '.join(report.readers)}")
     if report.left_out:
-        warn(f"note: {left_out_note(report.left_out)}")
+        warn(f"note: {report.left_out}")
     if report.new_slides:
         new = plural(len(report.new_slides), "slide is", "slides are")
         warn(f"note: {new} new in the cohort, each a case of its own: see case_id")
@@ -113,7 +112,7 @@ def reviews(
     readers: ReaderOpt = None,
 ) -> None:
     """What readers decided: the reviewed count beside the automatic one, and how far readers agree."""
-    from mitosieve.review.result import FoundResult, left_out_note
+    from mitosieve.review.result import FoundResult
     from mitosieve.review.reviews import Reviews
     from mitosieve.review.tables import save
 
@@ -128,7 +127,7 @@ def reviews(
         rows.append([name, *both, row["judged"], row["added"], row["open"], row["deciding"]])
     print_table(rows, ("slide, automatic > reviewed", *columns, "judged", "added", "open", "can change the score"))
     if told.left_out:
-        warn(f"note: {left_out_note(told.left_out)}")
+        warn(f"note: {told.left_out}")
     for pair in told.agreements:
         kappa = "not defined" if pair.kappa != pair.kappa else f"{pair.kappa:.3f}"
         warn(

@@ -6,11 +6,11 @@ is added on the way out. Knows nothing of detectors or slides.
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mitosieve.detection import Detections, detection_ids
 from mitosieve.export.context import HotspotOutline, SlideContext
@@ -22,7 +22,7 @@ CANDIDATE_CLASS = {"name": "Mitotic figure candidate", "color": [255, 200, 0]}
 """Classes shown by QuPath: a row at or above the operating threshold, and one below it."""
 
 IMPOSTER_CLASS = {"name": "Imposter", "color": [213, 94, 0]}
-"""Class of a cell that a reader called no figure."""
+"""Class of a cell that readers called no figure."""
 
 BACKGROUND_CLASS = {"name": "Background", "color": [86, 180, 233]}
 UNSURE_CLASS = {"name": "Unsure", "color": [140, 110, 230]}
@@ -44,8 +44,7 @@ def write_geojson(
     detections: Detections,
     slide: SlideContext,
     *,
-    called: NDArray[np.bool_] | None = None,
-    rejected: NDArray[np.bool_] | None = None,
+    more: Iterable[Mapping[str, Any]] = (),
 ) -> Path:
     """Write detections of one slide as a FeatureCollection of points that QuPath loads by drag and drop.
 
@@ -62,9 +61,7 @@ def write_geojson(
         path: where to.
         detections: of one slide, level-0 px.
         slide: which slide; its mpp is not used, GeoJSON is in px.
-        called: (N,) what the detector called a figure, where `is_figure` is what somebody else says; None where it is
-            the detector's. What was changed in between is a correction when the file comes back.
-        rejected: (N,) what somebody called no figure; None where nobody did.
+        more: features behind them, as they are.
 
     Raises:
         FrameError: the detections are of several slides, or of another one.
@@ -73,7 +70,7 @@ def write_geojson(
     slide.check(detections)
     notes = f'"notes":{json.dumps(slide.told)},' if slide.told else ""
     head = f'{{"type":"FeatureCollection",{notes}"features":['
-    return write_list(path, head=head, rows=_features(detections, slide, called, rejected), tail="]}\n")
+    return write_list(path, head=head, rows=_features(detections, slide, more), tail="]}\n")
 
 
 def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
@@ -96,36 +93,31 @@ def _hotspot(spot: HotspotOutline, slide: SlideContext) -> str:
 def _features(
     detections: Detections,
     slide: SlideContext,
-    called: NDArray[np.bool_] | None,
-    rejected: NDArray[np.bool_] | None,
+    more: Iterable[Mapping[str, Any]],
 ) -> Iterator[str]:
     if slide.hotspot is not None:
         yield _hotspot(slide.hotspot, slide)
     head = '{"type":"Feature","geometry":{"type":"Point","coordinates":[%.3f,%.3f]},"properties":{'
-    classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS), _escaped(IMPOSTER_CLASS)]
+    classes = [_escaped(CANDIDATE_CLASS), _escaped(FIGURE_CLASS)]
     fields = [f",{_escaped(f'{name} score')}:%.6f" for name in detections.stage_names]
-    bits = 8 << np.arange(len(fields))
-    said = detections.is_figure if called is None else called
-    shown = detections.is_figure.astype(np.int64)
-    if rejected is not None:
-        shown[rejected] = 2
+    bits = 2 << np.arange(len(fields))
 
     def template(kind: int) -> str:
-        """Of rows of one class that the same stages saw: the lowest two bits are the class, the next what the detector
-        called it, the others the stages.
-        """
-        seen = "".join(field for number, field in enumerate(fields) if kind & (8 << number))
+        """Of rows of one class that the same stages saw: the lowest bit is the class, the others the stages."""
+        seen = "".join(field for number, field in enumerate(fields) if kind & (2 << number))
         return (
-            f'{head}"objectType":"detection","classification":{classes[kind & 3]},'
-            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind >> 2 & 1}}}}}'
+            f'{head}"objectType":"detection","classification":{classes[kind & 1]},'
+            f'"measurements":{{"score":%.6f{seen},"{CALLED}":{kind & 1}}}}}'
         )
 
     for rows in chunks(len(detections)):
         part = detections[rows]
         values = np.column_stack([part.center_l0 + QUPATH_SHIFT, part.score, part.stage_score])
         ends = [f',"id":"{name}"}}' for name in detection_ids(part, slide.detector)]
-        kinds = shown[rows] + 4 * said[rows] + (~np.isnan(part.stage_score)) @ bits
+        kinds = part.is_figure.astype(np.int64) + (~np.isnan(part.stage_score)) @ bits
         yield fill(template, kinds, values, ends=ends)
+    for feature in more:
+        yield json.dumps(feature, separators=(",", ":"), allow_nan=False)
 
 
 def _escaped(value: object) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mitosieve.errors import MitosieveError
 from mitosieve.report.scanned import Reviewed
-from mitosieve.review.result import FoundResult, left_out_note
+from mitosieve.review.result import FoundResult
 from mitosieve.review.reviews import Reviews
 from mitosieve.run import layout
 
@@ -24,8 +24,7 @@ def read_reviewed(folder: Path) -> Reviewed | None:
         return Reviewed(rows={}, readers=(), fault=f"{where}{error.what}")
     if told is None or not (told.cells or told.left_out):
         return None
-    note = left_out_note(told.left_out)
     if not told.cells:
-        return Reviewed(rows={}, readers=(), fault=note)
+        return Reviewed(rows={}, readers=(), fault=told.left_out)
     rows = {name: {**count.reviewed.row(), **count.row()} for name, count in told.counts.items()}
-    return Reviewed(rows=rows, readers=told.readers, note=note)
+    return Reviewed(rows=rows, readers=told.readers, note=told.left_out)

@@ -164,9 +164,10 @@ def adapt(
 
 def _check_enough(judged: Judged) -> None:
     if len(judged) < LEAST:
+        more = f"judge {LEAST - len(judged)} more, those nearest to the threshold first"
         raise InputError(
             f"{len(judged)} reviewed detections are too few to fit a threshold to: it takes {LEAST}, better 50",
-            remedy=f"judge {LEAST - len(judged)} more, those nearest to the threshold first",
+            remedy=f"{more}; {judged.undone}" if judged.undone else more,
         )
     if judged.is_figure.all() or not judged.is_figure.any():
         kind = "figures" if judged.is_figure.all() else "imposters"
@@ -255,7 +256,7 @@ def _more(judged: Judged, counts: ExpectedCounts, interval: Interval, weights: C
 def _notes(
     judged: Judged, counts: ExpectedCounts, unit: str, threshold: float, left_out: dict[str, str]
 ) -> tuple[str, ...]:
-    notes: list[str] = []
+    notes = [judged.undone] if judged.undone else []
     if judged.left_out:
         notes.append(
             f"left out: {plural(judged.left_out, 'detection')} of which readers are unsure or disagree: settle "

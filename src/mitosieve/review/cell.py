@@ -66,13 +66,16 @@ class Cell:
         """Whether most of the readers who are sure call it no figure."""
         return self.label is Label.IMPOSTER
 
-    def with_vote(self, decision: Decision) -> "Cell":
-        """The same with what a reader decided."""
-        assert decision.verdict is not None
+    def with_vote(self, decision: Decision, verdict: Verdict | None = None, at: str = "") -> "Cell":
+        """The same with what a reader decided, or with the verdict that is meant where the reader added it twice, by a
+        second decision `at`.
+        """
+        said = verdict or decision.verdict
+        assert said is not None
         assert decision.key is not None
-        votes: dict[str, Verdict] = {**self.votes, decision.reader: decision.verdict}
+        votes: dict[str, Verdict] = {**self.votes, decision.reader: said}
         keys = {**self.keys, decision.reader: decision.key}
-        return replace(self, votes=votes, keys=keys, at=max(self.at, decision.at))
+        return replace(self, votes=votes, keys=keys, at=max(self.at, decision.at, at))
 
 
 def cells_of(
@@ -106,11 +109,11 @@ def cells_of(
             else:
                 cells[key] = cells.get(key, _cell(key, decision, is_added=False)).with_vote(decision)
     judged_before = _judged_before(every)
-    for key, decision in _once(waiting, mpp_of):
+    for key, decision, verdict, at in _once(waiting, mpp_of):
         own = judged_before.get((decision.reader, key), frozenset())
         one = cells.get(key) or _nearest(cells, decision, mpp_of, near, own) or _cell(key, decision, is_added=True)
         if decision.reader not in one.votes:  # else by a verdict on the detection after the addition
-            cells[one.key] = one.with_vote(decision)
+            cells[one.key] = one.with_vote(decision, verdict, at)
     first = {key: number for number, key in reversed(list(enumerate(decision.key for decision in every)))}
     told = (
         cell.key if cell.key in first else min(cell.keys.values(), key=first.__getitem__) for cell in cells.values()
@@ -146,18 +149,24 @@ _BY_WEIGHT: tuple[Verdict, ...] = ("imposter", "unsure", "figure")
 """Of two verdicts on what was added twice the later one here is meant: a reader rejects the second to be rid of it."""
 
 
-def _once(waiting: Sequence[tuple[str, Decision]], mpp_of: Mapping[str, Mpp]) -> list[tuple[str, Decision]]:
-    """Key and decision of the added cells, what a reader added twice as its first."""
-    kept: list[tuple[str, Decision]] = []
+def _once(
+    waiting: Sequence[tuple[str, Decision]], mpp_of: Mapping[str, Mpp]
+) -> list[tuple[str, Decision, Verdict, str]]:
+    """Key, decision, verdict and time of the added cells; what a reader added twice is its first, with the verdict that
+    is meant: not all that may be said of a cell may be said by adding it.
+    """
+    kept: list[tuple[str, Decision, Verdict, str]] = []
     for key, decision in waiting:
-        near = [one for _, one in kept]
+        near = [one[1] for one in kept]
+        said: Verdict = decision.verdict or "unsure"
         first = added_before(decision, near, mpp_of[decision.slide_id])
         if first is None:
-            kept.append((key, decision))
+            kept.append((key, decision, said, decision.at))
             continue
-        verdict = max((first.verdict or "unsure", decision.verdict or "unsure"), key=_BY_WEIGHT.index)
         place = near.index(first)
-        kept[place] = kept[place][0], replace(first, verdict=verdict, at=max(first.at, decision.at))
+        known, _, before, at = kept[place]
+        meant = max((before, said), key=_BY_WEIGHT.index)
+        kept[place] = known, first, meant, max(at, decision.at)
     return kept
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mitosieve.annotation import Label
 from mitosieve.review.cell import Cell, cells_of
-from mitosieve.review.result import FoundResult, decisions_of
+from mitosieve.review.result import FoundResult, decisions_of, left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,10 @@ class Judged:
         score: (N,) of the detector.
         is_figure: (N,) what readers agreed on.
         slide: (N,) number of the slide.
-        missed: figures that readers added.
+        missed: figures that readers added where the detector searched.
         left_out: detections of which readers are unsure, or in a tie.
         readers: whose decisions they are.
+        undone: what is said of decisions on slides that were not done, which are in none of these; empty without any.
     """
 
     score: NDArray[np.float64]
@@ -29,6 +30,7 @@ class Judged:
     missed: int
     left_out: int
     readers: tuple[str, ...]
+    undone: str = ""
 
     def __len__(self) -> int:
         return len(self.score)
@@ -52,11 +54,13 @@ def judged_of(result: FoundResult, readers: tuple[str, ...] = ()) -> Judged:
         score=result.detections.score[rows],
         is_figure=np.array([cell.label is Label.MITOTIC_FIGURE for cell, _ in sure], dtype=np.bool_),
         slide=slide.astype(np.intp),
-        missed=sum(_is_missed(cell) for cell in cells),
+        missed=sum(_is_missed(cell, result) for cell in cells),
         left_out=len(found) - len(sure),
         readers=tuple(dict.fromkeys(decision.reader for decision in chosen)),
+        undone=left_out(chosen, {decision.slide_id for decision in chosen} - mpp_of.keys()),
     )
 
 
-def _is_missed(cell: Cell) -> bool:
-    return cell.is_added and cell.label is Label.MITOTIC_FIGURE
+def _is_missed(cell: Cell, result: FoundResult) -> bool:
+    is_figure = cell.is_added and cell.label is Label.MITOTIC_FIGURE
+    return is_figure and result.is_searched(cell.slide_id, cell.x_px, cell.y_px)

@@ -23,8 +23,7 @@ from mitosieve.review.result import (
     FoundResult,
     background_of,
     decisions_of,
-    left_out_note,
-    left_out_of,
+    left_out,
     origin_of,
     place_of,
     read_source,
@@ -66,7 +65,8 @@ class ReviewReport:
         total: their sum.
         readers: whose decisions they are.
         new_slides: slides that the cohort had not.
-        left_out: slide that failed in the result -> how many decisions about it stand; none was taken over.
+        left_out: what is said of decisions on slides that failed in the result, none of which was taken over; empty
+            where there are none.
     """
 
     cohort: Cohort
@@ -74,7 +74,7 @@ class ReviewReport:
     total: SlideReviews
     readers: tuple[str, ...]
     new_slides: tuple[str, ...]
-    left_out: dict[str, int]
+    left_out: str
 
 
 def import_reviews(
@@ -111,7 +111,7 @@ def import_reviews(
     """
     refuse_used(out)
     decisions, result = read_source(source)
-    chosen, left_out = _on_done(decisions_of(decisions, readers, source), result, source)
+    chosen, note = _on_done(decisions_of(decisions, readers, source), result, source)
     has_cohort = folder.is_dir() and any(folder.iterdir())
     old = Cohort.load(folder) if has_cohort else Cohort(folder, (), Annotations.empty())
     entries = slides_of(chosen, old, result, told or Told())
@@ -134,24 +134,22 @@ def import_reviews(
         total=total,
         readers=tuple(dict.fromkeys(decision.reader for decision in chosen)),
         new_slides=tuple(entry.slide_id for entry in added),
-        left_out=left_out,
+        left_out=note,
     )
 
 
-def _on_done(
-    decisions: list[Decision], result: FoundResult | None, source: Path
-) -> tuple[list[Decision], dict[str, int]]:
-    """Decisions on slides that did not fail, and how many are left out of each that did."""
+def _on_done(decisions: list[Decision], result: FoundResult | None, source: Path) -> tuple[list[Decision], str]:
+    """Decisions on slides that did not fail, and what is said of the others."""
     failed = {} if result is None else result.failed
-    left_out = left_out_of(decisions, failed)
+    note = left_out(decisions, failed)
     kept = [decision for decision in decisions if decision.slide_id not in failed]
     if not kept:
         raise InputError(
-            left_out_note(left_out) or "all decisions are on slides that were not done",
+            note or "all decisions are on slides that were not done",
             where=source,
             remedy="repeat the detect command with --resume until they are done",
         )
-    return kept, left_out
+    return kept, note
 
 
 def _marked(

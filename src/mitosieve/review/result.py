@@ -229,20 +229,17 @@ def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source
     return [decision for decision in decisions if not readers or decision.reader in readers]
 
 
-def left_out_of(decisions: Sequence[Decision], slides: Collection[str]) -> dict[str, int]:
-    """How many decisions that stand are about each of some slides; slides without one are not named."""
+def left_out(decisions: Sequence[Decision], slides: Collection[str]) -> str:
+    """What is said of decisions that count nowhere, since they are about some slides that were not done: how many stand
+    of each; empty where none does.
+    """
     every = (one for reader in readers_of(decisions) for one in standing(decisions, reader).values())
-    return dict(Counter(one.slide_id for one in every if one.slide_id in slides))
-
-
-def left_out_note(left_out: Mapping[str, int]) -> str:
-    """What is said of decisions that are left out, by their slides; empty where there are none."""
-    if not left_out:
+    number_of = Counter(one.slide_id for one in every if one.slide_id in slides)
+    if not number_of:
         return ""
-    number = sum(left_out.values())
-    told = some(f"{slide} ({n})" for slide, n in left_out.items())
-    decisions = "1 decision is" if number == 1 else f"{number} decisions are"
-    return f"{decisions} left out, on slides that were not done: {told}"
+    told = some(f"{slide} ({n})" for slide, n in number_of.items())
+    decisions_are = "1 decision is" if number_of.total() == 1 else f"{number_of.total()} decisions are"
+    return f"{decisions_are} left out, on slides that were not done: {told}"
 
 
 def _counted(folder: Path, provenance: dict[str, Any], request: dict[str, Any]) -> tuple[float, CountConfig]:

@@ -6,7 +6,7 @@ from itertools import combinations
 from mitosieve.review.agreement import Agreement, agree
 from mitosieve.review.cell import Cell, cells_of
 from mitosieve.review.counted import ReviewedCount, reviewed_count
-from mitosieve.review.result import FoundResult, decisions_of, left_out_of
+from mitosieve.review.result import FoundResult, decisions_of, left_out
 from mitosieve.review.searched import searched_areas
 
 
@@ -19,14 +19,14 @@ class Reviews:
         agreements: of each two readers.
         cells: that were judged, in the order of their first decision.
         readers: in the order of their first decision.
-        left_out: slide that was not done -> how many decisions about it stand; they count nowhere.
+        left_out: what is said of decisions on slides that were not done, which count nowhere; empty without any.
     """
 
     counts: dict[str, ReviewedCount]
     agreements: tuple[Agreement, ...]
     cells: tuple[Cell, ...]
     readers: tuple[str, ...]
-    left_out: dict[str, int]
+    left_out: str
 
     @classmethod
     def of(cls, result: FoundResult, readers: tuple[str, ...] = (), *, only_judged: bool = False) -> "Reviews":
@@ -53,5 +53,5 @@ class Reviews:
             agreements=tuple(agree(cells, first, second, searched) for first, second in combinations(names, 2)),
             cells=tuple(cells),
             readers=names,
-            left_out=left_out_of(every, {one.slide_id for one in every} - result.slides.keys()),
+            left_out=left_out(every, {one.slide_id for one in every} - result.slides.keys()),
         )

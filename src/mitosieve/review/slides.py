@@ -1,6 +1,6 @@
-"""Slides that decisions are about, as rows of a cohort: the cohort's own, or of the result. Opens none of them."""
+"""Slides that decisions are about, as rows of a cohort: the cohort's own, or of the result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from mitosieve.cohort.marked import UNKNOWN_DOMAIN
 from mitosieve.errors import CohortError
 from mitosieve.review.decision import Decision
 from mitosieve.review.result import FoundResult, FoundSlide
+from mitosieve.slide.moved import Sought, found_again, size_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +35,14 @@ def slides_of(
     A slide that the cohort has not is a case of its own and not labelled; what was searched of it comes later.
 
     Raises:
-        CohortError: a slide is neither in the cohort nor in the result, its image cannot be found, or the cohort's
-            slide of this name has another size.
+        CohortError: a slide is neither in the cohort nor in the result, its image cannot be found or has
+            another size, or the cohort's slide of this name has.
     """
     known = {entry.slide_id: entry for entry in cohort.slides}
+    names = list(dict.fromkeys(decision.slide_id for decision in decisions))
+    images = {} if result is None else _images_of([name for name in names if name not in known], result, told.images)
     found: dict[str, SlideEntry] = {}
-    for slide_id in dict.fromkeys(decision.slide_id for decision in decisions):
+    for slide_id in names:
         seen = None if result is None else result.slides.get(slide_id)
         entry = known.get(slide_id)
         if entry is not None:
@@ -50,7 +53,9 @@ def slides_of(
                 where=cohort.folder / SLIDES_FILE,
                 remedy="name the cohort that was looked at",
             )
-        found[slide_id] = _new_entry(seen, told) if entry is None and seen is not None else known[slide_id]
+        else:
+            entry = _new_entry(seen, images[slide_id], told)
+        found[slide_id] = entry
     return found
 
 
@@ -65,10 +70,10 @@ def _check_same(entry: SlideEntry, seen: FoundSlide | None, cohort: Cohort) -> N
         )
 
 
-def _new_entry(seen: FoundSlide, told: Told) -> SlideEntry:
+def _new_entry(seen: FoundSlide, image: Path, told: Told) -> SlideEntry:
     return SlideEntry(
         slide_id=seen.slide_id,
-        path=str(_image_of(seen, told.images)),
+        path=str(image),
         case_id=seen.slide_id,
         domain=told.domain,
         mpp=sum(seen.mpp_xy) / 2,
@@ -80,16 +85,33 @@ def _new_entry(seen: FoundSlide, told: Told) -> SlideEntry:
     )
 
 
-def _image_of(seen: FoundSlide, images: Path | None) -> Path:
-    """Where a slide lies: as the result says, or of that name, else of the slide's, in the folder of images."""
-    places = [] if seen.path is None else [seen.path if images is None else images / seen.path.name]
-    if images is not None and images.is_dir():
-        places += sorted(path for path in images.iterdir() if seen.slide_id in (path.name, path.stem))
-    for place in places:
-        if place.exists():
-            return place.parent.resolve() / place.name  # a slide's other files lie beside a link, not its target
-    raise CohortError(
-        f"the image of '{seen.slide_id}' is not there",
-        where=places[0] if places else None,
-        remedy="say where the images lie: --images DIR",
-    )
+def _images_of(slide_ids: Sequence[str], result: FoundResult, images: Path | None) -> dict[str, Path]:
+    """slide_id -> where its image lies, of those that the result has: as it says, or as `found_again` tells in a folder
+    of images, which other slides of the result may have a better claim to.
+
+    Raises:
+        CohortError: one is not there, nobody can tell which it is, or it has another size than the slide.
+    """
+    seen = list(result.slides.values())
+    sought = [Sought(slide_id=one.slide_id, path=one.path, size_l0=one.size_l0) for one in seen]
+    found: dict[str, Path] = {}
+    for one, place in zip(seen, found_again(sought, images, "--images"), strict=True):
+        if one.slide_id not in slide_ids:
+            continue
+        image = place.settled
+        if image is None:
+            raise CohortError(
+                f"the image of '{one.slide_id}' is not there" + (f": {place.why}" if place.why else ""),
+                where=one.path if images is None else images,
+                remedy="say where the images lie: --images DIR",
+            )
+        size = size_of(image)
+        if size is not None and size != one.size_l0:
+            raise CohortError(
+                f"has {size[0]} x {size[1]} px, and '{one.slide_id}' had {one.size_l0[0]} x {one.size_l0[1]}: it is "
+                "another image",
+                where=image,
+                remedy="say where the images lie: --images DIR",
+            )
+        found[one.slide_id] = image
+    return found

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mitosieve.count.summary import SUMMARY_COLUMNS, counted_again, summary_rows
 from mitosieve.errors import InputError
@@ -15,6 +14,7 @@ from mitosieve.export.context import HotspotOutline, SlideContext
 from mitosieve.export.geojson import write_geojson
 from mitosieve.review.cell import Cell
 from mitosieve.review.counted import ReviewedCount
+from mitosieve.review.qupath import judged_feature
 from mitosieve.review.result import FoundResult
 from mitosieve.review.reviews import Reviews
 from mitosieve.run import layout
@@ -65,22 +65,11 @@ def save(told: Reviews, folder: Path, result: FoundResult) -> Path:
     write_json(folder / layout.AGREEMENT, {"readers": list(told.readers), "pairs": pairs})
     for name, count in told.counts.items():
         path = folder / "geojson" / layout.file_of(name, ".geojson")
-        called, rejected = _called(result, name, count), _rejected(told, result, name, count)
-        write_geojson(path, count.detections, _context(result, count), called=called, rejected=rejected)
+        judged = [cell for cell in told.cells if cell.slide_id == name and cell.votes]
+        rows = np.flatnonzero(result.detections.slide_id == name)
+        left = rows[~np.isin(result.ids[rows].astype(np.str_), [cell.key for cell in judged])]
+        write_geojson(path, result.detections[left], _context(result, count), more=map(judged_feature, judged))
     return folder
-
-
-def _called(result: FoundResult, slide_id: str, count: ReviewedCount) -> NDArray[np.bool_]:
-    """What the detector called each reviewed detection; cells that readers added, behind them, it did not find."""
-    found = result.detections.is_figure[result.detections.slide_id == slide_id]
-    return np.append(found, np.zeros(len(count.detections) - len(found), dtype=np.bool_))
-
-
-def _rejected(told: Reviews, result: FoundResult, slide_id: str, count: ReviewedCount) -> NDArray[np.bool_]:
-    """What readers called no figure, above the threshold or below it; added cells of that kind are not there."""
-    keys = [cell.key for cell in told.cells if cell.is_rejected]
-    found = np.isin(result.ids[result.detections.slide_id == slide_id], np.array(keys, dtype=np.str_))
-    return np.append(found, np.zeros(len(count.detections) - len(found), dtype=np.bool_))
 
 
 def _context(result: FoundResult, count: ReviewedCount) -> SlideContext:

@@ -289,12 +289,18 @@ class Desk:
             "at": decision.at,
             "how": decision.how,
             "score": decision.score,
-            "counted": number is None
-            or decision.x_px is None
-            or decision.y_px is None
-            or not self.has_counts
-            or self.viewed.slides[number].is_searched(decision.x_px, decision.y_px),
+            "uncounted": self.uncounted(decision.slide_id, decision.x_px, decision.y_px),
         }
+
+    def uncounted(self, slide_id: str, x: float | None, y: float | None) -> str:
+        """Why no count holds what was decided about a place of a result's slide, level-0 px; empty where one does."""
+        number = self.number_of(slide_id)
+        if not self.has_counts or number is None or x is None or y is None:
+            return ""
+        if slide_id not in self.counting:
+            return "this slide was not done"
+        searched = self.viewed.slides[number].is_searched(x, y)
+        return "" if searched else "it lies outside the area that was searched"
 
     def _row_of(self, decision: Decision, number: int | None) -> int | None:
         if number is None or decision.detection_id is None or decision.x_px is None or decision.y_px is None:

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from mitosieve.annotation import Label
 from mitosieve.count.summary import DISCLAIMER, SUMMARY_COLUMNS, counted_again
 from mitosieve.count.summary import summary_rows as job_rows
 from mitosieve.errors import MitosieveError
-from mitosieve.export.geojson import BACKGROUND_CLASS, CALLED, FIGURE_CLASS, IMPOSTER_CLASS, UNSURE_CLASS
+from mitosieve.export.geojson import CALLED, FIGURE_CLASS
 from mitosieve.geometry import QUPATH_SHIFT
 from mitosieve.review.cell import Cell
+from mitosieve.review.qupath import judged_feature
 from mitosieve.view.desk import Desk
-from mitosieve.view.reviewing import judged_cells, readers_asked, review
+from mitosieve.view.reviewing import judged_cells, not_counted, readers_asked, review
 
 HOTSPOT_CLASS = {"name": "Hotspot", "color": [0, 194, 255]}
 DECISION_COLUMNS = ("slide_id", "x_px", "y_px", "verdict", "figure_share", "votes", "score", "added", "last_at", "id")
@@ -42,7 +42,7 @@ def geojson(desk: Desk, slide: int, words: str) -> str:
     name = desk.viewed.slides[slide].slide_id
     judged = [cell for cell in judged_cells(desk, readers) if cell.slide_id == name]
     unmarked = {cell.key for cell in judged if desk.is_background(slide, cell.x_px, cell.y_px, cell.key)}
-    features = [_judged(cell, is_background=cell.key in unmarked) for cell in judged]
+    features = [judged_feature(cell, is_background=cell.key in unmarked) for cell in judged]
     features += list(_called(desk, slide, {cell.key for cell in judged}))
     if desk.has_counts:
         spot = review(desk, slide, readers).count.reviewed.to_json()["hotspot"]
@@ -54,28 +54,6 @@ def geojson(desk: Desk, slide: int, words: str) -> str:
 
 def _point(x: float, y: float) -> dict[str, Any]:
     return {"type": "Point", "coordinates": [round(x + QUPATH_SHIFT, 3), round(y + QUPATH_SHIFT, 3)]}
-
-
-def _judged(cell: Cell, *, is_background: bool) -> dict[str, Any]:
-    no_figure = BACKGROUND_CLASS if is_background else IMPOSTER_CLASS  # what has no mark gets none for being none
-    kind = {Label.MITOTIC_FIGURE: FIGURE_CLASS, Label.IMPOSTER: no_figure, None: UNSURE_CLASS}[cell.label]
-    measured = {} if cell.score is None else {"score": cell.score}
-    return {
-        "type": "Feature",
-        "id": cell.key if "-" in cell.key else _as_uuid(cell.key),
-        "geometry": _point(cell.x_px, cell.y_px),
-        "properties": {
-            "objectType": "annotation",
-            "name": "added" if cell.is_added else "reviewed",
-            "classification": kind,
-            "metadata": {reader: str(verdict) for reader, verdict in cell.votes.items()},
-            "measurements": measured,
-        },
-    }
-
-
-def _as_uuid(text: str) -> str:
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def _called(desk: Desk, slide: int, judged: set[str]) -> Iterator[dict[str, Any]]:
@@ -195,13 +173,8 @@ def reviewed_page(desk: Desk, words: str) -> str:
     readers = readers_asked(desk, words)
     judged = judged_cells(desk, readers)
     names = readers or desk.readers()
-    kinds: tuple[tuple[str, Label | None, tuple[bool, ...]], ...] = (
-        ("Figures that the detector had not found", Label.MITOTIC_FIGURE, (True,)),
-        ("Decided: figure", Label.MITOTIC_FIGURE, (False,)),
-        ("Decided: no figure", Label.IMPOSTER, (True, False)),
-        ("Unsure, or readers disagree", None, (True, False)),
-    )
-    groups = [(title, [c for c in judged if c.label is label and c.is_added in added]) for title, label, added in kinds]
+    kinds = [_kind_of(desk, cell) for cell in judged]
+    groups = [(title, [c for c, kind in zip(judged, kinds, strict=True) if kind == title]) for title in _KINDS]
     return (
         _environment()
         .get_template("reviewed.html.jinja")
@@ -212,10 +185,30 @@ def reviewed_page(desk: Desk, words: str) -> str:
             readers=names,
             rows=summary_rows(desk, words) if desk.has_counts else [],
             groups=[(title, len(cells), [_shown(desk, c) for c in cells[:MOST_PICTURES]]) for title, cells in groups],
+            left_out=not_counted(desk, readers),
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             note=DISCLAIMER,
         )
     )
+
+
+_KINDS = _MISSED, _BEYOND, _FIGURE, _NO_FIGURE, _UNSURE = (
+    "Figures that the detector had not found",
+    "Figures outside the area that was searched, in no count",
+    "Decided: figure",
+    "Decided: no figure",
+    "Unsure, or readers disagree",
+)
+
+
+def _kind_of(desk: Desk, cell: Cell) -> str:
+    if cell.label is None:
+        return _UNSURE
+    if cell.is_rejected:
+        return _NO_FIGURE
+    if not cell.is_added:
+        return _FIGURE
+    return _BEYOND if desk.uncounted(cell.slide_id, cell.x_px, cell.y_px) else _MISSED
 
 
 def _shown(desk: Desk, cell: Cell) -> Shown:

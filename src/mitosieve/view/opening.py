@@ -7,8 +7,8 @@ from pathlib import Path
 from mitosieve.errors import InputError
 from mitosieve.run import layout
 from mitosieve.run.folder import kind_of
+from mitosieve.slide.moved import Sought, found_again
 from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
-from mitosieve.view.moved import found_again
 from mitosieve.view.results import read_cells, read_result
 from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
 
@@ -62,7 +62,9 @@ def _with_images(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
     """With its images where they are now."""
     if slides is not None and not slides.is_dir():
         raise InputError("is no folder", where=slides, remedy="name the folder that the slides are in")
-    viewed = replace(viewed, slides=found_again(viewed.slides, slides))
+    sought = [Sought(slide_id=one.slide_id, path=one.path, size_l0=one.size_l0) for one in viewed.slides]
+    places = zip(viewed.slides, found_again(sought, slides, "--slides"), strict=True)
+    viewed = replace(viewed, slides=tuple(replace(one, path=at.path, lost=at.why) for one, at in places))
     if viewed.slides and all(slide.path is None for slide in viewed.slides):
         names = ", ".join(slide.slide_id for slide in viewed.slides[:3])
         raise InputError(

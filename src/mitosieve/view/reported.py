@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mitosieve.view.addresses import ViewerAddresses
 from mitosieve.view.desk import Desk
 from mitosieve.view.downloads import summary_rows
-from mitosieve.view.reviewing import judged_cells, readers_asked
+from mitosieve.view.reviewing import judged_cells, not_counted, readers_asked
 
 if TYPE_CHECKING:
     from mitosieve.report.page import FoundOf, Reviewed
@@ -63,10 +63,11 @@ def _told(desk: Desk, whose: str) -> "Reviewed | None":
 
     readers = readers_asked(desk, whose)
     judged = {cell.slide_id for cell in judged_cells(desk, readers)}
+    note = not_counted(desk, readers)
     if not judged:
-        return None
+        return Reviewed(rows={}, readers=(), fault=note) if note else None
     rows = {row["slide_id"]: row for row in summary_rows(desk, whose, only=judged)}
-    return Reviewed(rows=rows, readers=readers or desk.readers())
+    return Reviewed(rows=rows, readers=readers or desk.readers(), note=note)
 
 
 def _found_of(desk: Desk) -> "FoundOf":

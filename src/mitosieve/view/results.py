@@ -50,6 +50,7 @@ def read_result(folder: Path) -> Viewed:
         slides=slides,
         threshold=float(request["threshold"]) if isinstance(request.get("threshold"), int | float) else None,
         detector=Path(detector).name if Path(detector).name != layout.DETECTOR else Path(detector).parent.name,
+        is_packaged=detector != "" and Path(detector).name == detector,
         detector_hash=str(request.get("detector_hash", "")),
         area_mm2=area,
         shape=shape,

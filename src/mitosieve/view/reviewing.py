@@ -48,6 +48,14 @@ def judged_cells(desk: Desk, readers: tuple[str, ...] | None) -> list[Cell]:
     return cells_of(known, mpp_of, readers=readers, near=desk.near)
 
 
+def not_counted(desk: Desk, readers: tuple[str, ...] | None) -> str:
+    """What is said of decisions of these readers on slides that were not done; empty where there are none."""
+    from mitosieve.review.result import left_out
+
+    own = [decision for decision in desk.decisions() if readers is None or decision.reader in readers]
+    return left_out(own, {decision.slide_id for decision in own} - desk.counting)
+
+
 def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: bool = False) -> Reviewed:
     """Count a slide again with what readers decided.
 

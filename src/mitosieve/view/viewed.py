@@ -136,6 +136,7 @@ class Viewed:
         slides: all of it; a slide's number is its place here.
         threshold: operating threshold; None where there are no detections.
         detector: name of it; empty where there is none.
+        is_packaged: whether that is a name by which the package knows it; else it is a folder's.
         detector_hash: sha256 of its configuration; empty where there is none.
         area_mm2: of the hotspot.
         shape: of the hotspot.
@@ -148,6 +149,7 @@ class Viewed:
     slides: tuple[ViewedSlide, ...]
     threshold: float | None = None
     detector: str = ""
+    is_packaged: bool = False
     detector_hash: str = ""
     area_mm2: float = AREA_MM2
     shape: Shape = "square"

@@ -33,6 +33,7 @@ def session(desk: Desk) -> dict[str, Any]:
         "readOnly": desk.read_only,
         "threshold": viewed.threshold,
         "detector": viewed.detector,
+        "packaged": viewed.is_packaged,
         "hotspot": {"area_mm2": viewed.area_mm2, "shape": viewed.shape},
         "calls": [call.value for call in CALLS],
         "slides": [_slide(number, slide) for number, slide in enumerate(viewed.slides)],
@@ -44,7 +45,8 @@ def _rings(area: BaseGeometry, size_l0: tuple[int, int] | None) -> list[list[lis
     """Outlines of an area and of its holes, corners x, y in level-0 px; none where all of the slide lies in it."""
     if size_l0 is not None and area.covers(shapely.box(-0.5, -0.5, size_l0[0] - 0.5, size_l0[1] - 0.5)):
         return []
-    parts = [part for part in shapely.get_parts(area).tolist() if isinstance(part, shapely.Polygon)]
+    every = shapely.get_parts(shapely.get_parts(area)).tolist()
+    parts = [part for part in every if isinstance(part, shapely.Polygon)]
     rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
     return [shapely.get_coordinates(ring).tolist() for ring in rings]
 

@@ -82,8 +82,9 @@ export class CountView {
     } catch {
       return; // the glass says why
     }
-    this._tissue = await this.store.tissue(number).catch(() => null);
+    const tissue = await this.store.tissue(number).catch(() => null);
     if (number !== this.store.slide) return; // another was opened meanwhile
+    this._tissue = tissue;
     const counted = this._count();
     if (!again) {
       while (!this.told && this.can.textContent === "counting…") await new Promise((done) => setTimeout(done, 50));

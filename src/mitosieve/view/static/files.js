@@ -6,8 +6,9 @@ import { el } from "./dom.js";
 // As a shell takes a name.
 const quoted = (name) => (/^[\w@%+=:,.\/-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
-function commands({ kind, name, detector }) {
-  const adapt = `mitosieve adapt ${detector ? quoted(detector) : "DETECTOR"} ${quoted(name)} --out NEW`;
+// A detector in a folder is not named: where the folder lies the page is not told.
+function commands({ kind, name, detector, packaged }) {
+  const adapt = `mitosieve adapt ${packaged ? quoted(detector) : "DETECTOR"} ${quoted(name)} --out NEW`;
   return [`mitosieve import reviews ${quoted(name)} ${kind === "cohort" ? quoted(name) : "COHORT"} --out NEW`, ...(kind === "result" ? [adapt] : [])].join("\n");
 }
 

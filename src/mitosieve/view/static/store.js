@@ -238,7 +238,7 @@ export class Store extends EventTarget {
       return null;
     }
     const [made] = await this.decide([{ kind: "added", slide, x, y, verdict: "figure", how }]);
-    if (made && !made.counted) this.tell("trouble", { why: "added, but it lies outside the area that was searched: no count holds it" });
+    if (made?.uncounted) this.tell("trouble", { why: `added, but ${made.uncounted}: no count holds it` });
     return made ?? null;
   }
 
@@ -343,7 +343,7 @@ export class Store extends EventTarget {
     }
     this._unsaved = this._unsaved.filter(({ list, back }) => list.length || back.length);
     this.tell("unsaved");
-    if (!entry.back.length) this.tell("undone", { decision: last });
+    if (!entry.back.length || !this._unsaved.includes(entry)) this.tell("undone", { decision: last });
     return { ...last, row: last.row ?? null };
   }
 }
