@@ -48,9 +48,24 @@ def test_ways_to_write_one_patient():
 
 def test_barcodes_of_one_tcga_patient_are_alike():
     """Whatever sample, portion or slide they go on to name and however they are written; other patients are others."""
-    patient = ["TCGA-18-5592", "TCGA-18-5592-01A-01-TS1", "TCGA-18-5592-01Z-00-DX1", "tcga_18_5592_01Z"]
+    patient = ["TCGA-18-5592", "TCGA-18-5592-01A-01-TS1", "TCGA-18-5592-01Z-00-DX1", "TCGA.18.5592.01A", "TCGA185592"]
+    patient += ["tcga 18 5592", "tcga_18_5592_01Z"]
     others = ["TCGA-18-5593", "TCGA-05-1234-01A", "TCGA-51-0234-01A", "TCGA-18-55921", "lab-TCGA-18-5592"]
     assert alike([*patient, *others]) == [patient]
+
+
+@pytest.mark.parametrize("prefix", ["x-", "x", "lab_0", "TCGA-"])
+def test_barcodes_of_one_tcga_patient_are_alike_under_one_prefix(prefix):
+    """The prefix says that they are of another patient than without it, or under another one."""
+    patient = [f"{prefix}{name}" for name in ("TCGA-18-5592-01A", "TCGA-18-5592-01Z", "TCGA.18.5592", "TCGA185592")]
+    assert alike([*patient, "TCGA-18-5592", "y-TCGA-18-5592", f"{prefix}TCGA-18-5593"]) == [patient]
+
+
+@given(st.from_regex(r"[A-Z0-9]{2}-[A-Z0-9]{4}", fullmatch=True), st.sampled_from(["", "x-", "x"]))
+def test_a_tcga_patient_is_alike_with_hyphens_and_without(fields, prefix):
+    """Leading zeros in a field too."""
+    written = [f"{prefix}TCGA-{fields}", f"{prefix}TCGA{fields.replace('-', '')}"]
+    assert alike(written) == [sorted(written)]
 
 
 def test_a_scanners_letter_is_no_other_patient_where_its_frames_are_there():

@@ -51,6 +51,10 @@ def told_guesses(images: Sequence[MarkedImage]) -> list[Caution]:
 
 _ZEROS = re.compile(r"0*(\d+)")
 _GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
+_GAP = r"[\s_.\u2010-\u2015-]+"
+_BARCODE = re.compile(rf"(TCGA){_GAP}([A-Z0-9]{{2}}){_GAP}([A-Z0-9]{{4}})(?![A-Z0-9])", re.IGNORECASE)
+"""The patient of a TCGA barcode with what people and programs write for its hyphens: R makes dots of them."""
+
 _FRAME = re.compile(r"(?:^|_)[AH](\d\d)_\d\d(?:[A-D][a-d])?$")
 """A frame of MITOS-ATYPIA-14 or ICPR 2012 by its slide_id: scanner, tissue, frame; both number tissues alike."""
 
@@ -67,7 +71,8 @@ def folded(case_id: str) -> str:
 def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[str]]:
     """Groups of case ids that differ only in how they are written, each sorted.
 
-    Barcodes of one TCGA patient are alike whatever sample, portion or slide they go on to name.
+    Barcodes of one TCGA patient are alike whatever sample, portion or slide they go on to name, and whatever stands for
+    their hyphens, nothing too where they name the patient alone; under one prefix as without.
 
     Args:
         case_ids: of a cohort.
@@ -75,16 +80,21 @@ def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[st
     """
     groups: dict[str, list[str]] = {}
     for case_id in sorted(set(case_ids)):
-        key = _tcga_patient(case_id) or folded(case_id)
+        key = folded(_tcga_patient(case_id))
         tissue = _TISSUE.fullmatch(key)
         groups.setdefault(tissue[1] if tissue and int(tissue[1]) in tissues else key, []).append(case_id)
     return [group for _, group in sorted(groups.items()) if len(group) > 1]
 
 
 def _tcga_patient(case_id: str) -> str:
-    """The patient of a case id that begins as a TCGA barcode, whatever stands for its hyphens; empty for any other."""
-    barcode = _TCGA_PATIENT.match(_GAPS.sub("-", unicodedata.normalize("NFKC", case_id).strip()))
-    return barcode[0].upper() if barcode else ""
+    """A case id up to the patient of a TCGA barcode in it, whose fields are joined; any other id as it is.
+
+    Joined before zeros fold, for 05-1234 and 51-0234 are two patients. What stands before stays: --case-prefix says
+    that it is another.
+    """
+    plain = unicodedata.normalize("NFKC", case_id)
+    barcode = _BARCODE.search(plain)
+    return plain[: barcode.start()] + "".join(barcode.groups()) if barcode else plain
 
 
 def tissues_of(slides: Iterable[tuple[str, str]]) -> set[int]:
