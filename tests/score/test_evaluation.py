@@ -219,6 +219,24 @@ def test_slides_that_a_job_did_not_see_are_named_with_their_scores(tmp_path):
     assert pooled.notes[0] == "1 scored slide was not looked at, its figures count as missed: s1"
 
 
+def test_scoring_a_cross_validation_again_names_the_slides_that_its_folds_did_not_see(tmp_path):
+    """As it did itself: what lies in the folds counts, also where it has no slides.csv of its own; a fold whose table
+    is gone may have seen any slide.
+    """
+    cohort = a_bare_cohort(12, [(k, 10, 10) for k in range(12)])
+    rows, names = [(k, 10, 10, 0.9) for k in range(10)], [entry.slide_id for entry in cohort.slides]
+    write_json(tmp_path / "detect.json", {"cohort": "x", "folds": ["A", "B"], "part": "test"})
+    for fold, given_to_it in {"A": names[:6], "B": names[6:11]}.items():
+        (tmp_path / fold / "test").mkdir(parents=True)
+        lines = [f"{name},{'is broken' if name == names[10] else ''}\n" for name in given_to_it]
+        (tmp_path / fold / "test" / "slides.csv").write_text("slide_id,error\n" + "".join(lines))
+    assert written(tmp_path, rows, cohort).unseen == (names[10], names[11])
+    (tmp_path / "A" / "test" / "slides.csv").unlink()
+    assert written(tmp_path, rows, cohort).unseen == (names[10],)
+    (tmp_path / "B" / "test" / "slides.csv").unlink()
+    assert written(tmp_path, rows, cohort).unseen == ()
+
+
 def test_each_part_s_interval_says_what_it_lacks():
     """A domain of few cases is noted as too narrow though there are enough in all; what holds for all is told once."""
     cohort = a_bare_cohort(24, [(k, 10, 10) for k in range(24)], cases=[f"c{k // 2}" for k in range(24)])

@@ -8,7 +8,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.errors import FormatError, some
 from mitosieve.export.table import read_detections, says_figures
 from mitosieve.run import layout
-from mitosieve.run.folder import write_json
+from mitosieve.run.folder import read_json, write_json
 from mitosieve.score.compare import Comparison, ScoredMethod, compare
 from mitosieve.score.evaluation import EvaluateConfig, Evaluation, evaluate
 from mitosieve.score.judged import AGAIN, names_of, read_metrics
@@ -19,6 +19,8 @@ from mitosieve.score.table import SlideScore
 from mitosieve.score.unseen import unseen_in
 
 NO_FIGURES = "detections.csv has no column is_figure: every row counts as found"
+CHOSEN_HERE = "threshold chosen on these detections, of training patients: an upper bound, no test score"
+"""Of out-of-fold detections of a training."""
 
 
 def evaluate_folder(
@@ -31,10 +33,11 @@ def evaluate_folder(
 ) -> Evaluation:
     """Score `detections.csv` of a folder; write metrics.json and outcomes.csv beside it.
 
-    Slides that the folder's slides.csv says were not seen count as missed, and are named in the notes.
+    Slides that were not seen, by the folder's slides.csv or those of its folds, count as missed, and are named in the
+    notes. What must be known of the folder itself is noted whenever it is scored.
 
     Args:
-        folder: made by detect, or by others.
+        folder: made by detect, crossval or a training, or by others.
         cohort: the truth.
         cases: which cases; None for all.
         config: how.
@@ -42,7 +45,7 @@ def evaluate_folder(
 
     Raises:
         InputError: a file that evaluate did not write would be lost (`check_place`).
-        FormatError: detections.csv is missing or broken, or slides.csv is broken.
+        FormatError: detections.csv is missing or broken, or slides.csv or detect.json is broken.
         FrameError: as `evaluate`.
         StorageError: the files cannot be written.
     """
@@ -52,9 +55,18 @@ def evaluate_folder(
     result = evaluate(read_detections(table), cohort, cases=cases, config=config)
     if not says_figures(table):
         result = replace(result, notes=(NO_FIGURES, *result.notes))
-    result = with_unseen(result, unseen_in(folder, [row.slide_id for row in result.slides]))
+    if (folder / layout.SCORE_COUNTS).exists():  # which a training alone leaves, beside what it chose thresholds on
+        result = replace(result, notes=(CHOSEN_HERE, *result.notes))
+    result = with_unseen(result, unseen_in(_jobs_of(folder), [row.slide_id for row in result.slides]))
     write_evaluation(folder / layout.METRICS if out is None else out, result)
     return result
+
+
+def _jobs_of(folder: Path) -> list[Path]:
+    """Jobs of detection that the detections of a folder are of: its own, of a cross-validation those of its folds."""
+    request: dict[str, object] = read_json(folder / layout.REQUEST, {})
+    folds = request.get("folds")
+    return [folder / str(fold) / layout.TEST for fold in folds] if isinstance(folds, list) else [folder]
 
 
 def with_unseen(result: Evaluation, slides: Collection[str]) -> Evaluation:

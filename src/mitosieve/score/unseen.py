@@ -3,7 +3,7 @@
 Reads what `scan.tables` writes; stands here because scoring must know it, whoever asks for scores.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mitosieve.cohort.table import Row, read_table
@@ -24,13 +24,15 @@ def read_slides(folder: Path, *, optional: tuple[str, ...] = ()) -> list[Row]:
     return read_table(path, required=("slide_id", "error"), optional=optional) if path.exists() else []
 
 
-def unseen_in(folder: Path, slide_ids: Iterable[str]) -> list[str]:
-    """Of these slides those that a job into `folder` failed on or was not given; none where it was no job.
+def unseen_in(jobs: Sequence[Path], slide_ids: Iterable[str]) -> list[str]:
+    """Of these slides those that jobs into these folders failed on or were not given. A folder without slides.csv may
+    have seen any slide: then those alone that others failed on.
 
     Raises:
         FormatError: as `read_slides`.
     """
-    if not (folder / layout.SLIDES).exists():
-        return []
-    seen = {row.values["slide_id"] for row in read_slides(folder) if not row.values["error"]}
-    return [name for name in slide_ids if name not in seen]
+    rows = [row for job in jobs for row in read_slides(job)]
+    given = {row.values["slide_id"] for row in rows}
+    seen = {row.values["slide_id"] for row in rows if not row.values["error"]}
+    all_tell = all((job / layout.SLIDES).exists() for job in jobs)
+    return [name for name in slide_ids if name not in seen and (all_tell or name in given)]

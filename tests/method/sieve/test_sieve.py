@@ -17,6 +17,7 @@ from mitosieve.method.sieve.recipe import MiningRule
 from mitosieve.method.sieve.task import mined_rows
 from mitosieve.network.registry import build_network, load_weights
 from mitosieve.report.page import write_report
+from mitosieve.score.evaluated import evaluate_folder
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.sieve.budget import gate_for
@@ -174,13 +175,18 @@ def test_every_slide_is_detected_by_the_networks_that_have_not_seen_its_patient(
 
 
 def test_the_out_of_fold_score_says_that_it_is_none_of_test_cases(trained):
-    """Its threshold was chosen on it: the run's page, which has no other score, says so beside it."""
+    """Its threshold was chosen on it: the run's page, which has no other score, says so beside it; so does a score that
+    is made again.
+    """
     run, _ = trained
-    notes = json.loads((run / "out-of-fold" / "metrics.json").read_text())["notes"]
+    kept = json.loads((run / "out-of-fold" / "metrics.json").read_text())
     note = "threshold chosen on these detections, of training patients: an upper bound, no test score"
-    assert note in notes
+    assert note in kept["notes"]
     page = write_report(run, out=run.with_name("page.html")).read_text()
     assert page.index('class="card main"') < page.index(f"Note: {note}.") < page.index("Score: out-of-fold")
+    cases = tuple({row["case_id"] for row in kept["per_slide"]})
+    evaluate_folder(run / "out-of-fold", Cohort.load(a_cohort()), cases=cases, out=run.with_name("again.json"))
+    assert json.loads(run.with_name("again.json").read_text())["notes"] == kept["notes"]
 
 
 def test_points_are_those_of_the_out_of_fold_detections(trained):

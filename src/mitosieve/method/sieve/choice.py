@@ -15,13 +15,11 @@ from mitosieve.method.sieve.recipe import SieveRecipe
 from mitosieve.run import layout
 from mitosieve.run.folder import write_json
 from mitosieve.score.calibration import FITS
-from mitosieve.score.evaluated import write_evaluation
+from mitosieve.score.evaluated import CHOSEN_HERE, write_evaluation
 from mitosieve.score.evaluation import evaluate
 from mitosieve.score.operating import operating_points
 from mitosieve.score.scored import Scored
 from mitosieve.train import Job
-
-CHOSEN_HERE = "threshold chosen on these detections, of training patients: an upper bound, no test score"
 
 
 @dataclass(frozen=True, kw_only=True)
