@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mitosieve.errors import ClusterError, InputError
+from mitosieve.cli.detecting import _on_cluster
+from mitosieve.count.summary import SlideFailure
+from mitosieve.errors import ClusterError, InputError, StorageError
 from mitosieve.parallel import ClusterConfig, Task, run_tasks
+from mitosieve.parallel.tasks import TaskResult
+from mitosieve.run.words import Words
+from mitosieve.scan import SlideResult
 from searched import a_cohort, training
 from tiny import ONE_CORE, a_run, files_of, images, mitosieve
 
@@ -80,6 +85,24 @@ def a_search_on_a_cluster_leaves_what_a_serial_search_leaves(told):
     found, folder = told[0]["search"], told[1]
     assert found["code"] == 0, found["said"]
     assert files_of(folder / "search") == files_of(folder / "serial-search")
+
+
+def test_slides_that_were_kept_are_no_work_of_a_cluster_s_either(tmp_path):
+    """Of 100 slides 90 were kept or failed and came back at once; one took a minute: nine minutes are left."""
+    now_s = 0.0
+    words = Words(clock=lambda: now_s)
+    show = _on_cluster("auto", tmp_path, "swift", ("cpu", 1, 0), words.take)
+    summary = SlideFailure(slide_id="a", error="")
+    kept, done = SlideResult(summary=summary), SlideResult(summary=summary, seconds={"all": 60.0})
+    words.take("slides", 0, 100)
+    for number in range(1, 91):
+        now_s += 0.003
+        error = StorageError("no file") if number % 9 == 0 else None
+        show.tell(number, 100, TaskResult(name="a", value=None if error else kept, error=error, tries=1))
+    now_s += 60
+    assert str(words) == "slide 91 of 100"
+    show.tell(91, 100, TaskResult(name="a", value=done, error=None, tries=1))
+    assert str(words).endswith("slide 92 of 100, about 9 min left")
 
 
 @pytest.mark.parametrize("address", ["somewhere", "ray://host:1", "host:0", "host:99999", ""])

@@ -70,6 +70,9 @@ def test_a_job_tells_where_it_begins_and_which_slides_were_done_before(tmp_path)
     heard.clear()
     scan(replace(job, resume=True))
     assert heard == [(0, 2, False), (1, 2, True), (2, 2, False)]
+    heard.clear()
+    scan(replace(job, resume=True, mapper=map))  # a cluster's tells of those that are done
+    assert heard == [(0, 2, False)]
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):

@@ -347,7 +347,9 @@ def _on_cluster(address: str, out: Path, detector: str, machine: tuple[str, int,
 
     device, threads, readers = machine
     config = ClusterConfig.of_task(address, device=device, threads=threads, readers=readers)
-    return ClusterMap(config=config, shared=out, task=task, failed=failed, progress=show)
+    return ClusterMap(
+        config=config, shared=out, task=task, failed=failed, progress=show, kept=lambda made: made.is_kept
+    )
 
 
 @app.command()

@@ -62,7 +62,7 @@ def run_tasks(
     *,
     config: ClusterConfig,
     shared: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, TaskResult[Made]], None] | None = None,
 ) -> list[TaskResult[Made]]:
     """Do a function for many tasks on a cluster.
 
@@ -75,7 +75,7 @@ def run_tasks(
         tasks: what to do.
         config: the cluster.
         shared: folder that this and every machine of the cluster see at the same path; must exist.
-        progress: told (finished tasks, all tasks) after each finished task.
+        progress: told (finished tasks, all tasks, what became of it) after each finished task.
 
     Returns:
         One result a task, in the order of the tasks.
@@ -101,8 +101,9 @@ class ClusterMap(Generic[Given, Made]):
         shared: folder of the job; every machine sees it.
         task: name and needs of what is given.
         failed: the result that stands for a task that failed.
-        progress: told (what, finished, all).
+        progress: told (what, finished, all) after each; whoever asks for tasks tells of the beginning.
         what: word for the tasks in the progress.
+        kept: whether a result took no work, for an earlier try's stood there; None where nobody knows.
     """
 
     config: ClusterConfig
@@ -111,21 +112,27 @@ class ClusterMap(Generic[Given, Made]):
     failed: Callable[[Given, MitosieveError], Made]
     progress: Progress | None = None
     what: str = "slides"
+    kept: Callable[[Made], bool] | None = None
 
     def __call__(self, function: Callable[[Given], Made], given: Sequence[Given]) -> list[Made]:
         """Results in the order of what is given; raises what `run_tasks` raises."""
-        tell = self.progress
         results = run_tasks(
             function,
             [self.task(one) for one in given],
             config=self.config,
             shared=self.shared,
-            progress=None if tell is None else lambda done, total: tell(self.what, done, total),
+            progress=None if self.progress is None else self.tell,
         )
         return [
             self.failed(one, result.error) if result.error is not None else result.value  # type: ignore[misc]
             for one, result in zip(given, results, strict=True)
         ]
+
+    def tell(self, done: int, total: int, result: TaskResult[Made]) -> None:
+        """Tell the progress of a finished task; one that failed is no measure of the time of others either."""
+        is_kept = self.kept is not None and (result.error is not None or self.kept(result.value))  # type: ignore[arg-type]
+        if self.progress is not None:
+            self.progress(self.what, done, total, **({"kept": 1.0} if is_kept else {}))
 
 
 class _Run:
@@ -146,7 +153,7 @@ class _Run:
         )(in_worker)
         self.room, self.looked_s, self.fits_s = 0, -math.inf, time.monotonic()
 
-    def all(self, mark: Mark, progress: Callable[[int, int], None] | None) -> list[TaskResult[Any]]:
+    def all(self, mark: Mark, progress: Callable[[int, int, TaskResult[Any]], None] | None) -> list[TaskResult[Any]]:
         try:
             while self.waiting or self.running:
                 self.look()
@@ -155,8 +162,8 @@ class _Run:
                 ready, _ = self.ray.wait(list(self.running), timeout=_POLL_S)
                 for reference in ready:
                     finished = self.take(reference)
-                    if finished and progress is not None:
-                        progress(len(self.results), len(self.tasks))
+                    if finished is not None and progress is not None:
+                        progress(len(self.results), len(self.tasks), finished)
         finally:
             self.cancel()
         return [self.results[number] for number in range(len(self.tasks))]
@@ -189,8 +196,8 @@ class _Run:
         reference = self.remote.options(name=task.name).remote(self.function, task.given, needs, mark)
         self.running[reference] = (number, tries)
 
-    def take(self, reference: Any) -> bool:  # noqa: ANN401 - Ray's own type
-        """Keep what a task gave, or put it back in the queue; says whether the task is finished."""
+    def take(self, reference: Any) -> TaskResult[Any] | None:  # noqa: ANN401 - Ray's own type
+        """Keep what a task gave, and give it; None where it was put back in the queue."""
         number, tries = self.running.pop(reference)
         name = self.tasks[number].name
         try:
@@ -200,14 +207,14 @@ class _Run:
         except self.ray.exceptions.RayError as death:
             if tries <= self.config.retries:
                 self.waiting.appendleft((number, tries + 1))
-                return False
+                return None
             answer = Answer(error=_died(name, tries, type(death).__name__))
         if answer.unfit is not None:
             raise answer.unfit
         if isinstance(answer.error, StorageError):
             raise answer.error
         self.results[number] = TaskResult(name=name, value=answer.value, error=answer.error, tries=tries)
-        return True
+        return self.results[number]
 
     def cancel(self) -> None:
         """Kill what is running, and wait until it is gone: nobody writes into the folder after this."""

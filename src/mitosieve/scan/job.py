@@ -205,12 +205,12 @@ def _job_facts(job: Scan, known: KnownDetector) -> dict[str, Any]:
 
 def _results(job: Scan, known: KnownDetector, tasks: Sequence[SlideTask]) -> Generator[SlideResult]:
     """Results of the tasks, in their order, as they are done."""
+    if job.progress is not None:
+        job.progress(SLIDES, 0, len(tasks))
     if job.mapper is not None:
         yield from job.mapper(do_slide_alone, tasks)
         return
     figures, mm2 = 0, 0.0
-    if job.progress is not None:
-        job.progress(SLIDES, 0, len(tasks))
     with readers_for_large(job.workers, len(tasks)) as readers_for:
         for number, task in enumerate(tasks, start=1):
             result = do_slide(task, known.detector, readers_for, job.progress)
@@ -218,6 +218,6 @@ def _results(job: Scan, known: KnownDetector, tasks: Sequence[SlideTask]) -> Gen
                 figures += result.summary.figures
                 mm2 += result.summary.findings.tissue_mm2 or 0.0
             if job.progress is not None:
-                kept = {} if result.seconds else {"kept": 1.0}  # or failed: neither takes the time of a slide
+                kept = {"kept": 1.0} if result.is_kept else {}
                 job.progress(SLIDES, number, len(tasks), figures=figures, mm2=mm2, **kept)
             yield result

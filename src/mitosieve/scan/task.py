@@ -105,6 +105,11 @@ class SlideResult:
     detections: Detections | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it says nothing of the time of a slide: an earlier try did it, or a part of it, or it failed."""
+        return not self.seconds
+
     @classmethod
     def failure(cls, slide_id: str, error: str) -> "SlideResult":
         """Of a slide that could not be done."""
