@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from mitosieve.cohort.cohort import Cohort
+from mitosieve.errors import RunFolderError
 from mitosieve.network.compute import Compute
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.registry import build_network
@@ -172,6 +173,34 @@ def test_a_resumed_job_keeps_resolution_and_area(words, tmp_path, stating):
     assert "2 of 2 slides" in (out / "report.html").read_text()
     assert mitosieve(*job, "--mpp", 0.25, "--resume").code == 0, "the same is used of both"
     assert mitosieve(*job, "--resume").code == 2, "the table is forgotten"
+
+
+def test_the_remedy_for_another_resolution_leads_on(words, tmp_path):
+    """One of two was done by a stated resolution. A table that forgets it is refused: with none, or the file's own, it
+    would be another slide. The table that the refusal asks for does the other one and leaves this one as it was.
+    """
+    done, failed = tmp_path / "a.png", tmp_path / "b.png"
+    done.write_bytes(images()[0].read_bytes())
+    failed.write_bytes(b"no image")
+
+    def job(mpp):
+        return Scan(
+            detector=words[2], items=items_of_images([done, failed], mpp=str(mpp), roi=None), out=tmp_path / "out",
+            origin={}, compute=Compute.choose("cpu"), resume=True,
+        )  # fmt: skip
+
+    assert list(scan(job(0.25)).failed) == ["b"]
+    failed.write_bytes(images()[1].read_bytes())
+    part = next((tmp_path / "out" / "parts").glob("a.*.csv"))
+    before, table = part.stat().st_mtime_ns, tmp_path / "mpp.csv"
+    table.write_text("slide,mpp\nb,0.26\n")
+    with pytest.raises(RunFolderError, match="names them and, as before, each slide that is done by a stated one"):
+        scan(job(table))
+    table.write_text("slide,mpp\nb,0.26\na,0.25\n")
+    assert not scan(job(table)).failed
+    assert (part.stat().st_mtime_ns, [row["mpp"] for row in rows_of(tmp_path / "out", "slides.csv")]) == (
+        before, ["0.25", "0.26"],
+    )  # fmt: skip
 
 
 def test_a_page_of_earlier_tables_does_not_stay(words, tmp_path):

@@ -76,8 +76,9 @@ def check_stated(tasks: Sequence[SlideTask]) -> None:
                 f"was started with another {another}: {task.source.slide_id} is done {done}; "
                 "resuming would mix two runs",
                 where=task.out,
-                remedy="repeat the original command with --resume, or choose another --out; to state the resolution of "
-                "those slides alone that failed, give --mpp a CSV with slide,mpp",
+                remedy="repeat the original command with --resume, or choose another --out; to state another "
+                "resolution of those slides alone that failed, give --mpp a CSV with slide,mpp that names them and, as "
+                "before, each slide that is done by a stated one",
             )
 
 
