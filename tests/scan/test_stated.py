@@ -203,16 +203,43 @@ def test_the_remedy_for_another_resolution_leads_on(words, tmp_path):
     )  # fmt: skip
 
 
-def test_a_page_of_earlier_tables_does_not_stay(words, tmp_path):
-    """Who makes the tables anew without a command has none until it is made again."""
+def test_a_page_stays_as_long_as_its_tables(words, tmp_path):
+    """With those of its slides: a resume that finds all done leaves what somebody made of it, as the folds of a
+    cross-validation; of tables that came out otherwise nothing stays, whoever made it.
+    """
+    mended = tmp_path / "b.png"
+    mended.write_bytes(b"no image")
     job = Scan(
-        detector=words[2], items=items_of_images(images()[:1], mpp="0.25", roi=None), out=tmp_path / "out",
-        origin={}, compute=Compute.choose("cpu"),
+        detector=words[2], items=items_of_images([images()[0], mended], mpp="0.25", roi=None), out=tmp_path / "out",
+        origin={}, compute=Compute.choose("cpu"), resume=True,
     )  # fmt: skip
     scan(job)
-    (tmp_path / "out" / "report.html").write_text("of another try")
-    scan(replace(job, resume=True))
-    assert not (tmp_path / "out" / "report.html").exists()
+    pages = [tmp_path / "out" / name for name in ("report.html", "report-slides/a.html")]
+    pages[1].parent.mkdir()
+    for page in pages:
+        page.write_text("of these tables and other folders")
+    scan(job)
+    assert [page.read_text() for page in pages] == ["of these tables and other folders"] * 2
+    mended.write_bytes(images()[1].read_bytes())
+    scan(job)
+    assert not any(page.exists() for page in (*pages, pages[1].parent))
+    assert not [item for item in (tmp_path / "out").iterdir() if item.name.endswith(".before")]
+
+
+def test_a_page_that_is_made_again_says_so(words, tmp_path):
+    """Nobody knows with which other folders it was made; where nothing changed it stays, unless it is asked for."""
+    out, page = tmp_path / "out", tmp_path / "out" / "report.html"
+    job = (*words, images()[0], "--mpp", 0.25, "--out", out)
+    told = mitosieve(*job, "--report")
+    assert "is made again" not in told.err
+    page.write_text("<!doctype html> with others")
+    told = mitosieve(*job, "--resume")
+    assert (told.result, page.read_text()) == (page, "<!doctype html> with others")
+    assert "is made again" not in told.err
+    (out / "summary.csv").write_text("lost\n")
+    told = mitosieve(*job, "--resume")
+    assert (told.result, "with others" in page.read_text()) == (page, False)
+    assert "note: report.html is made again, of this folder alone; with others beside it: mitosieve report" in told.err
 
 
 def test_where_all_failed_nothing_opens_in_qupath(words, tmp_path):

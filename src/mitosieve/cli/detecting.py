@@ -142,7 +142,7 @@ def detect(
         if both:
             raise InputError(clash, remedy=remedy)
     new_folder(out, joins=resume or shard is not None)
-    report = report or (out / layout.REPORT).exists()  # of an earlier try: the tables will be newer
+    had_page = (out / layout.REPORT).exists()
     whole, cases = (None, None) if cohort is None else _slides_of(cohort, split, fold, part)
     from mitosieve.scan import CountConfig, Scan, items_of_cohort, origin_of, parse_shard, scan  # takes seconds
 
@@ -170,7 +170,7 @@ def detect(
         )
         done = _tell_expected(job) if dry_run else scan(job)
     if done is not None:
-        _tell_result(done, job, _scoring_of(whole, split, fold, part), report=report)
+        _tell_result(done, job, _scoring_of(whole, split, fold, part), report=report, had_page=had_page)
 
 
 _ALL_FAILED = "mend what the messages name, then repeat the command with --resume"
@@ -209,14 +209,15 @@ def _tell_expected(job: "Scan") -> None:
         raise typer.Exit(SLIDES_FAILED)
 
 
-def _tell_result(done: "Scanned", job: "Scan", scoring: str, *, report: bool) -> None:
-    """What a job found, where its result is, and what comes next; its page is made where it is asked for.
+def _tell_result(done: "Scanned", job: "Scan", scoring: str, *, report: bool, had_page: bool) -> None:
+    """What a job found, where its result is, and what comes next; its page is made where it is asked for, and again
+    where it was of other tables.
 
     Raises:
         typer.Exit: a slide failed.
     """
     _tell_done(done, job)
-    page = _page_of(job.out) if report and job.shard is None else None
+    page = _page_of(job.out, is_asked=report, had_page=had_page) if job.shard is None else None
     say(job.out / done.result if page is None else page)
     for slide_id, why in done.failed.items():
         warn(f"failed: {slide_id}: {why}")
@@ -243,10 +244,16 @@ def _tell_done(done: "Scanned", job: "Scan") -> None:
     tell_notes(done.rows)
 
 
-def _page_of(out: Path) -> Path:
+def _page_of(out: Path, *, is_asked: bool, had_page: bool) -> Path | None:
     from mitosieve.report.page import write_report
 
-    return write_report(out)
+    page = out / layout.REPORT
+    if is_asked or (had_page and not page.exists()):
+        if had_page:
+            again = f"mitosieve report {shlex.quote(str(out))} OTHER..."
+            warn(f"note: {layout.REPORT} is made again, of this folder alone; with others beside it: {again}")
+        write_report(out)
+    return page if page.exists() else None
 
 
 def _scoring_of(cohort: "Cohort | None", split: Path | None, fold: str | None, part: str | None) -> str:

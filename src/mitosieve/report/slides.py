@@ -75,7 +75,7 @@ def links_of(source: ScanSource, page: Path) -> dict[str, str]:
 
 def folder_of(page: Path) -> Path:
     """Where the pages of the slides lie, beside the job's page."""
-    return page.with_name(f"{page.stem}-slides")
+    return page.with_name(layout.slide_pages_of(page.name))
 
 
 def write_slide_pages(source: ScanSource, page: Path) -> list[Path]:

@@ -203,6 +203,11 @@ def as_text(name: str) -> str:
     return "".join(parts)
 
 
+def slide_pages_of(page: str) -> str:
+    """Folder beside a job's page that holds those of its slides, where there are many."""
+    return f"{PurePosixPath(page).stem}-slides"
+
+
 def file_of(slide_id: str, ending: str) -> str:
     """What a file of a slide is called: by the slide's name, of a very long one by its beginning and its digest."""
     content = slide_id.encode(errors="surrogatepass")

@@ -20,7 +20,7 @@ from mitosieve.scan.items import ScanItem, areas_of, places_of
 from mitosieve.scan.learnt import KnownDetector
 from mitosieve.scan.one import check_opens, check_stated, do_slide, do_slide_alone, readers_for_large
 from mitosieve.scan.shard import Shard, name_of, of_shard
-from mitosieve.scan.tables import called, write_all_detections, write_request, write_tables
+from mitosieve.scan.tables import called, page_of_tables, write_all_detections, write_request, write_tables
 from mitosieve.scan.task import CountConfig, SlideResult, SlideTask
 
 Mapper = Callable[[Callable[[SlideTask], SlideResult], Sequence[SlideTask]], Iterable[SlideResult]]
@@ -147,11 +147,14 @@ def scan(job: Scan) -> Scanned:
     tables = f"{layout.SHARDS}/{part}" if part else ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out / tables, job.progress) as log:
         results = list(_results(replace(job, progress=log), known, job.tasks(known)))
-        write_tables(job.out, results, job.compute, tables, elsewhere=job.mapper is not None)
-        if not part:
+        if part:
+            write_tables(job.out, results, job.compute, tables, elsewhere=job.mapper is not None)
+        else:
             facts = _job_facts(job, known)
-            write_request(job.out, facts)
-            write_all_detections(job.out, results, known.detector.stage_names, detector=facts["detector_hash"])
+            with page_of_tables(job.out):
+                write_tables(job.out, results, job.compute, elsewhere=job.mapper is not None)
+                write_request(job.out, facts)
+                write_all_detections(job.out, results, known.detector.stage_names, detector=facts["detector_hash"])
     summaries = [result.summary for result in results]
     failed = {item.slide_id: item.error for item in summaries if isinstance(item, SlideFailure)}
     rows = [item.row() for item in summaries if isinstance(item, SlideSummary)]

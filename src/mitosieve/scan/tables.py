@@ -1,8 +1,10 @@
 """What a job of detection says of itself and its slides: detect.json, slides.csv and the other tables."""
 
+import contextlib
 import csv
 import io
-from collections.abc import Sequence
+import shutil
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def failed_slides(folder: Path) -> dict[str, str]:
 def write_tables(
     out: Path, results: Sequence[SlideResult], compute: Compute, part: str = "", *, elsewhere: bool = False
 ) -> None:
-    """Write slides.csv, summary.csv, a JSON a slide, and the times. A page of the tables before goes first.
+    """Write slides.csv, summary.csv, a JSON a slide, and the times.
 
     Args:
         out: folder of the job.
@@ -87,8 +89,6 @@ def write_tables(
     Raises:
         StorageError: a file cannot be written.
     """
-    if not part:
-        _drop_page(out)
     summaries = [result.summary for result in results]
     for summary in summaries:
         if isinstance(summary, SlideSummary):
@@ -98,13 +98,43 @@ def write_tables(
     _write_times(out / part, results, _scoring_machine(compute), elsewhere=elsewhere)
 
 
-def _drop_page(out: Path) -> None:
-    """Remove the page of earlier tables: it would tell other numbers."""
-    page = out / layout.REPORT
+@contextlib.contextmanager
+def page_of_tables(out: Path) -> Generator[None]:
+    """Keep a job's page, and those of its slides, where the tables that are written meanwhile come out as they were:
+    of others they would tell other numbers. A job that is killed among its tables leaves none.
+
+    Raises:
+        StorageError: a page cannot be moved or removed.
+    """
+    pages = [out / name for name in (layout.REPORT, layout.slide_pages_of(layout.REPORT))]
+    aside = {page.with_name(f".{page.name}.before"): page for page in pages}
     try:
-        page.unlink(missing_ok=True)
+        before = _hashes(out)
+        for kept, page in aside.items():
+            _remove(kept)
+            if page.exists():
+                page.rename(kept)
+        yield
+        are_same = _hashes(out) == before
+        for kept, page in aside.items():
+            if are_same and kept.exists():
+                kept.rename(page)
+            _remove(kept)
     except OSError as error:
-        raise storage_error(error, page) from error
+        raise storage_error(error, out) from error
+
+
+def _hashes(out: Path) -> dict[str, str]:
+    """Of all tables of a job that its pages show."""
+    names = (layout.REQUEST, layout.SLIDES, layout.SUMMARY, layout.DETECTIONS)
+    files = [*(out / name for name in names), *sorted((out / layout.SLIDE_SUMMARIES).glob("*.json"))]
+    return {path.name: hash_file(path) for path in files if path.is_file()}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _scoring_machine(compute: Compute) -> dict[str, Any]:
