@@ -51,6 +51,17 @@ def test_an_image_without_a_file_is_told_wherever_it_was_looked_for(folder, sour
     assert [warning.startswith("1 image of ") and warning.endswith(": p3_c.png") for warning in told] == [True]
 
 
+def test_what_a_system_hides_is_no_image_without_labels(folder):
+    """Nor is what lies in a hidden folder; by its own name it is found all the same."""
+    before = import_cohort("yolo", folder, folder / "c", mpp=0.25).warnings
+    image = next(path for path in folder.rglob("*.png"))
+    image.with_name(f"._{image.name}").write_bytes(b"a resource fork")
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "x.png").write_bytes(image.read_bytes())
+    assert import_cohort("yolo", folder, folder / "d", mpp=0.25).warnings == before
+    assert ImageFolder(folder).find(".thumbnails/x.png") == folder / ".thumbnails" / "x.png"
+
+
 @pytest.mark.parametrize("name", ["test.txt", "Train.txt", "labels.txt", "readme.txt", "README.roboflow.txt"])
 def test_labels_of_an_image_called_as_a_list_are_labels(folder, name):
     """test.txt is a list of files beside the labels, unless there is an image test.png."""

@@ -17,6 +17,7 @@ from mitosieve.audit.report import audit
 from mitosieve.cohort.place import place_id
 from mitosieve.count.summary import read_summary
 from mitosieve.errors import InputError, MitosieveError
+from mitosieve.scan.paths import paths_of
 from mitosieve.view.desk import Desk
 from mitosieve.view.opening import open_viewed
 from mitosieve.view.viewed import Kind, without_paths
@@ -225,6 +226,21 @@ def test_slides_of_one_name_are_told_apart(tmp_path):
         a_slide(tmp_path / "slides" / name, width=400, height=300)
     viewed, _ = open_viewed(tmp_path / "slides")
     assert [slide.slide_id for slide in viewed.slides] == ["a.tif", "a.tiff", "b"]
+
+
+def test_a_folder_shows_the_slides_that_detect_takes_of_it(tmp_path):
+    """What a Mac hides beside an image, a note and a folder are none; a folder of hidden files holds nothing."""
+    slides = tmp_path / "slides"
+    for name in ("a.png", "b.tif", ".cache/c.tif"):
+        a_slide(slides / name, width=400, height=300)
+    (slides / "._a.png").write_bytes(b"\0\5\x16\7 a resource fork")
+    (slides / "notes.txt").write_text("")
+    viewed, _ = open_viewed(slides)
+    assert [slide.path for slide in viewed.slides] == paths_of([slides]) == [slides / "a.png", slides / "b.tif"]
+    for slide in viewed.slides:
+        slide.path.unlink()
+    with pytest.raises(InputError, match="holds nothing that can be looked at"):
+        open_viewed(slides)
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty folder", "text file", "training", "job not done", "half a table"])

@@ -103,6 +103,8 @@ def told_apart(names: Sequence[str], folders: Sequence[str], *, where: str | Pat
 class ImageFolder:
     """A folder looked through once, with its folders below; images are found by the end of their path.
 
+    What a system hides (a leading dot, as `._` of a Mac) is no image of it, but under its own name.
+
     Raises:
         FormatError: there is no such folder.
     """
@@ -111,7 +113,8 @@ class ImageFolder:
         if not folder.is_dir():
             raise FormatError("there is no such folder of images", where=folder, remedy="check the path given")
         self.folder = folder
-        self.paths = tuple(sorted(path for path in folder.rglob("*") if may_be_image(path) and path.is_file()))
+        found = (path for path in folder.rglob("*") if may_be_image(path) and path.is_file())
+        self.paths = tuple(sorted(path for path in found if not _is_hidden(path.relative_to(folder))))
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
             self._by_stem.setdefault(_composed(without_ending(path.name)), []).append(path)
@@ -151,6 +154,10 @@ class ImageFolder:
                 remedy="keep one of them in this folder",
             )
         return left[0] if left else None
+
+
+def _is_hidden(path: PurePath) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def ends_with(path: Path, file_name: str) -> bool:

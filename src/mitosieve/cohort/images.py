@@ -7,6 +7,7 @@ them; nothing is scored on them.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name
@@ -44,15 +45,14 @@ def _of_folder(source: Path, images: ImageFolder | None) -> Reading:
         )
     folder = images or ImageFolder(source)
     names = {path: path.relative_to(folder.folder).as_posix() for path in folder.paths}
-    paths = [path for path, name in names.items() if not any(part.startswith(".") for part in name.split("/"))]
-    if not paths:
+    if not names:
         raise FormatError("holds no image", where=source, remedy=f"name a folder with files that end with {_endings()}")
-    _refuse_dicom_series(paths)
-    found = tuple(_image(names[path], path=path) for path in paths)
+    _refuse_dicom_series(folder.paths)
+    found = tuple(_image(name, path=path) for path, name in names.items())
     return Reading(images=found)
 
 
-def _refuse_dicom_series(paths: list[Path]) -> None:
+def _refuse_dicom_series(paths: Sequence[Path]) -> None:
     """One slide in DICOM is a file for each level, and any of them opens it: taken one by one, it would enter often."""
     files = Counter(path.parent for path in paths if path.suffix.lower() == ".dcm")
     for folder, number in files.items():

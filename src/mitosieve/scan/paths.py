@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mitosieve.errors import InputError, plural, some
-from mitosieve.slide.header import is_dicom
-from mitosieve.slide.slide import SLIDE_SUFFIXES, place_of, which_slide
+from mitosieve.slide.slide import SLIDE_SUFFIXES, is_dicom, place_of, which_slide
 
 Tell = Callable[[str], None]
 

@@ -27,7 +27,7 @@ from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
-    "open_slide", "facts", "place_of", "which_slide", "Slide", "SlideFacts", "OtherPicture", "resolve_mpp",
+    "open_slide", "facts", "is_dicom", "place_of", "which_slide", "Slide", "SlideFacts", "OtherPicture", "resolve_mpp",
     "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
 ]  # fmt: skip
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from mitosieve.errors import InputError
 from mitosieve.run import layout
 from mitosieve.run.folder import kind_of
+from mitosieve.scan.paths import is_dicom_slide, paths_of
 from mitosieve.slide.moved import Sought, found_again
-from mitosieve.slide.slide import SLIDE_SUFFIXES, facts
+from mitosieve.slide.slide import facts
 from mitosieve.view.results import read_cells, read_result
 from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
 
@@ -76,16 +77,14 @@ def _with_images(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
 
 
 def _bare(path: Path, mpp: float | None) -> Viewed:
-    """A slide, or the slides of a folder; those that would have one name are called by their files' whole names."""
-    found = [path]
-    if path.is_dir() and not any(path.glob("*.dcm")):
-        found = sorted(item for item in path.iterdir() if item.is_file() and item.suffix.lower() in SLIDE_SUFFIXES)
-        if not found:
-            raise InputError(
-                "holds nothing that can be looked at",
-                where=path,
-                remedy="name a result of detect, an audit, a cohort or a slide",
-            )
+    """A slide, or what detect takes of a folder; those that would have one name are called by their whole names."""
+    found = paths_of([path])
+    if found == [path] and path.is_dir() and not is_dicom_slide(path):
+        raise InputError(
+            "holds nothing that can be looked at",
+            where=path,
+            remedy="name a result of detect, an audit, a cohort or a slide",
+        )
     for item in found[:1]:
         facts(item)  # a file that is no slide is refused before a page is opened
     names = [_name(item) for item in found]
