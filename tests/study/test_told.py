@@ -191,7 +191,7 @@ def test_a_training_that_went_on_elsewhere_is_told_with_all_that_trained_it(tmp_
     keep(run, kept, ["detector"])
     record = read_record(kept)
     assert record.commits == ("c1", "c2")
-    assert record.machines == (began, {**began, **elsewhere}, {**began, **elsewhere, "worker_threads": 2})
+    assert record.machines == (began, {**elsewhere, "worker_threads": 2})
     facts = ("package commit (c1, c2)", "processor (p, q)", "precision (bfloat16, float32)", "threads (1, 2)")
     assert results._apart([record]) == tuple(
         f"trainings differ in {fact}: scores may differ by that alone" for fact in facts
@@ -200,4 +200,24 @@ def test_a_training_that_went_on_elsewhere_is_told_with_all_that_trained_it(tmp_
     done = results._Done(study=study, folds=("A",), record={("one", "A", 1): record})
     cost = results._cost(done, study.rows[0])
     assert cost.commits == ("c1", "c2")
-    assert cost.machines == ("p, 1 used, cpu, float32; then q, 1 used, cpu, bfloat16; then q, 2 used, cpu, bfloat16",)
+    assert cost.machines == ("p, 1 used, cpu, float32; then q, 2 used, cpu, bfloat16",)
+
+
+@pytest.mark.parametrize(
+    ("then", "used"),
+    [
+        ([], [1]),
+        ([{"worker_threads": 2}], [1, 2]),
+        ([{"processor": "q", "torch_threads": 4}], [1, 4]),
+        ([{"processor": "q", "torch_threads": 4}, {"worker_threads": 1}], [1, 1]),
+        ([{"processor": "q", "torch_threads": 4}, {"worker_threads": 1}, {"worker_threads": 2}], [1, 1, 2]),
+        ([{"processor": "q", "torch_threads": 4}, {"processor": "r", "torch_threads": 3}], [1, 4, 3]),
+    ],
+)
+def test_a_training_that_went_on_without_workers_used_that_machine_s_threads(then, used):
+    """Workers of the machine before are none of it."""
+    machine = {"processor": "p", "torch_threads": 8, "device": "cpu", "precision": "float32", "worker_threads": 1}
+    record = Record(commit="c", machine={**machine, "then": then}, training_s=1.0, tested={}, windows=None)
+    assert [results._threads(one) for one in record.machines] == used
+    apart = "trainings differ in threads" in " ".join(results._apart([record]))
+    assert apart == (len(set(used)) > 1)

@@ -152,6 +152,11 @@ def test_other_threads_of_processes_are_told_and_a_finished_training_has_none(tm
             job.each(str, [1], "networks")
         assert json.loads(path.read_text())["then"] == [{"worker_threads": 3}]
         assert [text for text in told if text] == ["goes on with 3 threads a process, and began with 1"]
+        then = [{"torch_threads": 4}]  # of another machine, which says its own though it has as many
+        write_json(path, {"torch_threads": 8, "worker_threads": 3, "then": then})
+        for _ in range(2):
+            job.each(str, [1], "networks")
+        assert json.loads(path.read_text())["then"] == [*then, {"worker_threads": 3}]
         write_json(path, {"torch_threads": 8})
         before = path.read_bytes()
         (tmp_path / "detector").mkdir()

@@ -24,6 +24,9 @@ from mitosieve.sieve.cost import StageCost, costs_of
 from mitosieve.sieve.detector import Detector
 
 _REMEDY = "delete this folder: the record is made again from the run folder, or else the training is done again"
+_THREADS, _WORKERS = "torch_threads", "worker_threads"
+"""Of a process in machine.json: every machine has the one, one with workers the other too."""
+
 _WINDOW_PARTS = ("train", "test")
 
 
@@ -73,10 +76,18 @@ class Record:
 
     @property
     def machines(self) -> tuple[dict[str, Any], ...]:
-        """All that trained it, the first one first; of a later one what is not said is as before."""
-        found = [{key: value for key, value in self.machine.items() if key != THEN}]
+        """All that trained it, the first one first; of a later one what is not said is as before.
+
+        But workers, of which each machine says its own: what stands directly after it is of its workers.
+        """
+        found: list[dict[str, Any]] = [{key: value for key, value in self.machine.items() if key != THEN}]
         for told in self.machine.get(THEN, ()):
-            found.append({**found[-1], **told})
+            if _THREADS in told:
+                found.append({key: value for key, value in found[-1].items() if key != _WORKERS} | told)
+            elif _WORKERS in found[-1]:
+                found.append({**found[-1], **told})
+            else:
+                found[-1] |= told
         return tuple(found)
 
 

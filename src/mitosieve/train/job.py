@@ -73,14 +73,16 @@ class Job:
         threads = getattr(self.mapper, "threads", None)
         if threads is None or self.file(f"{layout.DETECTOR}/{layout.DETECTOR_CONFIG}").exists():
             return  # of a finished training nothing is computed any more
-        now = {"worker_threads": threads}
         known: dict[str, Any] = read_json(self.file(layout.MACHINE), {})
         then: list[dict[str, Any]] = known.get(THEN, [])
-        if "worker_threads" not in known:
-            write_json(self.file(layout.MACHINE), {**known, **now})
-        elif known["worker_threads"] != threads and now not in then:
-            self.note(f"goes on with {threads} threads a process, and began with {known['worker_threads']}")
-            write_json(self.file(layout.MACHINE), {**known, THEN: [*then, now]})
+        latest = max((i for i, one in enumerate(then, start=1) if "torch_threads" in one), default=0)
+        its_own = {one.get("worker_threads") for one in (known, *then)[latest:]}  # of the machine that went on last
+        if not then and its_own == {None}:
+            write_json(self.file(layout.MACHINE), {**known, "worker_threads": threads})
+        elif threads not in its_own:
+            if known.get("worker_threads", threads) != threads:
+                self.note(f"goes on with {threads} threads a process, and began with {known['worker_threads']}")
+            write_json(self.file(layout.MACHINE), {**known, THEN: [*then, {"worker_threads": threads}]})
 
     def begin(
         self,
