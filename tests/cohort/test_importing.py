@@ -18,7 +18,7 @@ from mitosieve.cohort.formats import FORMATS
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.mark_check import MAX_OUTSIDE_PX
 from mitosieve.errors import CohortError, FormatError, ResolutionError, StorageError
-from mitosieve.slide.slide import facts
+from mitosieve.slide.slide import facts, open_slide
 
 ONE = "image,case,x,y,label\na.png,p1,10,20,mitosis\na.png,p1,30,40,imposter\nb.png,p2,5,6,mitosis\n"
 
@@ -219,6 +219,19 @@ def test_a_stated_resolution_wins_over_the_images_and_the_difference_is_said(tmp
     assert [entry.mpp for entry in loud.cohort.slides] == [0.5, 0.5]
     assert ["says 0.25 um per px" in text for text in loud.warnings] == [True]
     assert quiet.warnings == ()
+
+
+@pytest.mark.parametrize(("mpp", "is_told"), [(0.244, True), (0.246, False), (0.254, False), (0.256, True)])
+def test_an_import_tells_of_the_resolutions_that_detect_will(tmp_path, mpp, is_told):
+    """By one rule, and once for all images, whose files need not say the same to the last digit."""
+    for name, own in (("a", 0.25), ("b", 0.2501)):
+        tiff(tmp_path / "images" / f"{name}.tif", mpp=own)
+    report = import_cohort("points", labels(tmp_path), tmp_path / "c", images=tmp_path / "images", mpp=mpp)
+    start = "the image's file says another resolution than was stated (2): a.png says 0.25 um per px, "
+    assert [warning.startswith(start) for warning in report.warnings] == [True] * is_told
+    for entry in report.cohort.slides:
+        with open_slide(report.cohort.path_of(entry.slide_id), mpp=entry.mpp) as slide:
+            assert bool(slide.notes) == is_told
 
 
 # --- images ---

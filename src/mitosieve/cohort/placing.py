@@ -15,13 +15,10 @@ from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import FormatError, ResolutionError, SlideError, plural, some
-from mitosieve.slide.slide import OtherPicture, SlideFacts, facts, place_of, resolve_mean, which_slide
+from mitosieve.slide.slide import OtherPicture, SlideFacts, facts, overrules, place_of, resolve_mean, which_slide
 
 MAX_SIZE_DIFFERENCE_PX = 2
 """By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
-
-MPP_TOLERANCE = 0.05
-"""Share by which a stated mpp may differ from the image file's before it is warned about (scanners round)."""
 
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 """Signs that a CSV in UTF-8 does not give back: control signs, and halves of pairs, as which Python reads the bytes of
@@ -117,9 +114,10 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedI
         cautions += told
         cautions += _told_by_the_file(image, found)
         cautions += _check_size(image, found, source)
-        if found.mpp is not None and abs(mpp / found.mpp - 1) > MPP_TOLERANCE:
-            text = f"the image file says {found.mpp:g} um per px, but {mpp:g} was stated and is used"
-            cautions.append(Caution(text=text, subject=image.file_name, domain=image.domain))
+        if found.mpp is not None and overrules(oblong or (mpp, mpp), found.mpp_xy):
+            told = f"{image.file_name} says {found.mpp:.4g} um per px, {mpp:.4g} is used"
+            text = "the image's file says another resolution than was stated"
+            cautions.append(Caution(text=text, subject=told, domain=image.domain))
     cautions += check_marks(image, size, stated_by="" if image.path else source.name)
     width, height = size or (0, 0)
     entry = SlideEntry(

@@ -27,8 +27,8 @@ from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
-    "open_slide", "facts", "is_dicom", "place_of", "which_slide", "Slide", "SlideFacts", "OtherPicture", "resolve_mpp",
-    "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
+    "open_slide", "facts", "is_dicom", "overrules", "place_of", "which_slide", "Slide", "SlideFacts", "OtherPicture",
+    "resolve_mpp", "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
 ]  # fmt: skip
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -129,10 +129,15 @@ def open_slide(
     return slide
 
 
+def overrules(used: tuple[float, float], own: tuple[float, float] | None) -> bool:
+    """Whether a resolution is another one than what the file states, in x or y (um per px): then it is told."""
+    return own is not None and any(abs(a / b - 1) > TOLD_FROM for a, b in zip(used, own, strict=True))
+
+
 def _replaced(used: tuple[float, float], stated: SlideFacts, mpp: Mpp | None) -> Iterator[str]:
     """Says where a user or a cohort overrules what a file states of its resolution."""
     own = stated.mpp_xy
-    if mpp is not None and own is not None and any(abs(a / b - 1) > TOLD_FROM for a, b in zip(used, own, strict=True)):
+    if mpp is not None and own is not None and overrules(used, own):
         a, b = (" x ".join(f"{side:.4g}" for side in dict.fromkeys(sides)) for sides in (used, own))
         yield f"{a} um per px, as --mpp or its cohort says, replaces {b} um per px that the file states"
 
