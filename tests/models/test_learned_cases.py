@@ -64,6 +64,18 @@ def test_what_is_broken_is_said(tmp_path):
             learned_cases(folder)
 
 
+def test_why_nobody_knows_is_true_of_a_copy_and_of_a_run_of_another_version(tmp_path):
+    """The one lies in no run, the other in one that is there and not read: what `models` says is true of both."""
+    run = a_training_run(tmp_path / "run")
+    copy = shutil.copytree(run / "detector", tmp_path / "copy")
+    (run / "run.json").write_text('{"format": 1}')
+    for folder in (copy, run / "detector"):
+        assert learned_cases(folder) == NOBODY_KNOWS
+        told = mitosieve("models", folder)
+        assert "its folder does not say, and lies in no run that this version reads" in told.out
+        assert "copied" not in told.out
+
+
 def test_a_start_of_a_start_is_not_judged_on(tmp_path):
     """Trained on some cases, then on another, then its threshold refitted: a third training may not be judged on the
     first cases, nor on the other; who copies any of its detectors out of the run carries that along.

@@ -38,7 +38,10 @@ class LearnedCases:
     def describe(self) -> str:
         """For people: how many, which, and whether there may be others."""
         if not self.cases:
-            return "Which cases it learned from is not known: its run tells, and the folder was copied out of it."
+            return (
+                "Which cases it learned from is not known: its folder does not say, and lies in no run that this "
+                "version reads."
+            )
         more = "." if self.all_known else ", and others that are not known."
         return f"{plural(len(self.cases), 'case')}: {some(sorted(self.cases), most=40)}{more}"
 
