@@ -44,6 +44,10 @@ def opened(path, folder=None):
 def test_images_of_one_name_are_told_by_their_folders(tmp_path, cohort):
     """Whatever the folder above them is called now, and how deep it lies."""
     shutil.move(tmp_path / "images", tmp_path / "disk" / "of" / "2024")
+    hidden = tmp_path / "disk" / "of" / "2024" / "01" / "._01.tif"
+    hidden.with_name(".trash").mkdir()
+    for junk in (hidden, hidden.with_name(".trash") / "01.tif"):
+        junk.write_bytes(b"of a Mac")
     wanted = {"01_01": "01/01.tif", "01_02": "01/02.tif", "02_01": "02/01.tif"}
     assert opened(cohort, tmp_path / "disk" / "of" / "2024") == wanted
     assert opened(cohort, tmp_path / "disk") == {name: f"of/2024/{path}" for name, path in wanted.items()}

@@ -88,6 +88,8 @@ def _images(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]
     names: dict[str, list[Path]] = {}
     stems: dict[str, list[Path]] = {}
     for item in sorted(folder.absolute().rglob("*")):
+        if any(part.startswith(".") for part in item.relative_to(folder.absolute()).parts):
+            continue  # what a system hides, as `._` of a Mac, has the ending of a slide and is none
         is_slide = item.suffix.lower() in SLIDE_SUFFIXES and item.is_file()
         if is_slide or (item.is_dir() and any(item.glob("*.dcm"))):
             names.setdefault(item.name, []).append(item)
