@@ -234,6 +234,17 @@ def test_an_import_tells_of_the_resolutions_that_detect_will(tmp_path, mpp, is_t
             assert bool(slide.notes) == is_told
 
 
+def test_both_sides_of_an_oblong_resolution_are_told(tmp_path):
+    """Its mean is what was stated, to a hair; x and y are not."""
+    pixels = np.zeros((30, 40, 3), dtype=np.uint8)
+    (tmp_path / "images").mkdir()
+    resolution = {"resolution": (1e4 / 0.24, 1e4 / 0.26), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "images" / "a.tif", pixels, photometric="rgb", **resolution)
+    source = text(tmp_path / "l.csv", "image,x,y,label\na.png,1,2,mitosis\n")
+    report = import_cohort("points", source, tmp_path / "c", images=tmp_path / "images", mpp=0.2505)
+    assert any("a.png says 0.24 x 0.26 um per px, 0.2505 is used" in warning for warning in report.warnings)
+
+
 # --- images ---
 
 

@@ -274,6 +274,33 @@ def test_no_image_of_another_patient_is_taken(tmp_path):
         import_reviews(found.folder, tmp_path / "none", tmp_path / "again", told=Told(images=tmp_path / "new"))
 
 
+def test_a_slide_that_failed_keeps_its_claim_to_its_image(tmp_path):
+    """Its decisions are left out, and its image is not taken for another slide's of that name."""
+    paths = {f"{case}_01": str(tmp_path / "old" / case / "01.png") for case in ("01", "02")}
+    found = a_result(tmp_path / "found", {name: [(50, 50, 0.9)] for name in paths}, size_l0=SIZE, paths=paths)
+    decided(found.folder, [judge(found, 0, "figure")])
+    an_image(tmp_path / "new" / "02" / "01.png", width=SIZE[0], height=SIZE[1])
+    (found.folder / "slides.csv").write_text("slide_id,error\n01_01,\n02_01,is gone\n")
+    with pytest.raises(CohortError, match=r"'01_01' is not there: 01\.png fits another slide as well or better"):
+        import_reviews(found.folder, tmp_path / "none", tmp_path / "c", told=Told(images=tmp_path / "new"))
+
+
+def test_a_folder_of_images_means_what_lies_in_it(tmp_path):
+    """Whatever the ending of a file that detect was given; what lies where it was is not taken instead."""
+    an_image(tmp_path / "old" / "s.png", width=SIZE[0], height=SIZE[1])
+    (tmp_path / "old" / "s.png").rename(tmp_path / "old" / "s.scan")
+    path = {"s": str(tmp_path / "old" / "s.scan")}
+    found = a_result(tmp_path / "found", {"s": [(50, 50, 0.9)]}, size_l0=SIZE, paths=path)
+    decided(found.folder, [judge(found, 0, "figure")])
+    (tmp_path / "empty").mkdir()
+    for images, why in ((tmp_path / "typo", "is no folder"), (tmp_path / "empty", "image of 's' is not there")):
+        with pytest.raises(CohortError, match=why):
+            import_reviews(found.folder, tmp_path / "none", tmp_path / "c", told=Told(images=images))
+    (tmp_path / "old").rename(tmp_path / "new")
+    whole = import_reviews(found.folder, tmp_path / "none", tmp_path / "c", told=Told(images=tmp_path / "new"))
+    assert whole.cohort.entry("s").path == str(tmp_path / "new" / "s.scan")
+
+
 def test_two_slides_of_one_name_are_refused(tmp_path, cohort):
     """A cohort's slide of another size than the result's is not the one that was looked at."""
     found = a_result(tmp_path / "found", {"c0_s0": [(10, 10, 0.9)]}, size_l0=(500, 300))

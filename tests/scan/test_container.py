@@ -207,6 +207,15 @@ def test_a_metaimage_that_would_be_misread_is_refused(tmp_path, detector, name):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_mac_hides_is_no_second_image(tmp_path):
+    """A case is one image, and `._` beside it is none."""
+    folder = tmp_path / "images" / "histopathology-roi-cropout"
+    folder.mkdir(parents=True)
+    for name in ("a.tif", "._a.tif"):
+        (folder / name).write_bytes(b"II*\0")
+    assert find_image(tmp_path).name == "a.tif"
+
+
 def test_a_file_that_is_no_image_is_refused(tmp_path, detector):
     """Text called .tif and text called .mha."""
     folder, _ = detector

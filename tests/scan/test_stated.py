@@ -218,6 +218,8 @@ def test_a_page_stays_as_long_as_its_tables(words, tmp_path):
     pages[1].parent.mkdir()
     for page in pages:
         page.write_text("of these tables and other folders")
+    asked = json.loads((tmp_path / "out" / "detect.json").read_text())
+    (tmp_path / "out" / "detect.json").write_text(json.dumps({**asked, "cohort": "/where/it/was"}))
     scan(job)
     assert [page.read_text() for page in pages] == ["of these tables and other folders"] * 2
     mended.write_bytes(images()[1].read_bytes())
@@ -236,10 +238,13 @@ def test_a_page_that_is_made_again_says_so(words, tmp_path):
     told = mitosieve(*job, "--resume")
     assert (told.result, page.read_text()) == (page, "<!doctype html> with others")
     assert "is made again" not in told.err
-    (out / "summary.csv").write_text("lost\n")
-    told = mitosieve(*job, "--resume")
-    assert (told.result, "with others" in page.read_text()) == (page, False)
-    assert "note: report.html is made again, of this folder alone; with others beside it: mitosieve report" in told.err
+    words = "note: report.html is made again, of this folder alone; with others beside it: mitosieve report"
+    for harm in (lambda: (out / "summary.csv").write_text("lost\n"), lambda: page.rename(out / ".report.html.before")):
+        harm()  # other tables; and a try that was interrupted among its tables
+        told = mitosieve(*job, "--resume")
+        assert (told.result, "with others" in page.read_text()) == (page, False)
+        assert words in told.err
+        page.write_text("<!doctype html> with others")
 
 
 def test_where_all_failed_nothing_opens_in_qupath(words, tmp_path):

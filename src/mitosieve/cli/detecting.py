@@ -83,7 +83,9 @@ def detect(
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=0, max=1, help="A number instead of an operating point.")
     ] = None,
-    roi: Annotated[Path | None, typer.Option("--roi", help="GeoJSON area to look in, level-0 px.")] = None,
+    roi: Annotated[
+        Path | None, typer.Option("--roi", help="GeoJSON area to look in, px of the largest level as in QuPath.")
+    ] = None,
     repair_roi: Annotated[
         bool, typer.Option("--repair-roi", help="Take an area that touches or crosses itself as what it covers.")
     ] = False,
@@ -142,7 +144,7 @@ def detect(
         if both:
             raise InputError(clash, remedy=remedy)
     new_folder(out, joins=resume or shard is not None)
-    had_page = (out / layout.REPORT).exists()
+    had_page = any((out / name).exists() for name in (layout.REPORT, layout.REPORT_ASIDE))
     whole, cases = (None, None) if cohort is None else _slides_of(cohort, split, fold, part)
     from mitosieve.scan import CountConfig, Scan, items_of_cohort, origin_of, parse_shard, scan  # takes seconds
 

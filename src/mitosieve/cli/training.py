@@ -103,8 +103,9 @@ def train(
 
     Controls are trainings beside the method that differ from it in one stated thing, so that a part's worth can be
     told. finegrained: tables [[controls]] in the recipe, each the chosen regime with something changed; 'controls=[]'
-    leaves them out. dasc: the names of the stages to go without, --set 'controls=["search","memory","levels",
-    "contrast","rule"]'. Each ends as RUN/detector-NAME, beside RUN/detector.
+    leaves them out. dasc: the stages to go without, and "rule" for the other noise rule, --set
+    'controls=["search","memory","levels","contrast","rule"]'. finegrained's end as RUN/detector-NAME, dasc's as
+    RUN/detector-without-NAME and RUN/detector-other-rule, beside RUN/detector.
 
     Parts are how the training slides are divided within, so that what judges a patch has not learned from it:
     out-of-fold scores come from as many networks as a recipe's `parts` says. Validation and test cases are no parts

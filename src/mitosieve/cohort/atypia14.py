@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.image_name import ImageFolder, may_be_image
+from mitosieve.cohort.image_name import ImageFolder, files_below, may_be_image
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading, share
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, plural, some
@@ -42,10 +42,10 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         FormatError: no such layout, or a line that is not x,y[,confidence].
     """
     files: dict[str, dict[Label, Path]] = {}
-    for path in sorted(source.rglob("*_mitosis.csv")):
+    for path in files_below(source, "*_mitosis.csv"):
         ending, label = next(item for item in _ENDINGS.items() if path.name.endswith(item[0]))
         frame = path.name.removesuffix(ending)
-        if _SLIDE.fullmatch(frame.split("_")[0]) and not path.name.startswith("."):
+        if _SLIDE.fullmatch(frame.split("_")[0]):
             if label in files.setdefault(frame, {}):
                 raise FormatError(f"the frame {frame} has labels twice", where=path, remedy="keep one of the two files")
             files[frame][label] = path
@@ -66,7 +66,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 
 def _frames(source: Path, given: Iterable[Path]) -> dict[str, Path]:
     """The x40 frames by name: those below `source`, then those of a folder of images."""
-    below = (p for p in sorted(source.rglob("x40/*")) if may_be_image(p))
+    below = (p for p in files_below(source, "x40/*") if may_be_image(p))
     frames: dict[str, Path] = {}
     for path in (*below, *given):
         if _SLIDE.fullmatch(path.stem.split("_")[0]) and not {"x10", "x20"} & set(path.parts[-2:-1]):

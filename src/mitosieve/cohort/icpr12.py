@@ -17,7 +17,7 @@ import numpy as np
 
 from mitosieve.annotation import Label
 from mitosieve.cohort.atypia14 import SCANNERS
-from mitosieve.cohort.image_name import ImageFolder, may_be_image
+from mitosieve.cohort.image_name import ImageFolder, files_below, may_be_image
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, plural, some
@@ -47,12 +47,12 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
         FormatError: no such layout, a frame with labels or images twice, or a line that is no list of px.
     """
     labels: dict[str, Path] = {}
-    for path in sorted(source.rglob("*.csv")):
+    for path in files_below(source, "*.csv"):
         if _FRAME.fullmatch(path.stem):
             if path.stem in labels:
                 raise FormatError(f"the frame {path.stem} has labels twice", where=path, remedy="keep one of the two")
             labels[path.stem] = path
-    paths = (*sorted(source.rglob("*")), *(() if images is None else images.paths))
+    paths = (*files_below(source), *(() if images is None else images.paths))
     frames, drawn = _frames(paths, labels)
     if not labels and not frames:
         raise FormatError(

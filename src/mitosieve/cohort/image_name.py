@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from mitosieve.errors import FormatError, some
 from mitosieve.slide.endings import READ_SUFFIXES, SLIDE_SUFFIXES
+from mitosieve.slide.hidden import files_below
 
 MAX_PART_BYTES = 255
 """Longest name of a file or folder on the file systems in use."""
@@ -113,8 +114,7 @@ class ImageFolder:
         if not folder.is_dir():
             raise FormatError("there is no such folder of images", where=folder, remedy="check the path given")
         self.folder = folder
-        found = (path for path in folder.rglob("*") if may_be_image(path) and path.is_file())
-        self.paths = tuple(sorted(path for path in found if not _is_hidden(path.relative_to(folder))))
+        self.paths = tuple(path for path in files_below(folder) if may_be_image(path))
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
             self._by_stem.setdefault(_composed(without_ending(path.name)), []).append(path)
@@ -154,10 +154,6 @@ class ImageFolder:
                 remedy="keep one of them in this folder",
             )
         return left[0] if left else None
-
-
-def _is_hidden(path: PurePath) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def ends_with(path: Path, file_name: str) -> bool:

@@ -15,7 +15,16 @@ from mitosieve.cohort.mark_check import check_marks
 from mitosieve.cohort.marked import Caution, MarkedImage
 from mitosieve.cohort.resolution import StatedMpp, usable
 from mitosieve.errors import FormatError, ResolutionError, SlideError, plural, some
-from mitosieve.slide.slide import OtherPicture, SlideFacts, facts, overrules, place_of, resolve_mean, which_slide
+from mitosieve.slide.slide import (
+    OtherPicture,
+    SlideFacts,
+    facts,
+    in_words,
+    overrules,
+    place_of,
+    resolve_mean,
+    which_slide,
+)
 
 MAX_SIZE_DIFFERENCE_PX = 2
 """By how much an image may differ from the size that its labels state: some copies of frames lost a column."""
@@ -114,8 +123,9 @@ def settle(image: MarkedImage, stated: StatedMpp, source: Path) -> tuple[MarkedI
         cautions += told
         cautions += _told_by_the_file(image, found)
         cautions += _check_size(image, found, source)
-        if found.mpp is not None and overrules(oblong or (mpp, mpp), found.mpp_xy):
-            told = f"{image.file_name} says {found.mpp:.4g} um per px, {mpp:.4g} is used"
+        used = oblong or (mpp, mpp)
+        if found.mpp_xy is not None and overrules(used, found.mpp_xy):
+            told = f"{image.file_name} says {in_words(found.mpp_xy)} um per px, {in_words(used)} is used"
             text = "the image's file says another resolution than was stated"
             cautions.append(Caution(text=text, subject=told, domain=image.domain))
     cautions += check_marks(image, size, stated_by="" if image.path else source.name)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.image_name import ImageFolder, files_below
 from mitosieve.cohort.jsonfile import loads, read_any
 from mitosieve.cohort.marked import UNCLASSIFIED, Mark, Reading
 from mitosieve.cohort.outlined import Place, SlideFile, mark_of, mark_of_outline, reading_of
@@ -52,8 +52,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.name.lower().endswith(ENDINGS) and path.name[0] != ".")
-    return sorted(path for path in found if path.is_file())
+    return [path for path in files_below(folder) if path.name.lower().endswith(ENDINGS)]
 
 
 def _slide_file(path: Path) -> SlideFile:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mitosieve.errors import FormatError
 from mitosieve.slide.endings import READ_SUFFIXES
+from mitosieve.slide.hidden import is_hidden
 
 _HEAD_BYTES = 2**16
 _MOST_BYTES = 2**28
@@ -93,9 +94,9 @@ def better(error: FormatError, name: str, source: Path) -> FormatError:
 def _of_folder(folder: Path) -> Recognised | None:
     if (folder / "mitoses_ground_truth").is_dir() or folder.name == "mitoses_ground_truth":
         return Recognised(what="TUPAC's layout", formats=("tupac",))
-    if next(folder.rglob("*_mitosis.csv"), None) is not None:
+    if any(not is_hidden(path, folder) for path in folder.rglob("*_mitosis.csv")):
         return Recognised(what="MITOS-ATYPIA-14's layout", formats=("atypia14",))
-    if next(folder.rglob("[AH][0-9][0-9]_[0-9][0-9].csv"), None) is not None:
+    if any(not is_hidden(path, folder) for path in folder.rglob("[AH][0-9][0-9]_[0-9][0-9].csv")):
         return Recognised(what="ICPR 2012's layout", formats=("icpr12",))
     files = list(_some_files(folder))
     kinds = [(kind.formats, kind) for path in files if (kind := _of_file(path)) is not None]
@@ -110,7 +111,7 @@ def _some_files(folder: Path) -> Iterator[Path]:
     endings = (".xml", ".geojson", ".json", ".gz", ".txt", ".sqlite", ".db", ".csv")
     number = 0
     for path in folder.rglob("*"):
-        if path.suffix.lower() in endings and path.name[0] != "." and path.is_file():
+        if path.suffix.lower() in endings and not is_hidden(path, folder) and path.is_file():
             yield path
             number += 1
         if number >= _FILES_LOOKED_AT:

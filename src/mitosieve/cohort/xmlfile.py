@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from mitosieve.errors import FormatError
+from mitosieve.slide.hidden import files_below
 
 
 def read_root(path: Path, *, root: str, remedy: str) -> ET.Element:
@@ -32,4 +33,4 @@ def xml_files(source: Path) -> list[Path]:
     """A file itself; of a folder, its XML files and those below, hidden ones aside, by name."""
     if source.is_file():
         return [source]
-    return sorted(p for p in source.rglob("*") if p.suffix.lower() == ".xml" and p.is_file() and p.name[0] != ".")
+    return [path for path in files_below(source) if path.suffix.lower() == ".xml"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import shapely
 
-from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, without_ending
+from mitosieve.cohort.image_name import ImageFolder, files_below, relative_names, slide_name, without_ending
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite, quoted, read_text
 from mitosieve.errors import FormatError, SlideError, plural, some
@@ -69,14 +69,13 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 def _files(folder: Path, images: ImageFolder) -> list[Path]:
     """Text files of labels; one called as what is none, such as test.txt, only where an image is called so too."""
     stems = {without_ending(path.name).lower() for path in images.paths}
-    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.name[0] != ".")
-    return sorted(
+    return [
         path
-        for path in found
-        if path.is_file()
+        for path in files_below(folder)
+        if path.suffix.lower() == ".txt"
         and path.name.lower() not in _NAMES
         and (path.stem.lower() in stems or not _is_none(path.name.lower()))
-    )
+    ]
 
 
 def _is_none(name: str) -> bool:

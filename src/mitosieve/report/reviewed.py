@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mitosieve.count.summary import counted_again, summary_rows
 from mitosieve.errors import MitosieveError
 from mitosieve.report.scanned import Reviewed
 from mitosieve.review.result import FoundResult
@@ -26,5 +27,7 @@ def read_reviewed(folder: Path) -> Reviewed | None:
         return None
     if not told.cells:
         return Reviewed(rows={}, readers=(), fault=told.left_out)
-    rows = {name: {**count.reviewed.row(), **count.row()} for name, count in told.counts.items()}
+    stated = summary_rows(folder)
+    counts = told.counts.items()
+    rows = {name: {**counted_again(count.reviewed, stated.get(name, {})), **count.row()} for name, count in counts}
     return Reviewed(rows=rows, readers=told.readers, note=told.left_out)

@@ -71,6 +71,7 @@ class FoundResult:
         counts: how slides were counted.
         decisions: of all readers, in the order of the file.
         failed: slide_id -> why, of slides that were asked for and not done, be it after they were done once.
+        lay_at: slide_id -> where its image lay, of those that failed and whose place the job says.
         areas: slide_id -> the area of it that alone was searched, level-0 px; without slides that were searched whole.
     """
 
@@ -83,6 +84,7 @@ class FoundResult:
     counts: CountConfig
     decisions: Sequence[Decision]
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
+    lay_at: Mapping[str, Path] = field(default_factory=dict[str, Path])
     areas: Mapping[str, BaseGeometry] = field(default_factory=dict[str, BaseGeometry])
 
     @classmethod
@@ -95,19 +97,21 @@ class FoundResult:
         """
         mark = RunFolder(folder).check_kind(Kind.DETECT)
         request = read_request(folder)
-        paths = request.get("slides", {})
+        stated = request.get("slides", {})
+        paths: dict[str, Any] = stated if isinstance(stated, dict) else {}
         threshold, counts = _counted(folder, mark.provenance, request)
         failed = failed_slides(folder)
         return cls(
             folder=folder,
             detections=read_detections(folder / layout.DETECTIONS),
-            slides=_slides(folder, paths if isinstance(paths, dict) else {}, without=failed),
+            slides=_slides(folder, paths, without=failed),
             detector=str(request.get("detector", "")),
             detector_hash=str(request.get("detector_hash", "")),
             threshold=threshold,
             counts=counts,
             decisions=tuple(DecisionLog.beside(folder).read()),
             failed=failed,
+            lay_at={name: Path(str(paths[name])) for name in failed if name in paths},
             areas=areas_of(request, folder),
         )
 
@@ -229,9 +233,9 @@ def decisions_of(decisions: Sequence[Decision], readers: tuple[str, ...], source
     return [decision for decision in decisions if not readers or decision.reader in readers]
 
 
-def left_out(decisions: Sequence[Decision], slides: Collection[str]) -> str:
-    """What is said of decisions that count nowhere, since they are about some slides that were not done: how many stand
-    of each; empty where none does.
+def left_out(decisions: Sequence[Decision], slides: Collection[str], why: str = "were not done") -> str:
+    """What is said of decisions that count nowhere, since they are about some slides, by default such that were not
+    done: how many stand of each; empty where none does.
     """
     every = (one for reader in readers_of(decisions) for one in standing(decisions, reader).values())
     number_of = Counter(one.slide_id for one in every if one.slide_id in slides)
@@ -239,7 +243,7 @@ def left_out(decisions: Sequence[Decision], slides: Collection[str]) -> str:
         return ""
     told = some(f"{slide} ({n})" for slide, n in number_of.items())
     decisions_are = "1 decision is" if number_of.total() == 1 else f"{number_of.total()} decisions are"
-    return f"{decisions_are} left out, on slides that were not done: {told}"
+    return f"{decisions_are} left out, on slides that {why}: {told}"
 
 
 def _counted(folder: Path, provenance: dict[str, Any], request: dict[str, Any]) -> tuple[float, CountConfig]:

@@ -90,16 +90,21 @@ def _images_of(slide_ids: Sequence[str], result: FoundResult, images: Path | Non
     of images, which other slides of the result may have a better claim to.
 
     Raises:
-        CohortError: one is not there, nobody can tell which it is, or it has another size than the slide.
+        CohortError: one is not there, nobody can tell which it is, or it has another size than the slide; or the
+            folder is none.
     """
+    if images is not None and not images.is_dir():
+        raise CohortError("is no folder", where=images, remedy="name the folder that the images are in")
     seen = list(result.slides.values())
     sought = [Sought(slide_id=one.slide_id, path=one.path, size_l0=one.size_l0) for one in seen]
+    sought += [Sought(slide_id=name, path=path, size_l0=None) for name, path in result.lay_at.items()]
     found: dict[str, Path] = {}
-    for one, place in zip(seen, found_again(sought, images, "--images"), strict=True):
+    for one, place in zip(seen, found_again(sought, images, "--images"), strict=False):
         if one.slide_id not in slide_ids:
             continue
         image = place.settled
-        if image is None:
+        is_elsewhere = images is not None and image is not None and not image.is_relative_to(images.resolve())
+        if image is None or is_elsewhere:  # who names a folder does not mean what lies where it was
             raise CohortError(
                 f"the image of '{one.slide_id}' is not there" + (f": {place.why}" if place.why else ""),
                 where=one.path if images is None else images,

@@ -30,6 +30,8 @@ LOG = "log.txt"
 """What was done when, for people; never compared."""
 LOCK = ".lock"
 REPORT = "report.html"
+REPORT_ASIDE = ".report.html.before"
+"""Where a page is while the tables that it shows are written again; it stays there where that was interrupted."""
 
 # a training
 RECIPE = "recipe.toml"

@@ -102,7 +102,7 @@ def find_image(input_folder: Path) -> Path:
         raise InputError("there is no such input folder", where=input_folder, remedy="mount the case there, or --input")
     listing = input_folder / "inputs.json"
     folder = input_folder / (_socket_path(listing) if listing.exists() else IMAGES)
-    images = sorted(path for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    images = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not images:
         raise InputError(
             f"holds no image ({', '.join(_SUFFIXES)})", where=folder, remedy="put the region's image there"

@@ -146,7 +146,8 @@ def scan(job: Scan) -> Scanned:
         check_stated(job.tasks(known))
     tables = f"{layout.SHARDS}/{part}" if part else ""
     with run.lock(part, within_s=JOIN_WITHIN_S if part else 0.0), job_log(job.out / tables, job.progress) as log:
-        results = list(_results(replace(job, progress=log), known, job.tasks(known)))
+        telling = job if job.mapper is not None else replace(job, progress=log)  # which a mapper cannot tell
+        results = list(_results(telling, known, job.tasks(known)))
         if part:
             write_tables(job.out, results, job.compute, tables, elsewhere=job.mapper is not None)
         else:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -101,13 +102,14 @@ def write_tables(
 @contextlib.contextmanager
 def page_of_tables(out: Path) -> Generator[None]:
     """Keep a job's page, and those of its slides, where the tables that are written meanwhile come out as they were:
-    of others they would tell other numbers. A job that is killed among its tables leaves none.
+    of others they would tell other numbers. What a job leaves aside that was interrupted among its tables is removed by
+    the next one.
 
     Raises:
         StorageError: a page cannot be moved or removed.
     """
-    pages = [out / name for name in (layout.REPORT, layout.slide_pages_of(layout.REPORT))]
-    aside = {page.with_name(f".{page.name}.before"): page for page in pages}
+    slides = out / layout.slide_pages_of(layout.REPORT)
+    aside = {out / layout.REPORT_ASIDE: out / layout.REPORT, slides.with_name(f".{slides.name}.before"): slides}
     try:
         before = _hashes(out)
         for kept, page in aside.items():
@@ -125,10 +127,12 @@ def page_of_tables(out: Path) -> Generator[None]:
 
 
 def _hashes(out: Path) -> dict[str, str]:
-    """Of all tables of a job that its pages show."""
-    names = (layout.REQUEST, layout.SLIDES, layout.SUMMARY, layout.DETECTIONS)
+    """Of all tables of a job that its pages show; where slides and cohort lie is in none of them."""
+    names = (layout.SLIDES, layout.SUMMARY, layout.DETECTIONS)
     files = [*(out / name for name in names), *sorted((out / layout.SLIDE_SUMMARIES).glob("*.json"))]
-    return {path.name: hash_file(path) for path in files if path.is_file()}
+    found = {str(path.relative_to(out)): hash_file(path) for path in files if path.is_file()}
+    asked = {key: value for key, value in read_request(out).items() if key not in ("cohort", "slides")}
+    return {**found, layout.REQUEST: json.dumps(asked, sort_keys=True)}
 
 
 def _remove(path: Path) -> None:

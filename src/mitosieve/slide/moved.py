@@ -1,11 +1,12 @@
 """Where images are that have moved: which file of a folder is the one that a job, an audit or a cohort names."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mitosieve.errors import SlideError
-from mitosieve.slide.slide import SLIDE_SUFFIXES, facts, place_of
+from mitosieve.slide.hidden import is_hidden
+from mitosieve.slide.slide import SLIDE_SUFFIXES, facts, is_dicom, place_of
 
 _KEEP = "a folder that keeps the folders they were in"
 _ALONE = "leave in their folder only the one that it is"
@@ -63,7 +64,7 @@ def found_again(slides: Sequence[Sought], folder: Path | None, option: str) -> t
     """
     if folder is None:
         return tuple(_where_it_was(slide) for slide in slides)
-    names, stems = _images(folder)
+    names, stems = _images(folder, {slide.path.name for slide in slides if slide.path is not None})
     fits = [_fit(slide, names, stems) for slide in slides]
     best: dict[Path, tuple[int, int]] = {}
     for fit in fits:
@@ -83,18 +84,26 @@ def found_again(slides: Sequence[Sought], folder: Path | None, option: str) -> t
     return tuple(found)
 
 
-def _images(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Slides of a folder at any depth, DICOM folders too, by their names, and by their names without ending."""
+def _images(folder: Path, sought: Collection[str]) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Slides of a folder at any depth, DICOM folders too, by their names, and by their names without ending; what is
+    called as one that is sought is taken whatever its ending.
+    """
     names: dict[str, list[Path]] = {}
     stems: dict[str, list[Path]] = {}
     for item in sorted(folder.absolute().rglob("*")):
-        if any(part.startswith(".") for part in item.relative_to(folder.absolute()).parts):
-            continue  # what a system hides, as `._` of a Mac, has the ending of a slide and is none
-        is_slide = item.suffix.lower() in SLIDE_SUFFIXES and item.is_file()
-        if is_slide or (item.is_dir() and any(item.glob("*.dcm"))):
+        if is_hidden(item, folder.absolute()):
+            continue  # it has the ending of a slide and is none
+        is_named = item.name in sought
+        is_slide = (is_named or item.suffix.lower() in SLIDE_SUFFIXES) and item.is_file()
+        if is_slide or (item.is_dir() and _holds_dicom(item, is_named=is_named)):
             names.setdefault(item.name, []).append(item)
             stems.setdefault(item.stem if is_slide else item.name, []).append(item)
     return names, stems
+
+
+def _holds_dicom(folder: Path, *, is_named: bool) -> bool:
+    """By a file's name; where a slide's folder was called so, by their beginnings: they may have no ending."""
+    return any(folder.glob("*.dcm")) or (is_named and any(is_dicom(item) for item in folder.iterdir()))
 
 
 def _fit(slide: Sought, names: dict[str, list[Path]], stems: dict[str, list[Path]]) -> _Fit:

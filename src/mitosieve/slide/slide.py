@@ -27,8 +27,8 @@ from mitosieve.slide.tiff import TiffSlide, tiff_facts
 from mitosieve.slide.tiffheader import has_vendor_marks
 
 __all__ = [
-    "open_slide", "facts", "is_dicom", "overrules", "place_of", "which_slide", "Slide", "SlideFacts", "OtherPicture",
-    "resolve_mpp", "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
+    "open_slide", "facts", "in_words", "is_dicom", "overrules", "place_of", "which_slide", "Slide", "SlideFacts",
+    "OtherPicture", "resolve_mpp", "resolve_mean", "CACHE_BYTES", "MIN_MPP", "MAX_MPP", "SLIDE_SUFFIXES",
 ]  # fmt: skip
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -134,12 +134,19 @@ def overrules(used: tuple[float, float], own: tuple[float, float] | None) -> boo
     return own is not None and any(abs(a / b - 1) > TOLD_FROM for a, b in zip(used, own, strict=True))
 
 
+def in_words(mpp_xy: tuple[float, float]) -> str:
+    """A resolution as people read it: one number, or that of x and that of y where they differ."""
+    return " x ".join(f"{side:.4g}" for side in dict.fromkeys(mpp_xy))
+
+
 def _replaced(used: tuple[float, float], stated: SlideFacts, mpp: Mpp | None) -> Iterator[str]:
     """Says where a user or a cohort overrules what a file states of its resolution."""
     own = stated.mpp_xy
     if mpp is not None and own is not None and overrules(used, own):
-        a, b = (" x ".join(f"{side:.4g}" for side in dict.fromkeys(sides)) for sides in (used, own))
-        yield f"{a} um per px, as --mpp or its cohort says, replaces {b} um per px that the file states"
+        yield (
+            f"{in_words(used)} um per px, as --mpp or its cohort says, replaces {in_words(own)} um per px that the "
+            "file states"
+        )
 
 
 def place_of(path: Path) -> Path:

@@ -49,11 +49,14 @@ def judged_cells(desk: Desk, readers: tuple[str, ...] | None) -> list[Cell]:
 
 
 def not_counted(desk: Desk, readers: tuple[str, ...] | None) -> str:
-    """What is said of decisions of these readers on slides that were not done; empty where there are none."""
+    """What is said of decisions of these readers on slides that were not done, or that a cohort or an audit has not any
+    more; empty where there are none.
+    """
     from mitosieve.review.result import left_out
 
     own = [decision for decision in desk.decisions() if readers is None or decision.reader in readers]
-    return left_out(own, {decision.slide_id for decision in own} - desk.counting)
+    why = "were not done" if desk.has_counts else "are not here any more"
+    return left_out(own, {decision.slide_id for decision in own} - desk.counting, why)
 
 
 def review(desk: Desk, slide: int, readers: tuple[str, ...] | None, *, at_once: bool = False) -> Reviewed:

@@ -278,6 +278,7 @@ export class Store extends EventTarget {
         this.tell("saved", { decisions: made });
       } catch (error) {
         if (!error.refused) first.failed = (entry ?? first).failed = true;
+        first.refused = Boolean(error.refused);
         this.tell("trouble", { why: `not saved: ${error.message}`, from: "save" });
         this.tell("unsaved");
         if (!error.refused) return [];
@@ -343,7 +344,7 @@ export class Store extends EventTarget {
     }
     this._unsaved = this._unsaved.filter(({ list, back }) => list.length || back.length);
     this.tell("unsaved");
-    if (!entry.back.length || !this._unsaved.includes(entry)) this.tell("undone", { decision: last });
+    if (!entry.refused && (!entry.back.length || !this._unsaved.includes(entry))) this.tell("undone", { decision: last });
     return { ...last, row: last.row ?? null };
   }
 }
