@@ -1,7 +1,7 @@
 """Copies tables of docs/studies/NAME/study.md into docs/results.md: `python docs/make_results.py`.
 
 A table stands between `<!-- NAME: HEADING -->` and `<!-- end -->`; HEADING is how the heading of the study's table
-begins. So that no number of a study is typed.
+begins. So that no table of a study is typed.
 """
 
 import re

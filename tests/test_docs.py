@@ -82,7 +82,7 @@ def test_the_examples_of_help_are_commands():
 
 
 def test_tables_of_results_are_those_of_the_studies(tmp_path):
-    """No number of a study is typed: docs/results.md is what docs/make_results.py makes of it; a lost mark is told."""
+    """No table of a study is typed: docs/results.md is what docs/make_results.py makes of it; a lost mark is told."""
     spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -96,6 +96,35 @@ def test_tables_of_results_are_those_of_the_studies(tmp_path):
             script.filled(broken, ROOT / "docs" / "studies")
     with pytest.raises(ValueError, match="no table below"):
         script.filled(text.replace(": All folds pooled", ": No such heading", 1), ROOT / "docs" / "studies")
+
+
+def test_a_study_is_published_whole_or_not_at_all(tmp_path, monkeypatch):
+    """What was published stays until all of the new is copied; records of seeds that it has not are left."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    publish = importlib.import_module("publish_study").publish
+    out, to = tmp_path / "out", tmp_path / "studies" / "one"
+    for name in ("swift-A-seed1-0a", "swift-A-seed3-0b"):
+        (out / "trainings" / name).mkdir(parents=True)
+        (out / "trainings" / name / "training.json").write_text("{}")
+    (out / "study.toml").write_text('title = "t"\ncohort = "/data/c"\nsplit = "/data/s.json"\nseeds = [1, 2]\n')
+    to.mkdir(parents=True)
+    (to / "study.md").write_text("of before")
+    with pytest.raises(FileNotFoundError):
+        publish(out, to)
+    assert (to / "study.md").read_text() == "of before"
+    for name in ("study.csv", "study.md", "study.html"):
+        (out / name).write_text("new")
+    publish(out, to)
+    assert sorted(path.name for path in to.iterdir()) == [
+        "study.csv",
+        "study.html",
+        "study.md",
+        "study.toml",
+        "trainings",
+    ]
+    assert [path.name for path in (to / "trainings").iterdir()] == ["swift-A-seed1-0a"]
+    assert "/data" not in (to / "study.toml").read_text()
+    assert [path.name for path in to.parent.iterdir()] == ["one"]
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "python")], ids=lambda p: p.name)

@@ -1,5 +1,6 @@
 """Laws of means, intervals and differences over seeds and slides."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,7 @@ def test_values_are_means_over_the_seeds():
         assert [row.seed_figures[seed][name] for seed in (1, 2, 3)] == pytest.approx(alone)
     tp = np.mean([sum(slide.tp for slide in one.slides) for one in method.by_seed.values()])
     assert row.counts[0] == pytest.approx(tp)
+    assert np.mean(list(row.seed_counts.values()), axis=0) == pytest.approx(row.counts)
 
 
 def test_one_seed_has_the_interval_of_its_slides_alone():
@@ -75,6 +77,34 @@ def test_seeds_that_differ_widen_the_interval():
     result = compared(alike, apart)
     narrow, wide = (the(result, name).figures["f1"].interval for name in ("alike", "apart"))
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_the_means_of_drawn_seeds_spread_as_such_means_do(number):
+    """Of trainings that find the same on every slide, so that seeds alone are drawn: brute force over all draws of
+    them, moved apart from their middle until their variance is the unbiased one of a mean.
+    """
+
+    def alike(tp):
+        rows = tuple(
+            SlideScore(slide_id=f"s{k:03d}", case_id=f"c{k}", domain="d", area_mm2=0.1, tp=tp, fp=1, fn=6 - tp)
+            for k in range(8)
+        )  # fmt: skip
+        gain = np.tile([1] * tp + [0], 8)
+        return Scored(slides=rows, score=np.full(len(gain), 0.5), slide=np.repeat(np.arange(8), tp + 1), gain=gain)
+
+    method = Repeats(
+        name="one", by_seed={seed: alike(tp) for seed, tp in zip((1, 2, 3), (1, 3, 6)[:number], strict=False)}
+    )
+    f1 = [float(FIGURES["f1"](one, one.once)[0]) for one in method.by_seed.values()]
+    every = np.array([np.mean(draw) for draw in itertools.product(f1, repeat=number)])
+    wide = np.mean(f1) + np.sqrt(number / (number - 1)) * (every - np.mean(f1))
+    assert wide.var() == pytest.approx(np.var(f1, ddof=1) / number)
+    got = compare_repeats([method], "one", np.random.default_rng(3), resamples=20_000, names=("f1",))
+    ends = got.rows[0].figures["f1"].interval
+    assert (ends.low, ends.high) == pytest.approx(
+        (wide.min(), wide.max()) if number == 2 else np.quantile(wide, (0.025, 0.975), method="inverted_cdf")
+    )
 
 
 def test_a_method_does_not_differ_from_itself_and_pairs_share_seeds():
@@ -104,6 +134,7 @@ def test_a_difference_takes_only_seeds_that_both_have():
     result = compared(base, some, none)
     expected = [float(FIGURES["f1"](one.by_seed[2], one.by_seed[2].once)[0]) for one in (some, base)]
     assert the(result, "some").differences["f1"].value.mean == pytest.approx(expected[0] - expected[1])
+    assert the(result, "some").differences["f1"].seeds == (2,)
     assert not the(result, "none").differences
 
 

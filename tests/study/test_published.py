@@ -1,21 +1,23 @@
 """The published studies: their numbers follow from the records beside them, which name no place on a disk."""
 
 import csv
-import json
 import os
+import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mitosieve import Cohort, Split
 from mitosieve.export.table import read_detections
+from mitosieve.run.seed import derive_generator
+from mitosieve.score import repeated
 from mitosieve.score.scored import Scored, average_precision, f1
 from mitosieve.study.plan import plan_study
 from mitosieve.study.record import read_record
 from mitosieve.study.study import load_study
 from tiny import mitosieve
 
+PLACE = re.compile(r"(?<![\w.])/(home|tmp|work|root|mnt|srv|opt|var|Users)/|\b[A-Z]:\\\\")
 STUDIES = sorted(path.parent for path in (Path(__file__).parents[2] / "docs" / "studies").glob("*/trainings"))
 
 
@@ -24,10 +26,15 @@ def test_no_record_names_a_place_on_a_disk(study):
     """Nor does it hold an image: text alone."""
     for path in study.rglob("*"):
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            assert "/home/" not in text, path
-            assert "/tmp/" not in text, path
-    assert not any(json.loads(p.read_text())["machine"].get("host") for p in study.glob("trainings/*/training.json"))
+            assert not PLACE.search(path.read_text(encoding="utf-8")), path
+
+
+def test_studies_are_published_with_their_records():
+    """Else the laws below would be of nothing."""
+    assert [path.name for path in STUDIES] == ["three-methods"]
+    assert PLACE.search('"run": "/work/a"')
+    assert PLACE.search("C:\\\\data")
+    assert not PLACE.search("a/home/b, 24/7, rows/tmp")
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +54,48 @@ def data(tmp_path_factory, data_folder):
 
 @pytest.mark.data
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
-def test_published_scores_follow_from_published_detections(study, data):
-    """Of every row and seed, all folds pooled: F1 and average precision of study.csv, matched and counted anew."""
+def test_published_scores_follow_from_published_detections(study, data, monkeypatch):
+    """Of all folds pooled, matched and counted anew: of every row and seed counts, F1 and average precision, and of F1
+    the means, intervals, differences and p of study.csv to the last digit.
+    """
     cohort, split = data
     asked = load_study(str(study / "study.toml"))
     plan = plan_study(asked, cohort, split, Path(os.devnull), [study / "trainings"])
-    with (study / "study.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["scope"] == "pooled" and row["seed"] != "mean"]
-    assert rows
     assert {path.name for path in (study / "trainings").iterdir()} <= {one.folder.name for one in plan.trainings}
-    detectors = {row.name: row.detector for row in asked.rows}
-    for row in rows:
-        parts = []
-        for fold in plan.folds:
-            record = read_record(plan.of[row["row"], fold, int(row["seed"])].kept[0])
-            found = read_detections(record.tested[detectors[row["row"]]].detections)
-            parts.append(Scored.of(found, cohort, split.fold(fold).test))
-        pooled = Scored.join(parts)
-        for name, figure in (("f1", f1), ("ap", average_precision)):
-            assert float(row[name]) == pytest.approx(float(figure(pooled, pooled.once)[0]), abs=1e-12), (
-                row["row"],
-                name,
-            )
-    assert np.isfinite([float(row["f1"]) for row in rows]).all()
+    with (study / "study.csv").open(newline="", encoding="utf-8") as file:
+        told = {(row["row"], row["seed"]): row for row in csv.DictReader(file) if row["scope"] == "pooled"}
+    of: dict[str, dict[int, Scored]] = {}
+    for row in asked.rows:
+        for seed in (int(seed) for name, seed in told if name == row.name and seed != "mean"):
+            parts = []
+            for fold in plan.folds:
+                found = read_record(plan.of[row.name, fold, seed].kept[0]).tested[row.detector].detections
+                parts.append(Scored.of(read_detections(found), cohort, split.fold(fold).test))
+            pooled = of.setdefault(row.name, {})[seed] = Scored.join(parts)
+            line = told[row.name, str(seed)]
+            for name, figure in (("f1", f1), ("ap", average_precision)):
+                assert float(line[name]) == pytest.approx(float(figure(pooled, pooled.once)[0]), abs=1e-12), line
+            counts = [sum(getattr(slide, name) for slide in pooled.slides) for name in ("tp", "fp", "fn")]
+            assert [int(line[name]) for name in ("tp", "fp", "fn")] == counts
+    assert {row.name for row in asked.rows} == set(of)
+    monkeypatch.setattr(repeated, "COMPARED", ("f1",))  # the other figure takes a minute
+    methods = [repeated.Repeats(name=row.name, by_seed=of[row.name], control=row.control) for row in asked.rows]
+    draws = derive_generator(0, "study pooled")
+    for row in repeated.compare_repeats(methods, asked.reference, draws, names=("f1",)).rows:
+        line = told[row.name, "mean"]
+        assert [float(line[name]) for name in ("tp", "fp", "fn")] == pytest.approx(row.counts)
+        ends(line, "f1", row.figures["f1"])
+        for key, p, differences in (
+            ("f1_minus_reference", "f1_p", row.differences),
+            ("f1_minus_control", "f1_control_p", row.over_control),
+        ):
+            assert bool(line[key]) == bool(differences)
+            for one in differences.values():
+                ends(line, key, one.value)
+                assert (float(line[p]), float(line[f"{p}_holm"])) == pytest.approx((one.p, one.p_holm))
+
+
+def ends(line, name, value):
+    """A mean and its interval are those of the table."""
+    wanted = (value.mean, value.interval.low, value.interval.high)
+    assert tuple(float(line[key]) for key in (name, f"{name}_low", f"{name}_high")) == pytest.approx(wanted, abs=1e-12)

@@ -66,10 +66,11 @@ def a_result(seeds):
 def test_every_table_names_what_its_own_intervals_draw(seeds):
     """Folds of one patient draw slides, all folds together draw patients; seeds are drawn where there are two."""
     also = " and seeds" if len(seeds) > 1 else ""
+    few = "2 seeds say little of" if len(seeds) > 1 else "One training a row and fold:"
     result = a_result(seeds)
     told = {table.title.split(":")[0].split(" minus ")[-1]: table.about for table in tables_of(result)}
     for name in ("All folds pooled", "one", "its own control", "FROC and counts"):
-        assert f"ntervals (95 %) draw cases{also}: only 7 cases: the interval is too narrow." in told[name]
+        assert f"ntervals (95 %) draw cases{also}: only 7 cases: the interval is too narrow. {few} how" in told[name]
     assert f"A: intervals (95 %) draw slides within cases{also}: only 1 case" in told["By fold"]
     assert "B: no interval: one slide only" in told["By fold"]
     assert f"C: intervals (95 %) draw cases{also}: only 6 cases" in told["By fold"]
@@ -81,6 +82,47 @@ def test_every_table_names_what_its_own_intervals_draw(seeds):
     assert units["pooled", ""] == ("cases", str(len(seeds)))
     assert units["fold", "A"] == ("slides within cases", str(len(seeds)))
     assert units["fold", "B"][0] == "none"
+
+
+def test_rows_with_other_seeds_say_which(tmp_path):
+    """A study goes on: a mean is over the seeds that stand beside it, a difference over those that both have, and what
+    was trained once is not said to draw seeds.
+    """
+    of = {"one": (1, 2), "two": (1, 2, 3), "alone": (1,)}
+    methods = [
+        Repeats(
+            name=name, by_seed={seed: a_scored(7, 2, seed) for seed in seeds}, control="one" if name == "two" else ""
+        )
+        for name, seeds in of.items()
+    ]
+    pooled = compare_repeats(methods, "one", np.random.default_rng(0), resamples=50)
+    rows = [{"name": name, "control": "one" if name == "two" else ""} for name in of]
+    study = Study.model_validate(
+        {"title": "t", "reference": "one", "recipe": "chsnet-small", "seeds": (1, 2, 3), "rows": rows}
+    )
+    result = StudyResult(
+        study=study, folds=("A", "B"), pooled=pooled, curves={}, costs={}, windows={}, missing=(), by_domain={},
+        by_fold={"A": pooled, "B": pooled},
+    )  # fmt: skip
+    tables = {table.title.split(":")[0]: table for table in tables_of(result)}
+    seeds_of = {
+        name: dict(zip(table.columns, row, strict=False)).get("seeds")
+        for name, table in tables.items()
+        for row in table.rows[:1]
+    }
+    assert [row[6] for row in tables["All folds pooled"].rows] == ["1, 2", "1, 2, 3", "1"]
+    assert [row[:2] for row in tables["Each row minus one"].rows] == [("two", "1, 2"), ("alone", "1")]
+    assert seeds_of["Each row minus its own control"] == "1, 2"
+    assert "and seeds (not of alone: one seed)" in tables["All folds pooled"].about
+    cells = [row[1] for row in tables["By fold"].rows]
+    assert [cell.partition(" (seed ")[2] for cell in cells] == ["1, 2)", "", "1)"]
+    lines = {
+        (line["row"], line["seed"]): line
+        for line in csv.DictReader(to_csv(result).splitlines())
+        if line["scope"] == "pooled"
+    }
+    assert [lines[name, "mean"]["f1_minus_reference_seeds"] for name in of] == ["", "2", "1"]
+    assert lines["two", "3"]["tp"] == str(2 * 14)
 
 
 def a_run(folder, *, fold, gate, mined=0.2, parts=("train", "test"), machine=None, commit="c1"):

@@ -52,12 +52,14 @@ class Difference:
     """A method minus another, mean over the seeds that both have.
 
     Attributes:
+        seeds: those.
         value: with the interval, paired: the same slides and seeds for both. Not corrected for many comparisons.
         p: two-sided: the smallest level at which the percentile interval leaves 0 out; at least 2 / (resamples + 1).
         p_holm: p corrected for all differences of its kind in this figure: all methods that are compared with the
             reference, or all that are compared with a control of their own.
     """
 
+    seeds: tuple[int, ...]
     value: Value
     p: float
     p_holm: float
@@ -71,6 +73,7 @@ class Row:
         name: of the method.
         seeds: its trainings.
         counts: mean over the seeds of figures found, false alarms, figures missed.
+        seed_counts: seed -> the same of that training.
         figures: name -> value, as `FIGURES`.
         seed_figures: seed -> name -> value on the slides as they are.
         differences: of `COMPARED`, to the reference; empty for the reference itself.
@@ -81,6 +84,7 @@ class Row:
     name: str
     seeds: tuple[int, ...]
     counts: tuple[float, float, float]
+    seed_counts: Mapping[int, tuple[int, int, int]]
     figures: Mapping[str, Value]
     seed_figures: Mapping[int, Mapping[str, float]]
     differences: Mapping[str, Difference]
@@ -121,8 +125,9 @@ def compare_repeats(
     In each resample the same slides are drawn for all methods, and as many of a method's seeds as it has, with
     replacement; the figure of each drawn seed is taken on the drawn slides, and averaged. A difference draws the same
     seeds for both methods, of those that both have: trainings of one seed see their cases in the same order, and two
-    detectors of one training stay together. With three seeds the spread over seeds comes out a third too small in its
-    square: read the intervals as too narrow.
+    detectors of one training stay together. Of N seeds the means of such draws spread 1 / N too little in their square;
+    they are drawn apart by that. Two or three trainings say little of how far trainings lie apart all the same: p below
+    0.05 comes more often than in a twentieth (`bench/few_seeds.py`).
 
     Args:
         methods: one or more; slides in any order, but the same for all.
@@ -215,10 +220,12 @@ def _row(
         [[(row.tp, row.fp, row.fn) for row in one.slides] for one in method.by_seed.values()], np.int64
     ).sum(axis=1)
     tp, fp, fn = sums.mean(axis=0).tolist()
+    of_seed = {seed: (int(counts[0]), int(counts[1]), int(counts[2])) for seed, counts in zip(seeds, sums, strict=True)}
     return Row(
         name=method.name,
         seeds=seeds,
         counts=(tp, fp, fn),
+        seed_counts=of_seed,
         figures=figures,
         seed_figures={seed: {name: exact[method.name, seed, name] for name in names} for seed in seeds},
         differences={},
@@ -236,12 +243,20 @@ def _value(exact: Sequence[float], drawn: Sequence[NDArray[np.float64]], chance:
 
 
 def _over_seeds(by_seed: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B,) of (N, B) values of N seeds: the mean over N seeds that `chance` (B, at least N) in [0, 1) draws."""
+    """(B,) of (N, B) values of N seeds: the mean over N seeds that `chance` (B, at least N) in [0, 1) draws, as far
+    from the mean over all as such means lie: as they are drawn, they spread by (N - 1) / N of that in their square.
+
+    Source: Rao and Wu, Journal of the American Statistical Association 83 (1988) 231-241, the rescaled bootstrap.
+    """
     number, resamples = by_seed.shape
     if resamples == 0:
         return np.zeros(0)
     chosen = np.floor(chance[:, :number] * number).astype(np.intp)
-    return np.take_along_axis(by_seed.T, chosen, axis=1).mean(axis=1)
+    drawn = np.take_along_axis(by_seed.T, chosen, axis=1).mean(axis=1)
+    if number == 1:
+        return drawn
+    middle = by_seed.mean(axis=0)
+    return middle + np.sqrt(number / (number - 1)) * (drawn - middle)
 
 
 def _differences(
@@ -250,7 +265,7 @@ def _differences(
     """(first of a pair, figure) -> its difference to the second, for pairs that share a seed."""
     found: dict[tuple[str, str], Difference] = {}
     for name in COMPARED:
-        values: dict[str, tuple[Value, float]] = {}
+        values: dict[str, tuple[tuple[int, ...], Value, float]] = {}
         for method, base in pairs:
             seeds = [seed for seed in method.by_seed if seed in base.by_seed]
             if not seeds:
@@ -259,10 +274,10 @@ def _differences(
             value = _value(
                 [exact[method.name, seed, name] - exact[base.name, seed, name] for seed in seeds], list(apart), chance
             )
-            values[method.name] = value, p_value(_over_seeds(apart, chance))
-        corrected = holm([p for _, p in values.values()])
-        for (whose, (value, p)), p_holm in zip(values.items(), corrected, strict=True):
-            found[whose, name] = Difference(value=value, p=p, p_holm=p_holm)
+            values[method.name] = tuple(seeds), value, p_value(_over_seeds(apart, chance))
+        corrected = holm([p for *_, p in values.values()])
+        for (whose, (seeds, value, p)), p_holm in zip(values.items(), corrected, strict=True):
+            found[whose, name] = Difference(seeds=seeds, value=value, p=p, p_holm=p_holm)
     return found
 
 

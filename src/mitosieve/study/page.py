@@ -98,7 +98,7 @@ def precision_recall(result: StudyResult) -> Chart | None:
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7.5)
         return Chart(
-            title="Precision and recall at every threshold, a line a training; dots are the operating points",
+            title="Precision and recall at every threshold, a line a seed; dots are the operating points",
             alt="Precision-recall curves of " + ", ".join(result.curves) + ".",
             svg=to_svg(figure),
         )

@@ -215,8 +215,9 @@ def _missing(done: _Done, plan: Plan) -> tuple[str, ...]:
             [f"{row.name}: no whole table of windows (fold/seed {', '.join(bare)})"] if study.windows and bare else []
         )
         for fold, seed in cells:
-            failed = failed_in(plan.of[row.name, fold, seed].folder, row.detector)
-            found += [f"{row.name}, {fold}/{seed}: {slide} failed: {why}" for slide, why in failed.items()]
+            if f"{fold}/{seed}" in gone:
+                failed = failed_in(plan.of[row.name, fold, seed].folder, row.detector)
+                found += [f"{row.name}, {fold}/{seed}: {slide} failed: {why}" for slide, why in failed.items()]
     return tuple(found)
 
 

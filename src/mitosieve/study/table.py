@@ -12,8 +12,11 @@ from mitosieve.score.repeated import Comparison, Difference, Row, Value
 from mitosieve.study.result import StudyResult
 from mitosieve.study.study import StudyRow
 
+ENOUGH_SEEDS = 5
+"""From this many on nothing is said of how few they are: our choice, by `bench/few_seeds.py`."""
+
 _UNKNOWN = "–"
-_DIFFERENCE_COLUMNS = ("F1 difference [95 %]", "p", "p (Holm)", "AP difference [95 %]", "p", "p (Holm)")
+_DIFFERENCE_COLUMNS = ("seeds", "F1 difference [95 %]", "p", "p (Holm)", "AP difference [95 %]", "p", "p (Holm)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,18 +75,27 @@ def notes_of(result: StudyResult) -> tuple[str, ...]:
 
 
 def _drawn(comparisons: Mapping[str, Comparison]) -> str:
-    """What intervals draw, a sentence for each kind; of parts with which they are of."""
+    """What intervals draw, a sentence for each kind, of parts with which they are of; and what so few seeds say."""
     of: dict[str, list[str]] = {}
     for name, one in comparisons.items():
-        if one.unit == "none":
-            words = "no interval"
-        else:
-            words = f"intervals (95 %) draw {one.unit}"
-            words += " and seeds" if any(len(row.seeds) > 1 for row in one.rows) else ""
+        words = "no interval" if one.unit == "none" else f"intervals (95 %) draw {one.unit}{_and_seeds(one.rows)}"
         of.setdefault(f"{words}: {one.note}." if one.note else f"{words}.", []).append(name or "(not named)")
     if len(of) == 1:
-        return "".join(words[0].upper() + words[1:] for words in of)
-    return " ".join(f"{', '.join(names)}: {words}" for words, names in of.items())
+        told = "".join(words[0].upper() + words[1:] for words in of)
+    else:
+        told = " ".join(f"{', '.join(names)}: {words}" for words, names in of.items())
+    most = max(len(row.seeds) for one in comparisons.values() for row in one.rows)
+    if most == 1:
+        return f"{told} One training a row and fold: how far trainings lie apart is not in them, nor in p."
+    return told if most >= ENOUGH_SEEDS else f"{told} {most} seeds say little of how far trainings lie apart."
+
+
+def _and_seeds(rows: Sequence[Row]) -> str:
+    """Whether seeds are drawn too, and of which rows they are not."""
+    alone = [row.name for row in rows if len(row.seeds) == 1]
+    if len(alone) == len(rows):
+        return ""
+    return f" and seeds (not of {', '.join(alone)}: one seed)" if alone else " and seeds"
 
 
 def to_csv(result: StudyResult) -> str:
@@ -126,7 +138,7 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
     tp, fp, fn = row.counts
     of = {"scope": scope, "part": part, "row": row.name}
     scored = {"cases": comparison.cases, "slides": comparison.slides, "figures": comparison.figures}
-    line: dict[str, Any] = {**of, "seed": "mean", "trainings": len(row.seeds), **scored, "tp": tp, "fp": fp, "fn": fn}
+    line: dict[str, Any] = {**of, "seed": "mean", "seeds": len(row.seeds), **scored, "tp": tp, "fp": fp, "fn": fn}
     line |= {"interval_unit": comparison.unit, "interval_seeds": len(row.seeds), "interval_note": comparison.note}
     for name, value in row.figures.items():
         line |= {name: number(value.mean)} | _ends(name, value)
@@ -144,17 +156,19 @@ def _csv_lines(result: StudyResult, scope: str, part: str, comparison: Compariso
             "multiply_adds": " ".join(str(stage.multiply_adds) for stage in cost.stages),
             "weights": sum(stage.weights for stage in cost.stages),
         }
-    by_seed = [
-        {**of, "seed": seed, "trainings": 1, **scored, **{name: number(value) for name, value in figures.items()}}
-        for seed, figures in row.seed_figures.items()
-    ]
+    by_seed: list[dict[str, Any]] = []
+    for seed, figures in row.seed_figures.items():
+        counts = dict(zip(("tp", "fp", "fn"), row.seed_counts[seed], strict=True))
+        values = {name: number(value) for name, value in figures.items()}
+        by_seed.append({**of, "seed": seed, "seeds": 1, **scored, **counts, **values})
     return [line, *by_seed]
 
 
-def _difference_cells(key: str, name: str, difference: Difference) -> dict[str, float | None]:
+def _difference_cells(key: str, name: str, difference: Difference) -> dict[str, float | int | None]:
     return {
         key: number(difference.value.mean),
         **_ends(key, difference.value),
+        f"{key}_seeds": len(difference.seeds),
         f"{name}_p": number(difference.p),
         f"{name}_p_holm": number(difference.p_holm),
     }
@@ -191,7 +205,7 @@ def _main_row(row: Row, asked: StudyRow, published: Sequence[str]) -> tuple[str,
         in_words(value["recall"]),
         in_words(value["ap"]),
         " / ".join(f"{count:.0f}" for count in row.counts),
-        str(len(row.seeds)),
+        ", ".join(map(str, row.seeds)),
         *(f"{asked.published[name]:.3f}" if name in asked.published else "" for name in published),
     )
 
@@ -244,7 +258,8 @@ def _over_controls(result: StudyResult) -> Table | None:
 
 def _difference_words(differences: Mapping[str, Difference]) -> tuple[str, ...]:
     found = [differences[name] for name in ("f1", "ap")]
-    return tuple(text for one in found for text in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm)))
+    seeds = ", ".join(map(str, found[0].seeds))
+    return seeds, *(t for one in found for t in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm)))
 
 
 def _small(p: float) -> str:
@@ -258,18 +273,21 @@ def _parts(result: StudyResult, what: str) -> Table | None:
         return None
     cells = {(row.name, name): row for name, comparison in parts.items() for row in comparison.rows}
     columns = tuple(f"{name or '(not named)'} ({comparison.figures} figures)" for name, comparison in parts.items())
+    most = max(len(row.seeds) for row in cells.values())
     rows: list[tuple[str, ...]] = []
     for asked in result.study.rows:
         found = [cells.get((asked.name, name)) for name in parts]
         if any(row is not None for row in found):
-            rows.append((asked.name, *(_UNKNOWN if row is None else _part_cell(row) for row in found)))
+            rows.append((asked.name, *(_UNKNOWN if row is None else _part_cell(row, most) for row in found)))
     return Table(
         title=f"By {what.lower()}: F1 [95 %]; AP", about=_drawn(parts), columns=("row", *columns), rows=tuple(rows)
     )
 
 
-def _part_cell(row: Row) -> str:
-    return f"{in_words(row.figures['f1'])}; {in_words(row.figures['ap']).split(' ', maxsplit=1)[0]}"
+def _part_cell(row: Row, most: int) -> str:
+    """A row in a part, with its seeds where others have more."""
+    fewer = "" if len(row.seeds) == most else f" (seed {', '.join(map(str, row.seeds))})"
+    return f"{in_words(row.figures['f1'])}; {in_words(row.figures['ap']).split(' ', maxsplit=1)[0]}{fewer}"
 
 
 def _windows(result: StudyResult) -> Table | None:
