@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mitosieve.models.box import folder_of
 from mitosieve.models.card import read_card
 from mitosieve.run.folder import hash_file
 from mitosieve.scan.learnt import KnownDetector
+from mitosieve.sieve.reference import Reference
 from tiny import a_run, a_scan
 
 
@@ -77,6 +79,14 @@ def test_a_detector_of_ones_own_says_what_it_learnt_from(run):
     shutil.rmtree(run)
     assert known(alone).learnt_from == trust.learnt_from
     assert known(alone).detector == "alone"
+
+
+def test_who_knows_slides_in_no_way_does_not_know_them(run):
+    """Of a training on one slide nothing can be compared: that is told as where nothing was kept."""
+    whole = KnownDetector.load(run)
+    bare = replace(whole, detector=replace(whole.detector, reference=Reference(known={})))
+    none = replace(whole, detector=replace(whole.detector, reference=None))
+    assert [one.knows_its_slides for one in (whole, bare, none)] == [True, False, False]
 
 
 def test_its_test_score_is_taken_where_it_is_its_own(run):

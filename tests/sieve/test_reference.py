@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mitosieve.errors import DetectorError
-from mitosieve.sieve.reference import MOST_SLIDES, TRAITS, Reference
+from mitosieve.sieve.reference import MOST_SLIDES, TRAITS, Learnt, Reference
 from mitosieve.sieve.score_counts import BINS, count_scores, no_scores
 from mitosieve.sieve.traits import SlideTraits, measure_pieces
 from mitosieve.slide.stain import apply_transform
@@ -176,6 +176,14 @@ def test_what_is_loaded_says_what_was_saved(tmp_path):
     assert second.save(tmp_path / "b.json").read_bytes() == second.save(tmp_path / "c.json").read_bytes()
     text = (tmp_path / "a.json").read_text()
     assert "c0" not in text  # no patient is named
+    own = Learnt(domains=("breast",), cases=1, slides=2, figures=3)
+    on = replace(own, start="swift (4 cases)", start_is_synthetic=True)
+    for learnt, words in ((own, "breast, 1 patient, 2 slides, 3 figures"), (on, "it went on from swift (4 cases)")):
+        again = Reference.load(replace(first, learnt=learnt).save(tmp_path / "d.json")).learnt
+        assert again == learnt
+        assert again.words.endswith(words)
+        assert again.is_synthetic == (learnt is on)
+        assert ("start" in (tmp_path / "d.json").read_text()) == (learnt is on), "without one the file is as it was"
 
 
 @pytest.mark.parametrize(

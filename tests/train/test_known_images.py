@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +11,7 @@ from build import a_cohort
 from mitosieve.errors import RunFolderError, SlideError
 from mitosieve.run.folder import RunFolder, hash_file
 from mitosieve.run.layout import FRAMES, IMAGES
-from mitosieve.train.known_images import check_images, forget_image
+from mitosieve.train.known_images import check_images, forget_image, unlike_images
 from tiny import a_run, files_of, mitosieve, training
 
 
@@ -41,16 +43,20 @@ def test_a_changed_image_is_refused_and_an_absent_one_is_not(tmp_path):
     assert (tmp_path / IMAGES).read_bytes() == before
 
 
-def test_an_image_of_many_files_is_all_of_them(tmp_path):
-    """MRXS has a folder beside it: a change there is a change of the image."""
+@pytest.mark.parametrize(("ending", "is_part"), [(".mrxs", True), (".png", False)])
+def test_a_folder_of_its_name_is_part_of_a_mirax_image_alone(tmp_path, ending, is_part):
+    """A change there is a change of the image; beside any other image it is somebody's own folder, as of a result."""
     cohort = a_cohort(tmp_path / "c", cases=1)
-    beside = cohort.path_of("c0_s0").with_suffix("")
+    path = cohort.path_of("c0_s0")
+    cohort = cohort.with_entries(lambda entry: replace(entry, path=str(path.rename(path.with_suffix(ending)))))
+    run, beside = RunFolder(tmp_path), path.with_suffix("")
     beside.mkdir()
     (beside / "Data0001.dat").write_bytes(b"pixels")
-    check_images(RunFolder(tmp_path), cohort, cohort.cases)
+    check_images(run, cohort, cohort.cases)
     (beside / "Data0001.dat").write_bytes(b"others")
-    with pytest.raises(RunFolderError, match="c0_s0"):
-        check_images(RunFolder(tmp_path), cohort, cohort.cases)
+    with pytest.raises(RunFolderError, match="c0_s0") if is_part else nullcontext():
+        check_images(run, cohort, cohort.cases)
+    assert unlike_images(run, cohort, by_content=True) == (["c0_s0"] if is_part else [])
 
 
 def test_frames_and_stain_of_unknown_images_are_not_kept(tmp_path):
@@ -79,6 +85,19 @@ def test_an_image_that_could_not_be_read_may_be_mended(tmp_path):
     assert sorted(json.loads((tmp_path / IMAGES).read_text())) == ["c0_s0", "c1_s0"]
     forget_image(run, cohort, SlideError("is of no cohort", where="elsewhere.png"))
     cohort.path_of("c0_s0").write_bytes(b"other")
+    with pytest.raises(RunFolderError, match="c0_s0"):
+        check_images(run, cohort, cohort.cases)
+
+
+def test_an_image_that_was_learned_from_stays_known(tmp_path):
+    """Where places are found all images were read: one that fails later and comes back otherwise is another one."""
+    cohort = a_cohort(tmp_path / "c", cases=1)
+    run, path = RunFolder(tmp_path), cohort.path_of("c0_s0")
+    check_images(run, cohort, cohort.cases)
+    (tmp_path / "places").mkdir()
+    (tmp_path / "places" / "train.parquet").touch()
+    forget_image(run, cohort, SlideError("cannot be read", where=path))
+    path.write_bytes(path.read_bytes() + b"exported anew")
     with pytest.raises(RunFolderError, match="c0_s0"):
         check_images(run, cohort, cohort.cases)
 

@@ -39,7 +39,9 @@ def test_slides_are_seen_as_those_to_be_judged(tmp_path):
     cv2.imwrite(str(tmp_path / "s.png"), np.clip(pixels + grain, 0, 255).astype(np.uint8))
     entries = [SlideEntry(slide_id=case, path="s.png", case_id=case, domain="d", mpp=0.25) for case in "abc"]
     cohort = Cohort(tmp_path, tuple(entries), Cohort.load(a_cohort()).annotations[:0])
-    job = SimpleNamespace(cohort=cohort, fold=SimpleNamespace(train=("a", "b", "c"), validation=()), progress=None)
+    job = SimpleNamespace(
+        cohort=cohort, fold=SimpleNamespace(train=("a", "b", "c"), validation=()), progress=None, start=None
+    )
     plain = Detector.load(a_run())
     proposer = plain.config.proposer.model_copy(update={"tissue": "glass"})
     asked = replace(plain, config=plain.config.model_copy(update={"proposer": proposer}))
@@ -61,7 +63,7 @@ def test_crops_of_one_case_count_as_one_slide(tmp_path):
             entries.append(SlideEntry(slide_id=name, path=f"{name}.png", case_id=case, domain="d", mpp=0.25))
     cohort = Cohort(tmp_path, tuple(entries), Cohort.load(a_cohort()).annotations[:0])
     fold = SimpleNamespace(train=("a", "b", "c"), validation=())
-    job = SimpleNamespace(cohort=cohort, fold=fold, progress=None)
+    job = SimpleNamespace(cohort=cohort, fold=fold, progress=None, start=None)
     reference = reference_of(job, Detector.load(a_run()), {})
     assert reference.known["sharpness"].values.shape == (2, 1)  # of the single crop of case c nothing can be said
     assert reference.known["resolution"].values.shape == (3, 1)
@@ -77,7 +79,7 @@ def test_figures_that_were_learned_are_counted(tmp_path):
     told = []
     for cohort in (whole, limited):
         fold = SimpleNamespace(train=cohort.cases, validation=())
-        job = SimpleNamespace(cohort=cohort, fold=fold, progress=None)
+        job = SimpleNamespace(cohort=cohort, fold=fold, progress=None, start=None)
         told.append(reference_of(job, Detector.load(a_run()), {}).learnt.figures)
     figures = whole.annotations.with_label(Label.MITOTIC_FIGURE)
     assert told == [len(figures), len(figures) - len(figures.of_slide(first))]

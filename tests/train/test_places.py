@@ -158,6 +158,15 @@ def test_a_part_without_figures_is_refused(store):
     empty = Cohort(cohort.folder, cohort.slides, Annotations.empty())
     with pytest.raises(CohortError, match="c0, c1 have no figure"):
         found(empty, frames, WindowConfig())
+    nothing = WindowConfig(stride_px=16)
+
+    class Blind:
+        def places(self, cohort, entry):
+            places = a_rule(frames, nothing).places(cohort, entry)
+            return places[np.flatnonzero(places.index.label == 0)]
+
+    with pytest.raises(CohortError, match=r"for none of \d+ marked figures of the cases c0, c1 a place was found"):
+        find_places(cohort, ("c0", "c1"), Blind())
 
 
 def test_one_row_for_figures_marked_twice_at_one_place(store):

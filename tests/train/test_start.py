@@ -1,6 +1,7 @@
 """Training goes on from a detector: its weights, its stain, what it is most wrong about first."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -43,6 +44,8 @@ def test_a_training_begins_with_the_weights_of_its_start(tmp_path):
                 torch.testing.assert_close(value, theirs[name], atol=1e-6, rtol=0)
     assert new.config.stain_target == old.config.stain_target
     assert json.loads((tmp_path / "run" / "run.json").read_text())["provenance"]["start"] == old.digest
+    assert re.search(r"; it went on from \S+ \(\d+ cases\)$", new.reference.learnt.words)
+    assert new.reference.learnt.is_synthetic
 
 
 def test_networks_that_mine_out_of_fold_are_told_to_begin_at_random(tmp_path):

@@ -84,6 +84,17 @@ def test_both_from_validation(job, detected):
     assert [thresholds[0] for thresholds in detected] == [0.05, 0.3]
 
 
+@pytest.mark.parametrize("rows", [(), (2, 3)])
+def test_a_threshold_that_says_nothing_is_told(job, detected, monkeypatch, rows):
+    """Of validation cases on which nothing was found, or no figure: it stands as a number all the same."""
+    find, notes = thresholds.detect, []
+    monkeypatch.setattr(thresholds, "detect", lambda *a, **more: find(*a, **more)[np.array(rows, dtype=np.intp)])
+    monkeypatch.setattr(Job, "note", lambda self, text: notes.append(text))
+    chosen(job, OperatingRule(), "refined")
+    assert len(notes) == 1
+    assert f"of detector says nothing: of {len(rows)} detections on the validation cases none is a figure" in notes[0]
+
+
 def test_numbers_are_taken_as_they_are(job, detected):
     """And validation is still detected on, once, for the curves."""
     assert chosen(job, ThresholdRule(gate=0.2, operating=0.6), "screening", "refined") == (0.2, 0.6)

@@ -103,3 +103,13 @@ def learned_cases(named: str | Path) -> LearnedCases:
     provenance = RunFolder(run).read_mark().provenance
     is_its_own = "start" not in provenance and not (folder / layout.ADAPTED).exists()
     return LearnedCases.of_run(provenance).joined(LearnedCases(cases=frozenset(), all_known=is_its_own))
+
+
+def called(named: str | Path) -> str:
+    """What a detector is called without the way to it: by its name in the package, its run's, or its folder's.
+
+    Raises:
+        DetectorError: as `detector_folder`.
+    """
+    folder = detector_folder(named).resolve()
+    return folder.parent.name if folder.name == layout.DETECTOR else folder.name

@@ -36,8 +36,8 @@ class KnownDetector:
 
     @property
     def knows_its_slides(self) -> bool:
-        """Whether it says what its training's slides are like."""
-        return self.detector.reference is not None
+        """Whether it says what its training's slides are like, in one way at least: of one slide it cannot."""
+        return self.detector.reference is not None and bool(self.detector.reference.known)
 
     @classmethod
     def load(

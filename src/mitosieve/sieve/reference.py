@@ -99,6 +99,9 @@ class Known:
         }
 
 
+_OF_A_START = ("start", "start_is_synthetic")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Learnt:
     """What a detector learnt from, in numbers: labelled slides of its training cases.
@@ -108,24 +111,29 @@ class Learnt:
         cases: patients.
         slides: labelled ones.
         figures: marked on them.
+        start: what the detector that its training went on from had learnt from, in words; empty without one.
+        start_is_synthetic: whether that was synthetic tissue.
     """
 
     domains: tuple[str, ...]
     cases: int
     slides: int
     figures: int
+    start: str = ""
+    start_is_synthetic: bool = False
 
     @property
     def is_synthetic(self) -> bool:
         """Whether a domain is of synthetic tissue (`phantom.scanner` names them so)."""
-        return any(name.startswith(SYNTHETIC) for name in self.domains)
+        return self.start_is_synthetic or any(name.startswith(SYNTHETIC) for name in self.domains)
 
     @property
     def words(self) -> str:
         named = ", ".join(name or "(domain not named)" for name in self.domains[:5])
         more = f" and {len(self.domains) - 5} more domains" if len(self.domains) > 5 else ""
         counted = ((self.cases, "patient"), (self.slides, "slide"), (self.figures, "figure"))
-        return f"{named}{more}, " + ", ".join(f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counted)
+        own = f"{named}{more}, " + ", ".join(f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counted)
+        return f"{own}; it went on from {self.start}" if self.start else own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +209,8 @@ class Reference:
         content: dict[str, Any] = {"format": REFERENCE_FORMAT, "scores_of": self.scores_of}
         content["known"] = {name: known.to_json() for name, known in self.known.items()}
         if self.learnt is not None:
-            content["learnt"] = asdict(self.learnt)
+            names = _OF_A_START if not self.learnt.start else ()  # a file without a start is as it always was
+            content["learnt"] = {name: value for name, value in asdict(self.learnt).items() if name not in names}
         return write_json(path, content)
 
     @classmethod
@@ -229,7 +238,12 @@ def _learnt_of(content: dict[str, Any] | None) -> Learnt | None:
     if content is None:
         return None
     numbers = {name: int(content[name]) for name in ("cases", "slides", "figures")}
-    return Learnt(domains=tuple(str(name) for name in content["domains"]), **numbers)
+    return Learnt(
+        domains=tuple(str(name) for name in content["domains"]),
+        **numbers,
+        start=str(content.get("start", "")),
+        start_is_synthetic=content.get("start_is_synthetic", False) is True,
+    )
 
 
 def _known_of(name: str, content: dict[str, Any]) -> Known:

@@ -69,10 +69,13 @@ def unlike_images(run: RunFolder, cohort: Cohort, *, by_content: bool) -> list[s
 
 
 def forget_image(run: RunFolder, cohort: Cohort, error: SlideError) -> None:
-    """Of an image that could not be read nothing was learned: mended, it is another, and the training may go on.
+    """Of an image that could not be read at first nothing was learned: mended, it is another, and the training goes on.
 
-    Frames and stain target are made again then: they may be of what was readable of it.
+    Frames and stain target are made again then: they may be of what was readable of it. Where the training's places are
+    found every image has been read, and networks may have learned from it: it stays known.
     """
+    if (run / layout.places_of("train")).exists():
+        return
     path = run / layout.IMAGES
     known: dict[str, Any] = read_json(path, {})
     names = [name for name in known if (error.where or "").startswith(str(cohort.path_of(name)))]
@@ -116,6 +119,8 @@ def _files(path: Path) -> list[Path]:
         return sorted(file for file in path.iterdir() if file.is_file())
     if not path.is_file():
         return []
+    if path.suffix.lower() != ".mrxs":  # of another image a folder of its name is somebody's own
+        return [path]
     beside = path.with_suffix("")
     return [path, *(sorted(file for file in beside.iterdir() if file.is_file()) if beside.is_dir() else ())]
 

@@ -55,13 +55,17 @@ def reference_of(
 
 
 def _learnt(job: Job) -> Learnt:
-    """Of the training cases alone: on the validation cases nothing was learnt."""
+    """Of the training cases alone, for on the validation cases nothing was learnt, and of what a start had learnt."""
+    before = None if job.start is None else job.start.detector.reference
+    known = None if before is None else before.learnt
     part = job.cohort.of_cases(job.fold.train).labelled
     return Learnt(
         domains=tuple(sorted({entry.domain for entry in part.slides})),
         cases=len(part.cases),
         slides=len(part.slides),
         figures=len(part.known_marks.with_label(Label.MITOTIC_FIGURE)),
+        start="" if job.start is None else job.start.words,
+        start_is_synthetic=known is not None and known.is_synthetic,
     )
 
 

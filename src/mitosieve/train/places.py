@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mitosieve.cohort.cohort import Cohort, SlideEntry
-from mitosieve.errors import CohortError, some
+from mitosieve.errors import CohortError, plural, some
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic, write_json
@@ -186,6 +186,13 @@ def find_places(
     places = Places.concatenate(pieces) if pieces else None
     for origin in (Origin.FIGURE, Origin.BACKGROUND):
         if places is None or len(places.with_origin(origin)) == 0:
+            marked = cohort.of_cases(cases).labelled.counts()["figures"]
+            if origin is Origin.FIGURE and marked and places is not None:
+                raise CohortError(
+                    f"for none of {plural(marked, 'marked figure')} of the cases {', '.join(cases)} a place was found",
+                    where=cohort.folder,
+                    remedy="move another case into this part of the fold, or take a recipe with another proposer",
+                )
             raise CohortError(
                 f"the cases {', '.join(cases)} have no {origin.value} to learn from",
                 where=cohort.folder,

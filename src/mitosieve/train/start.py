@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 from torch import nn
 
-from mitosieve.errors import RecipeError
-from mitosieve.models.learned_cases import LearnedCases, learned_cases
+from mitosieve.errors import RecipeError, plural
+from mitosieve.models.learned_cases import LearnedCases, called, learned_cases
 from mitosieve.patch.view import View
 from mitosieve.sieve.detector import Detector, Stage
 
@@ -42,6 +42,14 @@ class Start:
             DetectorError: there is no whole detector.
         """
         return cls(named=named, detector=Detector.load(named))
+
+    @property
+    def words(self) -> str:
+        """What it is called, and from how many cases it has learned."""
+        known = self.learned
+        more = "" if known.all_known else (" and others that are not known" if known.cases else "")
+        cases = plural(len(known.cases), "case") if known.cases else "nobody can tell of which cases"
+        return f"{called(self.named)} ({cases}{more})"
 
     @property
     def learned(self) -> LearnedCases:

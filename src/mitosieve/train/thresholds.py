@@ -140,6 +140,11 @@ def _chosen(
     if rule.operating == "validation":
         chosen = operating_threshold(found, job.cohort, job.fold.validation)
         ready = ready.with_threshold(chosen.threshold)
+        if not chosen.f1 > 0:  # NaN too
+            job.note(
+                f"the threshold {chosen.threshold:.3g} of {folder} says nothing: of {len(found)} detections "
+                "on the validation cases none is a figure; train longer, or add validation cases"
+            )
     write_detections(job.file(layout.validation_of(folder)), found.at_threshold(ready.config.threshold))
     return ready, {name: slide.counts for name, slide in sieved.items()}
 

@@ -1,14 +1,25 @@
 """What mining keeps, at its border, and what it learns from."""
 
+import importlib
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from build import a_cohort
 from mitosieve.errors import TrainingError
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, _scorers, find_survivors, screening_table
+from mitosieve.method.cascade.mining import (
+    MiningConfig,
+    Mixture,
+    _scorers,
+    find_survivors,
+    parts_of_mining,
+    screening_table,
+)
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
+from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places
@@ -73,6 +84,23 @@ def test_one_class_of_one_part_alone_is_refused_before_a_training(tmp_path, lack
         find_survivors(config, a_job(tmp_path), pool, None, train_apart, 1)
     assert told.value.where == str(tmp_path / "run")
     assert "mining.folds" in told.value.remedy
+    with pytest.raises(TrainingError, match=f"holds all {lacking}"):
+        parts_of_mining(config, a_job(tmp_path), pool, 1)
+    assert not parts_of_mining(MiningConfig(scores="in-sample"), a_job(tmp_path), pool, 1).any()
+
+
+@pytest.mark.parametrize(("recipe", "gathering"), [("chsnet-small", "gather_patches"), ("swift", "gather_proposals")])
+def test_what_cannot_be_mined_costs_no_network(tmp_path, monkeypatch, recipe, gathering):
+    """The refusal comes when places are known, before the screening network is trained."""
+    module = importlib.import_module(f"mitosieve.method.cascade.{recipe.partition('-')[0]}")
+    pool = a_pool(["c0_s0", "c0_s0"])
+    pools = SimpleNamespace(train=pool) if recipe == "chsnet-small" else {"screening": SimpleNamespace(train=pool)}
+    monkeypatch.setattr(module, gathering, lambda *_: pools)
+    monkeypatch.setattr(module, "train_screening", lambda *_: pytest.fail("nothing is trained"))
+    settings = ['mining.scores="out-of-fold"', "mining.folds=2"]
+    run = module.run_chsnet if recipe == "chsnet-small" else module.run_swift
+    with pytest.raises(TrainingError, match="holds all figures"):
+        run(load_recipe(recipe, settings), a_job(tmp_path))
 
 
 def test_what_the_batches_of_a_cascade_are_made_of():

@@ -137,6 +137,16 @@ def test_a_used_fraction_is_of_what_can_be_used(cohort, tmp_path):
         assert least <= fraction <= 1
 
 
+def test_places_are_those_of_the_file_as_it_is_now(cohort, tmp_path):
+    """In one process a second training into the same folder learns from its own marks."""
+    recipe, job = a_recipe(), a_job(cohort, tmp_path)
+    gather(recipe, job)
+    before = pool_of(a_task(recipe, job), "train").places
+    path = job.file("places/train.parquet")
+    before[np.arange(len(before) // 2)].save(path)
+    assert len(pool_of(a_task(recipe, job), "train").places) == len(before) // 2
+
+
 def test_a_finished_trial_is_not_repeated(cohort, run, tmp_path):
     """Where a result is, the trial is answered from it, even though its network could not be trained again."""
     recipe, job = a_recipe(), a_job(cohort, run)

@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from build import an_image
+from layouts import text
 from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split, detect
+from mitosieve.errors import CohortError
 from mitosieve.export.table import read_detections
 from mitosieve.method.sieve.out_of_fold import whole_slides
 from mitosieve.method.sieve.recipe import MiningRule
-from mitosieve.method.sieve.task import mined_rows
+from mitosieve.method.sieve.task import mined_rows, parts_of_cases
 from mitosieve.network.registry import build_network, load_weights
+from mitosieve.patch.index import Origin
+from mitosieve.recipe.recipe import load_recipe
 from mitosieve.report.page import write_report
 from mitosieve.score.evaluated import evaluate_folder
 from mitosieve.score.operating import operating_points
@@ -129,6 +134,28 @@ def test_too_few_domains_are_refused_with_how_many_there_are(tmp_path):
     told = train(tmp_path / "run", cohort=cohort, settings=('dealt="domains"',))
     assert told.code == 2
     assert "fills 1 of 2 parts: it has one to deal" in told.err
+
+
+def test_what_chooses_no_threshold_is_refused_before_a_training(tmp_path, places):
+    """Crops alone, and one patient with all figures: neither a network nor a frame is made."""
+    rows = "".join(f"p{i}.png,{i},50,50,mitosis\n" for i in range(6))
+    for i in range(6):
+        an_image(tmp_path / "images" / f"p{i}.png", width=120, height=100, dots=[(50, 50)])
+    text(tmp_path / "l.csv", "image,case,x,y,label\n" + rows)
+    words = ("import", "points", tmp_path / "l.csv", tmp_path / "crops", "--images", tmp_path / "images", "--mpp", 0.25)
+    assert mitosieve(*words).code == 0
+    words = ("split", tmp_path / "crops", "--folds", 3, "--out", tmp_path / "s.json")
+    assert mitosieve(*words).code == 0
+    run = ("train", "sieve", tmp_path / "crops", "--split", tmp_path / "s.json", "--fold", "A", "--out", tmp_path / "r")
+    told = mitosieve(*run, *ONE_CORE)
+    assert told.code == 2
+    assert "holds crops alone to learn from" in told.err
+    assert not (tmp_path / "r" / "places").exists()
+    recipe, cohort = load_recipe("sieve", ["parts=2"]), Cohort.load(a_cohort())
+    case = np.array([cohort.case_of[str(name)] for name in places.index.slide_id])
+    first = case[places.index.origin == Origin.FIGURE.value][0]
+    with pytest.raises(CohortError, match=r"of 2 inner parts one holds all figures \(\d+\)"):
+        parts_of_cases(recipe, cohort, places[np.flatnonzero((places.index.label == 0) | (case == first))])
 
 
 def test_validation_cases_are_learned_from_and_test_cases_never_opened(trained, places, tmp_path):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from mitosieve.errors import RecipeError
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors, parts_of_mining
 from mitosieve.method.cascade.window_rule import WindowRule
 from mitosieve.method.cascade.windows import WindowConfig
 from mitosieve.network.chsnet import ChsNet, ChsNetConfig
@@ -118,6 +118,7 @@ def run_chsnet(recipe: ChsNetRecipe, job: Job) -> Detector:
     store = frame_store(recipe, job)
     with job.timed("patches"):
         pools = gather_patches(recipe, job, store)
+        parts_of_mining(recipe.mining, job, pools.train, recipe.seed)
     with job.timed("screening network"):
         screening = train_screening(recipe, job, pools)
     with job.timed("hard example mining"):

@@ -143,14 +143,31 @@ def _scorers(
     """Which rows are scored by which network: all by the screening network, or each by one that has not seen it."""
     if not config.out_of_fold:
         return [(np.arange(len(pool.index)), screening)]
-    part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
+    part = parts_of_mining(config, job, pool, seed)
     job.note(parts_note(pool.index.slide_id, job.cohort.case_of, config.folds))
     if job.start is not None:
         job.note(
             f"the {config.folds} networks that mine out of fold begin at random, not with the start, which may have "
             'seen what they are to judge; mining.scores = "in-sample" mines by the network that goes on'
         )
-    numbers = np.unique(part).tolist()  # of fewer slides than folds some parts would be empty
+    return [
+        (np.flatnonzero(part == number), train_apart(f"screening without part {number + 1}", part != number))
+        for number in np.unique(part).tolist()  # of fewer slides than folds some parts would be empty
+    ]
+
+
+def parts_of_mining(config: MiningConfig, job: Job, pool: PatchPool, seed: int) -> NDArray[np.int64]:
+    """(N,) inner part of each training patch for out-of-fold mining; all in one where mining is in sample.
+
+    Asked before the screening network is trained too, so that what cannot be mined costs no hours.
+
+    Raises:
+        TrainingError: without one of the parts there is no figure, or no background.
+    """
+    if not config.out_of_fold:
+        return np.zeros(len(pool.index), dtype=np.int64)
+    part = inner_parts(pool.index.slide_id, job.cohort.case_of, config.folds, seed)
+    numbers = np.unique(part).tolist()
     for name, rows in (("figures", pool.figures), ("background", pool.background)):
         if any((part[rows] == number).all() for number in numbers):
             raise TrainingError(
@@ -158,10 +175,7 @@ def _scorers(
                 where=job.run.path,
                 remedy='use fewer mining.folds, or mining.scores = "in-sample"',
             )
-    return [
-        (np.flatnonzero(part == number), train_apart(f"screening without part {number + 1}", part != number))
-        for number in numbers
-    ]
+    return part
 
 
 def screening_table(

@@ -22,7 +22,7 @@ from pydantic import (
 from torch import nn
 
 from mitosieve.method.cascade.afforded import measure_budget
-from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors
+from mitosieve.method.cascade.mining import MiningConfig, Mixture, Weight, find_survivors, parts_of_mining
 from mitosieve.network.config import SwiftConfig
 from mitosieve.network.loss import LossConfig
 from mitosieve.network.registry import build_network
@@ -139,6 +139,7 @@ def run_swift(recipe: SwiftRecipe, job: Job) -> Detector:
     stores = {name: frame_store(recipe, job, name) for name in recipe.parts}
     with job.timed("proposals"):
         pools = gather_proposals(recipe, job, stores)
+        parts_of_mining(recipe.mining, job, pools[layout.SCREENING].train, recipe.seed)
     with job.timed("screening network"):
         screening = train_screening(recipe, job, pools)
     with job.timed("hard example mining"):

@@ -88,12 +88,19 @@ def pool_of(task: TrialTask, part: Part) -> PatchPool:
     view = task.stage.view
     rooms = crop_rooms(cohort, recipe.frame.mpp, view.patch_px * recipe.frame.mpp)
     return PatchPool.of_places(
-        _load_places(task.job.file(layout.places_of(part))), frame_store(recipe, task.job), view, cohort, rooms
+        _places_of(task.job.file(layout.places_of(part))), frame_store(recipe, task.job), view, cohort, rooms
     )
 
 
+def _places_of(path: Path) -> Places:
+    """As the file is now; read once by all trials of a process."""
+    stat = path.stat()
+    return _load_places(path, stat.st_size, stat.st_mtime_ns)
+
+
 @lru_cache(maxsize=4)
-def _load_places(path: Path) -> Places:
+def _load_places(path: Path, size: int, mtime_ns: int) -> Places:
+    del size, mtime_ns  # they tell the file of another training in the same folder
     return Places.load(path)
 
 

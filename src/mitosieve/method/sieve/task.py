@@ -167,12 +167,25 @@ def frame_store(recipe: SieveRecipe, job: Job, stage: str) -> FrameStore:
 
 
 def gather(recipe: SieveRecipe, job: Job) -> None:
-    """Render the slides for all stages and find the places, once; whoever comes later reads files."""
+    """Render the slides for all stages and find the places, once; whoever comes later reads files.
+
+    Raises:
+        CohortError: as `places_of_fold` and `parts_of_cases`; or the labelled training slides are crops alone.
+    """
+    crops = crops_of(recipe, job.cohort)
+    labelled = job.cohort.of_cases(job.fold.train).labelled.slides
+    if labelled and all(entry.slide_id in crops for entry in labelled):
+        raise CohortError(
+            f"holds crops alone to learn from ({len(labelled)}): a threshold is chosen on whole slides, where figures "
+            "lie as they lie",
+            where=job.cohort.folder,
+            remedy="add whole slides or fields, or take the recipe swift",
+        )
     render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
     found = places_of_fold(job, _rule(recipe, job.cohort))
     places = found["train"]
     recipe.batches.note_left_out(job, places, part_of_rows(recipe, job.cohort, places))
-    note_crops(job, places, crops_of(recipe, job.cohort))
+    note_crops(job, places, crops)
 
 
 def _rule(recipe: SieveRecipe, cohort: Cohort) -> CropRule:
@@ -201,7 +214,7 @@ def parts_of_cases(recipe: SieveRecipe, cohort: Cohort, places: Places) -> dict[
     Where domains are dealt, a patient goes where its group of domains goes (`linked`).
 
     Raises:
-        CohortError: a part would be empty: its network would have learned from all.
+        CohortError: a part would be empty: its network would have learned from all; or one would hold all figures.
     """
     crops, case_of = set(crops_of(recipe, cohort)), cohort.case_of
     names, slide = np.unique(places.index.slide_id, return_inverse=True)
@@ -220,6 +233,16 @@ def parts_of_cases(recipe: SieveRecipe, cohort: Cohort, places: Places) -> dict[
             f"fills {most} of {recipe.parts} parts: it has {some(sorted(part))} to deal, whole slides and crops apart",
             where=cohort.folder,
             remedy=f"--set parts={most}" if most > 1 else f"add {recipe.dealt}, or deal patients",
+        )
+    of_part = Counter({number: 0 for number in part.values()})
+    for name, number in figures.items():
+        of_part[part[name]] += number
+    if max(of_part.values()) == of_part.total():
+        raise CohortError(
+            f"of {recipe.parts} inner parts one holds all figures ({of_part.total()}): without it there is none to "
+            "learn from",
+            where=cohort.folder,
+            remedy=f"add {recipe.dealt} with figures",
         )
     return {case: part[name] for case, name in group.items()}
 
