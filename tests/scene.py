@@ -10,6 +10,8 @@ from mitosieve.detection import Detections
 from mitosieve.score.counted import Places
 
 MPP = np.array([0.25, 0.5, 0.2273])
+OBLONG = np.array([[0.25, 0.5], [0.5, 0.25], [0.2273, 0.2]])
+"""Of as many slides in x and y."""
 
 
 def places(slide, center):
@@ -38,9 +40,9 @@ def greedy_by_hand(figures, detections, mpp, radius_um, is_used=None):
     for slide, center in zip(figures.slide, figures.center_l0, strict=True):
         near = []
         for row in free:
-            squared = float(((detections.center_l0[row] - center) ** 2).sum())
-            if detections.slide[row] == slide and np.sqrt(squared) * mpp[slide] <= radius_um * (1 + 1e-9):
-                near.append((squared, row))
+            um = float(np.hypot(*((detections.center_l0[row] - center) * mpp[slide])))
+            if detections.slide[row] == slide and um <= radius_um * (1 + 1e-9):
+                near.append((round(um, 9), row))
         taken.append(min(near)[1] if near else -1)
         free.discard(taken[-1])
     return taken

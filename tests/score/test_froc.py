@@ -7,7 +7,7 @@ from mitosieve.score.boxes import box_average_precision
 from mitosieve.score.froc import froc
 from mitosieve.score.match import near_pairs
 from mitosieve.score.sweep import sweep
-from scene import MPP, a_scene, greedy_by_hand, places
+from scene import MPP, OBLONG, a_scene, greedy_by_hand, places
 
 SEEDS = st.integers(0, 100_000)
 
@@ -46,12 +46,12 @@ def iou_by_hand(a, b):
     return shared / (2 * 22.5**2 - shared)
 
 
-@given(SEEDS)
-def test_box_average_precision_equals_a_direct_one(seed):
+@given(SEEDS, st.sampled_from([MPP, OBLONG]))
+def test_box_average_precision_equals_a_direct_one(seed, mpp):
     """Detections by falling score take the free box of largest overlap; precision is read at 101 recalls."""
     figures, detections, score = a_scene(seed, most=30, extent=60)
-    pairs = near_pairs(figures, detections, mpp=MPP)
-    actual = box_average_precision(pairs, figures, detections, score, MPP)
+    pairs = near_pairs(figures, detections, mpp=mpp)
+    actual = box_average_precision(pairs, figures, detections, score, mpp)
     if not len(figures):
         assert np.isnan(actual)
         return
@@ -59,7 +59,7 @@ def test_box_average_precision_equals_a_direct_one(seed):
     for d in np.argsort(-score, kind="stable"):
         slide = detections.slide[d]
         overlap = {
-            f: iou_by_hand(figures.center_l0[f] * MPP[slide], detections.center_l0[d] * MPP[slide])
+            f: iou_by_hand(figures.center_l0[f] * mpp[slide], detections.center_l0[d] * mpp[slide])
             for f in sorted(free)
             if figures.slide[f] == slide
         }

@@ -5,41 +5,41 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from mitosieve.score.match import count_lenient, match_greedy, match_optimal, near_pairs
-from scene import MPP, a_scene, greedy_by_hand, places
+from scene import MPP, OBLONG, a_scene, greedy_by_hand, places
 
 SEEDS = st.integers(0, 100_000)
+PIXELS = st.sampled_from([MPP, OBLONG])
 
 
 def taken(pairs, chosen):
     return [int(pairs.detection[position]) if position >= 0 else -1 for position in chosen]
 
 
-@given(SEEDS, st.sampled_from([2.5, 7.5, 12.0]))
-def test_pairs_are_all_those_within_the_radius_nearest_first(seed, radius):
-    """The grid finds what the double loop finds, on slides of different mpp, in the order figures prefer."""
+@given(SEEDS, st.sampled_from([2.5, 7.5, 12.0]), PIXELS)
+def test_pairs_are_all_those_within_the_radius_nearest_first(seed, radius, mpp):
+    """The grid finds what the double loop finds, as far apart, on slides of any mpp, in the order figures prefer."""
     figures, detections, _ = a_scene(seed)
     expected = []
     for f in range(len(figures)):
         near = []
         for d in range(len(detections)):
-            squared = float(((figures.center_l0[f] - detections.center_l0[d]) ** 2).sum())
-            distance = np.sqrt(squared) * MPP[figures.slide[f]]
-            if figures.slide[f] == detections.slide[d] and distance <= radius * (1 + 1e-9):
-                near.append((squared, d))
-        expected += [(f, d) for _, d in sorted(near)]
-    pairs = near_pairs(figures, detections, mpp=MPP, radius_um=radius)
-    assert list(zip(pairs.figure.tolist(), pairs.detection.tolist(), strict=True)) == expected
-    assert (pairs.distance_um <= radius * (1 + 1e-9)).all()
+            um = float(np.hypot(*((figures.center_l0[f] - detections.center_l0[d]) * mpp[figures.slide[f]])))
+            if figures.slide[f] == detections.slide[d] and um <= radius * (1 + 1e-9):
+                near.append((round(um, 9), d))
+        expected += [(f, d, um) for um, d in sorted(near)]
+    pairs = near_pairs(figures, detections, mpp=mpp, radius_um=radius)
+    assert list(zip(pairs.figure.tolist(), pairs.detection.tolist(), strict=True)) == [row[:2] for row in expected]
+    assert pairs.distance_um == pytest.approx([um for _, _, um in expected])
 
 
-@given(SEEDS)
-def test_greedy_matching_equals_the_double_loop(seed):
+@given(SEEDS, PIXELS)
+def test_greedy_matching_equals_the_double_loop(seed, mpp):
     """Figures in file order take the nearest unused detection; equal distances go to the earlier row."""
     figures, detections, score = a_scene(seed)
-    pairs = near_pairs(figures, detections, mpp=MPP)
-    assert taken(pairs, match_greedy(pairs)) == greedy_by_hand(figures, detections, MPP, 7.5)
+    pairs = near_pairs(figures, detections, mpp=mpp)
+    assert taken(pairs, match_greedy(pairs)) == greedy_by_hand(figures, detections, mpp, 7.5)
     is_used = score >= 0.5
-    assert taken(pairs, match_greedy(pairs, is_used)) == greedy_by_hand(figures, detections, MPP, 7.5, is_used)
+    assert taken(pairs, match_greedy(pairs, is_used)) == greedy_by_hand(figures, detections, mpp, 7.5, is_used)
 
 
 @given(SEEDS)
@@ -92,6 +92,15 @@ def test_many_equally_near_detections_keep_row_order():
     figures, detections = places([0] * 5, [[9, 9]] * 5), places([0] * 100, [[9, 12]] * 100)
     pairs = near_pairs(figures, detections, mpp=MPP)
     assert taken(pairs, match_greedy(pairs)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("at", [(0, 0), (7, 3), (13, 29)])
+def test_detections_equally_near_along_both_sides_of_oblong_pixels_keep_row_order(at):
+    """1 um to the right is as near as 1 um below, wherever on the slide, and the earlier row is preferred."""
+    for offsets in ([[4, 0], [0, 2]], [[0, 2], [4, 0]]):
+        detections = places([0, 0], np.add(at, offsets))
+        pairs = near_pairs(places([0], [at]), detections, mpp=OBLONG[:1])
+        assert pairs.detection.tolist() == [0, 1]
 
 
 def test_each_slide_is_matched_at_its_own_mpp_and_never_across_slides():

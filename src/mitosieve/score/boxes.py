@@ -14,6 +14,8 @@ HALF_BOX_UM = 11.25
 """Half a box's side: two boxes 7.5 um apart along one axis then overlap with IoU 0.5 (MIDOG 2025)."""
 
 MIN_IOU = 0.5
+_ROUNDING = 1e-9
+"""Overlaps differ by more than this, or not at all: px were multiplied by mpp."""
 _NUM_RECALLS = 101
 
 
@@ -39,9 +41,9 @@ def box_average_precision(
         return float("nan")
     offset = figures.center_l0[pairs.figure] - detections.center_l0[pairs.detection]
     overlap = _iou(np.abs(offset) * sides_of(mpp)[figures.slide[pairs.figure]])
-    kept = overlap >= MIN_IOU - 1e-9
+    kept = overlap >= MIN_IOU - _ROUNDING
     detection, figure = pairs.detection[kept], pairs.figure[kept]
-    by_choice = np.lexsort((figure, -overlap[kept], detection))
+    by_choice = np.lexsort((figure, -np.rint(overlap[kept] / _ROUNDING), detection))
     start = np.searchsorted(detection[by_choice], np.arange(pairs.num_detections + 1))
     order = np.argsort(-score, kind="stable")
     is_hit = _take(order, start, figure[by_choice], pairs.num_figures)

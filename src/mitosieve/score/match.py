@@ -21,7 +21,8 @@ Source: the MIDOG evaluation containers (7.5e-3 mm).
 """
 
 _ROUNDING = 1e-9
-"""Relative slack of the radius, so that 7.5 um stays inside after px were multiplied by mpp."""
+"""Share of the radius below which distances do not differ: after px were multiplied by mpp 7.5 um stay inside, and two
+detections that lie equally near, one along x and one along y of oblong pixels, are equally near."""
 
 Rows = NDArray[np.int64]
 
@@ -30,7 +31,7 @@ Rows = NDArray[np.int64]
 class Pairs:
     """All (figure, detection) of one slide within the radius, figure by figure, the preferred detection first.
 
-    A figure prefers the nearest detection; of equally near ones, the earlier row.
+    A figure prefers the nearest detection; of equally near ones (to a billionth of the radius), the earlier row.
 
     Attributes:
         figure: (P,) int64 rows of figures, rising.
@@ -162,7 +163,8 @@ def _scan_cells(  # noqa: PLR0913 - compiled code takes arrays, not records
                 k += 1
         if n - begin > 1:
             by_row = np.argsort(second[begin:n])
-            preferred = by_row[np.argsort(squared[begin:n][by_row], kind="mergesort")]
+            nearness = np.rint(np.sqrt(squared[begin:n][by_row] / reach_px2[i]) / _ROUNDING)
+            preferred = by_row[np.argsort(nearness, kind="mergesort")]
             second[begin:n] = second[begin:n][preferred]
             squared[begin:n] = squared[begin:n][preferred]
     return first[:n].copy(), second[:n].copy(), squared[:n].copy()
