@@ -45,7 +45,7 @@ def corrections(folder, cohort):
 
 
 def score(path, cohort, out):
-    evaluate(read_detections(path), cohort, config=EvaluateConfig(resamples=10)).to_json()
+    evaluate(read_detections(path), cohort, config=EvaluateConfig(resamples=10), where=path).to_json()
 
 
 def correct(path, cohort, out):
@@ -82,6 +82,7 @@ def test_fuzz_of_what_is_read_back(tmp_path_factory, make, use):
         except MitosieveError as error:
             told = str(error)
         assert told.count("\n") <= 2
+        assert not told or told.startswith(str(path))
         assert not told or not (folder / "out").exists()
         assert time.monotonic() - begin < LONGEST_S
 

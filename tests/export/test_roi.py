@@ -64,6 +64,13 @@ def test_an_area_that_touches_itself(tmp_path, area, covers, inside):
     assert f"{covers:,.1f} px2 repaired" in told[0]
 
 
+def test_a_corner_far_beyond_any_slide_is_one_message(tmp_path):
+    """The numbers of its repair overflow, and nobody sees more of that than the refusal."""
+    ring = [[0, 1e300], [300, 0], [300, 200], [0, 200], [0, 0]]
+    with pytest.raises(FormatError, match="touches or crosses itself"):
+        read_roi(written(tmp_path, {"type": "Polygon", "coordinates": [ring]}))
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=9))
 def test_any_ring_is_taken_or_refused(points):
     """Of whole corners: a valid ring is its polygon; any other is refused, and repaired is valid."""

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -39,10 +41,12 @@ def test_rows_come_slide_by_slide_and_keep_their_order_within_a_slide():
 
 
 def test_a_detection_on_a_foreign_slide_is_refused():
-    """It would silently leave the score; the message names the row and the slide."""
+    """It would silently leave the score; the message names table, row and slide."""
     cohort = a_bare_cohort(2, [(0, 1, 1)])
     with pytest.raises(FrameError, match=r"detection 2 is on slide 's7', which the cohort does not have"):
         count_in(found([(0, 1, 1, 0.9), (7, 1, 1, 0.9)]), cohort)
+    with pytest.raises(FrameError, match=r"^of/found.csv: detection 1 is on slide"):
+        count_in(found([(7, 1, 1, 0.9)]), cohort, where=Path("of/found.csv"))
     with pytest.raises(FrameError, match=r"'s1', which the scored cases do not have"):
         count_in(found([(1, 1, 1, 0.9)]), cohort, ("c0",))
 

@@ -102,7 +102,8 @@ def _repaired(area: BaseGeometry, where: str, *, repair: bool, tell: Callable[[s
     Raises:
         FormatError: it covers nothing, or no repair was asked for.
     """
-    covered = shapely.union_all(list(_polygons(shapely.make_valid(area))))
+    with np.errstate(over="ignore", invalid="ignore"):  # far beyond any slide
+        covered = shapely.union_all(list(_polygons(shapely.make_valid(area))))
     if covered.is_empty or covered.area <= 0:
         raise FormatError("is empty, or has no area", where=where, remedy="draw it again")
     change = f"{area.area:,.1f} px2 as drawn, {covered.area:,.1f} px2 repaired ({covered.area - area.area:+,.1f})"

@@ -4,6 +4,7 @@ Owns the decision of what is scored and what is left out. Knows nothing of match
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,9 @@ class Counted:
     notes: tuple[str, ...]
 
 
-def count_in(detections: Detections, cohort: Cohort, cases: tuple[str, ...] | None = None) -> Counted:
+def count_in(
+    detections: Detections, cohort: Cohort, cases: tuple[str, ...] | None = None, *, where: Path | None = None
+) -> Counted:
     """Keep what is scored: the labelled slides of `cases`, and on them what lies inside the ROI (its edge included).
 
     On an unlabelled slide, and outside an ROI, nothing is known: what lies there is left out and noted, never counted
@@ -75,6 +78,7 @@ def count_in(detections: Detections, cohort: Cohort, cases: tuple[str, ...] | No
         detections: of slides of `cases` only.
         cohort: the truth.
         cases: which cases are scored; None for all.
+        where: table of the detections, which a refusal of one names; None where there is none.
 
     Raises:
         FrameError: a detection names a slide that these cases do not have, or is not a finite number; a case is not in
@@ -83,7 +87,7 @@ def count_in(detections: Detections, cohort: Cohort, cases: tuple[str, ...] | No
     part = cohort if cases is None else _part(cohort, cases)
     entries = tuple(sorted(part.slides, key=lambda entry: entry.slide_id))
     found = Places(slide=_slide_rows(detections.slide_id, entries), center_l0=detections.center_l0)
-    _check_detections(detections, found.slide, cohort)
+    _check_detections(detections, found.slide, cohort, where)
     slides = tuple(entry for entry in entries if entry.labelled)
     if not slides:
         raise FrameError(
@@ -137,7 +141,7 @@ def _slide_rows(slide_id: NDArray[np.str_], entries: tuple[SlideEntry, ...]) -> 
     return np.where(known[rows] == slide_id, rows, -1)
 
 
-def _check_detections(detections: Detections, rows: Rows, cohort: Cohort) -> None:
+def _check_detections(detections: Detections, rows: Rows, cohort: Cohort, where: Path | None) -> None:
     if (rows < 0).any():
         first = int(np.argmax(rows < 0))
         name = str(detections.slide_id[first])
@@ -145,7 +149,7 @@ def _check_detections(detections: Detections, rows: Rows, cohort: Cohort) -> Non
         owner = "the scored cases do" if known else "the cohort does"
         raise FrameError(
             f"detection {first + 1} is on slide '{name}', which {owner} not have",
-            where=cohort.folder,
+            where=cohort.folder if where is None else where,
             remedy="score with the cohort, split, fold and part that the detections were made on",
         )
     bad = ~(np.isfinite(detections.score) & np.isfinite(detections.center_l0).all(axis=1))
@@ -154,6 +158,7 @@ def _check_detections(detections: Detections, rows: Rows, cohort: Cohort) -> Non
         raise FrameError(
             f"detection {first + 1}, on slide '{detections.slide_id[first]}', has a position or score that is not a "
             "finite number",
+            where=where,
             remedy="run detect again",
         )
 

@@ -52,7 +52,7 @@ def evaluate_folder(
     table = folder / layout.DETECTIONS
     if out is not None:
         check_place(out, "evaluate")
-    result = evaluate(read_detections(table), cohort, cases=cases, config=config)
+    result = evaluate(read_detections(table), cohort, cases=cases, config=config, where=table)
     if not says_figures(table):
         result = replace(result, notes=(NO_FIGURES, *result.notes))
     if (folder / layout.SCORE_COUNTS).exists():  # which a training alone leaves, beside what it chose thresholds on

@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,7 @@ def evaluate(
     cases: tuple[str, ...] | None = None,
     config: EvaluateConfig | None = None,
     folds: Mapping[str, tuple[str, ...]] | None = None,
+    where: Path | None = None,
 ) -> Evaluation:
     """Score detections against the marks of a cohort.
 
@@ -255,12 +257,13 @@ def evaluate(
         cases: which cases; None for all.
         config: how; None for the official rule.
         folds: cases of each fold, for a mean over folds beside the pooled score.
+        where: table of the detections, which a refusal of one names; None where there is none.
 
     Raises:
         FrameError: a detection names a slide that is not scored here, or there is nothing to score against.
     """
     config = EvaluateConfig() if config is None else config
-    counted = count_in(detections, cohort, cases)
+    counted = count_in(detections, cohort, cases, where=where)
     pairs = near_pairs(counted.figures, counted.detections, mpp=counted.mpp, radius_um=config.radius_um)
     chosen = match_greedy(pairs, counted.is_figure)
     slides = slide_scores(counted, chosen >= 0)

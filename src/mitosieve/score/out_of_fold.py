@@ -39,7 +39,8 @@ def read_out_of_fold(folders: Sequence[Path], cohort: Cohort) -> Scored:
                 remedy="name folders of folds that test different cases",
             )
         owner |= dict.fromkeys(cases, folder)
-        parts.append(Scored.of(read_detections(folder / layout.DETECTIONS), cohort, cases))
+        table = folder / layout.DETECTIONS
+        parts.append(Scored.of(read_detections(table), cohort, cases, where=table))
     return Scored.join(parts)
 
 

@@ -4,6 +4,7 @@ slide and whether it found another figure. Any figure of any resample of the sli
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,15 +46,21 @@ class Scored:
 
     @classmethod
     def of(
-        cls, detections: Detections, cohort: Cohort, cases: tuple[str, ...], config: EvaluateConfig | None = None
+        cls,
+        detections: Detections,
+        cohort: Cohort,
+        cases: tuple[str, ...],
+        config: EvaluateConfig | None = None,
+        *,
+        where: Path | None = None,
     ) -> "Scored":
-        """Match detections with the marks of the labelled slides of `cases`.
+        """Match detections, of the table `where`, with the marks of the labelled slides of `cases`.
 
         Raises:
             FrameError: as `evaluation.evaluate`.
         """
         config = EvaluateConfig() if config is None else config
-        counted = count_in(detections, cohort, cases)
+        counted = count_in(detections, cohort, cases, where=where)
         pairs = near_pairs(counted.figures, counted.detections, mpp=counted.mpp, radius_um=config.radius_um)
         order, found = enter(pairs, counted.score)
         return cls(

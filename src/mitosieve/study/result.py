@@ -113,7 +113,9 @@ def read_result(study: Study, plan: Plan, cohort: Cohort, split: Split) -> Study
     there = {cell: record for cell, one in plan.of.items() if (record := records[one.folder]) is not None}
     done = _Done(study=study, folds=plan.folds, record=there)
     scored = {
-        (row.name, fold, seed): Scored.of(read_detections(found.detections), cohort, split.fold(fold).test)
+        (row.name, fold, seed): Scored.of(
+            read_detections(found.detections), cohort, split.fold(fold).test, where=found.detections
+        )
         for row in study.rows
         for seed in study.seeds
         for fold in plan.folds
