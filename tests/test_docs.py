@@ -25,13 +25,16 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+def links(path):
+    """Relative ones."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", target)]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_links_lead_somewhere(path):
     """A relative link names a file of the repository, and an anchor a heading of it."""
-    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"[a-z]+:", target):
-            continue
+    for target in links(path):
         file, _, anchor = target.partition("#")
         place = (path.parent / file).resolve() if file else path
         assert place.exists(), target
@@ -44,6 +47,12 @@ def commands(path):
     text = "\n".join(blocks(path.read_text(encoding="utf-8"), "(?:sh|bash)?"))
     lines = text.replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("mitosieve ") and "..." not in line]
+
+
+def test_the_pages_have_links_and_commands():
+    """Else the laws of each would be of nothing."""
+    assert sum(len(links(path)) for path in PAGES) > 50
+    assert sum(len(commands(path)) for path in PAGES) > 50
 
 
 @pytest.mark.parametrize(

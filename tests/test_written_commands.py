@@ -27,20 +27,23 @@ def words_of(line):
     return [word for word in shlex.split(re.sub(r"[\[\]]|\.\.\.|…", "", cut)) if word]
 
 
+def commands(path):
+    """(line, words) of each command that inline code begins with."""
+    lines = [line.strip() for span in spans(path.read_text(encoding="utf-8")) for line in span.split(";")]
+    for line in lines:
+        words = words_of(line) if line.startswith("mitosieve ") else []
+        if len(words) > 1 and not words[1].startswith("-") and not words[1].isupper():
+            yield line, words[1:]
+
+
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_command_within_a_sentence_is_one(path):
     """Inline code that begins with mitosieve names a command that takes these options."""
-    for span in spans(path.read_text(encoding="utf-8")):
-        for line in span.split(";"):
-            if not line.strip().startswith("mitosieve "):
-                continue
-            words = words_of(line.strip())
-            if len(words) < 2 or words[1].startswith("-") or words[1].isupper():
-                continue
-            try:
-                refuse_nothing(words[1:])
-            except REFUSED as error:
-                pytest.fail(f"{line}: {refusal(error)}")
+    for line, words in commands(path):
+        try:
+            refuse_nothing(words)
+        except REFUSED as error:
+            pytest.fail(f"{line}: {refusal(error)}")
 
 
 class _Parsed(Exception):
@@ -82,6 +85,12 @@ def calls():
                 found = re.search(r"(?:^|\s)python (bench/\w+\.py)(.*)", one)
                 if found:
                     yield found[1], tuple(words_of(found[2])), path.relative_to(ROOT)
+
+
+def test_documents_have_commands_and_calls():
+    """Else the laws of each would be of nothing."""
+    assert sum(len(list(commands(path))) for path in WRITTEN) > 50
+    assert len(list(calls())) > 50
 
 
 @pytest.mark.parametrize("script", sorted({script for script, _, _ in calls()}))

@@ -29,6 +29,15 @@ def test_scores_are_those_of_the_published_rows(area, scores):
         assert SOURCE in mitotic_score(count, area).reason
 
 
+def test_every_cut_off_is_that_of_the_table():
+    """Typed a second time, from 0.40 to 0.69 mm: the largest counts of score 1 and of score 2."""
+    typed = (
+        "4,9 4,9 5,10 5,10 5,11 5,11 6,12 6,12 6,13 6,13 7,14 7,14 7,15 8,16 8,16 "
+        "8,17 8,17 9,18 9,19 9,19 10,20 10,21 11,22 11,22 11,23 12,24 12,24 12,25 13,26 13,27"
+    )
+    assert " ".join(f"{one},{two}" for one, two in CUT_OFFS.values()) == typed
+
+
 def test_two_square_millimetres_lie_between_rows_that_agree():
     """0.505 mm: the cut-offs are the same whichever neighbour is taken."""
     diameter = 2 * math.sqrt(2 / (10 * math.pi))

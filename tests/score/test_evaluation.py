@@ -16,6 +16,7 @@ from mitosieve.score.evaluated import compare_folders, evaluate_folder, with_uns
 from mitosieve.score.evaluation import EvaluateConfig, choose_threshold, evaluate
 from mitosieve.score.outcome import Outcome
 from mitosieve.score.printed import domain_notes
+from mitosieve.score.table import SlideScore, false_alarms_per_mm2
 from scene import a_bare_cohort, found, greedy_by_hand, places
 
 FAST = EvaluateConfig(resamples=200)
@@ -149,6 +150,27 @@ def test_tables_split_the_same_counts_by_domain_and_case():
     low, high = content["per_domain"][0]["f1_interval"]
     assert low <= content["per_domain"][0]["f1"] <= high
     assert content["bootstrap"]["unit"] == "slides within cases"
+
+
+def test_false_alarms_per_mm2_are_of_the_slides_whose_area_is_known():
+    """A slide without an area gives neither area nor false alarms; none known is no number."""
+    slides = [
+        SlideScore(slide_id=f"s{fp}", case_id="c", domain="d", area_mm2=area, tp=1, fp=fp, fn=0)
+        for area, fp in ((2.0, 4), (float("nan"), 100))
+    ]
+    assert false_alarms_per_mm2(slides) == 2.0
+    assert np.isnan(false_alarms_per_mm2(slides[1:]))
+
+
+def test_counts_agree_by_case_over_all_slides_of_a_case():
+    """Two cases of two slides of 1 mm2: one has a detection more than its figure, the other two."""
+    rows = [(0, 0, 0, 0.9), (1, 500, 0, 0.9), (2, 0, 0, 0.9), (2, 500, 0, 0.9), (3, 500, 0, 0.9)]
+    cohort = a_bare_cohort(4, [(0, 0, 0), (2, 0, 0)], cases=["a", "a", "b", "b"])
+    result = evaluate(found(rows), cohort, config=FAST)
+    by_case = result.agreement(by_case=True)
+    assert (by_case.n, result.agreement().n) == (2, 4)
+    assert by_case.mean_difference == pytest.approx(((2 - 1) / 2 + (3 - 1) / 2) / 2)
+    assert result.to_json()["count_agreement"]["per_case"] == by_case.to_json()
 
 
 def test_the_radius_can_be_changed_and_is_in_um():

@@ -35,6 +35,12 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 0.89 <= hits / 300 <= 0.99
 
 
+def test_an_interval_leaves_out_a_fortieth_at_each_end():
+    """95 %: of the numbers 0 to 1000 it goes from 25 to 975."""
+    ends = interval_of(np.arange(1001.0))
+    assert (ends.low, ends.high) == pytest.approx((25, 975))
+
+
 def test_cases_are_drawn_whole():
     """With two slides a case, each of ten cases enters a resample with both slides or with neither."""
     table = np.repeat(10 ** np.arange(10), 2).reshape(20, 1)

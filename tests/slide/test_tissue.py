@@ -91,7 +91,9 @@ def test_without_glass_the_background_is_the_default():
 @pytest.mark.data
 def test_real_frames_are_mostly_tissue(data_folder):
     """Frames chosen by pathologists are mainly tissue, and their background is bright and colourless."""
-    for path in sorted((data_folder / "mitos14" / "frames").glob("*.jpg"))[::60]:
+    paths = sorted((data_folder / "mitos14" / "frames").glob("*.jpg"))[::60]
+    assert len(paths) >= 3
+    for path in paths:
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         assert tissue_mask(pixels[::8, ::8]).mean() > 0.5
         color = background_color(pixels).astype(int)
@@ -149,7 +151,9 @@ def test_a_slide_with_glass_leaves_it_out(share):
 @pytest.mark.data
 def test_no_rule_takes_glass_of_true_slides_for_tissue(data_folder):
     """On slides that show glass both rules find the same tissue."""
-    for path in sorted((data_folder / "wsi").glob("*.svs")):
+    paths = sorted((data_folder / "wsi").glob("*.svs"))
+    assert len(paths) >= 2
+    for path in paths:
         with open_slide(path, mpp=0.5) as slide:
             overview = slide.thumbnail(8.0)
         assert 0.3 < tissue_mask(overview, "glass").mean() < 0.7
@@ -254,9 +258,10 @@ def test_tissue_of_a_slide_is_found(tmp_path):
 @pytest.mark.data
 def test_real_tissue_is_not_taken_for_ink(data_folder):
     """On frames of two scanners and slides of many laboratories hardly a pixel of tissue looks like ink."""
-    paths = sorted((data_folder / "mitos14" / "frames").glob("*.jpg"))[::40]
-    shares = []
-    for path in paths + sorted((data_folder / "unlabelled").glob("*.jpg"))[::6]:
+    shares, of = [], (("mitos14/frames", 40), ("unlabelled", 6))
+    paths = [sorted((data_folder / folder).glob("*.jpg"))[::step] for folder, step in of]
+    assert min(map(len, paths)) >= 3
+    for path in (path for some in paths for path in some):
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         small = cv2.resize(pixels, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA)
         shares.append(_ink(small, background_color(small)).mean())

@@ -20,15 +20,16 @@ from mitosieve.method.cascade.mining import (
 from mitosieve.network.compute import Compute
 from mitosieve.patch.index import Origin, PatchIndex
 from mitosieve.recipe.recipe import load_recipe
-from mitosieve.run.folder import RunFolder
+from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places
 from mitosieve.train.pool import PatchPool
 from mitosieve.train.sampler import RatioSampler
+from mitosieve.train.scores import PoolScores
 
 
-def test_a_score_at_the_mining_threshold_is_not_mined():
-    """Kept is what exceeds the threshold, as section 3.1.1 says."""
+def test_a_score_at_the_mining_threshold_is_not_kept():
+    """In the table: kept is what exceeds the threshold, as section 3.1.1 says."""
     table = screening_table(np.array([0.2, 0.3]), np.array([0.2, 0.1, 0.9]), 0.2)
     assert (table["TP"], table["FN"], table["FP"], table["TN"]) == (1, 1, 1, 2)
 
@@ -50,6 +51,18 @@ def a_pool(figures, background=("c0_s0", "c1_s0", "c0_s0")):
 def a_job(tmp_path):
     cohort = a_cohort(tmp_path / "c", cases=2)
     return Job(cohort=cohort, fold=None, run=RunFolder(tmp_path / "run"), compute=Compute.choose("cpu"))
+
+
+@pytest.mark.parametrize(("threshold", "survivors"), [(0.25, [1, 4]), (0.2, [0, 1, 2, 4])])
+def test_a_score_at_the_mining_threshold_is_not_mined(tmp_path, threshold, survivors):
+    """Scores that a run has kept: rows strictly above survive; a quarter is the same number in 32 bits and in 64."""
+    pool, job = a_pool(["c0_s0", "c1_s0"]), a_job(tmp_path)
+    job.run.path.mkdir()
+    score = np.array([0.25, 0.3, 0.25, 0.1, 0.9], dtype=np.float32)
+    PoolScores(patch_id=pool.index.patch_id, score=score).save(job.file("mining-scores.parquet"))
+    write_json(job.file("mining.json"), {})
+    found = find_survivors(MiningConfig(threshold=threshold), job, pool, None, None, 1)
+    assert found.tolist() == survivors
 
 
 @pytest.mark.parametrize("folds", [2, 3, 7])
