@@ -11,12 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from mitosieve import cli
+import numpy as np
+
+from mitosieve import Cohort, Split, cli
+from mitosieve.annotation import Label
 
 SETTINGS = (
     "network.width=0.03125",
@@ -155,6 +159,25 @@ def a_scan() -> Path:
     assert (told.code, told.result) == (0, folder / "detections.csv"), told
     assert mitosieve("evaluate", folder, a_cohort(), *fold).code == 0
     return folder
+
+
+def without_test_cases(cohort: Path, split: Path, out: Path) -> Path:
+    """A copy of a cohort that knows nothing of the cases that fold A tests: no image, and all marks at (5, 5), one of a
+    slide a figure. There are as many marks, for places keep the numbers of theirs.
+    """
+    shutil.copytree(cohort, out)
+    whole = Cohort.load(out)
+    tested = whole.of_cases(Split.load(split).fold("A").test).slides
+    for entry in tested:
+        whole.path_of(entry.slide_id).unlink(missing_ok=True)
+    marks = whole.annotations
+    center, label = marks.center_l0.copy(), marks.label.copy()
+    for entry in tested:
+        rows = np.flatnonzero(marks.slide_id == entry.slide_id)
+        center[rows], label[rows] = 5.0, Label.IMPOSTER.value
+        label[rows[:1]] = Label.MITOTIC_FIGURE.value
+    Cohort(out, whole.slides, replace(marks, center_l0=center, label=label)).save()
+    return out
 
 
 def images() -> list[Path]:

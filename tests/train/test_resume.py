@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mitosieve import Cohort, Split
+from mitosieve import Cohort
 from mitosieve.parallel.processes import ProcessMap
 from mitosieve.run.folder import RunFolder, write_json
 from mitosieve.train.job import Job
 from tiny import (
     ONE_CORE,
-    SHORTER,
     SWIFT_SHORT,
     SWIFT_SMALL,
     a_cohort,
@@ -27,6 +26,7 @@ from tiny import (
     mitosieve,
     start,
     training,
+    without_test_cases,
 )
 
 MOMENTS = ("patches.json", "checkpoint/screening.safetensors", "mining.json", "checkpoint/refined.safetensors")
@@ -67,13 +67,17 @@ def test_a_training_killed_again_and_again(tmp_path):
 @pytest.mark.parametrize("name", ["validation/detections.csv", "detector/detector.toml"])
 def test_a_training_killed_at_its_last_steps(tmp_path, name):
     """Once a detector is whole nothing is done again: so all that is told of it, its budget too, is there before."""
-    run = tmp_path / "run"
+    run, expected = tmp_path / "run", files_of(a_swift_run())
+    assert "budget.json" in expected
+    shutil.copytree(a_swift_run(), run)
+    last = (run / name).stat().st_mtime_ns
+    gone = {file for file in expected if (run / file).stat().st_mtime_ns > last}
+    assert ("detector/detector.toml" in gone) == (name != "detector/detector.toml")
+    for file in gone:
+        (run / file).unlink()
     settings = [word for setting in (*SWIFT_SMALL, *SWIFT_SHORT) for word in ("--set", setting)]
     words = ["train", "swift", a_cohort(), "--split", a_split(), "--fold", "A", "--out", run, *ONE_CORE, *settings]
-    killed(words, (run / name).exists)
     assert mitosieve(*words, "--resume").code == 0
-    expected = files_of(a_swift_run())
-    assert "budget.json" in expected
     assert files_of(run) == expected
 
 
@@ -218,16 +222,21 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path):
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_seed_decides_the_weights(tmp_path, seed):
-    """The same seed gives the same networks although the test cases' images are gone; another gives others."""
-    cohort = shutil.copytree(a_cohort(), tmp_path / "cohort")
-    whole = Cohort.load(cohort)
-    for entry in whole.of_cases(Split.load(a_split()).fold("A").test).slides:
-        whole.path_of(entry.slide_id).unlink()
-    more = () if seed == 1 else SHORTER
-    told = mitosieve(*training(tmp_path / "run", "cascade.parts_too=true", f"seed={seed}", *more, cohort=cohort))
+def test_the_same_seed_gives_the_same_networks_whatever_the_test_cases_are(tmp_path):
+    """Their images are gone and their marks are others: nothing that a training leaves differs."""
+    cohort = without_test_cases(a_cohort(), a_split(), tmp_path / "cohort")
+    told = mitosieve(*training(tmp_path / "run", "cascade.parts_too=true", cohort=cohort))
     assert told.code == 0, told.err
-    for below in ("networks", "detector", "validation"):
-        same = files_of(tmp_path / "run", below=below) == files_of(a_run(), below=below)
-        assert same == (seed == 1)
+    for below in ("networks", "detector", "validation", "places"):
+        expected = files_of(a_run(), below=below)
+        assert expected
+        assert files_of(tmp_path / "run", below=below) == expected
+
+
+def test_another_seed_gives_other_networks(tmp_path):
+    """Each of them; all else is asked for alike."""
+    assert mitosieve(*training(tmp_path / "run", "seed=2")).code == 0
+    names = [path.name for path in (a_run() / "networks").iterdir()]
+    assert len(names) == 2
+    for name in names:
+        assert (tmp_path / "run" / "networks" / name).read_bytes() != (a_run() / "networks" / name).read_bytes()

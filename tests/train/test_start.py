@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lessons import hardest_first, rows_shown
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
 from mitosieve.models.box import folder_of
@@ -74,13 +75,17 @@ def test_without_a_split_all_cases_are_learned_and_thresholds_are_the_start_s(tm
 
 def test_the_start_says_what_is_hard(tmp_path):
     """Its scores of the training places are kept, and the first batch holds those that it is most wrong about."""
-    told = train("swift-tune", tmp_path / "run", split=False, more=("--start", a_swift_run()))
+    with rows_shown(of=lambda batches: batches[0]) as first:  # without mining the negatives are one pool
+        told = train(
+            "swift-tune", tmp_path / "run", "mining.enabled=false", split=False, more=("--start", a_swift_run())
+        )
     assert told.code == 0, told.err
     index = Places.load(tmp_path / "run" / "places" / "train.parquet").index
     for name in ("screening", "refined"):
         score = PoolScores.load(tmp_path / "run" / "start" / f"{name}.parquet", index.patch_id).score
         assert np.isfinite(score).all()
         assert score[index.label == 1].mean() > score[index.label == 0].mean()
+        assert hardest_first(first[name], index.label, score)
 
 
 def test_the_hardest_are_dealt_first_and_then_all_alike():

@@ -1,20 +1,21 @@
 """CHS-NET's parts on a cohort of four small synthetic slides: what is mined, by whom, and what is left out."""
 
 import json
-import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from lessons import rows_shown
+from lessons import hardest_first, rows_shown
 from mitosieve import Cohort, Detector, Split
 from mitosieve.cohort.split import Fold
 from mitosieve.export.table import read_detections
-from mitosieve.method.cascade.chsnet import frame_store, gather_patches, learn_screening, mine, train_refined
-from mitosieve.method.cascade.mining import _scorers
+from mitosieve.method.cascade.chsnet import _lesson, frame_store, gather_patches, learn_screening, mine, train_refined
+from mitosieve.method.cascade.mining import Mixture, _scorers
 from mitosieve.network.compute import Compute
 from mitosieve.patch import frames
+from mitosieve.patch.frames import fit_target
 from mitosieve.patch.index import Origin
 from mitosieve.recipe.recipe import load_recipe
 from mitosieve.run.folder import RunFolder
@@ -24,8 +25,10 @@ from mitosieve.sieve.tile_reader import survey
 from mitosieve.train.job import Job
 from mitosieve.train.parts import inner_parts
 from mitosieve.train.places import Places
+from mitosieve.train.pool import render_frames
 from mitosieve.train.scores import PoolScores
-from tiny import SETTINGS, SHORTER, a_cohort, a_run, a_split, mitosieve, training
+from mitosieve.train.start import Start
+from tiny import SETTINGS, SHORTER, a_cohort, a_run, a_split, mitosieve, training, without_test_cases
 
 CPU = Compute(device="cpu", precision="32-true")
 
@@ -47,6 +50,23 @@ def test_only_training_slides_are_in_the_pool(tmp_path):
     assert rendered == {*job.fold.train, *job.fold.validation}
 
 
+def test_stain_is_that_of_the_training_slides_alone(tmp_path):
+    """Fitted on their pixels; with those of validation slides it would be another."""
+    recipe, job = a_job(tmp_path, 'frame.stain="macenko"')
+    store = frame_store(recipe, job)
+    render_frames(job, store)
+
+    def fitted(cases):
+        names = [entry.slide_id for entry in job.cohort.of_cases(cases).slides]
+        profile = fit_target([partial(job.cohort.open, name) for name in names], store.tissue)
+        return np.vstack([profile.matrix, profile.max_concentration])
+
+    kept = store.load_target()
+    kept = np.vstack([kept.matrix, kept.max_concentration])
+    np.testing.assert_allclose(kept, fitted(job.fold.train), rtol=1e-9)
+    assert not np.allclose(kept, fitted((*job.fold.train, *job.fold.validation)), rtol=1e-4)
+
+
 def test_slides_are_learned_as_they_will_be_detected(tmp_path, monkeypatch):
     """Training's frames and the detector's own tell tissue from glass by one rule: a slide has one look in both."""
     monkeypatch.setattr(frames, "SMALL_PX", 0)  # as large slides are seen, by a sample of their tissue
@@ -66,11 +86,7 @@ def test_slides_are_learned_as_they_will_be_detected(tmp_path, monkeypatch):
 
 def test_training_does_not_need_the_test_images(tmp_path):
     """With the test images gone a training ends as if they were there: they were never opened."""
-    folder = tmp_path / "cohort"
-    shutil.copytree(a_cohort(), folder)
-    cohort = Cohort.load(folder)
-    for entry in cohort.of_cases(Split.load(a_split()).fold("A").test).slides:
-        cohort.path_of(entry.slide_id).unlink()
+    folder = without_test_cases(a_cohort(), a_split(), tmp_path / "cohort")
     told = mitosieve(*training(tmp_path / "run", *SHORTER, cohort=folder))
     assert told.code == 0, told.err
 
@@ -178,6 +194,17 @@ def test_the_refined_network_sees_survivors_only():
     gate = Detector.load(a_run()).config.stages[0].threshold
     assert found.stage_names == ("screening", "refined")
     assert (found.stage_score[:, 0] >= gate - 1e-6).all()
+
+
+def test_the_first_batch_of_a_start_is_what_it_is_most_wrong_about(tmp_path):
+    """Of figures, and of background, by the scores that are kept."""
+    recipe, job = a_job(tmp_path)
+    job = replace(job, start=Start.load(str(a_run())))
+    patches = gather_patches(recipe, job, frame_store(recipe, job))
+    index = patches.train.index
+    lesson = _lesson(recipe, job, patches, "screening", Mixture.screening(patches.train, recipe.screening_ratio))
+    score = PoolScores.load(job.file("start/screening.parquet"), index.patch_id).score
+    assert hardest_first(lesson.feed.sampler.rows(0), index.label, score)
 
 
 def test_the_ordinary_cascade_shows_the_refined_network_survivors_alone(tmp_path):

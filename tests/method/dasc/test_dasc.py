@@ -28,7 +28,7 @@ from mitosieve.network.resnet import ContrastNet, ResNetBody, ResNetCam
 from mitosieve.patch.frames import FrameStore
 from mitosieve.recipe.recipe import load_recipe, recipe_to_toml
 from small_dasc import a_cohort, a_job, a_recipe, training
-from tiny import files_of, mitosieve, start
+from tiny import files_of, mitosieve, start, without_test_cases
 
 CONTROLS = 'controls=["search", "memory", "levels", "contrast"]'
 PARTS = ("search", "memory", "levels", "contrast")
@@ -214,16 +214,16 @@ def test_a_broken_file_is_named_when_a_run_is_resumed(cohort, copied, broken, go
 
 @pytest.mark.long
 def test_killed_and_resumed(cohort, run, tmp_path):
-    """At a moment that nobody chose: the bytes of a run that was left in peace."""
-    out = tmp_path / "run"
-    process = start(*training(cohort, out, CONTROLS), start_new_session=True)
+    """At a moment that nobody chose, and with other marks on test cases: the bytes of a run that was left in peace."""
+    out, blind = tmp_path / "run", without_test_cases(cohort, cohort / "split.json", tmp_path / "cohort")
+    process = start(*training(blind, out, CONTROLS), start_new_session=True)
     while process.poll() is None and not list(out.glob("networks/*.safetensors")):
         time.sleep(0.02)
     time.sleep(float(np.random.default_rng().uniform(0, 3)))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (out / "detector" / "detector.toml").exists()
-    told = mitosieve(*training(cohort, out, CONTROLS), "--resume")
+    told = mitosieve(*training(blind, out, CONTROLS), "--resume")
     assert told.code == 0, told.err
     assert files_of(out) == files_of(run)
 

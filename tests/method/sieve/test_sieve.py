@@ -13,6 +13,7 @@ from build import an_image
 from layouts import text
 from lessons import rows_shown
 from mitosieve import Cohort, Detector, Split, detect
+from mitosieve.cohort.split import Fold
 from mitosieve.errors import CohortError
 from mitosieve.export.table import read_detections
 from mitosieve.method.sieve.out_of_fold import whole_slides
@@ -31,7 +32,7 @@ from mitosieve.train import lesson
 from mitosieve.train.appearance import looks_for
 from mitosieve.train.places import Places
 from mitosieve.train.scores import PoolScores
-from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve
+from tiny import ONE_CORE, a_cohort, a_split, files_of, mitosieve, without_test_cases
 
 SETTINGS = (
     "parts=2",
@@ -54,9 +55,9 @@ SETTINGS = (
 STAGES = ("screening", "refined", "strong")
 
 
-def train(out, *more, cohort=None, settings=()):
+def train(out, *more, cohort=None, split=None, settings=()):
     words = [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
-    where = ["train", "sieve", a_cohort() if cohort is None else cohort, "--split", a_split(), "--fold", "A"]
+    where = ["train", "sieve", a_cohort() if cohort is None else cohort, "--split", split or a_split(), "--fold", "A"]
     return mitosieve(*where, "--out", out, *ONE_CORE, *words, *more)
 
 
@@ -159,29 +160,40 @@ def test_what_chooses_no_threshold_is_refused_before_a_training(tmp_path, places
 
 
 def test_validation_cases_are_learned_from_and_test_cases_never_opened(trained, places, tmp_path):
-    """The training's patients are those of train and validation; without the test cases' images it ends the same."""
+    """The training's patients are those of train and validation; without the test
+    cases' images, and with other marks of theirs, it ends the same.
+    """
     run, _ = trained
     fold = Split.load(a_split()).fold("A")
     assert cases_of(places, np.arange(len(places))) == set(fold.train) | set(fold.validation)
-    shutil.copytree(a_cohort(), tmp_path / "cohort")
-    for entry in Cohort.load(a_cohort()).of_cases(fold.test).slides:
-        (tmp_path / "cohort" / entry.path).unlink()
-    told = train(tmp_path / "blind", cohort=tmp_path / "cohort")
+    cohort = without_test_cases(a_cohort(), a_split(), tmp_path / "cohort")
+    told = train(tmp_path / "blind", cohort=cohort)
     assert told.code == 0, told.err
-    blind, seeing = (list(files_of(folder, below="detector").values()) for folder in (tmp_path / "blind", run))
-    assert len(blind) > 3
-    assert blind == seeing
+    for below in ("networks", "detector", "out-of-fold", "places"):
+        blind, seeing = (list(files_of(folder, below=below).values()) for folder in (tmp_path / "blind", run))
+        assert blind
+        assert blind == seeing
 
 
 def test_unused_validation_stays_unseen(tmp_path):
-    """validation = "unused": its patients are in no place file; one patient that is left is too few, and is told so."""
+    """validation = "unused": its patients are in no place file."""
     told = train(tmp_path / "run", settings=('validation="unused"',))
+    assert told.code == 0, told.err
     fold = Split.load(a_split()).fold("A")
     found = Places.load(tmp_path / "run" / "places" / "train.parquet")
     assert cases_of(found, np.arange(len(found))) == set(fold.train)
-    if len(fold.train) == 1:
-        assert told.code == 2
-        assert "no figure to learn from" in told.err
+
+
+def test_one_patient_to_learn_from_is_too_few(tmp_path):
+    """Each network leaves patients out, and of one nobody is left: told before anything is trained."""
+    one, *others = Cohort.load(a_cohort()).cases
+    fold = Fold(train=(one,), validation=(others[0],), test=tuple(others[1:]))
+    split = Split(folds={"A": fold}).save(tmp_path / "split.json")
+    told = train(tmp_path / "run", split=split, settings=('validation="unused"',))
+    assert told.code == 2
+    assert f"fills 1 of 2 parts: it has {one} to deal" in told.err
+    assert "remedy: add patients\n" in told.err
+    assert not (tmp_path / "run" / "networks").exists()
 
 
 def test_every_slide_is_detected_by_the_networks_that_have_not_seen_its_patient(trained, places):

@@ -229,10 +229,11 @@ def parts_of_cases(recipe: SieveRecipe, cohort: Cohort, places: Places) -> dict[
     part = case_parts(of_whole, recipe.parts, recipe.seed) | case_parts(of_crops, recipe.parts, recipe.seed)
     most = len(set(part.values()))
     if most < recipe.parts:
+        remedy = f"add {recipe.dealt}" + (", or deal patients" if recipe.dealt != "patients" else "")
         raise CohortError(
             f"fills {most} of {recipe.parts} parts: it has {some(sorted(part))} to deal, whole slides and crops apart",
             where=cohort.folder,
-            remedy=f"--set parts={most}" if most > 1 else f"add {recipe.dealt}, or deal patients",
+            remedy=f"--set parts={most}" if most > 1 else remedy,
         )
     of_part = Counter({number: 0 for number in part.values()})
     for name, number in figures.items():
