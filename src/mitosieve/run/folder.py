@@ -114,6 +114,9 @@ THEN = "then"
 PLACES = frozenset({"cohort"})
 """Keys of a provenance that say where data lie, not what they are: a run may go on from elsewhere."""
 
+_MADE_WITH = "made_with"
+"""Key of a provenance whose parts are told one by one where they differ: version, engine, device, precision."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunMark:
@@ -255,7 +258,10 @@ class RunFolder:
         normal = json.loads(json.dumps(provenance))
         changed = sorted(key for key in {*old, *normal} - PLACES if old.get(key) != normal.get(key))
         if changed:
-            named = ", ".join(key.removesuffix("_hash") for key in changed)
+            made, now = old.get(_MADE_WITH) or {}, normal.get(_MADE_WITH) or {}
+            parts = [key for key in sorted({*made, *now}) if made.get(key) != now.get(key)]
+            words = [word for key in changed for word in (parts if key == _MADE_WITH else [key.removesuffix("_hash")])]
+            named = ", ".join(words)
             raise RunFolderError(
                 f"was started with another {named}; resuming would mix two runs",
                 where=self.path,
