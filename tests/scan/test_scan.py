@@ -197,4 +197,4 @@ def test_bands_of_two_engines_are_not_mixed(tmp_path):
     assert mitosieve(*words).code == 0
     told = mitosieve(*words, "--resume", "--engine", "torch")
     assert told.code == 2
-    assert "made_with" in told.err
+    assert "was started with another engine" in told.err

@@ -247,10 +247,10 @@ def _tell_done(done: "Scanned", job: "Scan") -> None:
 
 
 def _page_of(out: Path, *, is_asked: bool, had_page: bool) -> Path | None:
-    from mitosieve.report.page import write_report
-
     page = out / layout.REPORT
     if is_asked or (had_page and not page.exists()):
+        from mitosieve.report.page import write_report  # loads matplotlib
+
         if had_page:
             again = f"mitosieve report {shlex.quote(str(out))} OTHER..."
             warn(f"note: {layout.REPORT} is made again, of this folder alone; with others beside it: {again}")
