@@ -108,7 +108,7 @@ def _images_of(slide_ids: Sequence[str], result: FoundResult, images: Path | Non
             raise CohortError(
                 f"the image of '{one.slide_id}' is not there" + (f": {place.why}" if place.why else ""),
                 where=one.path if images is None else images,
-                remedy="say where the images lie: --images DIR",
+                remedy="say where the images lie: --images DIR" if images is None else "name the folder that holds it",
             )
         size = size_of(image)
         if size is not None and size != one.size_l0:
