@@ -297,10 +297,10 @@ class Desk:
         number = self.number_of(slide_id)
         if not self.has_counts or number is None or x is None or y is None:
             return ""
-        if slide_id not in self.counting:
+        slide = self.viewed.slides[number]
+        if slide.fault:  # as `counting` has it, without looking at every slide for every decision
             return "this slide was not done"
-        searched = self.viewed.slides[number].is_searched(x, y)
-        return "" if searched else "it lies outside the area that was searched"
+        return "" if slide.is_searched(x, y) else "it lies outside the area that was searched"
 
     def _row_of(self, decision: Decision, number: int | None) -> int | None:
         if number is None or decision.detection_id is None or decision.x_px is None or decision.y_px is None:
