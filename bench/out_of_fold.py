@@ -3,8 +3,8 @@
 Every whole slide of the run's training patients (`RUN/places`; crops are left out) was judged by networks that have not
 seen its patient (`RUN/out-of-fold`). The threshold of each patient is that of best pooled F1 on all other patients, so
 that no patient had a part in its own. Prints a row a domain and a row for all: figures, found, false alarms, missed, F1
-with its 95 % interval (bootstrap over slides within cases), precision, recall, average precision; - where one is not
-defined.
+with its 95 % interval (bootstrap over cases, below five over slides within them), precision,
+recall, average precision; - where one is not defined.
 """
 
 import argparse

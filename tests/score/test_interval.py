@@ -1,9 +1,14 @@
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitosieve.score.interval import interval_of, resample, wilson
+from mitosieve.score.compare import compare
+from mitosieve.score.evaluation import EvaluateConfig
+from mitosieve.score.interval import interval_of, resample, unit_of, wilson
+from mitosieve.score.repeated import compare_repeats
 from mitosieve.score.table import SlideScore, counts_of, interval_notes, intervals_of
 
 
@@ -53,7 +58,21 @@ def test_cases_are_drawn_whole():
     assert (digits.sum(axis=1) == 10).any()
 
 
-def test_below_ten_cases_slides_are_drawn_within_cases():
+@pytest.mark.parametrize("number", range(2, 12))
+def test_cases_are_drawn_from_five_on_and_noted_below_ten(number):
+    """The limits of docs/decisions/0016, the same for a score, a paired difference and rows of a study."""
+    cases = [f"c{k // 2:02d}" for k in range(2 * number)]
+    unit = unit_of(cases)
+    assert unit.name == ("cases" if number >= 5 else "slides within cases")
+    assert ("too narrow" in unit.note) == (number < 10)
+    assert ("slides were drawn" in unit.note) == (number < 5)
+    assert resample(np.ones((2 * number, 1), np.int64), cases, generator(), resamples=5).unit == unit.name
+    takers = (resample, unit_of, compare, compare_repeats)
+    limits = {inspect.signature(taker).parameters["min_cases"].default for taker in takers}
+    assert limits == {EvaluateConfig().min_cases}
+
+
+def test_below_five_cases_slides_are_drawn_within_cases():
     """Each case keeps its number of slides in every resample, and the note says that the interval is too narrow."""
     table = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1]])
     drawn = resample(table, ["a", "a", "a", "b", "b"], generator(), resamples=200)

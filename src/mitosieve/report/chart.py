@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mitosieve.score.interval import MIN_CASES
+from mitosieve.score.interval import ENOUGH_CASES
 
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5b6573"
 SKY, YELLOW, PURPLE = "#56B4E9", "#E69F00", "#CC79A7"
@@ -105,12 +105,12 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
 
 
 def densities(metrics: dict[str, Any]) -> tuple[str, NDArray[np.float64]]:
-    """Mitotic figures per mm2, predicted and true: per case, or per slide where there are fewer than MIN_CASES cases.
+    """Mitotic figures per mm2, predicted and true: per case, or per slide where they are fewer than ENOUGH_CASES.
 
     Returns:
         "case" or "slide", and (N, 2) predicted, true; slides of unknown area are left out, and cases that have one.
     """
-    unit = "case" if metrics["pooled"]["cases"] >= MIN_CASES else "slide"
+    unit = "case" if metrics["pooled"]["cases"] >= ENOUGH_CASES else "slide"
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in metrics["per_slide"]:
         groups.setdefault(row[f"{unit}_id"], []).append(row)

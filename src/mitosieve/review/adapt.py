@@ -19,7 +19,7 @@ from mitosieve.errors import InputError, plural
 from mitosieve.review.expected import ExpectedCounts
 from mitosieve.review.judged import Judged
 from mitosieve.score.calibration import fit_logistic_many
-from mitosieve.score.interval import COVERAGE, MIN_CASES, Interval
+from mitosieve.score.interval import COVERAGE, ENOUGH_CASES, Interval
 from mitosieve.score.operating import BETAS
 
 LEAST = 20
@@ -113,7 +113,7 @@ def adapt(
 
     The threshold lies among the judged scores: beyond them the fit is a guess.
 
-    Intervals are percentiles over resamples of slides, or of decisions where fewer than MIN_CASES slides were looked
+    Intervals are percentiles over resamples of slides, or of decisions where fewer than ENOUGH_CASES slides were looked
     at; what differs between slides is then not in them.
 
     Args:
@@ -140,7 +140,7 @@ def adapt(
     chosen = every_point["balanced"]
     left_out = {name: _beyond(counts, value) for name, value in every_point.items() if name != "balanced"}
     _check_answered(counts, within, chosen, threshold)
-    unit = "slides" if len(np.unique(judged.slide)) >= MIN_CASES else "decisions"
+    unit = "slides" if len(np.unique(judged.slide)) >= ENOUGH_CASES else "decisions"
     maps = fit_logistic_many(judged.score, judged.is_figure, _weights(judged, unit, generator, resamples))
     drawn = counts.best(*maps)
     before, after = (_estimate(counts, (slope, offset), maps, value) for value in (threshold, chosen))

@@ -9,15 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitosieve.errors import FrameError
-from mitosieve.score.interval import Interval, draw_times, interval_of, unit_of
+from mitosieve.score.interval import MIN_CASES, Interval, draw_times, interval_of, unit_of
 from mitosieve.score.scored import FIGURES, Scored
 
 RESAMPLES = 5_000
 """Draws of slides and seeds behind each interval and p value."""
-
-MIN_CASES = 5
-"""From this many cases on, cases are drawn, and always where no case has two slides; else slides within cases: our
-choice. Fewer than ten are noted."""
 
 COMPARED = ("f1", "ap")
 """Figures whose differences are tested."""
