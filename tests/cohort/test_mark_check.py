@@ -17,6 +17,7 @@ from mitosieve.cohort.mark_check import MAX_MERGE_UM, NEAR_UM, Measured, merged_
 from mitosieve.cohort.marked import Mark, MarkedImage
 from mitosieve.cohort.vocabulary import Meaning
 from mitosieve.errors import FormatError, InputError
+from tiny import mitosieve
 
 FIGURE, IMPOSTER = Label.MITOTIC_FIGURE, Label.IMPOSTER
 
@@ -226,6 +227,31 @@ def test_a_shape_too_large_to_measure_is_refused_as_one_far_outside(tmp_path, fa
     with pytest.raises(FormatError, match=r"region 1: its centre .* outside s"):
         import_cohort("image_scope", source, tmp_path / "c", mpp=0.25)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("form", ["qupath", "coco", "image_scope"])
+def test_a_corner_beyond_all_numbers_gives_a_message_alone(tmp_path, form):
+    """Numpy's own warning stood above it; a warning that is not ignored fails this test."""
+    tiff(tmp_path / "images/s.tif", width=400, height=400)
+    corners = [(10.0, 10.0), (1e300, 30.0), (40.0, 60.0), (1e300, 5.0)]
+    flat = [value for corner in corners for value in corner]
+    ring = [*map(list, corners), list(corners[0])]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    feature["properties"] = {"classification": {"name": "mitosis"}}
+    outlined = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [flat]}
+    coco = {"images": [{"id": 1, "file_name": "s.tif"}], "categories": [{"id": 1, "name": "mitosis"}]}
+    vertices = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in corners)
+    layer = f'<Annotation Name="mitosis"><Regions><Region Type="0"><Vertices>{vertices}</Vertices></Region></Regions>'
+    name, content = {
+        "qupath": ("s.geojson", json.dumps({"type": "FeatureCollection", "features": [feature]})),
+        "coco": ("coco.json", json.dumps({**coco, "annotations": [outlined]})),
+        "image_scope": ("s.xml", f"<Annotations>{layer}</Annotation></Annotations>"),
+    }[form]
+    source = text(tmp_path / name, content)
+    told = mitosieve("import", form, source, tmp_path / "c", "--images", tmp_path / "images", "--mpp", 0.25)
+    assert told.code == 2, told
+    assert told.err.startswith("mitosieve: "), told
+    assert "remedy: " in told.err
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")

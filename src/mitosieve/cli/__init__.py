@@ -5,6 +5,7 @@ Exit code 0: all done; 1: some slides failed, named, and the others are done; 2:
 
 import io
 import sys
+import warnings
 
 from mitosieve.cli import data, detecting, importing, models, reviewing, scoring, studying, training, viewing
 from mitosieve.cli.app import BAD_INPUT, INTERRUPTED, UsageError, app, remedy_of
@@ -34,6 +35,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
     voice.quiet = voice.verbose = False
+    # of a corner that lies farther out than numbers reach: a message names the mark or the area, or it is well
+    warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning, r"shapely\.")
     try:
         names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
         code = app(prog_name="mitosieve", standalone_mode=False, default_map=configuration().for_commands(names))
