@@ -214,3 +214,13 @@ def test_drawn_times_are_whole_draws_of_cases_or_of_slides_within_them():
     assert (whole[:, 0] == whole[:, 1]).all()
     assert (whole[:, [0, 2, 5]].sum(axis=1) == 3).all()
     assert draw_times(unit_of(["a"]), np.random.default_rng(0), 50).shape == (0, 1)
+
+
+@pytest.mark.parametrize(("recalls", "false"), [((1.0, 0.8), 0.1), ((0.03, 0.001), 3.0), ((0.9, 0.1), 1.0)])
+def test_no_interval_ends_where_its_figure_cannot_be(recalls, false):
+    """Means of two drawn seeds are drawn apart, past one where the better one found all, past none where one did."""
+    by_seed = {seed: a_scored(recall, seed, slides=12, false=false) for seed, recall in enumerate(recalls)}
+    row = compared(Repeats(name="one", by_seed=by_seed), reference="one").rows[0]
+    for name, most in (("f1", 1), ("precision", 1), ("recall", 1), ("ap", 1), ("froc", 8)):
+        ends = row.figures[name].interval
+        assert 0 <= ends.low <= row.figures[name].mean <= ends.high <= most, name

@@ -125,6 +125,39 @@ def test_rows_with_other_seeds_say_which(tmp_path):
     assert lines["two", "3"]["tp"] == str(2 * 14)
 
 
+@pytest.mark.parametrize(
+    ("of", "all_rows", "differences"),
+    [
+        ({"one": (1,), "two": (1, 2, 3)}, "One seed, its p too,", "One training a row and fold:"),
+        ({"one": (1, 2), "two": (2, 3)}, "2 seeds say little", "One training a row and fold:"),
+        ({"one": (1, 2), "two": (1, 2, 3, 4, 5)}, "Fewer than 5 seeds say little", "2 seeds say little"),
+        ({"one": (1, 2, 3, 4, 5), "two": (1, 2, 3, 4, 5)}, "", ""),
+    ],
+)
+def test_what_few_seeds_say_is_told_of_the_seeds_that_a_table_is_of(of, all_rows, differences):
+    """A difference is of the seeds that both rows have, though each has more of its own."""
+    methods = [Repeats(name=name, by_seed={s: a_scored(7, 2, s) for s in seeds}) for name, seeds in of.items()]
+    pooled = compare_repeats(methods, "one", np.random.default_rng(0), resamples=20)
+    rows = [{"name": name} for name in of]
+    study = Study.model_validate(
+        {"title": "t", "reference": "one", "recipe": "chsnet-small", "seeds": (1, 2, 3, 4, 5), "rows": rows}
+    )
+    result = StudyResult(
+        study=study, folds=("A",), pooled=pooled, curves={}, costs={}, windows={}, missing=(), by_domain={}, by_fold={}
+    )
+    about = {table.title.split(":")[0]: table.about for table in tables_of(result)}
+    every = ("One seed", "One training", "seeds say little")
+    for name, few in (
+        ("All folds pooled", all_rows),
+        ("FROC and counts", all_rows),
+        ("Each row minus one", differences),
+    ):
+        assert few in about[name]
+        assert any(words in about[name] for words in every) == bool(few)
+    (counting,) = (table for table in tables_of(result) if table.title == "FROC and counts")
+    assert [row[-1] for row in counting.rows] == [", ".join(map(str, seeds)) for seeds in of.values()]
+
+
 def a_run(folder, *, fold, gate, mined=0.2, parts=("train", "test"), machine=None, commit="c1"):
     """A run folder with its table of patches: in fold A two figures and three windows a part, in B three and four."""
     folder.mkdir(parents=True)

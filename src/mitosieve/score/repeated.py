@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mitosieve.errors import FrameError
 from mitosieve.score.interval import MIN_CASES, Interval, draw_times, interval_of, unit_of
-from mitosieve.score.scored import FIGURES, Scored
+from mitosieve.score.scored import BOUNDS, FIGURES, Scored
 
 RESAMPLES = 5_000
 """Draws of slides and seeds behind each interval and p value."""
@@ -122,8 +122,9 @@ def compare_repeats(
     replacement; the figure of each drawn seed is taken on the drawn slides, and averaged. A difference draws the same
     seeds for both methods, of those that both have: trainings of one seed see their cases in the same order, and two
     detectors of one training stay together. Of N seeds the means of such draws spread 1 / N too little in their square;
-    they are drawn apart by that. Two or three trainings say little of how far trainings lie apart all the same: p below
-    0.05 comes more often than in a twentieth (`bench/few_seeds.py`).
+    they are drawn apart by that; an interval ends where its figure can be no more (`BOUNDS`). Where trainings lie as
+    far apart as cases, p of a few seeds is below 0.05 more often than in a twentieth all the same, and of one seed
+    always (`bench/few_seeds.py`).
 
     Args:
         methods: one or more; slides in any order, but the same for all.
@@ -209,6 +210,7 @@ def _row(
             [exact[method.name, seed, name] for seed in seeds],
             [drawn[method.name, seed, name] for seed in seeds],
             chance,
+            *BOUNDS.get(name, ()),
         )
         for name in names
     }
@@ -233,9 +235,16 @@ def _of(differences: Mapping[tuple[str, str], Difference], method: str) -> dict[
     return {name: found for (whose, name), found in differences.items() if whose == method}
 
 
-def _value(exact: Sequence[float], drawn: Sequence[NDArray[np.float64]], chance: NDArray[np.float64]) -> Value:
+def _value(
+    exact: Sequence[float],
+    drawn: Sequence[NDArray[np.float64]],
+    chance: NDArray[np.float64],
+    least: float = -np.inf,
+    most: float = np.inf,
+) -> Value:
     """Mean over seeds; each resample takes the mean over as many seeds, drawn with replacement."""
-    return Value(mean=float(np.mean(exact)), interval=interval_of(_over_seeds(np.stack(drawn), chance)))
+    means = _over_seeds(np.stack(drawn), chance)
+    return Value(mean=float(np.mean(exact)), interval=interval_of(np.clip(means, least, most)))
 
 
 def _over_seeds(by_seed: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.float64]:

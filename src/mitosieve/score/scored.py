@@ -13,7 +13,7 @@ from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
 from mitosieve.score.counted import count_in
 from mitosieve.score.evaluation import EvaluateConfig, slide_scores
-from mitosieve.score.froc import area_under, recall_on_grid, thresholds_of
+from mitosieve.score.froc import MOST_FP_PER_IMAGE, area_under, recall_on_grid, thresholds_of
 from mitosieve.score.match import match_greedy, near_pairs
 from mitosieve.score.sweep import Sweep, enter, last_of_ties
 from mitosieve.score.table import SlideScore, counts_of, figures_of
@@ -191,6 +191,12 @@ FIGURES: dict[str, Figure] = {
     "count_difference_per_mm2": count_difference,
 }
 """What is told of a method, in this order."""
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("f1", "precision", "recall", "ap"), (0.0, 1.0)),
+    "froc": (0.0, MOST_FP_PER_IMAGE),
+}
+"""Figure -> the least and the largest that it can be, where there is such."""
 
 
 def _of_slides(scored: Scored, at: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

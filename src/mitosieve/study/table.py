@@ -9,11 +9,9 @@ from typing import Any
 
 from mitosieve.score.metrics import number
 from mitosieve.score.repeated import Comparison, Difference, Row, Value
+from mitosieve.study.drawn import drawn, of_difference
 from mitosieve.study.result import StudyResult
 from mitosieve.study.study import StudyRow
-
-ENOUGH_SEEDS = 5
-"""From this many on nothing is said of how few they are: our choice, by `bench/few_seeds.py`."""
 
 _UNKNOWN = "–"
 _DIFFERENCE_COLUMNS = ("seeds", "F1 difference [95 %]", "p", "p (Holm)", "AP difference [95 %]", "p", "p (Holm)")
@@ -72,30 +70,6 @@ def notes_of(result: StudyResult) -> tuple[str, ...]:
         notes.append(f"Trained at {'commit' if len(commits) == 1 else 'commits'} {', '.join(commits)}.")
     notes += [f"{text[0].upper()}{text[1:]}." for text in result.apart]
     return (*notes, *(f"Not done: {text}" for text in result.missing))
-
-
-def _drawn(comparisons: Mapping[str, Comparison]) -> str:
-    """What intervals draw, a sentence for each kind, of parts with which they are of; and what so few seeds say."""
-    of: dict[str, list[str]] = {}
-    for name, one in comparisons.items():
-        words = "no interval" if one.unit == "none" else f"intervals (95 %) draw {one.unit}{_and_seeds(one.rows)}"
-        of.setdefault(f"{words}: {one.note}." if one.note else f"{words}.", []).append(name or "(not named)")
-    if len(of) == 1:
-        told = "".join(words[0].upper() + words[1:] for words in of)
-    else:
-        told = " ".join(f"{', '.join(names)}: {words}" for words, names in of.items())
-    most = max(len(row.seeds) for one in comparisons.values() for row in one.rows)
-    if most == 1:
-        return f"{told} One training a row and fold: how far trainings lie apart is not in them, nor in p."
-    return told if most >= ENOUGH_SEEDS else f"{told} {most} seeds say little of how far trainings lie apart."
-
-
-def _and_seeds(rows: Sequence[Row]) -> str:
-    """Whether seeds are drawn too, and of which rows they are not."""
-    alone = [row.name for row in rows if len(row.seeds) == 1]
-    if len(alone) == len(rows):
-        return ""
-    return f" and seeds (not of {', '.join(alone)}: one seed)" if alone else " and seeds"
 
 
 def to_csv(result: StudyResult) -> str:
@@ -187,7 +161,7 @@ def _main(result: StudyResult) -> Table | None:
     return Table(
         title=f"All folds pooled: {pooled.cases} cases, {pooled.slides} slides, {pooled.figures} figures",
         about="Official rule: greedy one-to-one within 7.5 um. Thresholds are each detector's own. "
-        + _drawn({"": pooled}),
+        + drawn({"": pooled}),
         columns=(
             *("row", "F1 [95 %]", "precision", "recall", "AP [95 %]", "found / false / missed", "seeds"),
             *(f"published {name}" for name in published),
@@ -205,7 +179,7 @@ def _main_row(row: Row, asked: StudyRow, published: Sequence[str]) -> tuple[str,
         in_words(value["recall"]),
         in_words(value["ap"]),
         " / ".join(f"{count:.0f}" for count in row.counts),
-        ", ".join(map(str, row.seeds)),
+        _seeds_in_words(row.seeds),
         *(f"{asked.published[name]:.3f}" if name in asked.published else "" for name in published),
     )
 
@@ -217,13 +191,14 @@ def _counting(result: StudyResult) -> Table | None:
     return Table(
         title="FROC and counts",
         about="FROC is the area under recall up to 8 false alarms a slide (of 8). Counts apart are predicted minus "
-        "marked figures per mm2, mean over slides of known area. " + _drawn({"": result.pooled}),
-        columns=("row", "FROC [95 %]", "counts apart, per mm2 [95 %]"),
+        "marked figures per mm2, mean over slides of known area. " + drawn({"": result.pooled}),
+        columns=("row", "FROC [95 %]", "counts apart, per mm2 [95 %]", "seeds"),
         rows=tuple(
             (
                 row.name,
                 in_words(row.figures["froc"], 2),
                 in_words(row.figures["count_difference_per_mm2"], 1, sign=True),
+                _seeds_in_words(row.seeds),
             )
             for row in result.pooled.rows
         ),
@@ -237,7 +212,7 @@ def _differences(result: StudyResult) -> Table | None:
     return Table(
         title=f"Each row minus {result.study.reference}",
         about="Paired over the same slides and seeds. p is two-sided; Holm's correction is over the rows of a column. "
-        "Intervals are not corrected. " + _drawn({"": result.pooled}),
+        "Intervals are not corrected. " + drawn({"": result.pooled}, lambda row: of_difference(row.differences)),
         columns=("row", *_DIFFERENCE_COLUMNS),
         rows=tuple((row.name, *_difference_words(row.differences)) for row in rows),
     )
@@ -250,7 +225,7 @@ def _over_controls(result: StudyResult) -> Table | None:
     return Table(
         title="Each row minus its own control",
         about="The control is the same without what the row is about. Paired as above; Holm's correction is over these "
-        "rows. " + _drawn({"": result.pooled}),
+        "rows. " + drawn({"": result.pooled}, lambda row: of_difference(row.over_control)),
         columns=("row", "control", *_DIFFERENCE_COLUMNS),
         rows=tuple((row.name, row.control, *_difference_words(row.over_control)) for row in rows),
     )
@@ -258,8 +233,13 @@ def _over_controls(result: StudyResult) -> Table | None:
 
 def _difference_words(differences: Mapping[str, Difference]) -> tuple[str, ...]:
     found = [differences[name] for name in ("f1", "ap")]
-    seeds = ", ".join(map(str, found[0].seeds))
-    return seeds, *(t for one in found for t in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm)))
+    return _seeds_in_words(found[0].seeds), *(
+        t for one in found for t in (in_words(one.value, sign=True), _small(one.p), _small(one.p_holm))
+    )
+
+
+def _seeds_in_words(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _small(p: float) -> str:
@@ -280,13 +260,13 @@ def _parts(result: StudyResult, what: str) -> Table | None:
         if any(row is not None for row in found):
             rows.append((asked.name, *(_UNKNOWN if row is None else _part_cell(row, most) for row in found)))
     return Table(
-        title=f"By {what.lower()}: F1 [95 %]; AP", about=_drawn(parts), columns=("row", *columns), rows=tuple(rows)
+        title=f"By {what.lower()}: F1 [95 %]; AP", about=drawn(parts), columns=("row", *columns), rows=tuple(rows)
     )
 
 
 def _part_cell(row: Row, most: int) -> str:
     """A row in a part, with its seeds where others have more."""
-    fewer = "" if len(row.seeds) == most else f" (seed {', '.join(map(str, row.seeds))})"
+    fewer = "" if len(row.seeds) == most else f" (seed {_seeds_in_words(row.seeds)})"
     return f"{in_words(row.figures['f1'])}; {in_words(row.figures['ap']).split(' ', maxsplit=1)[0]}{fewer}"
 
 
