@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from mitosieve.errors import FormatError, some
 from mitosieve.slide.endings import READ_SUFFIXES, SLIDE_SUFFIXES
 from mitosieve.slide.hidden import files_below
+from mitosieve.slide.hidden import visible as visible  # of the readers of folders, too
 
 MAX_PART_BYTES = 255
 """Longest name of a file or folder on the file systems in use."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mitosieve.errors import FormatError
 from mitosieve.slide.endings import READ_SUFFIXES
-from mitosieve.slide.hidden import is_hidden
+from mitosieve.slide.hidden import is_hidden, visible
 
 _HEAD_BYTES = 2**16
 _MOST_BYTES = 2**28
@@ -94,15 +94,15 @@ def better(error: FormatError, name: str, source: Path) -> FormatError:
 def _of_folder(folder: Path) -> Recognised | None:
     if (folder / "mitoses_ground_truth").is_dir() or folder.name == "mitoses_ground_truth":
         return Recognised(what="TUPAC's layout", formats=("tupac",))
-    if any(not is_hidden(path, folder) for path in folder.rglob("*_mitosis.csv")):
+    if visible(folder, "**/*_mitosis.csv"):
         return Recognised(what="MITOS-ATYPIA-14's layout", formats=("atypia14",))
-    if any(not is_hidden(path, folder) for path in folder.rglob("[AH][0-9][0-9]_[0-9][0-9].csv")):
+    if visible(folder, "**/[AH][0-9][0-9]_[0-9][0-9].csv"):
         return Recognised(what="ICPR 2012's layout", formats=("icpr12",))
     files = list(_some_files(folder))
     kinds = [(kind.formats, kind) for path in files if (kind := _of_file(path)) is not None]
     if kinds:
         return kinds[0][1]
-    images = any(path.suffix.lower() in READ_SUFFIXES for path in folder.iterdir())
+    images = any(path.suffix.lower() in READ_SUFFIXES for path in visible(folder))
     return Recognised(what="a folder of images", formats=("images",)) if images and not files else None
 
 

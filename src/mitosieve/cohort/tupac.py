@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mitosieve.annotation import Label
-from mitosieve.cohort.image_name import ImageFolder
+from mitosieve.cohort.image_name import ImageFolder, visible
 from mitosieve.cohort.marked import Caution, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import read_numbers
 from mitosieve.errors import FormatError, plural, some
@@ -69,7 +69,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
 
 def _named(folder: Path, suffix: str) -> set[tuple[str, str]]:
     """Case and number of each file <case>/<nn> below a folder, which may be absent."""
-    return {(path.parent.name, path.stem) for path in folder.glob(f"*/*{suffix}") if not path.name.startswith(".")}
+    return {(path.parent.name, path.stem) for path in visible(folder, f"*/*{suffix}")}
 
 
 def _image(root: Path, case: str, number: str, *, labelled: bool, presumed: bool) -> MarkedImage:

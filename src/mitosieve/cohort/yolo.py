@@ -13,7 +13,7 @@ from pathlib import Path
 
 import shapely
 
-from mitosieve.cohort.image_name import ImageFolder, files_below, relative_names, slide_name, without_ending
+from mitosieve.cohort.image_name import ImageFolder, files_below, relative_names, slide_name, visible, without_ending
 from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
 from mitosieve.cohort.table import finite, quoted, read_text
 from mitosieve.errors import FormatError, SlideError, plural, some
@@ -103,7 +103,7 @@ def _class_names(folder: Path) -> list[str]:
             if (place / name).is_file():
                 lines = [line.strip() for line in read_text(place / name).splitlines()]
                 return lines[: max((i for i, line in enumerate(lines, start=1) if line), default=0)]
-        for path in sorted([*place.glob("*.yaml"), *place.glob("*.yml")]):
+        for path in sorted([*visible(place, "*.yaml"), *visible(place, "*.yml")]):
             names = _of_yaml(path)
             if names:
                 return names

@@ -43,7 +43,7 @@ def _files_of(path: Path) -> list[Path]:
 
         return dicom_files(path)
     folder = path.with_suffix("")
-    inner = sorted(item for item in folder.iterdir() if item.is_file()) if is_mirax(path) else []
+    inner = sorted(item for item in folder.glob("[!.]*") if item.is_file()) if is_mirax(path) else []
     return [path, *inner]
 
 

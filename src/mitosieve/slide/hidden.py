@@ -8,6 +8,11 @@ def is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
+def visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """What of a folder matches a pattern, by its paths; "**/*" at any depth; without what is hidden."""
+    return sorted(path for path in folder.glob(pattern) if not is_hidden(path, folder))
+
+
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
     """Files below a folder at any depth that match a pattern, by their paths; without what is hidden."""
-    return sorted(path for path in folder.rglob(pattern) if not is_hidden(path, folder) and path.is_file())
+    return [path for path in visible(folder, f"**/{pattern}") if path.is_file()]

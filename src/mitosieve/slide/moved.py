@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mitosieve.errors import SlideError
-from mitosieve.slide.hidden import is_hidden
+from mitosieve.slide.hidden import visible
 from mitosieve.slide.slide import SLIDE_SUFFIXES, facts, is_dicom, place_of
 
 _KEEP = "a folder that keeps the folders they were in"
@@ -90,9 +90,7 @@ def _images(folder: Path, sought: Collection[str]) -> tuple[dict[str, list[Path]
     """
     names: dict[str, list[Path]] = {}
     stems: dict[str, list[Path]] = {}
-    for item in sorted(folder.absolute().rglob("*")):
-        if is_hidden(item, folder.absolute()):
-            continue  # it has the ending of a slide and is none
+    for item in visible(folder.absolute(), "**/*"):
         is_named = item.name in sought
         is_slide = (is_named or item.suffix.lower() in SLIDE_SUFFIXES) and item.is_file()
         if is_slide or (item.is_dir() and _holds_dicom(item, is_named=is_named)):
@@ -103,7 +101,7 @@ def _images(folder: Path, sought: Collection[str]) -> tuple[dict[str, list[Path]
 
 def _holds_dicom(folder: Path, *, is_named: bool) -> bool:
     """By a file's name; where a slide's folder was called so, by their beginnings: they may have no ending."""
-    return any(folder.glob("*.dcm")) or (is_named and any(is_dicom(item) for item in folder.iterdir()))
+    return bool(visible(folder, "*.dcm")) or (is_named and any(is_dicom(item) for item in visible(folder)))
 
 
 def _fit(slide: Sought, names: dict[str, list[Path]], stems: dict[str, list[Path]]) -> _Fit:

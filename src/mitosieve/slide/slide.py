@@ -191,7 +191,7 @@ def _first_bytes(path: Path) -> bytes:
         SlideError: the file is missing, empty, or a folder of other things.
     """
     try:
-        if path.is_dir() and any(is_dicom(item) for item in path.iterdir()):
+        if path.is_dir() and any(is_dicom(item) for item in path.glob("[!.]*")):
             return b""
         with path.open("rb") as file:
             head = file.read(DICOM_HEAD)

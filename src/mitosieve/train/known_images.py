@@ -114,15 +114,17 @@ def _unreadable(path: Path, error: OSError) -> SlideError:
 
 
 def _files(path: Path) -> list[Path]:
-    """Files that hold an image: itself and those of a folder of its name (MRXS), or all of a folder (DICOM)."""
+    """Files that hold an image: itself and those of a folder of its name (MRXS), or all of a folder (DICOM); what is
+    hidden there, as a system adds it, is none.
+    """
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file())
+        return sorted(file for file in path.glob("[!.]*") if file.is_file())
     if not path.is_file():
         return []
     if path.suffix.lower() != ".mrxs":  # of another image a folder of its name is somebody's own
         return [path]
     beside = path.with_suffix("")
-    return [path, *(sorted(file for file in beside.iterdir() if file.is_file()) if beside.is_dir() else ())]
+    return [path, *(sorted(file for file in beside.glob("[!.]*") if file.is_file()) if beside.is_dir() else ())]
 
 
 @lru_cache(maxsize=100_000)

@@ -1,11 +1,12 @@
 """Copies of the literature's data sets, in small: what is whole is imported, what is not is told."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from layouts import frame_image, midog_json, text, tiff
+from layouts import files_below, frame_image, midog_json, text, tiff
 from mitosieve import Cohort, Split
 from mitosieve.cohort.importing import import_cohort
 from mitosieve.cohort.published.contract import Counts
@@ -345,3 +346,28 @@ def test_labels_alone_lack_all_their_images(data_folder, tmp_path):
     for name, missing in (("midog-2021", 200), ("midog-plus-plus", 503)):
         with pytest.raises(FormatError, match=f"{missing} parts of {name} are missing: 001.tiff"):
             get(name, data_folder / "formats/midog", tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("mitos-atypia-14", atypia),
+        ("icpr-2012", icpr),
+        ("tupac16", tupac),
+        ("tupac16-alternative", lambda folder: tupac(folder, alternative=True)),
+        ("midog-2021", midog),
+    ],
+)
+def test_what_a_disk_s_bin_holds_is_no_part_of_a_set(tmp_path, name, make):
+    """An old copy in the bin is not taken in the set's place, doubles nothing, stands for nothing that is missing."""
+    folder = make(tmp_path / "set")
+    get(name, folder, tmp_path / "before")
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(tmp_path / "copy", folder / ".Trash-1000" / "files" / "old")
+    get(name, folder, tmp_path / "after")
+    assert files_below(tmp_path / "after") == files_below(tmp_path / "before")
+    lost = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")[0]
+    shutil.rmtree(lost)
+    with pytest.raises((CohortError, FormatError)):
+        get(name, folder, tmp_path / "less")
+    assert not (tmp_path / "less").exists()

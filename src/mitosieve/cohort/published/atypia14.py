@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mitosieve.cohort.atypia14 import MPP
 from mitosieve.cohort.marked import Caution, MarkedImage
-from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
+from mitosieve.cohort.published.contract import Counts, Found, PublishedSet, visible
 from mitosieve.errors import FormatError
 
 _TRAINING = ("03", "04", "05", "07", "10", "11", "12", "14", "15", "17", "18")
@@ -34,7 +34,7 @@ def look(folder: Path) -> Found:
     """
     if (folder / "labels.csv").is_file() and (folder / "frames").is_dir():
         return _copy(folder)
-    below = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    below = [folder, *(path for path in visible(folder, "**/*") if path.is_dir())]
     slides = {path.name for path in below if re.fullmatch(r"[AH]\d\d", path.name)}
     letters = sorted({name[0] for name in slides})
     if not letters:
@@ -60,7 +60,7 @@ def look(folder: Path) -> Found:
 
 
 def _copy(folder: Path) -> Found:
-    images = sorted(path.name for path in (folder / "frames").iterdir() if not path.name.startswith("."))
+    images = [path.name for path in visible(folder / "frames")]
     foreign = [name for name in images if not _FRAME.match(name)]
     if foreign or not images:
         shown = f"'{foreign[0]}' is none of its x40 frames" if foreign else "there is no frame"

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mitosieve.cohort.marked import Caution, MarkedImage
+from mitosieve.slide.hidden import files_below as files_below  # what a set is looked for with
+from mitosieve.slide.hidden import visible as visible
 
 NO_HASH = "no hash published"
 """What is said of a set whose label files could be compared with no verified one."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mitosieve.cohort.icpr12 import MPP
 from mitosieve.cohort.marked import Caution
-from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
+from mitosieve.cohort.published.contract import Counts, Found, PublishedSet, files_below
 from mitosieve.errors import FormatError
 
 _SLIDES = ("00", "01", "02", "03", "04")
@@ -26,7 +26,7 @@ def look(folder: Path) -> Found:
     Raises:
         FormatError: there is none.
     """
-    here = {path.stem for path in folder.rglob("*.*") if re.fullmatch(r"[AH]0[0-4]_0\d", path.stem)}
+    here = {path.stem for path in files_below(folder, "*.*") if re.fullmatch(r"[AH]0[0-4]_0\d", path.stem)}
     letters = sorted({name[0] for name in here})
     if not letters:
         raise FormatError(

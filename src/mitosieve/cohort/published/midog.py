@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from mitosieve.cohort.marked import MarkedImage
-from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
+from mitosieve.cohort.published.contract import Counts, Found, PublishedSet, files_below
 from mitosieve.errors import FormatError
 
 _MPP_2021 = ((100, 0.23), (150, 0.25), (200, 0.26))
@@ -25,7 +25,7 @@ def look(folder: Path, *, names: Sequence[str], expected: Counts, is_2021: bool)
     Raises:
         FormatError: there is no such file, or there are several.
     """
-    files = [path for name in names for path in sorted(folder.rglob(name)) if path.is_file()]
+    files = [path for name in names for path in files_below(folder, name)]
     if len(files) != 1:
         which = MIDOG_2021 if is_2021 else MIDOG_PLUS_PLUS
         raise FormatError(

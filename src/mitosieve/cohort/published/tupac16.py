@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from mitosieve.cohort.published.contract import Counts, Found, PublishedSet
+from mitosieve.cohort.published.contract import Counts, Found, PublishedSet, visible
 from mitosieve.cohort.tupac import FIGURES, IMPOSTERS, KNOWN_EMPTY
 from mitosieve.errors import FormatError
 
@@ -33,7 +33,7 @@ def look(folder: Path, *, alternative: bool) -> Found:
     Raises:
         FormatError: there are no such labels.
     """
-    roots = [path.parent for path in sorted(folder.rglob(FIGURES)) if path.is_dir()]
+    roots = [path.parent for path in visible(folder, f"**/{FIGURES}") if path.is_dir()]
     fit = [root for root in roots if (root / IMPOSTERS).is_dir() == alternative]
     if len(fit) != 1:
         kind = f"with {IMPOSTERS} beside it" if alternative else f"without {IMPOSTERS} beside it"
@@ -45,12 +45,12 @@ def look(folder: Path, *, alternative: bool) -> Found:
             remedy=f"one is needed; fetch from {_PAGE}: {_FETCH_ALTERNATIVE if alternative else _FETCH_ORIGINAL}",
         )
     root = fit[0]
-    named = {path.parent.name for kind in (FIGURES, IMPOSTERS) for path in (root / kind).glob("*/*.csv")}
+    named = {path.parent.name for kind in (FIGURES, IMPOSTERS) for path in visible(root / kind, "*/*.csv")}
     empty = frozenset[str]() if alternative else KNOWN_EMPTY
     return Found(
         form="tupac",
         labels=root,
-        images=next((path for path in sorted(folder.rglob(_IMAGES)) if path.is_dir()), folder),
+        images=next((path for path in visible(folder, f"**/{_IMAGES}") if path.is_dir()), folder),
         mpp=lambda image: _MPP,
         mpp_over_file=True,
         splits=_SPLITS,
