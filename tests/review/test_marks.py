@@ -1,7 +1,9 @@
 """Decisions of readers as marks of a cohort."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -286,7 +288,9 @@ def test_a_slide_that_failed_keeps_its_claim_to_its_image(tmp_path):
 
 
 def test_a_folder_of_images_means_what_lies_in_it(tmp_path):
-    """Whatever the ending of a file that detect was given; what lies where it was is not taken instead."""
+    """Whatever the ending of a file that detect was given; where it holds none of the slides another folder was meant:
+    what lies where it was is not taken.
+    """
     an_image(tmp_path / "old" / "s.png", width=SIZE[0], height=SIZE[1])
     (tmp_path / "old" / "s.png").rename(tmp_path / "old" / "s.scan")
     path = {"s": str(tmp_path / "old" / "s.scan")}
@@ -299,6 +303,20 @@ def test_a_folder_of_images_means_what_lies_in_it(tmp_path):
     (tmp_path / "old").rename(tmp_path / "new")
     whole = import_reviews(found.folder, tmp_path / "none", tmp_path / "c", told=Told(images=tmp_path / "new"))
     assert whole.cohort.entry("s").path == str(tmp_path / "new" / "s.scan")
+
+
+def test_of_slides_of_which_some_moved_the_others_are_where_they_were(tmp_path):
+    """As in the viewer: two lie on two disks, and no folder holds both."""
+    paths = {name: str(tmp_path / "old" / f"{name}.png") for name in ("a", "b")}
+    for path in paths.values():
+        an_image(Path(path), width=SIZE[0], height=SIZE[1])
+    found = a_result(tmp_path / "found", {name: [(50, 50, 0.9)] for name in paths}, size_l0=SIZE, paths=paths)
+    decided(found.folder, [judge(found, 0, "figure")])
+    DecisionLog.beside(found.folder).append(judge(found, 1, "figure"))
+    (tmp_path / "new").mkdir()
+    moved = shutil.move(paths["a"], tmp_path / "new" / "a.png")
+    whole = import_reviews(found.folder, tmp_path / "none", tmp_path / "c", told=Told(images=tmp_path / "new"))
+    assert [entry.path for entry in whole.cohort.slides] == [str(moved), paths["b"]]
 
 
 def test_two_slides_of_one_name_are_refused(tmp_path, cohort):

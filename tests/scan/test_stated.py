@@ -222,6 +222,13 @@ def test_a_page_stays_as_long_as_its_tables(words, tmp_path):
     (tmp_path / "out" / "detect.json").write_text(json.dumps({**asked, "cohort": "/where/it/was"}))
     scan(job)
     assert [page.read_text() for page in pages] == ["of these tables and other folders"] * 2
+    (tmp_path / "out" / "detect.json").write_text('{"cohort": nul')
+    scan(job)  # what it asked for is written anew: broken it is of other tables, and no reason to fail at the end
+    assert json.loads((tmp_path / "out" / "detect.json").read_text()) == asked
+    assert not pages[0].exists()
+    pages[1].parent.mkdir(exist_ok=True)
+    for page in pages:
+        page.write_text("of these tables and other folders")
     mended.write_bytes(images()[1].read_bytes())
     scan(job)
     assert not any(page.exists() for page in (*pages, pages[1].parent))

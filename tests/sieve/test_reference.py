@@ -178,12 +178,16 @@ def test_what_is_loaded_says_what_was_saved(tmp_path):
     assert "c0" not in text  # no patient is named
     own = Learnt(domains=("breast",), cases=1, slides=2, figures=3)
     on = replace(own, start="swift (4 cases)", start_is_synthetic=True)
-    for learnt, words in ((own, "breast, 1 patient, 2 slides, 3 figures"), (on, "it went on from swift (4 cases)")):
+    untold = replace(on, start_is_synthetic=None)
+    after = "it went on from swift (4 cases)"
+    for learnt, words in ((own, "breast, 1 patient, 2 slides, 3 figures"), (on, after), (untold, after)):
         again = Reference.load(replace(first, learnt=learnt).save(tmp_path / "d.json")).learnt
         assert again == learnt
         assert again.words.endswith(words)
-        assert again.is_synthetic == (learnt is on)
-        assert ("start" in (tmp_path / "d.json").read_text()) == (learnt is on), "without one the file is as it was"
+        assert not again.is_synthetic, "that is of its own slides"
+        assert ("start" in (tmp_path / "d.json").read_text()) == (learnt is not own), (
+            "without one the file is as it was"
+        )
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,27 @@ def test_a_changed_image_is_refused_and_an_absent_one_is_not(tmp_path):
     assert (tmp_path / IMAGES).read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", ["MIRAX", "DICOM"])
+def test_what_a_system_adds_to_the_files_of_a_slide_is_no_part_of_it(tmp_path, kind):
+    """A `.DS_Store` beside the files of a slide of many files: the slide is not another one for it."""
+    cohort = a_cohort(tmp_path / "c", cases=1)
+    path = cohort.path_of("c0_s0")
+    folder = path.with_suffix("")
+    folder.mkdir()
+    image = path.rename(path.with_suffix(".mrxs") if kind == "MIRAX" else folder / "1.dcm")
+    image = image if kind == "MIRAX" else folder
+    cohort = cohort.with_entries(lambda entry: replace(entry, path=str(image)))
+    (folder / "Data0000.dat").write_bytes(b"data")
+    run = RunFolder(tmp_path)
+    check_images(run, cohort, cohort.cases)
+    (folder / ".DS_Store").write_bytes(b"window")
+    assert not [*unlike_images(run, cohort, by_content=True), *unlike_images(run, cohort, by_content=False)]
+    check_images(run, cohort, cohort.cases)
+    (folder / "Data0001.dat").write_bytes(b"more")
+    with pytest.raises(RunFolderError, match="c0_s0"):
+        check_images(run, cohort, cohort.cases)
+
+
 @pytest.mark.parametrize(("ending", "is_part"), [(".mrxs", True), (".png", False)])
 def test_a_folder_of_its_name_is_part_of_a_mirax_image_alone(tmp_path, ending, is_part):
     """A change there is a change of the image; beside any other image it is somebody's own folder, as of a result."""

@@ -165,8 +165,21 @@ def test_a_part_without_figures_is_refused(store):
             places = a_rule(frames, nothing).places(cohort, entry)
             return places[np.flatnonzero(places.index.label == 0)]
 
-    with pytest.raises(CohortError, match=r"for none of \d+ marked figures of the cases c0, c1 a place was found"):
+    with pytest.raises(CohortError, match=r"no place was found for \d+ marked figures of the cases c0, c1"):
         find_places(cohort, ("c0", "c1"), Blind())
+
+
+def test_hidden_marks_and_marks_outside_the_roi_are_none_that_no_place_was_found_for(store):
+    """Who hides all marks is told to hide fewer; what lies where nobody searched is not looked for."""
+    cohort, frames = store
+    rule = ProposalRule(plan=PLAN, truth=TruthConfig(), hidden=frozenset(entry.slide_id for entry in cohort.slides))
+    with pytest.raises(CohortError, match="have no figure to learn from") as caught:
+        find_places(cohort, cohort.cases, rule, unlabelled=True)
+    assert "hide fewer marks" in str(caught.value)
+    corner = shapely.box(0, 0, 3, 3).wkt
+    away = cohort.with_entries(lambda entry: replace(entry, roi_wkt=corner))
+    with pytest.raises(CohortError, match=r"have no (figure|background) to learn from"):
+        find_places(away, away.cases, a_rule(frames, WindowConfig(stride_px=16)))
 
 
 def test_one_row_for_figures_marked_twice_at_one_place(store):

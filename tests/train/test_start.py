@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from mitosieve.cohort.split import Fold
 from mitosieve.models.box import folder_of
 from mitosieve.models.card import read_card
 from mitosieve.models.learned_cases import learned_cases
+from mitosieve.sieve.reference import Learnt, Reference
+from mitosieve.train.known_slides import start_is_synthetic
 from mitosieve.train.places import Places
 from mitosieve.train.sampler import BalancedSampler, Deck, RatioSampler
 from mitosieve.train.scores import PoolScores
+from mitosieve.train.start import Start
 from tiny import ONE_CORE, SWIFT_SHORT, SWIFT_SMALL, a_cohort, a_run, a_split, a_swift_run, files_of, mitosieve
 
 STILL = ("screening.train.rates=[[0.0, 1e-9], [1.0, 1e-9]]", "refined.train.rates=[[0.0, 1e-9], [1.0, 1e-9]]")
@@ -47,6 +51,29 @@ def test_a_training_begins_with_the_weights_of_its_start(tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["provenance"]["start"] == old.digest
     assert re.search(r"; it went on from \S+ \(\d+ cases\)$", new.reference.learnt.words)
     assert new.reference.learnt.is_synthetic
+    assert new.reference.learnt.start_is_synthetic
+
+
+def test_what_a_start_had_learned_is_told_though_its_folder_is_gone_at_the_end(tmp_path):
+    """A training is hours; what it began with is what was there when it began."""
+    start = Start.load(shutil.copytree(a_swift_run(), tmp_path / "start"))
+    told = start.words
+    assert re.fullmatch(r"start \([1-9]\d* cases?\)", told)
+    shutil.rmtree(tmp_path / "start")
+    assert start.words == told
+
+
+@pytest.mark.parametrize("synthetic", [True, False, None])
+@pytest.mark.parametrize("before", [True, False, None])
+def test_synthetic_tissue_is_told_of_all_that_a_detector_began_with(synthetic, before):
+    """Its start's own, or what that had begun with; where a start says nothing nobody knows."""
+    domains = ("phantom scanner A",) if synthetic else ("Aperio",)
+    learnt = Learnt(domains=domains, cases=1, slides=1, figures=1, start="s", start_is_synthetic=before)
+    reference = None if synthetic is None else Reference(known={}, learnt=learnt)
+    start = SimpleNamespace(detector=SimpleNamespace(reference=reference), words="s")
+    expected = None if synthetic is None else (synthetic or before)
+    assert start_is_synthetic(SimpleNamespace(start=start)) is expected
+    assert start_is_synthetic(SimpleNamespace(start=None)) is False
 
 
 def test_networks_that_mine_out_of_fold_are_told_to_begin_at_random(tmp_path):

@@ -238,6 +238,11 @@ class Cohort:
         return self.annotations[self.is_known]
 
     @property
+    def known_figures(self) -> Annotations:
+        """The mitotic figures among them."""
+        return self.known_marks.with_label(Label.MITOTIC_FIGURE)
+
+    @property
     def is_known(self) -> NDArray[np.bool_]:
         """Of each mark whether it is learned from and scored: on labelled slides, where these were searched (`roi`)."""
         marks = self.annotations

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.cohort.jsonfile import loads
 from mitosieve.cohort.table import read_table, read_text
@@ -255,7 +254,7 @@ class Split:
                 where=where,
                 remedy="nothing can be scored on them: move them to train",
             )
-        if not len(part_of.known_marks.with_label(Label.MITOTIC_FIGURE)):
+        if not len(part_of.known_figures):
             raise SplitError(
                 f"fold {name} has no mitotic figure in its {part} part",
                 where=where,
@@ -289,7 +288,7 @@ class Split:
 def known_figures(cohort: Cohort) -> Counter[str]:
     """How many figures each case has that are learned from and scored (`Cohort.known_marks`); 0 for any other name."""
     case_of = cohort.case_of
-    return Counter(case_of[str(slide)] for slide in cohort.known_marks.with_label(Label.MITOTIC_FIGURE).slide_id)
+    return Counter(case_of[str(slide)] for slide in cohort.known_figures.slide_id)
 
 
 def _fold_of(dealt: dict[str, list[str]]) -> Fold:

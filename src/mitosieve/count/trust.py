@@ -29,6 +29,7 @@ class Trust:
         mpp: um per px of the finest picture that its networks see.
         threshold: operating threshold in use.
         own_threshold: that the detector came with.
+        start_is_synthetic: whether it began with what was learnt from synthetic tissue; None where nobody recorded it.
     """
 
     detector: str
@@ -40,6 +41,7 @@ class Trust:
     mpp: float
     threshold: float
     own_threshold: float
+    start_is_synthetic: bool | None = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -47,6 +49,8 @@ class Trust:
         told: list[str] = []
         if self.is_synthetic:
             told.append("learnt from synthetic tissue: its counts on real slides mean nothing")
+        elif self.start_is_synthetic:
+            told.append("began with what was learnt from synthetic tissue: only what it learnt since speaks for it")
         if self.threshold < self.own_threshold:
             told.append(
                 f"low threshold: {self.threshold:.3g}, the detector's own is {self.own_threshold:.3g}: "

@@ -87,11 +87,12 @@ def _new_entry(seen: FoundSlide, image: Path, told: Told) -> SlideEntry:
 
 def _images_of(slide_ids: Sequence[str], result: FoundResult, images: Path | None) -> dict[str, Path]:
     """slide_id -> where its image lies, of those that the result has: as it says, or as `found_again` tells in a folder
-    of images, which other slides of the result may have a better claim to.
+    of images, which other slides of the result may have a better claim to. What is not in that folder is taken where it
+    was, as in the viewer, unless none of them is there: then the folder is not the one that was meant.
 
     Raises:
         CohortError: one is not there, nobody can tell which it is, or it has another size than the slide; or the
-            folder is none.
+            folder is none, or holds none of them.
     """
     if images is not None and not images.is_dir():
         raise CohortError("is no folder", where=images, remedy="name the folder that the images are in")
@@ -99,12 +100,14 @@ def _images_of(slide_ids: Sequence[str], result: FoundResult, images: Path | Non
     sought = [Sought(slide_id=one.slide_id, path=one.path, size_l0=one.size_l0) for one in seen]
     sought += [Sought(slide_id=name, path=path, size_l0=None) for name, path in result.lay_at.items()]
     found: dict[str, Path] = {}
-    for one, place in zip(seen, found_again(sought, images, "--images"), strict=False):
-        if one.slide_id not in slide_ids:
-            continue
-        image = place.settled
-        is_elsewhere = images is not None and image is not None and not image.is_relative_to(images.resolve())
-        if image is None or is_elsewhere:  # who names a folder does not mean what lies where it was
+    wanted = {one.slide_id: place for one, place in zip(seen, found_again(sought, images, "--images"), strict=False)}
+    settled = {name: wanted[name].settled for name in wanted if name in slide_ids}
+    is_meant = images is None or any(
+        image is not None and image.is_relative_to(images.resolve()) for image in settled.values()
+    )
+    for one in (one for one in seen if one.slide_id in settled):
+        image, place = settled[one.slide_id], wanted[one.slide_id]
+        if image is None or not is_meant:
             raise CohortError(
                 f"the image of '{one.slide_id}' is not there" + (f": {place.why}" if place.why else ""),
                 where=one.path if images is None else images,

@@ -98,6 +98,7 @@ def trust_of(named: Path | str, detector: Detector, *, own: float, out: Path | N
         mpp=min(stage.mpp_in(frame) for stage in detector.config.stages),
         threshold=detector.config.threshold,
         own_threshold=own,
+        start_is_synthetic=False if learnt is None or card is not None else learnt.start_is_synthetic,
     )
 
 

@@ -20,7 +20,7 @@ from mitosieve.count.summary import (
     write_timing,
 )
 from mitosieve.detection import Detections
-from mitosieve.errors import MitosieveError
+from mitosieve.errors import FormatError, MitosieveError
 from mitosieve.export.table import write_detections
 from mitosieve.models.box import detector_folder, find
 from mitosieve.network.compute import Compute, machine
@@ -127,11 +127,16 @@ def page_of_tables(out: Path) -> Generator[None]:
 
 
 def _hashes(out: Path) -> dict[str, str]:
-    """Of all tables of a job that its pages show; where slides and cohort lie is in none of them."""
+    """Of all tables of a job that its pages show; where slides and cohort lie is in none of them. A request that is
+    broken counts as the file that it is: it is written anew.
+    """
     names = (layout.SLIDES, layout.SUMMARY, layout.DETECTIONS)
     files = [*(out / name for name in names), *sorted((out / layout.SLIDE_SUMMARIES).glob("*.json"))]
     found = {str(path.relative_to(out)): hash_file(path) for path in files if path.is_file()}
-    asked = {key: value for key, value in read_request(out).items() if key not in ("cohort", "slides")}
+    try:
+        asked = {key: value for key, value in read_request(out).items() if key not in ("cohort", "slides")}
+    except FormatError:
+        return {**found, layout.REQUEST: hash_file(out / layout.REQUEST)}
     return {**found, layout.REQUEST: json.dumps(asked, sort_keys=True)}
 
 

@@ -112,7 +112,7 @@ class Learnt:
         slides: labelled ones.
         figures: marked on them.
         start: what the detector that its training went on from had learnt from, in words; empty without one.
-        start_is_synthetic: whether that was synthetic tissue.
+        start_is_synthetic: whether synthetic tissue was in that; None where nobody recorded it.
     """
 
     domains: tuple[str, ...]
@@ -120,12 +120,12 @@ class Learnt:
     slides: int
     figures: int
     start: str = ""
-    start_is_synthetic: bool = False
+    start_is_synthetic: bool | None = False
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether a domain is of synthetic tissue (`phantom.scanner` names them so)."""
-        return self.start_is_synthetic or any(name.startswith(SYNTHETIC) for name in self.domains)
+        """Whether a domain of its own is of synthetic tissue (`phantom.scanner` names them so)."""
+        return any(name.startswith(SYNTHETIC) for name in self.domains)
 
     @property
     def words(self) -> str:
@@ -242,7 +242,7 @@ def _learnt_of(content: dict[str, Any] | None) -> Learnt | None:
         domains=tuple(str(name) for name in content["domains"]),
         **numbers,
         start=str(content.get("start", "")),
-        start_is_synthetic=content.get("start_is_synthetic", False) is True,
+        start_is_synthetic={True: True, None: None}.get(content.get("start_is_synthetic", False), False),
     )
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mitosieve.annotation import Label
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.reference import Learnt, Reference
 from mitosieve.sieve.traits import LEAST_PIECES, MOST_PIECES, SlideTraits, measure_pieces, tissue_pieces
@@ -56,17 +55,24 @@ def reference_of(
 
 def _learnt(job: Job) -> Learnt:
     """Of the training cases alone, for on the validation cases nothing was learnt, and of what a start had learnt."""
-    before = None if job.start is None else job.start.detector.reference
-    known = None if before is None else before.learnt
     part = job.cohort.of_cases(job.fold.train).labelled
     return Learnt(
         domains=tuple(sorted({entry.domain for entry in part.slides})),
         cases=len(part.cases),
         slides=len(part.slides),
-        figures=len(part.known_marks.with_label(Label.MITOTIC_FIGURE)),
+        figures=len(part.known_figures),
         start="" if job.start is None else job.start.words,
-        start_is_synthetic=known is not None and known.is_synthetic,
+        start_is_synthetic=start_is_synthetic(job),
     )
+
+
+def start_is_synthetic(job: Job) -> bool | None:
+    """Whether synthetic tissue is in what its start had learnt from; None where that says nothing."""
+    if job.start is None:
+        return False
+    before = job.start.detector.reference
+    known = None if before is None else before.learnt
+    return None if known is None else known.is_synthetic or known.start_is_synthetic
 
 
 def _name(item: tuple[tuple[str, str, float], list[NDArray[np.uint8]]]) -> tuple[str, str, float]:

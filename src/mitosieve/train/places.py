@@ -186,10 +186,11 @@ def find_places(
     places = Places.concatenate(pieces) if pieces else None
     for origin in (Origin.FIGURE, Origin.BACKGROUND):
         if places is None or len(places.with_origin(origin)) == 0:
-            marked = cohort.of_cases(cases).labelled.counts()["figures"]
-            if origin is Origin.FIGURE and marked and places is not None:
+            marked = 0 if places is None else _figures_to_find(cohort.of_cases(cases), places)
+            if origin is Origin.FIGURE and marked:
                 raise CohortError(
-                    f"for none of {plural(marked, 'marked figure')} of the cases {', '.join(cases)} a place was found",
+                    f"no place was found for {plural(marked, 'marked figure')} of the cases {', '.join(cases)}, and so "
+                    "for none at all",
                     where=cohort.folder,
                     remedy="move another case into this part of the fold, or take a recipe with another proposer",
                 )
@@ -200,6 +201,13 @@ def find_places(
             )
     assert places is not None
     return places
+
+
+def _figures_to_find(cohort: Cohort, places: Places) -> int:
+    """Figures that are learned from: within the ROI, and on slides whose marks are not hidden."""
+    hidden = np.unique(places.index.slide_id[places.with_origin(Origin.UNLABELLED)])
+    marks = cohort.known_figures
+    return int((~np.isin(marks.slide_id, hidden)).sum())
 
 
 def places_of_fold(job: Job, rule: PlaceRule, *, unlabelled: bool = False) -> dict[Part, Places]:

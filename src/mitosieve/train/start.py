@@ -29,10 +29,13 @@ class Start:
     Attributes:
         named: as the user named it.
         detector: loaded.
+        learned: cases that its networks have learned from, those of all that it went on from among them; as its folder
+            said when it was loaded, for that may be gone before the training ends.
     """
 
     named: str
     detector: Detector
+    learned: LearnedCases
 
     @classmethod
     def load(cls, named: str) -> "Start":
@@ -41,7 +44,7 @@ class Start:
         Raises:
             DetectorError: there is no whole detector.
         """
-        return cls(named=named, detector=Detector.load(named))
+        return cls(named=named, detector=Detector.load(named), learned=learned_cases(named))
 
     @property
     def words(self) -> str:
@@ -50,11 +53,6 @@ class Start:
         more = "" if known.all_known else (" and others that are not known" if known.cases else "")
         cases = plural(len(known.cases), "case") if known.cases else "nobody can tell of which cases"
         return f"{called(self.named)} ({cases}{more})"
-
-    @property
-    def learned(self) -> LearnedCases:
-        """Cases that its networks have learned from, those of all that it went on from among them."""
-        return learned_cases(self.named)
 
     def keep_learned(self, run: Path, provenance: Mapping[str, Any]) -> LearnedCases:
         """What a training that goes on from it has learned from, kept in its run; what stands there already stays.

@@ -152,6 +152,21 @@ def test_what_chooses_no_threshold_is_refused_before_a_training(tmp_path, places
     assert told.code == 2
     assert "holds crops alone to learn from" in told.err
     assert not (tmp_path / "r" / "places").exists()
+    wide = tmp_path / "images" / "w.png"
+    an_image(wide, width=600, height=600)
+    text(
+        tmp_path / "n.csv", f"image,case,x,y,label\n{rows}" + "".join(f"w{i}.png,{i},300,300,other\n" for i in range(6))
+    )
+    for i in range(6):
+        shutil.copy(wide, tmp_path / "images" / f"w{i}.png")
+    words = ("import", "points", tmp_path / "n.csv", tmp_path / "both", "--images", tmp_path / "images", "--mpp", 0.25)
+    told = mitosieve(*words, "--label", "other=imposter")
+    assert told.code == 0, told
+    run = ("train", "sieve", tmp_path / "both", *run[3:-1], tmp_path / "q")
+    told = mitosieve(*run, *ONE_CORE)
+    assert told.code == 2
+    assert "has figures on crops alone (" in told.err
+    assert not (tmp_path / "q" / "places").exists()
     recipe, cohort = load_recipe("sieve", ["parts=2"]), Cohort.load(a_cohort())
     case = np.array([cohort.case_of[str(name)] for name in places.index.slide_id])
     first = case[places.index.origin == Origin.FIGURE.value][0]

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from mitosieve.annotation import Label
 from mitosieve.run.folder import write_json
 from mitosieve.sieve.budget import gate_for
 from mitosieve.sieve.cascade import Detector, Sieved, detect
@@ -69,7 +68,7 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
         areas.append(sieved.survey.tissue.area_within_mm2(entry.roi, entry.mpp_xy))
 
     found = detect(_first_alone(detector), slides, compute=job.compute, on_slide=on_slide)
-    figures = slides.known_marks.with_label(Label.MITOTIC_FIGURE)
+    figures = slides.known_figures
     best: list[NDArray[np.float64]] = []
     for entry in slides.slides:
         own, um = found.of_slide(entry.slide_id), np.array(entry.mpp_xy)

@@ -170,7 +170,8 @@ def gather(recipe: SieveRecipe, job: Job) -> None:
     """Render the slides for all stages and find the places, once; whoever comes later reads files.
 
     Raises:
-        CohortError: as `places_of_fold` and `parts_of_cases`; or the labelled training slides are crops alone.
+        CohortError: as `places_of_fold` and `parts_of_cases`; or the labelled training slides, or those with figures,
+            are crops alone.
     """
     crops = crops_of(recipe, job.cohort)
     labelled = job.cohort.of_cases(job.fold.train).labelled.slides
@@ -180,6 +181,14 @@ def gather(recipe: SieveRecipe, job: Job) -> None:
             "lie as they lie",
             where=job.cohort.folder,
             remedy="add whole slides or fields, or take the recipe swift",
+        )
+    marks = job.cohort.of_cases(job.fold.train).known_figures
+    if labelled and set(marks.slide_id.tolist()) <= set(crops):
+        raise CohortError(
+            f"has figures on crops alone ({len(marks)}): a threshold is chosen on whole slides, where figures lie as "
+            "they lie",
+            where=job.cohort.folder,
+            remedy="add whole slides or fields with figures, or take the recipe swift",
         )
     render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
     found = places_of_fold(job, _rule(recipe, job.cohort))
