@@ -138,7 +138,10 @@ class Detections:
         return notebook("tables").frame_of(self)
 
     def to_geojson(self, path: "str | Path | None" = None) -> dict[str, Any]:
-        """As QuPath reads them: of one slide; written to `path` where it is given (`notebook.tables.geojson_of`)."""
+        """As QuPath reads them: of one slide; written to `path` where it is given (`notebook.tables.geojson_of`).
+
+        Ids of features are their own: those of `detect`'s files are made of the detector too, which is not known here.
+        """
         return notebook("tables").geojson_of(self, path)
 
     def show(self, slide: Any, **choices: Any) -> Any:  # noqa: ANN401 - a path or Slide; a matplotlib Figure

@@ -47,6 +47,18 @@ def test_a_region_full_of_tissue_holds_its_area_and_one_on_glass_nothing(shape):
     assert Ground.of(np.zeros((400, 400), dtype=bool), 8.0).tissue_mm2(spot) == 0
 
 
+@pytest.mark.parametrize("shape", ["square", "circle"])
+@pytest.mark.parametrize("size_px", [(66, 66), (64, 71), (65, 178), (190, 67)])
+def test_at_the_border_of_a_slide_all_of_a_region_is_tissue_where_all_of_the_slide_is(shape, size_px):
+    """The last cells of a row and a column have fewer pixels, and less than a cell's area."""
+    ground = Ground.of(np.ones(size_px, dtype=bool), 8.0)
+    height, width = (0.008 * length for length in size_px)
+    for x, y in ((width - 0.1, height - 0.1), (width - 0.1, 0.1), (0.1, height - 0.1), (width / 2, height / 2)):
+        spot = a_region(shape, (x, y), (0.2, 0.2))
+        exact = spot.area_mm2
+        assert ground.tissue_mm2(spot) == pytest.approx(exact, rel=1e-9 if shape == "square" else 5e-3)
+
+
 def test_what_is_kept_reads_back_and_is_small():
     """Through JSON; a large slide with ragged islands is some tens of thousands of letters."""
     rows, columns = np.mgrid[:2000, :3000]
@@ -57,6 +69,10 @@ def test_what_is_kept_reads_back_and_is_small():
     assert len(ground.packed) < 60_000
     with pytest.raises(ValueError, match="reshape"):
         Ground.from_json({**ground.to_json(), "shape": [3, 4]})
+    with pytest.raises(ValueError, match="do not fill"):
+        Ground.from_json({**ground.to_json(), "mask_px": [10, 3000]})
+    before = {name: value for name, value in ground.to_json().items() if name != "mask_px"}
+    assert Ground.from_json(before).to_json() == before
 
 
 def test_a_region_without_a_figure_has_no_place_to_measure():

@@ -138,6 +138,7 @@ def detect(
     for both, clash, remedy in (
         (threshold is not None and operating_point is not None, *_TWO_THRESHOLDS),
         (cluster is not None and shard is not None, *_TWO_DIVISIONS),
+        (report and shard is not None, *_NO_PAGE_OF_A_PART),
         (cohort is None and any(word is not None for word in (split, fold, part)), *_NO_COHORT),
         (cohort is not None and (mpp is not None or roi is not None), *_COHORT_SAYS),
     ):
@@ -177,6 +178,10 @@ def detect(
 
 _ALL_FAILED = "mend what the messages name, then repeat the command with --resume"
 _TWO_THRESHOLDS = "--threshold and --operating-point both say what counts as a figure", "use one of them"
+_NO_PAGE_OF_A_PART = (
+    "--report makes the page of a whole job, and --shard does a part",
+    "mitosieve report OUT after the last",
+)
 _TWO_DIVISIONS = "--cluster and --shard both divide the slides", "use one of them"
 _NO_COHORT = "--split, --fold and --part choose slides of a cohort", "add --cohort, or leave them out"
 _COHORT_SAYS = "mpp and ROI come from the cohort", "leave out --mpp and --roi, or name images"
@@ -234,7 +239,7 @@ def _tell_done(done: "Scanned", job: "Scan") -> None:
     print_counts(done.rows, with_roi={item.slide_id for item in job.items if item.roi is not None})
     within = [row["roi_mm2"] for row in done.rows if row["roi_mm2"]]
     if within:
-        areas = f"an area of {within[0]} mm2" if len(set(within)) == 1 else "an area of each"
+        areas = f"an area of {float(within[0]):.4f} mm2" if len(set(within)) == 1 else "an area of each"
         warn(f"note: {plural(len(within), 'slide')} searched within {areas} alone: the counts are of that")
     print_trust(done.known.trust)
     used = done.known.detector.config.int8

@@ -201,6 +201,10 @@ def _measure(row: dict[str, Any], name: str) -> str:
     return in_digits(row[name], row.get(f"{name}_interval"), row.get(f"{name}_wilson"))
 
 
+def _in_short(mm2: str) -> str:
+    return f"{float(mm2):.4f}" if mm2 else mm2
+
+
 def print_counts(rows: Sequence[dict[str, str]], *, with_roi: Collection[str] = ()) -> None:
     """The counts of slides as a table; only the first hundred, and what was seen without tissue to the error stream.
 
@@ -220,6 +224,7 @@ def print_counts(rows: Sequence[dict[str, str]], *, with_roi: Collection[str] = 
     if out_console.is_terminal and not any(row["nottingham_mitotic_score"] for row in rows):
         del columns["nottingham_mitotic_score"]  # scripts read the same columns always
     shown = [row if row["hotspot_shape"] != "none" else {**row, "hotspot_area_mm2": ""} for row in rows[:100]]
+    shown = [{**row, "tissue_mm2": _in_short(row["tissue_mm2"])} for row in shown]
     print_table([[row[name] for name in columns] for row in shown], tuple(columns.values()))
     if len(rows) > 100:
         warn(f"... and {plural(len(rows) - 100, 'more slide')}, see summary.csv")

@@ -3,6 +3,7 @@ whenever the slide is counted again. Knows areas in mm; no slides, no files.
 """
 
 import base64
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,12 +30,14 @@ class Ground:
         shape: rows, columns.
         most: pixels in a cell, of which tissue is counted; at most 255.
         packed: the counts, row by row, a byte each; zlib and base64.
+        mask_px: rows, columns of the mask, where the last cells have fewer pixels; None in results of before.
     """
 
     cell_mm: float
     shape: tuple[int, int]
     most: int
     packed: str
+    mask_px: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], mpp: float) -> "Ground":
@@ -50,10 +53,18 @@ class Ground:
         padded[: mask.shape[0], : mask.shape[1]] = mask
         counts = padded.reshape(rows, side, columns, side).sum(axis=(1, 3), dtype=np.uint8)
         packed = base64.b64encode(zlib.compress(counts.tobytes(), 9)).decode()
-        return cls(cell_mm=side * mpp / 1000, shape=(rows, columns), most=side * side, packed=packed)
+        height, width = mask.shape
+        return cls(
+            cell_mm=side * mpp / 1000,
+            shape=(rows, columns),
+            most=side * side,
+            packed=packed,
+            mask_px=(height, width),
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {"cell_mm": self.cell_mm, "shape": list(self.shape), "most": self.most, "packed": self.packed}
+        known = {"cell_mm": self.cell_mm, "shape": list(self.shape), "most": self.most, "packed": self.packed}
+        return known if self.mask_px is None else {**known, "mask_px": list(self.mask_px)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any] | None) -> "Ground | None":
@@ -65,11 +76,13 @@ class Ground:
         if content is None:
             return None
         rows, columns = content["shape"]
+        height, width = content.get("mask_px") or (None, None)
         made = cls(
             cell_mm=float(content["cell_mm"]),
             shape=(int(rows), int(columns)),
             most=int(content["most"]),
             packed=str(content["packed"]),
+            mask_px=None if height is None else (int(height), int(width)),
         )
         made._shares()
         return made
@@ -79,28 +92,39 @@ class Ground:
         return replace(hotspot, tissue_mm2=self.tissue_mm2(hotspot)) if hotspot.count else hotspot
 
     def tissue_mm2(self, hotspot: Hotspot) -> float:
-        """Tissue in a region, at most its area; cells that its edge cuts count by the part inside."""
+        """Tissue in a region, at most its area; cells that its edge or the slide's cuts count by the part inside."""
         shares = self._shares()
         (x, y), (width, height) = hotspot.center_mm, hotspot.size_mm
-        across = self._part(np.array([x - width / 2]), np.array([x + width / 2]), self.shape[1])
+        across = self._part(np.array([x - width / 2]), np.array([x + width / 2]), 1)
         if hotspot.shape == "circle":
             lines = (np.arange(self.shape[0] * _LINES) + 0.5) * (self.cell_mm / _LINES)
             half = np.sqrt(np.maximum((width / 2) ** 2 - (lines - y) ** 2, 0.0))
-            near = half > 0
-            along = self._part(x - half[near], x + half[near], self.shape[1])
+            near = (half > 0) & (lines < self._sides_px(0).sum() * self.cell_mm / math.sqrt(self.most))
+            along = self._part(x - half[near], x + half[near], 1)
             held = float((along * shares[np.flatnonzero(near) // _LINES]).sum()) * self.cell_mm / _LINES
         else:
-            down = self._part(np.array([y - height / 2]), np.array([y + height / 2]), self.shape[0])
+            down = self._part(np.array([y - height / 2]), np.array([y + height / 2]), 0)
             held = float((down @ shares @ across.T)[0, 0])
         return min(held, hotspot.area_mm2)
 
-    def _part(self, low: NDArray[np.float64], high: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
-        """(n, cells) mm of each cell of a row that lie between two ends."""
-        edge = np.arange(cells + 1) * self.cell_mm
-        inside = np.minimum(edge[1:], high[:, None]) - np.maximum(edge[:-1], low[:, None])
+    def _part(self, low: NDArray[np.float64], high: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        """(n, cells) mm of each cell along rows (0) or columns (1) that lie between two ends, and on the slide."""
+        ends = np.concatenate([[0.0], np.cumsum(self._sides_px(axis))]) * (self.cell_mm / math.sqrt(self.most))
+        inside = np.minimum(ends[1:], high[:, None]) - np.maximum(ends[:-1], low[:, None])
         return np.maximum(inside, 0.0)
 
+    def _sides_px(self, axis: int) -> NDArray[np.float64]:
+        """(cells,) pixels of the mask along each cell: all but the last have as many as fit."""
+        side, cells = math.sqrt(self.most), self.shape[axis]
+        sides = np.full(cells, side)
+        if self.mask_px is not None:
+            sides[-1:] = self.mask_px[axis] - (cells - 1) * side
+        return sides
+
     def _shares(self) -> NDArray[np.float64]:
-        """(rows, columns) of tissue, 0 to 1."""
-        counts = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), dtype=np.uint8)
-        return counts.reshape(self.shape) / self.most
+        """(rows, columns) of tissue, 0 to 1, of the part of a cell that lies on the slide."""
+        counts = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), dtype=np.uint8).reshape(self.shape)
+        px = np.outer(self._sides_px(0), self._sides_px(1))
+        if not ((px > 0) & (px <= self.most)).all():
+            raise ValueError(f"{self.mask_px} px do not fill {self.shape} cells")
+        return counts / px

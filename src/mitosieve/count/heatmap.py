@@ -28,7 +28,7 @@ from mitosieve.count.picture import Thumbnail, in_figures, scale_mm
 from mitosieve.run.folder import write_atomic
 
 BANDWIDTH_UM = 300.0
-"""Sigma of the Gaussian: three of them are about the side of a hotspot of 2 mm2, so a hotspot shows as one spot."""
+"""Sigma of the Gaussian: nearly five of them are the side of a hotspot of 2 mm2, so a hotspot shows as one spot."""
 
 SCALE_PER_MM2 = (0.5, 50.0)
 """Ends of the colour scale, which is logarithmic and the same for every slide of every job: pictures can be compared,

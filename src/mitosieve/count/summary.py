@@ -32,6 +32,9 @@ from mitosieve.run.folder import read_json, write_atomic, write_json
 
 DISCLAIMER = "Research use only, not for diagnosis."
 
+_AREA_DIGITS = 6
+"""Of mm2 of a slide, which others divide by and add up: a crop of 128 px has 0.001."""
+
 _ALWAYS = ("slide_id", "tissue_mm2", "figures", "hotspot_area_mm2", "hotspot_figures", "error")
 """Columns without which a summary.csv is none."""
 
@@ -157,9 +160,9 @@ class SlideSummary:
             "slide_id": findings.slide_id,
             **{name: f"{mpp:.6g}" for name, mpp in zip(("mpp_x", "mpp_y"), findings.mpp_xy, strict=True)},
             **dict(zip(("width", "height"), findings.size_l0, strict=True)),
-            "roi_mm2": _text(findings.roi_mm2, 4),
-            "tissue_mm2": _text(findings.tissue_mm2, 4),
-            "glass_mm2": _text(findings.glass_mm2, 4),
+            "roi_mm2": _text(findings.roi_mm2, _AREA_DIGITS),
+            "tissue_mm2": _text(findings.tissue_mm2, _AREA_DIGITS),
+            "glass_mm2": _text(findings.glass_mm2, _AREA_DIGITS),
             "figures": self.figures,
             "figures_per_mm2": _text(self.density_per_mm2, 4),
             **self._hotspot_fields(),
@@ -202,9 +205,9 @@ class SlideSummary:
             "slide_id": findings.slide_id,
             "mpp": list(findings.mpp_xy),
             "size_l0": list(findings.size_l0),
-            "roi_mm2": _rounded(findings.roi_mm2),
-            "tissue_mm2": _rounded(findings.tissue_mm2),
-            "glass_mm2": _rounded(findings.glass_mm2),
+            "roi_mm2": _rounded(findings.roi_mm2, _AREA_DIGITS),
+            "tissue_mm2": _rounded(findings.tissue_mm2, _AREA_DIGITS),
+            "glass_mm2": _rounded(findings.glass_mm2, _AREA_DIGITS),
             "figures": self.figures,
             "figures_per_mm2": _rounded(self.density_per_mm2),
             "hotspot": {**self.hotspot.to_json(findings.mpp_xy), "note": self.hotspot_note},
@@ -380,5 +383,5 @@ def _text(value: float | None, digits: int) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, 4)
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)

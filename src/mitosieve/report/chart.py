@@ -93,7 +93,7 @@ def froc(metrics: dict[str, Any]) -> Chart | None:
     with chart_style():
         figure, axes = _canvas("False alarms per slide", "Recall")
         area = f"area {_text(curve['area'])} of {curve['max_area']:g}"
-        axes.plot(alarms, recall, color=BLUE, label=f"every threshold, {area}")
+        axes.plot(alarms, recall, color=BLUE, label=f"40 thresholds, {area}")
         axes.plot([at], [pooled["recall"]], "o", color=VERMILLION, label="operating point")
         axes.set(xlim=(-0.1, max(curve["max_area"], 1.05 * at)), ylim=(0, 1.02))
         _legend_below(axes)

@@ -85,6 +85,8 @@ def run_container(
         for note in (*slide.notes, resolution_warning(slide, detector)):
             if note:
                 _log.warning("%s: %s", image.name, note)
+        if compute.scores_in != "float32":
+            _log.warning("scored in %s: scores of float32, by which thresholds were chosen, differ", compute.scores_in)
         sieved = sieve_slide(detector, slide, compute=compute, progress=progress)
         if detector.reference is not None:
             for note in detector.reference.compare(sieved.survey.traits, sieved.counts).warnings:
@@ -204,11 +206,13 @@ def _mha_size(header: dict[str, str], image: Path) -> tuple[int, int]:
     size = [int(number) for number in _numbers(header, "DimSize", image)]
     if len(size) not in (2, 3) or size[2:] not in ([], [1]) or min(size) < 1 or size[0] * size[1] > MAX_MHA_PX:
         wrong.append(f"DimSize is {header.get('DimSize')}")
-    turned = _numbers(header, "TransformMatrix", image)
-    if turned and turned != np.eye(len(size)).ravel().tolist():
-        wrong.append("it is turned (TransformMatrix)")
-    if any(_numbers(header, "Offset", image)):
-        wrong.append(f"Offset is {header['Offset']}")
+    for key in ("TransformMatrix", "Orientation", "Rotation"):
+        turned = _numbers(header, key, image)
+        if turned and turned != np.eye(len(size)).ravel().tolist():
+            wrong.append(f"it is turned ({key})")
+    wrong += [
+        f"{key} is {header[key]}" for key in ("Offset", "Position", "Origin") if any(_numbers(header, key, image))
+    ]
     if wrong:
         raise FormatError("is a MetaImage that is not read: " + "; ".join(wrong), where=image, remedy=_MHA_REMEDY)
     return size[0], size[1]
