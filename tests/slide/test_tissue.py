@@ -148,6 +148,37 @@ def test_a_slide_with_glass_leaves_it_out(share):
     assert not tissue_mask(glass(), "glass").any()
 
 
+OTHER_GLASS = {
+    "white where nothing was scanned": (228, 255, 0.4),
+    "beside a coverslip": (225, 250, 0.5),
+    "darker than any": (195, 195, 0.5),
+    "darker than any, and white": (195, 255, 0.3),
+}
+
+
+@pytest.mark.parametrize("tint", [(0, 0, 0), (5, 0, 4)])
+@pytest.mark.parametrize("stroma", [False, True])
+@pytest.mark.parametrize("name", OTHER_GLASS)
+def test_glass_of_two_brightnesses_is_no_tissue(name, stroma, tint):
+    """A slide of two glasses has the tissue that it has with one, pale stroma too; not ten times as much."""
+    under, beside, share = OTHER_GLASS[name]
+    height, width = 400, 500
+    level = np.full((height, width, 1), float(under))
+    level[:, round((1 - share) * width) :] = beside
+    noise = np.random.default_rng(1).normal(0, 1.5, (height, width, 3))
+    pixels = level - np.array(tint) + cv2.GaussianBlur(noise, (0, 0), 0.7)
+    true = np.zeros((height, width), dtype=np.bool_)
+    true[60:200, 40:200] = True
+    amount = np.array([0.25, 0.75, 0.3])
+    if stroma:
+        true[200:330, 40:200] = True
+        amount = np.where(np.arange(height)[:, None, None] >= 200, 0.25, 1.0) * amount
+    pixels = np.where(true[..., None], pixels * np.exp(-amount), pixels)
+    found = tissue_mask(np.clip(pixels, 0, 255).astype(np.uint8), "glass")
+    assert found[~true].mean() < 0.05
+    assert found[true].mean() > 0.97
+
+
 @pytest.mark.data
 def test_no_rule_takes_glass_of_true_slides_for_tissue(data_folder):
     """On slides that show glass both rules find the same tissue."""
