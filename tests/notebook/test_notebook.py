@@ -79,10 +79,27 @@ def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):
     tifffile.imwrite(path, np.full((200, 300, 3), 200, np.uint8), resolution=(1e4, 1e4), resolutionunit=3)
     with pytest.raises(ResolutionError, match=r"(?s)differs 4\.0 times .*state it: --mpp 1"):
         detector.detect(path)
-    with pytest.warns(UserWarning, match="coarse: 1 um/px differs 4.0 times"):
-        detector.detect(path, mpp=1.0)
-    with open_slide(path) as slide, pytest.warns(UserWarning, match="differs 4.0 times"):
-        detector.detect(slide)
+    cohort = Cohort.load(a_cohort()).with_entries(
+        lambda entry: replace(entry, path=str(path), mpp=1.0, width_l0=300, height_l0=200)
+    )
+    near = ("differs 4.0 times",)
+    for slides, words in ((path, near), (open_slide(path), near), (cohort, ())):
+        with pytest.warns(UserWarning, match="unlike the training's|differs") as told:
+            detector.detect(slides, mpp=1.0 if slides is path else None)
+        said = [str(one.message) for one in told]
+        for word in ("resolution unlike the training's", *words):
+            assert any(word in one for one in said), (slides, word)
+
+
+def test_what_else_a_file_holds_is_told(tmp_path):
+    """A second picture of its size: counts are of the first alone."""
+    detector, path = Detector.load(a_run()), tmp_path / "two.tif"
+    picture = np.full((200, 300, 3), 200, np.uint8)
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(2):
+            file.write(picture, photometric="rgb", resolution=(4e4, 4e4), resolutionunit=3)
+    with pytest.warns(UserWarning, match="two: holds 2 images of this size; the first is read"):
+        detector.detect(path)
 
 
 def test_tables_and_files_of_detections(found, tmp_path):

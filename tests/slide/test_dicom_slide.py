@@ -9,7 +9,7 @@ from pydicom import dcmread
 from mitosieve.errors import SlideError
 from mitosieve.geometry import Region
 from mitosieve.slide.dicom import DicomSlide
-from mitosieve.slide.slide import facts, open_slide
+from mitosieve.slide.slide import OtherPicture, facts, open_slide
 
 
 @pytest.mark.parametrize("by_file", [False, True])
@@ -52,6 +52,42 @@ def test_two_slides_in_a_folder_are_told_apart(tmp_path):
     with pytest.raises(SlideError, match="2 DICOM slides"):
         open_slide(tmp_path)
     assert np.array_equal(open_slide(tmp_path / "b.dcm").read(), a_picture(seed=2))
+
+
+def test_of_two_areas_of_a_glass_the_named_one_is_read_and_else_the_largest(tmp_path):
+    """They are one series; which is read, and that there is another, is told: the widest may be the smaller one."""
+    folder = a_dicom_slide(tmp_path / "slide", a_picture(400, 100), levels=1)
+    second = folder / "second.dcm"
+    a_dicom_level(second, a_picture(380, 1000, seed=3), mpp_xy=(0.25, 0.25), number=7)
+    image = dcmread(second)
+    image.TotalPixelMatrixOriginSequence[0].XOffsetInSlideCoordinateSystem = 30.0
+    image.save_as(second)
+    tall, wide = a_picture(380, 1000, seed=3), a_picture(400, 100)
+    for path, pixels, other in (
+        (folder, tall, "400 x 100"), (second, tall, "400 x 100"), (folder / "level0.dcm", wide, "380 x 1000"),
+    ):  # fmt: skip
+        own = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        with open_slide(path) as slide:
+            assert np.array_equal(slide.read(), pixels)
+            (note,) = slide.notes
+        assert note == (
+            f"shows 2 areas of the glass: the one of {own} px is read, not {other} px (name a file of that)"
+        )
+        assert isinstance(note, OtherPicture)
+    one = a_dicom_slide(tmp_path / "one", a_picture(400, 100), levels=2)
+    assert facts(one).notes == ()
+
+
+def test_more_than_one_focal_plane_is_told(tmp_path):
+    """One is read."""
+    folder = a_dicom_slide(tmp_path / "slide", a_picture(400, 100), levels=1)
+    image = dcmread(folder / "level0.dcm")
+    image.TotalPixelMatrixFocalPlanes = 2
+    image.NumberOfFrames = 2 * image.NumberOfFrames
+    image.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = 0.002
+    image.PixelData = image.PixelData * 2
+    image.save_as(folder / "level0.dcm")
+    assert facts(folder).notes == ("holds 2 focal planes: one is read",)
 
 
 def test_other_dicom_is_refused(tmp_path):

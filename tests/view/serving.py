@@ -23,7 +23,7 @@ class Client:
 
     def ask(self, path, *, method="GET", headers=None, body=None, cookie=True, host=None):
         """(status, headers, body) of a request; a header of None is left out."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=30)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         sent = {"Host": self.host if host is None else host}
         if cookie:

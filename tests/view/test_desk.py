@@ -232,6 +232,18 @@ def test_a_page_of_another_result_decides_nothing(folder, tmp_path):
     assert not (tmp_path / "other" / "decisions.jsonl").exists()
 
 
+def test_a_page_of_another_state_of_a_result_decides_nothing(folder):
+    """Its rows are other cells there, though detector, threshold and slides are the same."""
+    with served(folder) as client:
+        identity = client.get("/api/session")["identity"]
+    table = folder / "detections.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    one = {"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"}
+    body = json.dumps({"decisions": [one], "identity": identity}).encode()
+    with served(folder) as again:
+        assert again.ask("/api/decisions", method="POST", body=body)[0] == 409
+
+
 def test_a_page_of_another_reader_decides_nothing(folder):
     """Left open while the viewer is started again for somebody else, at its address and with its secret: it is neither
     told that reader's decisions nor writes any, and is told who decides now; the same reader's page goes on.

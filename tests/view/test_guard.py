@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from found import a_result
-from serving import served
+from serving import served, serving
 
 from mitosieve.errors import InputError
 from mitosieve.view.browser import in_browser
+from mitosieve.view.desk import Desk
 from mitosieve.view.guard import MOST_BODY_BYTES, Guard
+from mitosieve.view.opening import open_viewed
 from mitosieve.view.secret import check_host, is_loopback, new_token, read_token
 
 VERDICT = json.dumps({"decisions": [{"kind": "verdict", "slide": 0, "row": 0, "verdict": "figure"}]}).encode()
@@ -135,6 +137,15 @@ def test_the_server_is_reached_from_this_machine_alone(client):
         if not address.startswith("127."):
             with pytest.raises(OSError):  # noqa: PT011 - refused or unreachable, as the system has it
                 socket.create_connection((address, client.server.port), timeout=2)
+
+
+def test_every_loopback_address_is_answered_by_its_name(tmp_path):
+    """That it printed itself."""
+    viewed, cells = open_viewed(a_result(tmp_path / "found"))
+    with serving(Desk(viewed, cells, reader="A"), None, host="127.0.0.2") as client:
+        assert "127.0.0.2" in client.server.address
+        assert client.ask("/api/session", host=f"127.0.0.2:{client.server.port}")[0] == 200
+        assert client.ask("/api/session", host="127.0.0.3")[0] == 421
 
 
 def test_two_viewers_of_one_machine_have_cookies_of_their_own(tmp_path):

@@ -1,8 +1,10 @@
 """What can be looked at, where its slides are, and what is said of it: never a path of this machine."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from mitosieve.audit.report import audit
 from mitosieve.cohort.place import place_id
 from mitosieve.count.summary import read_summary
 from mitosieve.errors import InputError, MitosieveError
+from mitosieve.run.layout import as_text
 from mitosieve.scan.paths import paths_of
 from mitosieve.view.desk import Desk
 from mitosieve.view.opening import open_viewed
@@ -313,6 +316,18 @@ def test_paths_are_taken_out_of_messages(tmp_path):
     folder = tmp_path / "a b c"
     assert without_paths(f"{folder}/x.svs: is gone", folder) == "x.svs: is gone"
     assert without_paths("3 mm2/um and 1/2", None) == "3 mm2/um and 1/2"
+    assert without_paths("one.tif: 0.25 um/px, 2.5", Path(), Path("/")) == "one.tif: 0.25 um/px, 2.5"
+    assert without_paths("lambda/a, a/b.tif: gone", Path("a")) == "lambda/a, b.tif: gone"
+
+
+def test_a_name_that_is_no_text_of_unicode_is_shown(tmp_path):
+    """As results have it; else no slide of its folder could be looked at."""
+    name = os.fsdecode(b"M\xfcller.tif")
+    a_slide(tmp_path / "a.tif")
+    (tmp_path / "a.tif").rename(tmp_path / name)
+    with served(tmp_path) as client:
+        (slide,) = client.get("/api/session")["slides"]
+        assert slide["name"] == as_text(os.fsdecode(b"M\xfcller"))
 
 
 def test_slides_are_asked_for_by_number_alone(tmp_path):

@@ -88,7 +88,7 @@ def test_a_figure_added_on_a_detection_is_shown_as_that_detection(tmp_path, open
         page.evaluate(f"{VIEW}.select({low})")
         page.press("r")
         page.decided(3)
-        assert page.evaluate(shown) == [2, 2, 2, 2]
+        assert page.evaluate(shown) == [2, 2, 1, 2]
 
 
 def test_every_key_is_told_and_has_a_control(tmp_path, opened):

@@ -280,9 +280,9 @@ def test_a_row_of_the_gallery_is_accepted_as_one(tmp_path, opened):
     with served(folder) as client:
         page = opened(client).opened().gallery()
         columns = page.evaluate("mitosieve.page.current.columns")
-        page.press("ArrowRight", "r")
+        page.press("ArrowRight", "R")  # Caps Lock: a capital without Shift is the small letter
         page.decided(1)
-        page.press("ArrowLeft", "A")
+        page.press("ArrowLeft", "Shift+A")
         page.decided(columns)
         decisions = DecisionLog.beside(folder).read()
         assert [d.verdict for d in decisions] == ["imposter"] + ["figure"] * (columns - 1)
@@ -298,7 +298,7 @@ def test_a_key_means_what_is_chosen_when_it_is_pressed(tmp_path, opened):
     with served(folder) as client:
         page = opened(client).opened().gallery()
         columns = page.evaluate("mitosieve.page.current.columns")
-        page.held_while("**/api/decisions", "A", "R")
+        page.held_while("**/api/decisions", "Shift+A", "Shift+R")
         page.decided(2 * columns)
         verdicts = [d.verdict for d in DecisionLog.beside(folder).read()]
         assert verdicts == ["figure"] * columns + ["imposter"] * columns

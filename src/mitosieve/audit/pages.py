@@ -59,7 +59,8 @@ def serve_suspects(folder: Path, served: Addresses) -> str:
             f"does not hold what the page of an audit shows ({first['msg']})", where=path, remedy="run audit again"
         ) from error
     pictures = {(place, um): served.picture(place[0], place[1:], um) for place, um in _wanted(view)}
-    return _render(view, {key: address for key, address in pictures.items() if address}, (), served)
+    shown = {key: address for key, address in pictures.items() if address}
+    return _render(view, shown, (), served, folder.resolve().name)
 
 
 def _wanted(view: SuspectsView) -> list[tuple[Place, float]]:
@@ -75,6 +76,7 @@ def _render(
     pictures: dict[tuple[Place, float], str],
     faults: Sequence[str],
     served: Addresses | None = None,
+    decided_in: str = "",
 ) -> str:
     cells = [cell for group in view.slides_shown for cell in group.cells]
     return (
@@ -82,6 +84,7 @@ def _render(
         .get_template("suspects.html.jinja")
         .render(
             view=view,
+            decided_in=decided_in,
             pictures=pictures,
             faults=faults,
             served=served,

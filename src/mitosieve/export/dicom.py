@@ -217,14 +217,16 @@ def _stand_in(slide: SlideContext) -> Dataset:
 def _dicom_level0(slide: SlideContext) -> Dataset | None:
     """The header of the slide's level 0; None where the slide is no DICOM.
 
-    A folder is a series; a file stands for the series whose files lie beside it.
+    A folder is a series; a file stands for the series whose files lie beside it, and is its level 0 itself where it
+    has the slide's size.
 
     Raises:
         FormatError: it is DICOM, and none of its images has the slide's size.
     """
     if not slide.path.is_dir() and not _is_dicom(slide.path):
         return None
-    headers = [_header(path) for path in _files_of(slide.path)]
+    files = sorted(_files_of(slide.path), key=lambda path: path.name != slide.path.name)
+    headers = [_header(path) for path in files]
     fitting = [
         header
         for header in headers

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from mitosieve.cohort.cohort import Cohort
@@ -10,7 +11,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.notebook.bar import watching
 from mitosieve.run.progress import SLIDES, Progress
 from mitosieve.scan import items_of_images
-from mitosieve.sieve.cascade import detect, detect_slide
+from mitosieve.sieve.cascade import Sieved, detect, sieve_slide
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.resolution import open_for, resolution_warning
 from mitosieve.slide.slide import Slide
@@ -28,6 +29,9 @@ def detect_on(
 ) -> Detections:
     """Detections of all slides named, in their order; slides are called as the command calls them.
 
+    What the command warns of is a `UserWarning`: a resolution that can hardly be right, another picture in the file,
+    a slide unlike those that the detector knows.
+
     Args:
         detector: any.
         slides: a path, several, an opened slide, or a cohort, whose ROIs are kept.
@@ -43,10 +47,10 @@ def detect_on(
     compute = Compute.choose() if compute is None else compute
     with watching(progress) as tell:
         if isinstance(slides, Cohort):
-            return detect(detector, slides, compute=compute, progress=tell)
+            strange = partial(_tell_strange, detector)
+            return detect(detector, slides, compute=compute, progress=tell, on_slide=strange)
         if isinstance(slides, Slide):
-            _tell_resolution(slides, detector)
-            return detect_slide(detector, slides, compute=compute, progress=tell)
+            return _detect_one(detector, slides, compute, tell)
         paths = [slides] if isinstance(slides, str | Path) else list(slides)
         found = [Detections.empty(detector.stage_names)]
         stated = None if mpp is None else str(mpp)
@@ -55,15 +59,24 @@ def detect_on(
             tell(SLIDES, 0, len(items))
         for number, item in enumerate(items, start=1):
             with open_for(item, detector) as slide:
-                _tell_resolution(slide, detector)
-                found.append(detect_slide(detector, slide, compute=compute, progress=tell))
+                found.append(_detect_one(detector, slide, compute, tell))
             if tell is not None:
                 tell(SLIDES, number, len(items), figures=sum(len(part.figures) for part in found))
         return Detections.concatenate(found)
 
 
-def _tell_resolution(slide: Slide, detector: Detector) -> None:
-    """Warn of a resolution that can hardly be right, as the command does."""
-    told = resolution_warning(slide, detector)
-    if told:
-        warnings.warn(f"{slide.slide_id}: {told}", stacklevel=4)
+def _detect_one(detector: Detector, slide: Slide, compute: Compute, progress: Progress | None) -> Detections:
+    """Warn, as the command does, of a resolution that can hardly be right and of what a file holds besides."""
+    for told in (*slide.notes, resolution_warning(slide, detector)):
+        if told:
+            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=4)
+    sieved = sieve_slide(detector, slide, compute=compute, progress=progress)
+    _tell_strange(detector, slide.slide_id, sieved)
+    return sieved.found
+
+
+def _tell_strange(detector: Detector, slide_id: str, sieved: Sieved) -> None:
+    """Warn of a slide unlike those that the detector knows."""
+    if detector.reference is not None:
+        for told in detector.reference.compare(sieved.survey.traits, sieved.counts).warnings:
+            warnings.warn(f"{slide_id}: {told}", stacklevel=5)

@@ -26,7 +26,7 @@ def judged_feature(cell: Cell, *, is_background: bool = False) -> dict[str, Any]
             "objectType": "annotation",
             "name": "added" if cell.is_added else "reviewed",
             "classification": kind,
-            "metadata": {reader: str(verdict) for reader, verdict in cell.votes.items()},
+            "metadata": {f"reader {reader}": str(verdict) for reader, verdict in cell.votes.items()},
             "measurements": {} if cell.score is None else {"score": cell.score},
         },
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from wsidicom import WsiDicom, errors
+from wsidicom.series.pyramid import Pyramid
 
 from mitosieve.geometry import Mpp, Region
 from mitosieve.slide.dicom_series import dicom_files, instance_of, kinds_in, reading_dicom
@@ -25,6 +26,7 @@ def dicom_facts(path: Path) -> SlideFacts:
     """
     files = dicom_files(path)
     with _reading(path), WsiDicom.open(files) as file:
+        others = _choose_area(file, path)
         _check_colors(file, path)
         spacing = file.mpp
         mpp, notes = believed_mpp(float(spacing.width), float(spacing.height), largest=MAX_MPP)
@@ -33,6 +35,7 @@ def dicom_facts(path: Path) -> SlideFacts:
         if all(instance.is_resampled for instance in shown):
             resampled = "its largest level is a resampled one: the level that was scanned may be missing"
             notes = (*notes, OtherPicture(resampled))
+        notes = (*notes, *others, *_planes(file))
         return SlideFacts(
             format="DICOM",
             size_l0=levels[0],
@@ -41,6 +44,42 @@ def dicom_facts(path: Path) -> SlideFacts:
             levels=levels,
             notes=notes,
         )
+
+
+def _choose_area(file: WsiDicom, path: Path) -> tuple[OtherPicture, ...]:
+    """Of several areas of a glass, which are pyramids of one series, read the one that a named file shows, and of a
+    folder the largest, the earlier of equally large ones.
+
+    Returns:
+        What is not read.
+    """
+    if len(file.pyramids) < 2:
+        return ()
+    named = None if path.is_dir() else instance_of(path)
+    shown = [_uids_of(pyramid) for pyramid in file.pyramids]
+    sizes = [(int(pyramid.size.width), int(pyramid.size.height)) for pyramid in file.pyramids]
+    fine = [float(pyramid.mpp.width * pyramid.mpp.height) for pyramid in file.pyramids]
+    largest = max(range(len(sizes)), key=lambda number: sizes[number][0] * sizes[number][1] * fine[number])
+    chosen = next((n for n, uids in enumerate(shown) if named is not None and named.uid in uids), largest)
+    file.set_selected_pyramid(chosen)
+    words = [f"{width} x {height} px" for width, height in sizes]
+    left = ", ".join(word for number, word in enumerate(words) if number != chosen)
+    text = (
+        f"shows {len(sizes)} areas of the glass: the one of {words[chosen]} is read, not {left} (name a file of that)"
+    )
+    return (OtherPicture(text),)
+
+
+def _uids_of(pyramid: Pyramid) -> set[str]:
+    """SOPInstanceUIDs of the files that a pyramid is made of."""
+    return {str(dataset.uids.instance) for level in pyramid for dataset in level.datasets}
+
+
+def _planes(file: WsiDicom) -> tuple[OtherPicture, ...]:
+    base = file.pyramid.base_level
+    planes, paths = len(base.focal_planes), len(base.optical_paths)
+    told = ((planes, "focal planes"), (paths, "optical paths"))
+    return tuple(OtherPicture(f"holds {number} {what}: one is read") for number, what in told if number > 1)
 
 
 def _check_colors(file: WsiDicom, path: Path) -> None:
@@ -77,7 +116,9 @@ class DicomSlide(Slide):
         """
         del facts, cache_bytes
         with _reading(path):
-            return cls(WsiDicom.open(dicom_files(path)), slide_id=slide_id, path=path, mpp=mpp)
+            file = WsiDicom.open(dicom_files(path))
+            _choose_area(file, path)
+            return cls(file, slide_id=slide_id, path=path, mpp=mpp)
 
     def close(self) -> None:
         self._file.close()

@@ -42,12 +42,14 @@ class Instance:
         series: its SeriesInstanceUID.
         is_volume: whether it shows the scanned tissue; a label, overview or thumbnail does not.
         is_resampled: whether it was made of a finer level.
+        uid: its SOPInstanceUID.
     """
 
     path: Path
     series: str
     is_volume: bool
     is_resampled: bool
+    uid: str
 
 
 @contextlib.contextmanager
@@ -76,7 +78,7 @@ def instance_of(path: Path) -> Instance | None:
 @lru_cache(maxsize=2**16)
 def _read(path: Path, size: int, changed_ns: int) -> Instance | None:
     del size, changed_ns  # a file that changed is another
-    tags = ["SOPClassUID", "SeriesInstanceUID", "ImageType"]
+    tags = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ImageType"]
     with reading_dicom(path):
         head = dcmread(path, stop_before_pixels=True, specific_tags=tags)
         if "SOPClassUID" not in head:
@@ -85,7 +87,8 @@ def _read(path: Path, size: int, changed_ns: int) -> Instance | None:
             return None
         kind = head.get("ImageType") or ()
         series = str(head.get("SeriesInstanceUID"))
-        return Instance(path, series, "VOLUME" in kind or len(kind) < 3, "RESAMPLED" in kind)
+        is_volume = "VOLUME" in kind or len(kind) < 3
+        return Instance(path, series, is_volume, "RESAMPLED" in kind, str(head.get("SOPInstanceUID")))
 
 
 @dataclass(frozen=True)

@@ -324,7 +324,8 @@ def believed_mpp(x_um: float, y_um: float, *, largest: float) -> tuple[tuple[flo
         is not believed.
     """
     if not (MIN_MPP <= x_um <= largest and MIN_MPP <= y_um <= largest):
-        return None, (f"a stated resolution of {x_um:.4g} um per px is no scanner's and is ignored",)
+        stated = f"{x_um:.4g}" if f"{x_um:.4g}" == f"{y_um:.4g}" else f"{x_um:.4g} x {y_um:.4g}"
+        return None, (f"a stated resolution of {stated} um per px is no scanner's and is ignored",)
     if abs(x_um / y_um - 1) > SQUARE_TO:
         return (x_um, y_um), (f"pixels are oblong, {x_um:.4g} x {y_um:.4g} um; they are read as square ones",)
     mean = (x_um + y_um) / 2

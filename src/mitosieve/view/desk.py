@@ -74,11 +74,11 @@ class Desk:
 
     @property
     def identity(self) -> str:
-        """Tells what is looked at, and ends with who decides; the same when it is opened again. No path."""
+        """Tells what is looked at, its cells too, and ends with who decides; the same when opened again. No path."""
         viewed = self.viewed
         folder = "" if viewed.folder is None else str(viewed.folder.resolve())
-        words = (folder, viewed.detector_hash, str(viewed.threshold), *(slide.slide_id for slide in viewed.slides))
-        return f"{_hashed(*words)}-{self.reader}"
+        made_of = (folder, viewed.detector_hash, str(viewed.threshold), viewed.cells_hash)
+        return f"{_hashed(*made_of, *(slide.slide_id for slide in viewed.slides))}-{self.reader}"
 
     def differs(self, identity: object) -> str:
         """Why a page that was opened for this identity is not of this desk, and what helps; empty where it is.

@@ -51,7 +51,7 @@ class Guard:
     def __init__(self, app: App, *, token: str, host: str, port: int) -> None:
         self._app = app
         self._token = token
-        self._hosts = _LOOPBACK if is_loopback(host) else _LOOPBACK | _names_of(host)
+        self._hosts = _LOOPBACK | ({host.lower()} if is_loopback(host) else _names_of(host))
         self._any_address = not is_loopback(host)
         self.cookie = f"mitosieve-view-{port}"
 

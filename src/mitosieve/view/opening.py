@@ -6,12 +6,14 @@ from pathlib import Path
 
 from mitosieve.errors import InputError
 from mitosieve.run import layout
-from mitosieve.run.folder import kind_of
+from mitosieve.run.folder import hash_file, kind_of
 from mitosieve.scan.paths import is_dicom_slide, paths_of
 from mitosieve.slide.moved import Sought, found_again
 from mitosieve.slide.slide import facts
 from mitosieve.view.results import read_cells, read_result
 from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
+
+_OF_CELLS = (layout.DETECTIONS, layout.AUDIT, "annotations.csv", "slides.csv")
 
 
 def open_viewed(
@@ -60,12 +62,14 @@ def _refuse_run(path: Path) -> None:
 
 
 def _with_images(viewed: Viewed, path: Path, slides: Path | None) -> Viewed:
-    """With its images where they are now."""
+    """With its images where they are now, and what tells its cells from those of another state of it."""
     if slides is not None and not slides.is_dir():
         raise InputError("is no folder", where=slides, remedy="name the folder that the slides are in")
     sought = [Sought(slide_id=one.slide_id, path=one.path, size_l0=one.size_l0) for one in viewed.slides]
     places = zip(viewed.slides, found_again(sought, slides, "--slides"), strict=True)
-    viewed = replace(viewed, slides=tuple(replace(one, path=at.path, lost=at.why) for one, at in places))
+    cells = " ".join(hash_file(path / name) for name in _OF_CELLS if (path / name).is_file())
+    placed = tuple(replace(one, path=at.path, lost=at.why) for one, at in places)
+    viewed = replace(viewed, slides=placed, cells_hash=cells)
     if viewed.slides and all(slide.path is None for slide in viewed.slides):
         names = ", ".join(slide.slide_id for slide in viewed.slides[:3])
         raise InputError(
@@ -88,10 +92,12 @@ def _bare(path: Path, mpp: float | None) -> Viewed:
     for item in found[:1]:
         facts(item)  # a file that is no slide is refused before a page is opened
     names = [_name(item) for item in found]
-    once = [name if names.count(name) == 1 else item.name for name, item in zip(names, found, strict=True)]
+    once = [
+        name if names.count(name) == 1 else layout.as_text(item.name) for name, item in zip(names, found, strict=True)
+    ]
     slides = tuple(ViewedSlide(slide_id=name, path=item, mpp=mpp) for name, item in zip(once, found, strict=True))
     return Viewed(kind=Kind.SLIDES, name=path.resolve().name, folder=None, slides=slides)
 
 
 def _name(path: Path) -> str:
-    return path.name if path.is_dir() else path.stem
+    return layout.as_text(path.name if path.is_dir() else path.stem)

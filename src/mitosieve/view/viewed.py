@@ -141,6 +141,7 @@ class Viewed:
         area_mm2: of the hotspot.
         shape: of the hotspot.
         tissue: what the slides are of, as the job was told; empty where nobody said.
+        cells_hash: of the tables that its cells are rows of; empty where there is none.
     """
 
     kind: Kind
@@ -154,6 +155,7 @@ class Viewed:
     area_mm2: float = AREA_MM2
     shape: Shape = "square"
     tissue: str = ""
+    cells_hash: str = ""
 
     def words(self, text: str) -> str:
         """A text without the folders of this machine."""
@@ -176,6 +178,8 @@ def without_paths(text: str, *folders: Path | None) -> str:
         text: any.
         folders: whose names may hold spaces, so that they cannot be told from the words around them.
     """
-    for folder in sorted({str(item) for item in folders if item is not None}, key=len, reverse=True):
-        text = text.replace(folder.rstrip("/\\") + "/", "").replace(folder, Path(folder).name)
+    named = {str(item) for item in folders if item is not None and item.name}  # "." is part of every number
+    for folder in sorted(named, key=len, reverse=True):
+        whole = rf"(?<![\w.-]){re.escape(folder)}"  # no end of another name
+        text = re.sub(rf"{whole}(?![\w.-])", Path(folder).name, re.sub(f"{whole}/", "", text))
     return _FOLDERS.sub("", text)

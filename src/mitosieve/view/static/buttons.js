@@ -17,9 +17,10 @@ export function verdictButtons(readOnly, decide) {
   return Object.entries(VERDICT_OF).map(([key, verdict]) => keyed(key, VERDICT_WORD[verdict], () => decide(verdict), { class: `verdict ${verdict}`, disabled: readOnly }));
 }
 
-// Does what a table says of a key; whether it says anything.
+// Does what a table says of a key; whether it says anything. A capital is one by Shift alone: Caps Lock means nothing.
 export function pressed(event, table) {
-  const work = (event.altKey && table[`Alt+${event.key}`]) || table[event.key];
+  const key = /^\p{Lu}$/u.test(event.key) && !event.shiftKey ? event.key.toLowerCase() : event.key;
+  const work = (event.altKey && table[`Alt+${key}`]) || table[key];
   if (!work) return false;
   work(event);
   return true;

@@ -160,6 +160,12 @@ export class Store extends EventTarget {
     for (const d of this._decisions) if (d.kind !== "undo" && !undone.has(d.id) && d.key !== null) this._standing.set(d.key, d);
     this._byRow = new Map();
     for (const d of this._standing.values()) if (d.row !== null) this._byRow.set(`${d.slide}/${d.row}`, d);
+    this._order = new Map(this._decisions.map((d, i) => [d.id, i]));
+    this._since = new Map(); // of a row the first decision that was not taken back
+    for (const [i, d] of this._decisions.entries()) {
+      const row = `${d.slide}/${d.row}`;
+      if (d.row !== null && d.kind === "verdict" && !undone.has(d.id) && !this._since.has(row)) this._since.set(row, i);
+    }
     this._come = this._come.filter(({ held }) => held.deref());
     for (const { slide, held } of this._come) this._fill(slide, held.deref()); // at once: who is told next shows them
   }
@@ -176,9 +182,11 @@ export class Store extends EventTarget {
       else if (VERDICT_WEIGHT.indexOf(d.verdict) > VERDICT_WEIGHT.indexOf(first.verdict)) first.verdict = d.verdict;
     }
     for (const d of once) {
-      const row = cells.mpp ? cells.grid.nearest(d.x, d.y, SAME_CELL_UM, (i) => !cells.shown[i], cells.mpp) : -1;
-      if (row >= 0) cells.shown[row] = VERDICTS.indexOf(d.verdict);
-      else cells.alone.push(d);
+      const since = (i) => this._since.get(`${slide}/${i}`), added = this._order.get(d.key);
+      const isOpen = (i) => (since(i) === undefined ? !cells.shown[i] : since(i) > added); // as in review/cell.py
+      const row = cells.mpp ? cells.grid.nearest(d.x, d.y, SAME_CELL_UM, isOpen, cells.mpp) : -1;
+      if (row < 0) cells.alone.push(d);
+      else if (since(row) === undefined) cells.shown[row] = VERDICTS.indexOf(d.verdict); // else what came later stands
     }
   }
 

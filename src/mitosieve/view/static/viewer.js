@@ -345,11 +345,13 @@ export class SlideView extends EventTarget {
     if (um) viewport.zoomTo(viewport.imageToViewportZoom((shorter / um) * mpp), undefined, immediately);
   }
 
-  // Shows a rectangle in level-0 px whole.
+  // Shows a rectangle in level-0 px whole, turned as the slide is.
   fit([x0, y0, x1, y1], immediately = false) {
     const [mx, my] = this.frame.mpp_xy;
     const { clientWidth, clientHeight } = this.node;
-    const wide = (x1 - x0) * mx, tall = (y1 - y0) * my;
+    const angle = (this.osd.viewport.getRotation() * Math.PI) / 180;
+    const [cos, sin] = [Math.abs(Math.cos(angle)), Math.abs(Math.sin(angle))];
+    const wide = (x1 - x0) * mx * cos + (y1 - y0) * my * sin, tall = (x1 - x0) * mx * sin + (y1 - y0) * my * cos;
     const shorter = Math.min(clientWidth, clientHeight);
     const um = Math.max((wide * shorter) / clientWidth, (tall * shorter) / clientHeight) * 1.06;
     this.goTo((x0 + x1) / 2, (y0 + y1) / 2, um, immediately);
