@@ -182,6 +182,25 @@ def test_a_table_gives_each_slide_its_resolution_by_id_or_file_name(tmp_path):
     assert any("other" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize("name", ["qupath", "asap", "image_scope"])
+def test_a_table_names_images_of_formats_whose_files_name_none(tmp_path, name):
+    """By the image's own file, which states another resolution: the table overrules it."""
+    tiff(tmp_path / "images/a.tif", mpp=0.5)
+    written = {
+        "qupath": ("a.geojson", '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": {"type": '
+                   '"Point", "coordinates": [9, 9]}, "properties": {"classification": {"name": "mitosis"}}}]}'),
+        "asap": ("a.xml", '<ASAP_Annotations><Annotations><Annotation Type="Dot" PartOfGroup="mitosis"><Coordinates>'
+                 '<Coordinate Order="0" X="9" Y="9"/></Coordinates></Annotation></Annotations></ASAP_Annotations>'),
+        "image_scope": ("a.xml", '<Annotations><Annotation Name="mitosis"><Regions><Region Type="0"><Vertices>'
+                        '<Vertex X="9" Y="9"/></Vertices></Region></Regions></Annotation></Annotations>'),
+    }  # fmt: skip
+    source = text(tmp_path / written[name][0], written[name][1])
+    table = text(tmp_path / "mpp.csv", "slide,mpp\na.tif,0.25\n")
+    report = import_cohort(name, source, tmp_path / "c", images=tmp_path / "images", mpp=str(table))
+    assert [entry.mpp for entry in report.cohort.slides] == [0.25]
+    assert not any("without an imported slide" in warning for warning in report.warnings)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -4,7 +4,9 @@ import json
 import sqlite3
 
 import pytest
+import shapely
 
+from build import an_image
 from layouts import box, text, voc_xml
 from mitosieve.annotation import Label
 from mitosieve.cohort.cohort import Cohort
@@ -200,6 +202,31 @@ def test_regions_are_what_was_searched(tmp_path):
     report = import_cohort("slide_runner", source, tmp_path / "d", mpp=0.25)
     assert (report.total.labelled, report.total.figures) == (0, 0)
     assert [entry.roi is None for entry in report.cohort.slides] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["coco", "midog", "voc", "yolo"])
+def test_a_box_of_a_region_is_what_was_searched(tmp_path, name):
+    """In formats of boxes as in those of outlines: what lies beside it is nobody's background."""
+    marks = [(1, "mitosis", 100, 50), (1, "ROI", 120, 80)]
+    if name == "yolo":
+        an_image(tmp_path / "yolo/images/p1_a.png", width=400, height=300)
+        source = text(tmp_path / "yolo/labels/p1_a.txt", "0 0.25 0.2 0.05 0.05\n1 0.3 0.26666667 0.05 0.06666667\n")
+        text(tmp_path / "yolo/classes.txt", "mitosis\nROI\n")
+        source = source.parents[1]
+    else:
+        source = FORMATS[name](tmp_path, ["mitosis", "ROI"], marks)
+    image = next(image for image in read_labels(name, source, None).images if image.marks)
+    area = shapely.from_wkt(image.roi_wkt)
+    assert area.contains(shapely.Point(120, 80))
+    assert not area.contains(shapely.Point(200, 80))
+    assert image.labelled
+
+
+def test_a_slide_whose_regions_have_no_area_was_not_searched_all_over(tmp_path):
+    """A point of the class for regions says that it was searched in part, and not in which."""
+    as_qupath(tmp_path / "q" / "s1", [([(10, 10)], "mitosis"), ([(50, 50)], "ROI")])
+    (image,) = read_labels("qupath", tmp_path / "q", None).images
+    assert not image.labelled
 
 
 @pytest.mark.parametrize("name", ["asap", "image_scope", "qupath"])

@@ -50,6 +50,24 @@ def test_images_of_equal_bytes_are_told_and_those_of_equal_size_are_not(tmp_path
     assert "a (case p) = d (case s)" in warning
 
 
+def test_folders_that_may_be_patients_are_told(tmp_path):
+    """P1/01.png and P2/01.png under the case 01 that their names gave; not where the case is named or names differ."""
+    rows = "".join(f"P{patient}/0{image}.png,1,2,mitosis\n" for patient in (1, 2) for image in (1, 2))
+    source = text(tmp_path / "a.csv", "image,x,y,label\n" + rows)
+    warnings = import_cohort("points", source, tmp_path / "a", mpp=0.25).warnings
+    (told,) = [line for line in warnings if "one name in several folders" in line]
+    assert told.startswith("2 case ids of images that have one name in several folders: '01' (P1 and P2), '02' (P1")
+    assert told in doubts(tmp_path / "a")
+    strict = ("split", tmp_path / "a", "--folds", 3, "--strict", "--out", tmp_path / "s.json")
+    assert mitosieve(*strict).code == 2
+    named = "".join(f"P{n}/01.png,{case},1,2,mitosis\n" for n, case in ((1, "p1"), (2, "p2")))
+    import_cohort("points", text(tmp_path / "b.csv", HEADER + named), tmp_path / "b", mpp=0.25)
+    assert doubts(tmp_path / "b") == []
+    apart = text(tmp_path / "d.csv", "image,x,y,label\nA/p1_a.png,1,2,mitosis\nH/p1_b.png,1,2,mitosis\n")
+    import_cohort("points", apart, tmp_path / "d", mpp=0.25)
+    assert doubts(tmp_path / "d") == []
+
+
 def test_a_half_filled_column_of_cases_is_told(tmp_path):
     """Where some images name a patient and others do not, the others' file names are no patients."""
     source = text(tmp_path / "l.csv", HEADER + "p1_a.png,K7,1,2,mitosis\np1_b.png,,1,2,mitosis\n")

@@ -110,6 +110,15 @@ BROKEN = {
     "text": (lambda c: c["annotations"][0].update(bbox=[1, 2, "x", 4]), "annotation '7': bbox is 'x'"),
     "true": (lambda c: c["annotations"][0].update(bbox=[1, 2, True, 4]), "annotation '7': bbox is 'True'"),
     "COCO box": (lambda c: c["annotations"][0].update(bbox=[300, 200, 50, 50]), r"looks like \[x, y, width, height\]"),
+    "COCO boxes of crops": (
+        lambda c: c.update(
+            annotations=[
+                {"id": n, "image_id": 1, "category_id": 1, "bbox": [x, y, 50, 50]}
+                for n, (x, y) in enumerate([(39, 39), (5, 10), (20, 30)])
+            ]
+        ),
+        r"all others of this file end at \(50, 50\) .* look like \[x, y, width, height\]",
+    ),
     "unknown vote": (lambda c: c["annotations"][0].update(labels=[1, 5]), "annotation '7': its votes"),
     "unknown class": (
         lambda c: c["categories"][0].update(name="lymphocyte"),

@@ -144,7 +144,9 @@ def test_broken_files_are_refused(tmp_path):
         with pytest.raises(FormatError, match=message):
             read_labels(name, source, None)
     with pytest.raises(ResolutionError, match="not between"):
-        read_labels("image_scope", image_scope(tmp_path / "e.xml", mpp="0"), None)
+        read_labels("image_scope", image_scope(tmp_path / "e.xml", mpp="99"), None)
+    unknown = image_scope(tmp_path / "z.xml", mpp="0.000000")
+    assert import_cohort("image_scope", unknown, tmp_path / "z", mpp=0.25).cohort.slides[0].mpp == 0.25
     for name in ("asap", "image_scope"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(FormatError, match="holds no XML file"):

@@ -103,6 +103,35 @@ def test_names_of_classes_are_found_in_many_files(folder, name, content):
     assert labels == [Label.MITOTIC_FIGURE, Label.IMPOSTER]
 
 
+@pytest.mark.parametrize("source", [".", "labels"])
+@pytest.mark.parametrize("names_in", [".", "labels"])
+def test_a_data_set_takes_its_own_images_and_names(tmp_path, source, names_in):
+    """Another one around it has images of the same names, and the classes in another order."""
+    an_image(tmp_path / "images/001.png", width=200, height=200)
+    text(tmp_path / "classes.txt", "mitosis\nimposter\n")
+    own = tmp_path / "ds2"
+    an_image(own / "images/001.png", width=300, height=400)
+    text(own / "labels/001.txt", "0 0.25 0.5 0.1 0.1\n")
+    text(own / names_in / "classes.txt", "imposter\nmitosis\n")
+    (image,) = read_labels("yolo", own / source, None).images
+    (mark,) = image.marks
+    assert (image.path, image.size_l0) == (own / "images/001.png", (300, 400))
+    assert (mark.x, mark.y, mark.label) == (75, 200, Label.IMPOSTER)
+
+
+def test_folders_that_name_classes_differently_are_refused(tmp_path):
+    """Each file of labels has its own numbers; one list for all, in the folder that is named, holds for all."""
+    for part, names in (("a", "mitosis\nimposter\n"), ("b", "imposter\nmitosis\n")):
+        an_image(tmp_path / f"ds/{part}/{part}1.png")
+        text(tmp_path / f"ds/{part}/{part}1.txt", "0 0.5 0.5 0.1 0.1\n")
+        text(tmp_path / f"ds/{part}/classes.txt", names)
+    with pytest.raises(FormatError, match=r"names other classes than .*/a"):
+        read_labels("yolo", tmp_path / "ds", None)
+    text(tmp_path / "ds/classes.txt", "mitosis\nimposter\n")
+    made = read_labels("yolo", tmp_path / "ds", None).images
+    assert [mark.label for image in made for mark in image.marks] == [Label.MITOTIC_FIGURE] * 2
+
+
 def test_classes_without_names_mean_nothing_until_they_are_ruled(folder):
     """Class 0 may be anything."""
     (folder / "classes.txt").unlink()

@@ -149,3 +149,12 @@ def test_a_detector_adapted_before_this_was_kept_says_that_nobody_can_tell(tmp_p
     (new / "learned.json").unlink()
     assert not learned_cases(shutil.copytree(new, run / "adapted")).all_known
     assert learned_cases(new) == NOBODY_KNOWS
+
+
+def test_a_patient_is_known_however_the_case_is_written():
+    """Readers of MITOS-ATYPIA-14 call the case of H03_00Aa 03, or H03: a fold that judges it was learned from."""
+    learned = LearnedCases(cases=frozenset({"H03", "P-01", "q"}), all_known=True)
+    frames = [("H03_00Aa", "03"), ("x", "p01"), ("y", "z")]
+    assert learned.among({"03", "p01", "z"}, frames) == ["03 (there H03)", "p01 (there P-01)"]
+    assert learned.among({"03", "z"}, [("x", "03"), ("y", "z")]) == []
+    assert learned.among({"q", "H03"}, frames) == ["H03", "q"]

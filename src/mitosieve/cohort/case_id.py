@@ -51,6 +51,8 @@ def told_guesses(images: Sequence[MarkedImage]) -> list[Caution]:
 
 _ZEROS = re.compile(r"0*(\d+)")
 _GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
+_BETWEEN = re.compile(rf"(?<=\d){_GAPS.pattern}(?=\d)")
+_SIGN = "/"
 _GAP = r"[\s_.\u2010-\u2015-]+"
 _BARCODE = re.compile(rf"(TCGA){_GAP}([A-Z0-9]{{2}}){_GAP}([A-Z0-9]{{4}})(?![A-Z0-9])", re.IGNORECASE)
 """The patient of a TCGA barcode with what people and programs write for its hyphens: R makes dots of them."""
@@ -63,9 +65,11 @@ _TISSUE = re.compile(r"[ah]?0*(\d{1,2})")
 
 
 def folded(case_id: str) -> str:
-    """A case id without what people write in many ways: case, blanks, hyphens, underscores, leading zeros."""
+    """A case id without what people write in many ways: case, leading zeros, blanks, hyphens and underscores, but for
+    one sign between two numbers: 1-23 and 12-3 are two patients.
+    """
     plain = unicodedata.normalize("NFKC", case_id).casefold()
-    return _GAPS.sub("", _ZEROS.sub(r"\1", plain))
+    return _GAPS.sub("", _BETWEEN.sub(_SIGN, _ZEROS.sub(r"\1", plain)))
 
 
 def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[str]]:

@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.coco_layout import Annotation, ImageRecord, Key, read_content
 from mitosieve.cohort.image_name import ImageFolder, slide_name
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, outline_of_box
 from mitosieve.cohort.table import finite, quoted
 from mitosieve.errors import FormatError
 
@@ -145,9 +145,9 @@ def _keypoints(item: Annotation) -> list[tuple[float, float]]:
     return [(x, y) for x, y, seen in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True) if seen > 0]
 
 
-def _boxed(box: tuple[float, float, float, float]) -> BaseGeometry:
+def _boxed(box: tuple[float, float, float, float]) -> BaseGeometry | None:
     x, y, width, height = box
-    return shapely.box(x, y, x + width, y + height)
+    return outline_of_box(x, y, x + width, y + height)
 
 
 def _refuse_corners(items: tuple[Annotation, ...], shapes: list[_Shape], source: Path) -> None:

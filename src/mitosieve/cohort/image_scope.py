@@ -67,7 +67,8 @@ def _slide_file(path: Path) -> SlideFile:
                 holes.append(mark.outline)
         marks += _without(own, holes)
     stated = root.get("MicronsPerPixel")
-    mpp = None if not stated else usable(finite(stated, "MicronsPerPixel", where=path), str(path))
+    number = finite(stated, "MicronsPerPixel", where=path) if stated else 0.0  # 0 is written for what is not known
+    mpp = usable(number, str(path)) if number else None
     return SlideFile(path=path, image=path.stem, marks=tuple(marks), mpp=mpp, lost=lost)
 
 

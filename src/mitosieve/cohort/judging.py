@@ -140,7 +140,7 @@ def _sorted(image: MarkedImage, meanings: dict[str, Meaning | None]) -> _Sorted:
     """The marks of an image that stay, each with its label; its regions; and how many nobody knows of."""
     kept: list[Mark] = []
     regions: list[BaseGeometry] = []
-    lost = 0
+    lost = flat = 0
     for mark in image.marks:
         what = meanings[mark.name]
         label = None if what is None else _LABELS.get(what)
@@ -150,8 +150,11 @@ def _sorted(image: MarkedImage, meanings: dict[str, Meaning | None]) -> _Sorted:
             kept.append(replace(mark, label=label, score=score))
         elif what is Meaning.REGION and mark.outline is not None:
             regions.append(mark.outline)
+        elif what is Meaning.REGION:
+            flat += 1
         lost += what is Meaning.IGNORE
     lost += len(_may_be_figures(image, meanings))
+    lost += flat if not regions else 0  # it was searched in part, and nobody knows in which
     return _Sorted(marks=tuple(kept), regions=regions, lost=lost)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import shapely
 from shapely.geometry.base import BaseGeometry
 
 from mitosieve.annotation import Label
@@ -48,6 +50,13 @@ class Mark:
     outline: BaseGeometry | None = None
     is_void: bool = False
     label: Label | None = None
+
+
+def outline_of_box(x1: float, y1: float, x2: float, y2: float) -> BaseGeometry | None:
+    """A box as a shape, by which a region is known as the area that was searched; None where it has no area."""
+    with np.errstate(all="ignore"):  # far beyond any slide
+        box = shapely.box(x1, y1, x2, y2)
+        return box if x2 > x1 and y2 > y1 and box.area > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)

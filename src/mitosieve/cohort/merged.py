@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mitosieve.cohort.case_id import alike, tissues_of
+from mitosieve.cohort.case_id import alike, case_of, tissues_of
 from mitosieve.cohort.cohort import Cohort, SlideEntry
 from mitosieve.cohort.marked import Caution
 from mitosieve.errors import CohortError, FormatError, plural, some
@@ -86,9 +86,10 @@ def doubtful_patients(cohort: Cohort) -> list[Caution]:
     """What may put one patient on both sides of a split: for every import over the whole cohort, and for split.
 
     Case ids that differ only in how they are written (of a MITOS tissue also with its scanner's letter or without); a
-    case id of two sources; images of equal bytes.
+    case id of two sources; one whose images have one name in several folders, each of which may be a patient; images of
+    equal bytes.
     """
-    return [*_alike(cohort), *_of_two_sources(cohort), *_equal_images(cohort)]
+    return [*_alike(cohort), *_of_two_sources(cohort), *_of_several_folders(cohort), *_equal_images(cohort)]
 
 
 def _alike(cohort: Cohort) -> list[Caution]:
@@ -113,6 +114,26 @@ def _of_two_sources(cohort: Cohort) -> list[Caution]:
         Caution(
             text=f"{text}; if they are others, import one source with --case-prefix; if they are the same, write one "
             "source for both in slides.csv"
+        )
+    ]
+
+
+def _of_several_folders(cohort: Cohort) -> list[Caution]:
+    """Cases that images' names gave, where the folders may have been the patients: P1/01.png and P2/01.png."""
+    folders: dict[tuple[str, str], list[Path]] = {}
+    for entry in cohort.slides:
+        path = cohort.path_of(entry.slide_id)
+        if entry.case_id == case_of(path.name):
+            folders.setdefault((entry.case_id, path.name), []).append(path.parent)
+    found = {case: sorted({path.name for path in places}) for (case, _), places in folders.items() if len(places) > 1}
+    if not found:
+        return []
+    shown = some(f"'{case}' ({' and '.join(names)})" for case, names in sorted(found.items()))
+    text = f"{plural(len(found), 'case id')} of images that have one name in several folders: {shown}"
+    return [
+        Caution(
+            text=f"{text}; if each folder is a patient, write it as case_id in slides.csv; if they are one patient, "
+            "write another id than the images' name"
         )
     ]
 

@@ -5,11 +5,12 @@ is one case; of others of this layout that need not be so.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mitosieve.cohort.coco_layout import Annotation, Content, ImageRecord, Key, key_of, read_content
 from mitosieve.cohort.image_name import ImageFolder, slide_name
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, outline_of_box
 from mitosieve.cohort.table import quoted
 from mitosieve.errors import FormatError, plural
 
@@ -42,10 +43,27 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     marks: dict[Key, list[Mark]] = {record.id: [] for record in content.images}
     for item in content.annotations:
         marks[item.image.id].append(_mark(item, content.categories, source.name))
+    _refuse_sizes(content.annotations, source)
     is_2021 = _is_2021(content)
     made = tuple(_image(record, tuple(marks[record.id]), is_2021=is_2021) for record in content.images)
     classes = tuple(content.categories.values())
     return Reading(images=made, cautions=_nameless(content), classes=classes, bare_is_searched=False)
+
+
+def _refuse_sizes(items: Sequence[Annotation], source: Path) -> None:
+    """Refuse boxes that are of one size if they are [x, y, width, height], and of several if they are corners: COCO's,
+    of crops so small that none of them ends before it begins.
+    """
+    boxes = [item.box(_REMEDY) for item in items]
+    sizes = {(round(x2, 3), round(y2, 3)) for _, _, x2, y2 in boxes}
+    if len(sizes) == 1 < len({(round(x2 - x1, 3), round(y2 - y1, 3)) for x1, y1, x2, y2 in boxes}):
+        width, height = next(iter(sizes))
+        raise FormatError(
+            f"bbox {quoted(items[0].more['bbox'])} and all others of this file end at ({width:g}, {height:g}) if they "
+            "are two corners; they look like [x, y, width, height]",
+            where=items[0].where,
+            remedy=f"mitosieve import coco {source} COHORT; or write each bbox as two corners: [x1, y1, x2, y2]",
+        )
 
 
 def _nameless(content: Content) -> tuple[Caution, ...]:
@@ -102,6 +120,7 @@ def _mark(item: Annotation, names: dict[Key, str], source: str) -> Mark:
         votes=" ".join(str(vote) for vote in ids),
         voted=tuple(names[vote] for vote in ids if vote is not None),
         source=source,
+        outline=outline_of_box(x1, y1, x2, y2),
         is_void=x1 == x2 or y1 == y2,
     )
 

@@ -46,10 +46,11 @@ class StatedMpp:
             )
 
     def find(self, image: MarkedImage) -> float | None:
-        """The stated resolution of an image: by its slide_id, its path, or its file name."""
+        """The stated resolution of an image: by its slide_id, its path as the labels name it, or its file's name."""
         if self._number is not None:
             return self._number
-        for key in (image.slide_id, image.file_name, Path(image.file_name).name):
+        own = () if image.path is None else (image.path.name,)
+        for key in (image.slide_id, image.file_name, Path(image.file_name).name, *own):
             if key in self._table:
                 self._used.add(key)
                 return self._table[key]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mitosieve.cohort.image_name import ImageFolder, relative_names, slide_name, told_apart, without_ending
-from mitosieve.cohort.marked import UNCLASSIFIED, UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading
+from mitosieve.cohort.marked import UNCLASSIFIED, UNKNOWN_DOMAIN, Caution, Mark, MarkedImage, Reading, outline_of_box
 from mitosieve.cohort.table import finite, pixels
 from mitosieve.cohort.xmlfile import read_root, xml_files
 from mitosieve.errors import FormatError, plural, some
@@ -92,7 +92,9 @@ def _mark(item: ET.Element, where: str, source: str) -> Mark:
     if x2 < x1 or y2 < y1:
         raise FormatError("its box ends before it begins", where=where, remedy=_REMEDY)
     is_void = x1 == x2 or y1 == y2
-    return Mark(x=(x1 + x2) / 2, y=(y1 + y2) / 2, name=_name(item), where=where, source=source, is_void=is_void)
+    box = outline_of_box(x1, y1, x2, y2)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return Mark(x=x, y=y, name=_name(item), where=where, source=source, outline=box, is_void=is_void)
 
 
 def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:

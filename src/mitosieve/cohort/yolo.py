@@ -9,12 +9,21 @@ beside the files or above them. Images lie in a folder `images` beside `labels`,
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import shapely
 
-from mitosieve.cohort.image_name import ImageFolder, files_below, relative_names, slide_name, visible, without_ending
-from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading
+from mitosieve.cohort.image_name import (
+    ImageFolder,
+    files_below,
+    may_be_image,
+    relative_names,
+    slide_name,
+    visible,
+    without_ending,
+)
+from mitosieve.cohort.marked import UNKNOWN_DOMAIN, Mark, MarkedImage, Reading, outline_of_box
 from mitosieve.cohort.table import finite, quoted, read_text
 from mitosieve.errors import FormatError, SlideError, plural, some
 from mitosieve.slide.slide import facts
@@ -47,7 +56,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
     paths = [source] if source.is_file() else _files(source, where_images)
     if not paths:
         raise FormatError("holds no text file of labels", where=source, remedy=_REMEDY)
-    names = _class_names(folder)
+    names = _class_names(folder, paths)
     files = relative_names([_image_name(path, folder) for path in paths], where=source)
     found = [where_images.find(name) for name in files]
     missing = [path.name for path, image in zip(paths, found, strict=True) if image is None]
@@ -84,11 +93,14 @@ def _is_none(name: str) -> bool:
 
 
 def _beside(folder: Path) -> Path:
-    """`images` beside `labels` or below the folder, else the folder itself."""
-    for path in (folder.parent / "images", folder / "images"):
-        if path.is_dir():
-            return path
-    return folder
+    """`images` below the folder, or beside it where it is called `labels`; else the folder itself where it holds an
+    image; else `images` beside it. What lies beside another folder may be of another data set.
+    """
+    below, beside = folder / "images", folder.parent / "images"
+    if below.is_dir():
+        return below
+    is_own = folder.name.lower() != "labels" and any(may_be_image(path) for path in files_below(folder))
+    return beside if beside.is_dir() and not is_own else folder
 
 
 def _image_name(path: Path, folder: Path) -> str:
@@ -96,17 +108,37 @@ def _image_name(path: Path, folder: Path) -> str:
     return "/".join([*parts, path.stem])
 
 
-def _class_names(folder: Path) -> list[str]:
-    """Names by number; empty where there is no file of names."""
-    for place in (folder, folder.parent, *folder.parents[1:2]):
-        for name in _NAMES:
-            if (place / name).is_file():
-                lines = [line.strip() for line in read_text(place / name).splitlines()]
-                return lines[: max((i for i, line in enumerate(lines, start=1) if line), default=0)]
-        for path in sorted([*visible(place, "*.yaml"), *visible(place, "*.yml")]):
-            names = _of_yaml(path)
-            if names:
-                return names
+def _class_names(folder: Path, labels: Sequence[Path]) -> list[str]:
+    """Names by number: of the folder, else of those in which its files of labels lie, else of the two above; empty
+    where there is no file of names.
+
+    Raises:
+        FormatError: folders of the files name their classes differently.
+    """
+    inner = {place: names for place in sorted({path.parent for path in labels}) if (names := _names_in(place))}
+    own = _names_in(folder)
+    if own or not inner:
+        return own or next(filter(None, map(_names_in, (folder.parent, *folder.parents[1:2]))), [])
+    first, *others = inner
+    for other in others:
+        if inner[other] != inner[first]:
+            raise FormatError(
+                f"names other classes than {first}",
+                where=other,
+                remedy=f"import each by itself, or write the names that hold for all into {folder / _NAMES[0]}",
+            )
+    return inner[first]
+
+
+def _names_in(place: Path) -> list[str]:
+    for name in _NAMES:
+        if (place / name).is_file():
+            lines = [line.strip() for line in read_text(place / name).splitlines()]
+            return lines[: max((i for i, line in enumerate(lines, start=1) if line), default=0)]
+    for path in sorted([*visible(place, "*.yaml"), *visible(place, "*.yml")]):
+        names = _of_yaml(path)
+        if names:
+            return names
     return []
 
 
@@ -192,7 +224,8 @@ def _mark(values: list[str], where: str, size: tuple[int, int], names: list[str]
     if len(values) == 5:
         x, y, w, h = shares
         void = w <= 0 or h <= 0
-        return Mark(x=x * width, y=y * height, name=name, where=where, source=source, is_void=void)
+        box = outline_of_box(*((x - w / 2) * width, (y - h / 2) * height), *((x + w / 2) * width, (y + h / 2) * height))
+        return Mark(x=x * width, y=y * height, name=name, where=where, source=source, outline=box, is_void=void)
     shape = shapely.Polygon([(x * width, y * height) for x, y in zip(shares[::2], shares[1::2], strict=True)])
     shape = shapely.make_valid(shape)
     void = not shape.area > 0

@@ -1,10 +1,11 @@
 """Which cases a detector's networks have learned from: by its folder, card or run, and all that it went on from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mitosieve.cohort.case_id import alike, tissues_of
 from mitosieve.errors import FormatError, RunFolderError, plural, some
 from mitosieve.models.box import detector_folder
 from mitosieve.models.card import read_card
@@ -34,6 +35,21 @@ class LearnedCases:
     def joined(self, other: "LearnedCases") -> "LearnedCases":
         """What one has learned that went on from the other."""
         return LearnedCases(cases=self.cases | other.cases, all_known=self.all_known and other.all_known)
+
+    def among(self, cases: Collection[str], slides: Iterable[tuple[str, str]]) -> list[str]:
+        """Those of some cases that were learned from, in whatever way they are written there (`case_id.alike`), sorted;
+        one that is written otherwise with how.
+
+        Args:
+            cases: of a cohort.
+            slides: slide_id and case_id of its slides.
+        """
+        groups = alike({*self.cases, *cases}, tissues_of(slides))
+        also = {case: sorted(self.cases & set(group)) for group in groups for case in group if self.cases & set(group)}
+        return [
+            case if case in self.cases else f"{case} (there {', '.join(also[case])})"
+            for case in sorted({*cases} & (self.cases | set(also)))
+        ]
 
     def describe(self) -> str:
         """For people: how many, which, and whether there may be others."""

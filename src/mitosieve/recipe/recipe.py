@@ -192,13 +192,15 @@ def check_start(recipe: Recipe, start: Start) -> None:
     start.check(method.shapes(recipe), mpp=recipe.frame.mpp, stain=recipe.frame.stain)
 
 
-def check_unseen(start: Start, split: Split, fold: str) -> None:
+def check_unseen(start: Start, cohort: Cohort, split: Split, fold: str) -> None:
     """Refuse a fold that would be judged on what the start has learned from.
 
     Raises:
-        SplitError: a validation or test case is a training case of the start, or of what that went on from.
+        SplitError: a validation or test case is a training case of the start, or of what that went on from, in whatever
+            way it is written (`case_id.alike`).
     """
-    seen = sorted(start.learned.cases & {*split.fold(fold).validation, *split.fold(fold).test})
+    judged = {*split.fold(fold).validation, *split.fold(fold).test}
+    seen = start.learned.among(judged, ((entry.slide_id, entry.case_id) for entry in cohort.slides))
     if seen:
         raise SplitError(
             f"validation and test of fold {fold} hold {len(seen)} cases that the start has trained on: "
@@ -246,7 +248,7 @@ def train_fold(
     check_validation(what.recipe, what.split, [what.fold])
     if what.start is not None:
         check_start(what.recipe, what.start)
-        check_unseen(what.start, what.split, what.fold)
+        check_unseen(what.start, what.cohort, what.split, what.fold)
     fold = what.split.fold(what.fold)
     facts = what.provenance()
     run = RunFolder.create(what.out, facts, kind=layout.Kind.TRAIN, resume=resume)
