@@ -22,6 +22,7 @@ def test_other_files_have_none(tmp_path):
     """A PNG and a text are no JPEG; of a file that is not there nothing is known, and that is told."""
     an_image(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_text("no picture")
-    assert [jpeg_quality(tmp_path / name) for name in ("a.png", "b.jpg")] == [None, None]
+    (tmp_path / "dicom").mkdir()
+    assert [jpeg_quality(tmp_path / name) for name in ("a.png", "b.jpg", "dicom")] == [None, None, None]
     with pytest.raises(SlideError, match=r"c\.jpg: cannot be read"):
         jpeg_quality(tmp_path / "c.jpg")

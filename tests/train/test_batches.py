@@ -168,6 +168,29 @@ def test_a_source_that_has_one_class_left_without_a_part_is_named(tmp_path, labe
     assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected
 
 
+@pytest.mark.parametrize(("balance", "crops", "told"), [
+    ("source", ["s0"], True), ("source", ["s0", "s1"], False), ("source", [], False), ("none", ["s0"], False),
+    ("domain", ["s0"], True), ("domain", ["s0", "s1"], True),
+])  # fmt: skip
+def test_a_source_of_crops_and_whole_slides_is_named(tmp_path, balance, crops, told):
+    """Batches are balanced between sources, or domains, and not within one."""
+    slides = tuple(
+        SlideEntry(slide_id=f"s{i}", path=f"{i}.png", case_id=f"c{i}", domain="d", mpp=0.25, source=f"set{i // 2}")
+        for i in range(4)
+    )
+    index = PatchIndex.concatenate(
+        [
+            PatchIndex.of(slide_id=f"s{i}", center_l0=np.array([[k, 0.0]]), origin=origin, mpp=0.25)
+            for i in range(4)
+            for k, origin in enumerate((Origin.FIGURE, Origin.BACKGROUND))
+        ]
+    )
+    notes = []
+    job = SimpleNamespace(cohort=Cohort(tmp_path, slides, Annotations.empty()), note=notes.append)
+    BatchConfig(balance=balance).note_left_out(job, Places.of_index(index), crops=crops)
+    assert ["holds crops and whole slides" in note for note in notes] == [True] * told
+
+
 @pytest.mark.parametrize(("balance", "told"), [("source", 1), ("domain", 0), ("none", 0)])
 def test_a_source_of_one_class_is_named(tmp_path, balance, told):
     """On the error stream and in the log: nothing of it is learned. And so are crops that no patch fits in."""

@@ -1,6 +1,7 @@
 """Laws of the images of a training: a resume goes on with the same ones, or not at all."""
 
 import json
+import os
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
@@ -137,3 +138,19 @@ def test_a_training_is_not_resumed_with_another_image(tmp_path):
     assert told.code == 2
     assert f"was started with other images of 1 slides: {name}" in told.err
     assert files_of(run) == before
+
+
+def test_an_image_of_equal_size_that_was_written_since_is_another(tmp_path):
+    """As a stain-normalised export in its place: a study would take the old run for the new images'."""
+    cohort = a_cohort(tmp_path / "c", cases=2)
+    run = RunFolder(tmp_path)
+    check_images(run, cohort, cohort.cases)
+    path = cohort.path_of("c1_s0")
+    content = path.read_bytes()
+    path.write_bytes(content)
+    later = (tmp_path / IMAGES).stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, later))
+    assert unlike_images(run, cohort, by_content=False) == []
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(later + 10**9, later + 10**9))
+    assert unlike_images(run, cohort, by_content=False) == ["c1_s0"]

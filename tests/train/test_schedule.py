@@ -27,12 +27,21 @@ def test_length_in_epochs_or_in_patches():
 
 
 @pytest.mark.parametrize(
-    "rates", [(), ((0.1, 1.0),), ((0, 1.0), (0, 2.0)), ((0, 1.0), (1.1, 1.0)), ((0, 1.0), (0.5, -1.0))]
+    "rates",
+    [(), ((0.1, 1.0),), ((0, 1.0), (0, 2.0)), ((0, 1.0), (1.1, 1.0)), ((0, 1.0), (0.5, -1.0)), ((0, float("nan")),)],
 )
 def test_impossible_schedules_are_refused(rates):
     """Shares start at 0, ascend and end by 1; no rate is negative."""
     with pytest.raises(ValidationError, match="rate"):
         TrainConfig(rates=rates)
+
+
+@pytest.mark.parametrize("key", ["epochs", "weight_decay"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_length_is_a_number(key, value):
+    """An infinite one ended in a traceback, after frames and places were made."""
+    with pytest.raises(ValidationError, match="finite"):
+        TrainConfig(**{key: value})
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ from mitosieve.run import layout
 if TYPE_CHECKING:
     from mitosieve.cohort.cohort import Cohort
     from mitosieve.cohort.split import Split
-    from mitosieve.recipe.recipe import FoldRun
+    from mitosieve.recipe.recipe import FoldRun, Recipe
     from mitosieve.run.progress import Progress
     from mitosieve.train.job import Mapper
 
@@ -96,7 +96,7 @@ def train(
     verbose: VerboseOpt = False,
     settings: SetOpt = None,
 ) -> None:
-    """Train a recipe on one fold: thresholds from its validation cases or the recipe, its test cases untouched.
+    """Train a recipe on one fold: thresholds from validation cases, the recipe or out of fold, test cases untouched.
 
     `mitosieve recipes` lists the recipes of the package, `mitosieve recipe NAME` prints one with its comments:
     what it prints, changed and saved as mine.toml, is a recipe too.
@@ -108,8 +108,8 @@ def train(
     RUN/detector-without-NAME and RUN/detector-other-rule, beside RUN/detector.
 
     Parts are how the training slides are divided within, so that what judges a patch has not learned from it:
-    out-of-fold scores come from as many networks as a recipe's `parts` says. Validation and test cases are no parts
-    of it.
+    out-of-fold scores come from as many networks as a recipe's `parts` or `mining.folds` says. Test cases are no
+    part of it; validation cases are in `sieve` alone, which learns from them too.
 
     --start goes on from a detector with networks of the recipe's kind (methods swift and chsnet): its weights and its
     stain, each network shown first what it is most wrong about. Recipe `swift-tune` is swift for that. Take the old
@@ -134,7 +134,7 @@ def train(
     compute = compute_of(device, precision, threads)
     with progress_bars() as show, mapper_of(workers, cluster, threads, compute.device, out, show) as mapper:
         detector = train_fold(what, compute=compute, resume=resume, progress=show, mapper=mapper)
-    _note_bare(chosen, [fold])
+    _note_bare(science, chosen, [fold])
     for name in METHODS[science.method].tables:
         if (out / name).exists():
             _PRINT[name](json.loads((out / name).read_text()))
@@ -176,12 +176,13 @@ def _warn_of_start(what: "FoldRun") -> None:
         )
 
 
-def _note_bare(split: "Split", folds: Sequence[str]) -> None:
+def _note_bare(recipe: "Recipe", split: "Split", folds: Sequence[str]) -> None:
     """Say which of the trained folds were not looked at along their training."""
+    come = "are numbers, of the recipe or the start" if hasattr(recipe, "thresholds") else "come out of fold"
     bare = [name for name in folds if not split.fold(name).validation]
     if bare:
         warn(
-            f"note: no validation case in {', '.join(bare)}: thresholds are the recipe's numbers, "
+            f"note: no validation case in {', '.join(bare)}: thresholds {come}, "
             "and the curves are of the training alone"
         )
 
@@ -282,7 +283,7 @@ def crossval(
     except SlideError as error:
         warn(f"mitosieve: {error}")
         raise typer.Exit(SLIDES_FAILED) from error
-    _note_bare(chosen, names or list(chosen.folds))
+    _note_bare(science, chosen, names or list(chosen.folds))
     print_scores(result.to_json())
     say(out / layout.METRICS)
     tell_next(f"mitosieve report {shlex.quote(str(out))}")

@@ -109,7 +109,8 @@ class FoldRun:
 
     def refuse_other_images(self) -> None:
         """Refuse a run at `out` that has learned from other images of the same names, be they exported anew or the same
-        frames with their stain exchanged. Where the cohort lies where it did, their sizes alone are looked at.
+        frames with their stain exchanged. Where the cohort lies where it did, their sizes are looked at, and the
+        content of files that were written since.
 
         Raises:
             RunFolderError: naming them.

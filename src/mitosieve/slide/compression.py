@@ -12,13 +12,16 @@ _LUMINANCE_SUM = 3688.0
 
 
 def jpeg_quality(path: Path) -> int | None:
-    """The quality of libjpeg's scale whose luminance table comes nearest to the file's; None where it is no JPEG.
+    """The quality of libjpeg's scale whose luminance table comes nearest to the file's; None where it is no JPEG, as a
+    folder is none, of a DICOM slide.
 
     Scale of quality q: 5000 / q per cent of the table below 50, 200 - 2 q from there on (libjpeg, jcparam.c).
 
     Raises:
         SlideError: the file is not there, or the system does not give it.
     """
+    if path.is_dir():
+        return None
     try:
         with Image.open(path) as image:
             tables = getattr(image, "quantization", None) if image.format == "JPEG" else None

@@ -56,7 +56,8 @@ def unlike_images(run: RunFolder, cohort: Cohort, *, by_content: bool) -> list[s
     Args:
         run: of a training.
         cohort: of equal tables.
-        by_content: else by their sizes alone, which takes no time on whole slides.
+        by_content: else by their sizes, and by content where a file was written after the run knew it: that takes no
+            time on whole slides that lie as they lay.
 
     Raises:
         SlideError: an image cannot be read.
@@ -65,7 +66,19 @@ def unlike_images(run: RunFolder, cohort: Cohort, *, by_content: bool) -> list[s
     there = {entry.slide_id: cohort.path_of(entry.slide_id) for entry in cohort.slides if entry.slide_id in known}
     if by_content:
         return sorted(name for name, path in there.items() if _facts(path) not in (None, known[name]))
-    return sorted(name for name, path in there.items() if _bytes(path) not in (None, known[name].get("bytes")))
+    since = (run / layout.IMAGES).stat().st_mtime_ns if known else 0
+    return sorted(name for name, path in there.items() if _is_other(path, known[name], since))
+
+
+def _is_other(path: Path, known: dict[str, Any], since_ns: int) -> bool:
+    size = _bytes(path)
+    if size not in (None, known.get("bytes")):
+        return True
+    try:
+        is_later = any(file.stat().st_mtime_ns > since_ns for file in _files(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return is_later and _facts(path) not in (None, known)
 
 
 def forget_image(run: RunFolder, cohort: Cohort, error: SlideError) -> None:

@@ -1,6 +1,6 @@
 """One training: a network, what it is fed, what is made small, for how long. A recipe is turned into lessons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -102,18 +102,34 @@ class BatchConfig(BaseModel):
         soft[marked] = np.where(overruled, np.nan, annotations.score)[places.mark[marked]]
         return np.where(np.isnan(soft), hard, soft).astype(np.float32)
 
-    def note_left_out(self, job: Job, places: Places, part: NDArray[np.int64] | None = None) -> None:
-        """Say which sources, or domains, have places of one class alone: they would tell it, and are never dealt.
+    def note_left_out(
+        self,
+        job: Job,
+        places: Places,
+        part: NDArray[np.int64] | None = None,
+        crops: Collection[str] = (),
+    ) -> None:
+        """Say which sources, or domains, have places of one class alone: they would tell it, and are never dealt; and
+        which hold crops and whole slides, between which nothing is balanced.
 
         Args:
             job: of the run.
             places: of its training slides.
             part: (N,) of each place, where networks are trained that each leave one part out; a source that has one
                 class left then is told too.
+            crops: names of the cohort's crops.
         """
         if self.balance == "none":
             return
         group = self._groups(places.index.slide_id, job.cohort)
+        of_crop = np.isin(places.index.slide_id, sorted(crops))
+        both = sorted(set(group[of_crop].tolist()) & set(group[~of_crop].tolist()))
+        if both:
+            job.note(
+                f"{self.balance} {', '.join(repr(name) for name in both)} holds crops and whole slides: what a crop "
+                "looks like tells the class where crops have more figures a negative. Give crops a source and domain "
+                "of their own (import --source-name, --domain): batches are balanced between them then"
+            )
         told: set[str] = set()
         left_out = [] if part is None else np.unique(part).tolist()
         for number in (None, *left_out):

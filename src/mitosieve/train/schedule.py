@@ -16,7 +16,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_size: int = Field(default=192, ge=2)
-    epochs: float = Field(default=10, gt=0)
+    epochs: float = Field(default=10, gt=0, allow_inf_nan=False)
     """Passes over all figure variants (our definition: with sampled ratios the paper's epoch is not defined)."""
     patch_visits: int | None = Field(default=None, gt=0)
     """Length of the training as patches seen; where given, `epochs` is not looked at."""
@@ -24,7 +24,7 @@ class TrainConfig(BaseModel):
     """(share of the training done, learning rate); the first share is 0, shares ascend."""
     between: Literal["hold", "linear"] = "hold"
     """What the rate does between two points: hold the earlier one, or go straight to the next."""
-    weight_decay: float = Field(default=2e-7, ge=0)
+    weight_decay: float = Field(default=2e-7, ge=0, allow_inf_nan=False)
     ema_decay: float = Field(default=0.9, ge=0, lt=1)
     """Moving average of the weights; the average is what is kept."""
     clip_norm: float | None = Field(default=None, gt=0)
@@ -39,8 +39,8 @@ class TrainConfig(BaseModel):
         shares = [share for share, _ in self.rates]
         if not shares or shares[0] != 0 or shares != sorted(set(shares)) or shares[-1] > 1:
             raise ValueError("rates must be (share, rate) pairs with ascending shares from 0 to at most 1")
-        if min(rate for _, rate in self.rates) < 0:
-            raise ValueError("a learning rate cannot be negative")
+        if not all(math.isfinite(rate) and rate >= 0 for _, rate in self.rates):
+            raise ValueError("a learning rate is a number of 0 or more")
         return self
 
     def steps(self, figures_per_epoch: int, figures_per_batch: int) -> int:

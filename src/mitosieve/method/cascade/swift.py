@@ -165,7 +165,7 @@ def gather_proposals(recipe: SwiftRecipe, job: Job, stores: dict[str, FrameStore
     proposals = ProposalRule(plan=recipe.plan, truth=recipe.truth, imposters=False, near=False)
     rule = CropRule.of(job.cohort, proposals)
     found = places_of_fold(job, rule)
-    recipe.batches.note_left_out(job, found["train"])
+    recipe.batches.note_left_out(job, found["train"], crops=rule.rooms)
     note_crops(job, found["train"], rule.rooms)
     validation = found["validation"]
     figures = validation.index.label.nonzero()[0]

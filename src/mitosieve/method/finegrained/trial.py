@@ -160,7 +160,7 @@ def _by_source(task: TrialTask, rows: Rows, train: PatchPool) -> tuple[dict[str,
     of_crop = np.isin(train.index.slide_id, list(train.reader.rooms))
     kinds = {"figures": rows.figures, "negatives": rows.negatives}
     share = task.recipe.crop_share
-    if any(len(np.unique(of_crop[kind])) < 2 for kind in kinds.values()) or not 0 < share < 1:
+    if any(len(np.unique(of_crop[kind])) < 2 for kind in kinds.values()):
         return kinds, dict.fromkeys(kinds, 1.0)
     pools: dict[str, NDArray[np.intp]] = {}
     ratio: dict[str, float] = {}

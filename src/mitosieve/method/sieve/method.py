@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mitosieve.cohort.split import Fold
+from mitosieve.errors import plural, some
 from mitosieve.method.sieve.choice import Gate, choose, report
 from mitosieve.method.sieve.out_of_fold import detect_out_of_fold, scale_of, tissue_mm2, whole_slides
 from mitosieve.method.sieve.recipe import SieveRecipe
@@ -43,7 +44,13 @@ def run_sieve(recipe: SieveRecipe, job: Job) -> Detector:
     Returns:
         The detector, which is also in the run's folder `detector`.
     """
-    job = replace(job, fold=learned_fold(recipe, job.fold))
+    learned = learned_fold(recipe, job.fold)
+    if job.fold.validation and learned.train != job.fold.train:
+        job.note(
+            f"the {plural(len(job.fold.validation), 'validation case')} of the fold, {some(job.fold.validation)}, are "
+            "learned from too (thresholds come out of fold): a score on them is no test"
+        )
+    job = replace(job, fold=learned)
     with job.timed("places"):
         gather(recipe, job)
     networks: dict[str, list[nn.Module]] = {}

@@ -18,6 +18,9 @@ from mitosieve.calibration import logits_of
 LEAST_SCORE = 0.5
 """Detections of single networks below this are of no interest: no operating point lies there."""
 
+MOST_SLOPE, MOST_OFFSET = 100.0, 50.0
+"""What a detector may hold (`sieve.config.Stage`)."""
+
 LEAST_PAIRS = 20
 """With fewer detections the scale stays as it is."""
 
@@ -46,7 +49,7 @@ def match_scale(several: NDArray[np.floating], alone: Sequence[NDArray[np.floati
 
     Returns:
         Least squares over the ranks whose single score is 0.5 or more; the scale as it is where there are fewer than
-        20 of them, or where the line does not rise.
+        20 of them, where the line does not rise, or where it is so steep that the detector's scores hardly differ.
     """
     falling = np.sort(logits_of(np.asarray(several, dtype=np.float64)))[::-1]
     pooled = np.sort(logits_of(np.concatenate([np.asarray(one, dtype=np.float64) for one in alone])))[::-1]
@@ -56,6 +59,5 @@ def match_scale(several: NDArray[np.floating], alone: Sequence[NDArray[np.floati
     if kept.sum() < LEAST_PAIRS or np.ptp(falling[kept]) == 0:
         return Scale()
     slope, offset = np.polyfit(falling[kept], pooled[rank][kept], 1)
-    if slope <= 0:
-        return Scale()
-    return Scale(slope=round(float(slope), 6), offset=round(float(offset), 6), pairs=int(kept.sum()))
+    found = Scale(slope=round(float(slope), 6), offset=round(float(offset), 6), pairs=int(kept.sum()))
+    return found if 0 < found.slope <= MOST_SLOPE and abs(found.offset) <= MOST_OFFSET else Scale()

@@ -193,7 +193,7 @@ def gather(recipe: SieveRecipe, job: Job) -> None:
     render_frames(job, *(frame_store(recipe, job, stage) for stage in recipe.stages))
     found = places_of_fold(job, _rule(recipe, job.cohort))
     places = found["train"]
-    recipe.batches.note_left_out(job, places, part_of_rows(recipe, job.cohort, places))
+    recipe.batches.note_left_out(job, places, part_of_rows(recipe, job.cohort, places), crops)
     note_crops(job, places, crops)
 
 
