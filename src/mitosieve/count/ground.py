@@ -76,13 +76,13 @@ class Ground:
         if content is None:
             return None
         rows, columns = content["shape"]
-        height, width = content.get("mask_px") or (None, None)
+        mask_px = content.get("mask_px")
         made = cls(
             cell_mm=float(content["cell_mm"]),
             shape=(int(rows), int(columns)),
             most=int(content["most"]),
             packed=str(content["packed"]),
-            mask_px=None if height is None else (int(height), int(width)),
+            mask_px=None if mask_px is None else (int(mask_px[0]), int(mask_px[1])),
         )
         made._shares()
         return made
