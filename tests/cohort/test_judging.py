@@ -227,6 +227,14 @@ def test_a_slide_whose_regions_have_no_area_was_not_searched_all_over(tmp_path):
     as_qupath(tmp_path / "q" / "s1", [([(10, 10)], "mitosis"), ([(50, 50)], "ROI")])
     (image,) = read_labels("qupath", tmp_path / "q", None).images
     assert not image.labelled
+    voc_xml(tmp_path / "v" / "p1_a.xml", objects=[("mitosis", 100, 50)], filename="p1_a.png")
+    flat = "<xmin>50</xmin><ymin>50</ymin><xmax>50</xmax><ymax>150</ymax>"
+    flat = f"<object><name>ROI</name><bndbox>{flat}</bndbox></object>"
+    written = (tmp_path / "v" / "p1_a.xml").read_text()
+    text(tmp_path / "v" / "p1_a.xml", written.replace("</annotation>", f"{flat}</annotation>"))
+    reading = read_labels("voc", tmp_path / "v", None)
+    assert [(image.labelled, image.roi_wkt, len(image.marks)) for image in reading.images] == [(False, "", 1)]
+    assert any("left out, without an outline: 1" in caution.text for caution in reading.cautions)
 
 
 @pytest.mark.parametrize("name", ["asap", "image_scope", "qupath"])

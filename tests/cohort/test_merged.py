@@ -60,6 +60,9 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
     assert told in doubts(tmp_path / "a")
     strict = ("split", tmp_path / "a", "--folds", 3, "--strict", "--out", tmp_path / "s.json")
     assert mitosieve(*strict).code == 2
+    deep = text(tmp_path / "e.csv", "image,x,y,label\n" + rows.replace("/", "/frames/"))
+    (warning,) = [w for w in import_cohort("points", deep, tmp_path / "e", mpp=0.25).warnings if "several folders" in w]
+    assert "'01' (P1/frames and P2/frames)" in warning
     named = "".join(f"P{n}/01.png,{case},1,2,mitosis\n" for n, case in ((1, "p1"), (2, "p2")))
     import_cohort("points", text(tmp_path / "b.csv", HEADER + named), tmp_path / "b", mpp=0.25)
     assert doubts(tmp_path / "b") == []

@@ -119,6 +119,18 @@ def test_a_data_set_takes_its_own_images_and_names(tmp_path, source, names_in):
     assert (mark.x, mark.y, mark.label) == (75, 200, Label.IMPOSTER)
 
 
+def test_names_between_the_folder_and_its_labels_go_before_those_around_it(tmp_path):
+    """Roboflow's layout, named by the folder above it."""
+    text(tmp_path / "classes.txt", "imposter\nmitosis\n")
+    an_image(tmp_path / "mine/setA/train/images/a.png")
+    text(tmp_path / "mine/setA/train/labels/a.txt", "0 0.5 0.5 0.1 0.1\n")
+    text(tmp_path / "mine/setA/data.yaml", "names: [mitosis, imposter]\n")
+    for source in ("mine", "mine/setA", "mine/setA/train"):
+        images = ImageFolder(tmp_path / "mine/setA/train/images")
+        (image,) = read_labels("yolo", tmp_path / source, images).images
+        assert [mark.label for mark in image.marks] == [Label.MITOTIC_FIGURE], source
+
+
 def test_folders_that_name_classes_differently_are_refused(tmp_path):
     """Each file of labels has its own numbers; one list for all, in the folder that is named, holds for all."""
     for part, names in (("a", "mitosis\nimposter\n"), ("b", "imposter\nmitosis\n")):

@@ -83,7 +83,7 @@ def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):
         lambda entry: replace(entry, path=str(path), mpp=1.0, width_l0=300, height_l0=200)
     )
     near = ("differs 4.0 times",)
-    for slides, words in ((path, near), (open_slide(path), near), (cohort, ())):
+    for slides, words in ((path, near), (open_slide(path), near), (cohort, near)):
         with pytest.warns(UserWarning, match="unlike the training's|differs") as told:
             detector.detect(slides, mpp=1.0 if slides is path else None)
         said = [str(one.message) for one in told]

@@ -318,6 +318,8 @@ def test_paths_are_taken_out_of_messages(tmp_path):
     assert without_paths("3 mm2/um and 1/2", None) == "3 mm2/um and 1/2"
     assert without_paths("one.tif: 0.25 um/px, 2.5", Path(), Path("/")) == "one.tif: 0.25 um/px, 2.5"
     assert without_paths("lambda/a, a/b.tif: gone", Path("a")) == "lambda/a, b.tif: gone"
+    assert without_paths(f"cannot read {folder}.", folder) == "cannot read a b c."
+    assert without_paths("see /x y/a\\d", Path("/x y/a\\d")) == "see a\\d"
 
 
 def test_a_name_that_is_no_text_of_unicode_is_shown(tmp_path):

@@ -87,6 +87,10 @@ def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[st
         key = folded(_tcga_patient(case_id))
         tissue = _TISSUE.fullmatch(key)
         groups.setdefault(tissue[1] if tissue and int(tissue[1]) in tissues else key, []).append(case_id)
+    for key in [key for key in groups if _SIGN in key]:
+        bare = key.replace(_SIGN, "")
+        if bare in groups:  # 123 may be 1-23, or 12-3
+            groups[bare] = sorted([*groups[bare], *groups.pop(key)])
     return [group for _, group in sorted(groups.items()) if len(group) > 1]
 
 

@@ -38,7 +38,7 @@ def judged(reading: Reading, rulings: Rulings, *, source: Path) -> Reading:
             message has the classes, their numbers of marks and what to write.
         InputError: a ruling on a class that is not there.
     """
-    reading = _without_void(reading, source)
+    reading = _without_void(reading, rulings, source)
     marks = Counter(mark.name for image in reading.images for mark in image.marks)
     voted = (name for image in reading.images for mark in image.marks for name in mark.voted)
     lost = (name for image in reading.images for name in (*image.lost, *image.undecided))
@@ -58,9 +58,18 @@ def judged(reading: Reading, rulings: Rulings, *, source: Path) -> Reading:
     return replace(reading, images=made, cautions=cautions)
 
 
-def _without_void(reading: Reading, source: Path) -> Reading:
-    """Marks without area and shape are no marks: writers leave them where an annotator drew nothing."""
-    void = sum(mark.is_void for image in reading.images for mark in image.marks)
+def _without_void(reading: Reading, rulings: Rulings, source: Path) -> Reading:
+    """Marks without area and shape are no marks: writers leave them where an annotator drew nothing. One of a class for
+    regions stays, without an outline: the slide was searched in part.
+    """
+    names = list(dict.fromkeys(mark.name for image in reading.images for mark in image.marks if mark.is_void))
+    classes = [*(reading.classes or ()), *names]
+    regions = {name for name in names if (ruled(name, rulings) or meaning_of(name, classes)) is Meaning.REGION}
+
+    def is_none(mark: Mark) -> bool:
+        return mark.is_void and mark.name not in regions
+
+    void = sum(is_none(mark) for image in reading.images for mark in image.marks)
     if not void:
         return reading
     if void == sum(len(image.marks) for image in reading.images) and void > 1:
@@ -70,9 +79,9 @@ def _without_void(reading: Reading, source: Path) -> Reading:
             remedy="if their corners are centres of cells, write them as a points CSV (image,x,y,label)",
         )
     images = tuple(
-        replace(image, marks=tuple(mark for mark in image.marks if not mark.is_void)) for image in reading.images
+        replace(image, marks=tuple(mark for mark in image.marks if not is_none(mark))) for image in reading.images
     )
-    gone = [mark for image in reading.images for mark in image.marks if mark.is_void]
+    gone = [mark for image in reading.images for mark in image.marks if is_none(mark)]
     text = f"{plural(void, 'box', 'boxes')} without area and shape left out, which mark nothing: "
     text += some(mark.where for mark in gone)
     return replace(reading, images=images, cautions=(*reading.cautions, Caution(text=text)))

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -125,7 +126,7 @@ def _of_several_folders(cohort: Cohort) -> list[Caution]:
         path = cohort.path_of(entry.slide_id)
         if entry.case_id == case_of(path.name):
             folders.setdefault((entry.case_id, path.name), []).append(path.parent)
-    found = {case: sorted({path.name for path in places}) for (case, _), places in folders.items() if len(places) > 1}
+    found = {case: _apart(places) for (case, _), places in folders.items() if len(set(places)) > 1}
     if not found:
         return []
     shown = some(f"'{case}' ({' and '.join(names)})" for case, names in sorted(found.items()))
@@ -136,6 +137,12 @@ def _of_several_folders(cohort: Cohort) -> list[Caution]:
             "write another id than the images' name"
         )
     ]
+
+
+def _apart(folders: Sequence[Path]) -> list[str]:
+    """Folders by what their paths do not share."""
+    shared = Path(os.path.commonpath(folders))
+    return sorted({str(folder.relative_to(shared)) for folder in folders})
 
 
 def _equal_images(cohort: Cohort) -> list[Caution]:

@@ -109,25 +109,31 @@ def _image_name(path: Path, folder: Path) -> str:
 
 
 def _class_names(folder: Path, labels: Sequence[Path]) -> list[str]:
-    """Names by number: of the folder, else of those in which its files of labels lie, else of the two above; empty
-    where there is no file of names.
+    """Names by number: the nearest of each file of labels, from where it lies up to the folder; where none has any, of
+    the two above; empty where there is no file of names.
 
     Raises:
-        FormatError: folders of the files name their classes differently.
+        FormatError: files of labels have different names nearest to them, and the folder none that hold for all.
     """
-    inner = {place: names for place in sorted({path.parent for path in labels}) if (names := _names_in(place))}
     own = _names_in(folder)
-    if own or not inner:
-        return own or next(filter(None, map(_names_in, (folder.parent, *folder.parents[1:2]))), [])
-    first, *others = inner
+    if own:
+        return own
+    nearest: dict[Path, list[str]] = {}
+    for place in sorted({path.parent for path in labels}):
+        above = [place, *place.parents]
+        between = above[: above.index(folder)] if folder in above else [place]
+        nearest |= next(({one: names} for one in between if (names := _names_in(one))), {})
+    if not nearest:
+        return next(filter(None, map(_names_in, (folder.parent, *folder.parents[1:2]))), [])
+    first, *others = nearest
     for other in others:
-        if inner[other] != inner[first]:
+        if nearest[other] != nearest[first]:
             raise FormatError(
                 f"names other classes than {first}",
                 where=other,
                 remedy=f"import each by itself, or write the names that hold for all into {folder / _NAMES[0]}",
             )
-    return inner[first]
+    return nearest[first]
 
 
 def _names_in(place: Path) -> list[str]:

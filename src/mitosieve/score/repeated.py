@@ -123,8 +123,8 @@ def compare_repeats(
     seeds for both methods, of those that both have: trainings of one seed see their cases in the same order, and two
     detectors of one training stay together. Of N seeds the means of such draws spread 1 / N too little in their square;
     they are drawn apart by that; an interval ends where its figure can be no more (`BOUNDS`). Where trainings lie as
-    far apart as cases, p of a few seeds is below 0.05 more often than in a twentieth all the same, and of one seed
-    always (`bench/few_seeds.py`).
+    far apart as cases, p of a few seeds is below 0.05 more often than in a twentieth all the same; p of one seed is so
+    however near they lie (`bench/few_seeds.py`).
 
     Args:
         methods: one or more; slides in any order, but the same for all.

@@ -71,13 +71,17 @@ def unlike_images(run: RunFolder, cohort: Cohort, *, by_content: bool) -> list[s
 
 
 def _is_other(path: Path, known: dict[str, Any], since_ns: int) -> bool:
+    """By size; else by content where a file came since, by its own time or the disk's, for who unpacks or copies a file
+    may keep its own.
+    """
     size = _bytes(path)
     if size not in (None, known.get("bytes")):
         return True
     try:
-        is_later = any(file.stat().st_mtime_ns > since_ns for file in _files(path))
+        states = [file.stat() for file in _files(path)]
     except OSError as error:
         raise _unreadable(path, error) from error
+    is_later = any(max(state.st_mtime_ns, state.st_ctime_ns) > since_ns for state in states)
     return is_later and _facts(path) not in (None, known)
 
 

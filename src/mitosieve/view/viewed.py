@@ -181,5 +181,6 @@ def without_paths(text: str, *folders: Path | None) -> str:
     named = {str(item) for item in folders if item is not None and item.name}  # "." is part of every number
     for folder in sorted(named, key=len, reverse=True):
         whole = rf"(?<![\w.-]){re.escape(folder)}"  # no end of another name
-        text = re.sub(rf"{whole}(?![\w.-])", Path(folder).name, re.sub(f"{whole}/", "", text))
+        name = Path(folder).name
+        text = re.sub(rf"{whole}(?![\w-]|\.\w)", lambda _, name=name: name, re.sub(f"{whole}/", "", text))
     return _FOLDERS.sub("", text)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from mitosieve.method.finegrained.method import cap_report, gather, hidden_slide
 from mitosieve.method.finegrained.recipe import FineGrainedRecipe
 from mitosieve.method.finegrained.regime import Regime, Trial
 from mitosieve.method.finegrained.task import TrialTask, parts_of, pool_of
-from mitosieve.method.finegrained.trial import _lesson, peaks, rows_of, run_trial, used_of
+from mitosieve.method.finegrained.trial import _by_source, _lesson, peaks, rows_of, run_trial, used_of
 from mitosieve.network.compute import Compute
 from mitosieve.network.registry import build_network, save_weights
 from mitosieve.patch.index import Origin, PatchIndex
@@ -29,6 +30,7 @@ from mitosieve.run.folder import RunFolder
 from mitosieve.train.job import Job
 from mitosieve.train.places import Places
 from mitosieve.train.pool import crop_rooms
+from mitosieve.train.sampler import RatioSampler
 from mitosieve.train.scores import PoolScores
 from searched import SETTINGS, a_cohort, training
 from tiny import ONE_CORE, files_of, mitosieve, start, without_test_cases
@@ -76,6 +78,30 @@ def a_task(recipe, job, regime=None, **more):
         seed=1,
     )
     return replace(task, **more)
+
+
+@pytest.mark.parametrize("with_negatives", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_crops_have_their_share_of_both_classes(share, with_negatives):
+    """A share of 0 is of whole slides alone, of 1 of crops; where crops have one class they come as they are, unless
+    they are to stay out.
+    """
+    names = np.array(["s", "s", "c", "c", "s", "c"])
+    figures, negatives = np.array([0, 2, 3]), np.array([1, 4, 5] if with_negatives else [1, 4])
+    task = SimpleNamespace(recipe=SimpleNamespace(crop_share=share))
+    train = SimpleNamespace(index=SimpleNamespace(slide_id=names), reader=SimpleNamespace(rooms={"c": None}))
+    kinds, ratio = _by_source(task, SimpleNamespace(figures=figures, negatives=negatives), train)
+    dealt = {name: rows.tolist() for name, rows in kinds.items()}
+    assert {"figures", "negatives"} <= set(RatioSampler(kinds, ratio, batch_size=8, seed=1).count)
+    if share == 0:
+        assert dealt == {"figures": [0], "negatives": [1, 4]}
+    elif not with_negatives:
+        assert dealt == {"figures": [0, 2, 3], "negatives": [1, 4]}
+    elif share == 1:
+        assert dealt == {"figures": [2, 3], "negatives": [5]}
+    else:
+        assert dealt["figures of crops"] == [2, 3]
+        assert ratio == {"figures": 0.75, "figures of crops": 0.25, "negatives": 0.75, "negatives of crops": 0.25}
 
 
 def test_a_detector_of_one_stage_and_the_curve(run):

@@ -155,11 +155,15 @@ def _by_source(task: TrialTask, rows: Rows, train: PatchPool) -> tuple[dict[str,
     """Rows by kind with the share of each in a batch: half figures; crops have one share of both classes.
 
     Otherwise a network could tell by the source (its compression, its scanner) what class is likely. Where either class
-    has no crop, or nothing but crops, sources are not told apart.
+    has no crop, or nothing but crops, sources are not told apart. A share of 0 is of whole slides alone, of 1 of crops,
+    where these have both classes.
     """
     of_crop = np.isin(train.index.slide_id, list(train.reader.rooms))
     kinds = {"figures": rows.figures, "negatives": rows.negatives}
     share = task.recipe.crop_share
+    alone = {name: kind[of_crop[kind] == bool(share)] for name, kind in kinds.items()}
+    if share in (0, 1) and all(map(len, alone.values())):
+        return alone, dict.fromkeys(kinds, 1.0)
     if any(len(np.unique(of_crop[kind])) < 2 for kind in kinds.values()):
         return kinds, dict.fromkeys(kinds, 1.0)
     pools: dict[str, NDArray[np.intp]] = {}
