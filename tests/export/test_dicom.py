@@ -187,6 +187,20 @@ def test_a_dicom_slide_is_referred_to_by_its_level_0(tmp_path, as_folder):
     assert "archive" not in made.AnnotationGroupSequence[0].AnnotationGroupDescription
 
 
+@pytest.mark.parametrize("named", ["1", "2", "3", "4"])
+def test_of_two_areas_of_one_size_that_of_the_named_file_is_referred_to(tmp_path, named):
+    """Whichever of its levels the file is."""
+    made_of = {}
+    for name, size, corner in (("1", 4000, 20.0), ("2", 1000, 20.0), ("3", 4000, 30.0), ("4", 1000, 30.0)):
+        origin = Dataset()
+        origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = corner, 40.0
+        more = {"TotalPixelMatrixOriginSequence": [origin]}
+        made_of[name] = a_level(tmp_path / "slide" / f"{name}.dcm", size_l0=(size, size), **more)
+    slide = a_slide(tmp_path / "slide" / f"{named}.dcm", size_l0=(4000, 4000))
+    (image,) = dcmread(write_annotations(tmp_path / "s.dcm", some_detections(), slide)).ReferencedImageSequence
+    assert image.ReferencedSOPInstanceUID == made_of["1" if named in "12" else "3"].SOPInstanceUID
+
+
 def test_a_part_of_a_concatenation_is_referred_to_by_its_source(tmp_path):
     """As DICOM PS3.3 C.37.1.2 wants it: the parts are one image."""
     a_level(tmp_path / "slide/1.dcm", size_l0=(40, 32), SOPInstanceUIDOfConcatenationSource="1.2.77")

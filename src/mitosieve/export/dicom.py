@@ -217,8 +217,8 @@ def _stand_in(slide: SlideContext) -> Dataset:
 def _dicom_level0(slide: SlideContext) -> Dataset | None:
     """The header of the slide's level 0; None where the slide is no DICOM.
 
-    A folder is a series; a file stands for the series whose files lie beside it, and is its level 0 itself where it
-    has the slide's size.
+    A folder is a series; a file stands for the series whose files lie beside it, and of several areas of a glass for
+    its own.
 
     Raises:
         FormatError: it is DICOM, and none of its images has the slide's size.
@@ -235,7 +235,7 @@ def _dicom_level0(slide: SlideContext) -> Dataset | None:
         and "VOLUME" in header.get("ImageType", ())
     ]
     if fitting:
-        return fitting[0]
+        return min(fitting, key=lambda header: _corner_of(header) != _corner_of(headers[0]))
     if slide.path.is_dir() and not headers:
         return None
     raise FormatError(
@@ -243,6 +243,15 @@ def _dicom_level0(slide: SlideContext) -> Dataset | None:
         where=slide.path,
         remedy=_REMEDY,
     )
+
+
+def _corner_of(header: Dataset) -> tuple[float, float] | None:
+    """Where on the glass an image begins, mm; None where it does not say."""
+    (origin, *_) = header.get("TotalPixelMatrixOriginSequence") or (None,)
+    names = ("XOffsetInSlideCoordinateSystem", "YOffsetInSlideCoordinateSystem")
+    if origin is None or any(name not in origin for name in names):
+        return None
+    return float(origin.get(names[0])), float(origin.get(names[1]))
 
 
 def _files_of(path: Path) -> list[Path]:
