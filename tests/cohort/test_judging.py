@@ -235,6 +235,11 @@ def test_a_slide_whose_regions_have_no_area_was_not_searched_all_over(tmp_path):
     reading = read_labels("voc", tmp_path / "v", None)
     assert [(image.labelled, image.roi_wkt, len(image.marks)) for image in reading.images] == [(False, "", 1)]
     assert any("left out, without an outline: 1" in caution.text for caution in reading.cautions)
+    point = "<xmin>9</xmin><ymin>9</ymin><xmax>9</xmax><ymax>9</ymax>"
+    point = f"<object><name>mitosis</name><bndbox>{point}</bndbox></object>"
+    text(tmp_path / "v" / "p1_a.xml", f"<annotation><filename>p1_a.png</filename>{flat}{2 * point}</annotation>")
+    with pytest.raises(FormatError, match="all its 2 boxes are without area"):
+        read_labels("voc", tmp_path / "v", None)
 
 
 @pytest.mark.parametrize("name", ["asap", "image_scope", "qupath"])

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 from test_slide_runner import a_database, annotation
@@ -50,7 +51,7 @@ def test_images_of_equal_bytes_are_told_and_those_of_equal_size_are_not(tmp_path
     assert "a (case p) = d (case s)" in warning
 
 
-def test_folders_that_may_be_patients_are_told(tmp_path):
+def test_folders_that_may_be_patients_are_told(tmp_path, monkeypatch):
     """P1/01.png and P2/01.png under the case 01 that their names gave; not where the case is named or names differ."""
     rows = "".join(f"P{patient}/0{image}.png,1,2,mitosis\n" for patient in (1, 2) for image in (1, 2))
     source = text(tmp_path / "a.csv", "image,x,y,label\n" + rows)
@@ -63,6 +64,14 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
     deep = text(tmp_path / "e.csv", "image,x,y,label\n" + rows.replace("/", "/frames/"))
     (warning,) = [w for w in import_cohort("points", deep, tmp_path / "e", mpp=0.25).warnings if "several folders" in w]
     assert "'01' (P1/frames and P2/frames)" in warning
+    for patient in "PQ":
+        an_image(tmp_path / ("rel/images" if patient == "P" else "other") / patient / "01.png", seed=ord(patient))
+        text(tmp_path / f"{patient}.csv", f"image,x,y,label\n{patient}/01.png,1,2,mitosis\n")
+    monkeypatch.chdir(tmp_path)
+    first = import_cohort("points", Path("P.csv"), Path("rel"), images=Path("rel/images"), mpp=0.25)
+    assert not any("several folders" in w for w in first.warnings)
+    second = import_cohort("points", Path("Q.csv"), Path("rel"), images=Path("other"), mpp=0.25)
+    assert any("'01' (other/Q and rel/images/P)" in warning for warning in second.warnings), second.warnings
     named = "".join(f"P{n}/01.png,{case},1,2,mitosis\n" for n, case in ((1, "p1"), (2, "p2")))
     import_cohort("points", text(tmp_path / "b.csv", HEADER + named), tmp_path / "b", mpp=0.25)
     assert doubts(tmp_path / "b") == []

@@ -1,6 +1,7 @@
 """Laws of YOLO's text files, read as labels."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -129,6 +130,23 @@ def test_names_between_the_folder_and_its_labels_go_before_those_around_it(tmp_p
         images = ImageFolder(tmp_path / "mine/setA/train/images")
         (image,) = read_labels("yolo", tmp_path / source, images).images
         assert [mark.label for mark in image.marks] == [Label.MITOTIC_FIGURE], source
+
+
+def test_a_folder_without_names_takes_no_other_ones(tmp_path, monkeypatch):
+    """A sibling's may be in another order; those above hold for it, also where it is named from within."""
+    text(tmp_path / "classes.txt", "imposter\nmitosis\n")
+    for part in ("setA", "setB"):
+        an_image(tmp_path / f"in/{part}/{part}.png")
+        text(tmp_path / f"in/{part}/{part}.txt", "0 0.5 0.5 0.1 0.1\n")
+    text(tmp_path / "in/setA/classes.txt", "mitosis\nimposter\n")
+    with pytest.raises(FormatError, match=r"setB: names other classes than .*setA"):
+        read_labels("yolo", tmp_path / "in", None)
+    monkeypatch.chdir(tmp_path / "in/setB")
+    (image,) = read_labels("yolo", Path(), None).images
+    assert [mark.label for mark in image.marks] == [Label.IMPOSTER]
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(FormatError, match=r"setB: names no classes, and .*setA does"):
+        read_labels("yolo", tmp_path / "in", None)
 
 
 def test_folders_that_name_classes_differently_are_refused(tmp_path):

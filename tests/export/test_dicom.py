@@ -191,7 +191,7 @@ def test_a_dicom_slide_is_referred_to_by_its_level_0(tmp_path, as_folder):
 def test_of_two_areas_of_one_size_that_of_the_named_file_is_referred_to(tmp_path, named):
     """Whichever of its levels the file is."""
     made_of = {}
-    for name, size, corner in (("1", 4000, 20.0), ("2", 1000, 20.0), ("3", 4000, 30.0), ("4", 1000, 30.0)):
+    for name, size, corner in (("1", 4000, 20.0), ("2", 1000, 20.0005), ("3", 4000, 30.0), ("4", 1000, 30.0005)):
         origin = Dataset()
         origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = corner, 40.0
         more = {"TotalPixelMatrixOriginSequence": [origin]}
@@ -199,6 +199,16 @@ def test_of_two_areas_of_one_size_that_of_the_named_file_is_referred_to(tmp_path
     slide = a_slide(tmp_path / "slide" / f"{named}.dcm", size_l0=(4000, 4000))
     (image,) = dcmread(write_annotations(tmp_path / "s.dcm", some_detections(), slide)).ReferencedImageSequence
     assert image.ReferencedSOPInstanceUID == made_of["1" if named in "12" else "3"].SOPInstanceUID
+
+
+def test_an_origin_that_was_emptied_is_none(tmp_path):
+    """As an anonymised file may have it."""
+    origin = Dataset()
+    origin.XOffsetInSlideCoordinateSystem = origin.YOffsetInSlideCoordinateSystem = None
+    made = a_level(tmp_path / "slide/1.dcm", size_l0=(40, 32), TotalPixelMatrixOriginSequence=[origin])
+    slide = a_slide(tmp_path / "slide", size_l0=(40, 32))
+    (image,) = dcmread(write_annotations(tmp_path / "s.dcm", some_detections(), slide)).ReferencedImageSequence
+    assert image.ReferencedSOPInstanceUID == made.SOPInstanceUID
 
 
 def test_a_part_of_a_concatenation_is_referred_to_by_its_source(tmp_path):

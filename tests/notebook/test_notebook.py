@@ -87,6 +87,7 @@ def test_a_resolution_that_can_hardly_be_right_is_told(tmp_path):
         with pytest.warns(UserWarning, match="unlike the training's|differs") as told:
             detector.detect(slides, mpp=1.0 if slides is path else None)
         said = [str(one.message) for one in told]
+        assert {one.filename for one in told} == {__file__}, slides
         for word in ("resolution unlike the training's", *words):
             assert any(word in one for one in said), (slides, word)
 

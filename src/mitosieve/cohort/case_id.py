@@ -88,10 +88,17 @@ def alike(case_ids: Iterable[str], tissues: Container[int] = ()) -> list[list[st
         tissue = _TISSUE.fullmatch(key)
         groups.setdefault(tissue[1] if tissue and int(tissue[1]) in tissues else key, []).append(case_id)
     for key in [key for key in groups if _SIGN in key]:
-        bare = key.replace(_SIGN, "")
-        if bare in groups:  # 123 may be 1-23, or 12-3
-            groups[bare] = sorted([*groups[bare], *groups.pop(key)])
+        joined = {_joined(case_id) for case_id in groups[key]} & set(groups)  # 123 may be 1-23, or 12-3
+        for bare in joined:
+            groups[bare] = sorted({*groups[bare], *groups[key]})
+        if joined:
+            del groups[key]
     return [group for _, group in sorted(groups.items()) if len(group) > 1]
+
+
+def _joined(case_id: str) -> str:
+    """A case id folded as who leaves out what stands between its numbers writes it."""
+    return _ZEROS.sub(r"\1", _GAPS.sub("", unicodedata.normalize("NFKC", case_id).casefold()))
 
 
 def _tcga_patient(case_id: str) -> str:

@@ -62,8 +62,8 @@ def _without_void(reading: Reading, rulings: Rulings, source: Path) -> Reading:
     """Marks without area and shape are no marks: writers leave them where an annotator drew nothing. One of a class for
     regions stays, without an outline: the slide was searched in part.
     """
-    names = list(dict.fromkeys(mark.name for image in reading.images for mark in image.marks if mark.is_void))
-    classes = [*(reading.classes or ()), *names]
+    names = list(dict.fromkeys(mark.name for image in reading.images for mark in image.marks))
+    classes = list(dict.fromkeys([*(reading.classes or ()), *names]))
     regions = {name for name in names if (ruled(name, rulings) or meaning_of(name, classes)) is Meaning.REGION}
 
     def is_none(mark: Mark) -> bool:
@@ -72,7 +72,7 @@ def _without_void(reading: Reading, rulings: Rulings, source: Path) -> Reading:
     void = sum(is_none(mark) for image in reading.images for mark in image.marks)
     if not void:
         return reading
-    if void == sum(len(image.marks) for image in reading.images) and void > 1:
+    if void == sum(mark.name not in regions for image in reading.images for mark in image.marks) and void > 1:
         raise FormatError(
             f"all its {void} boxes are without area",
             where=source,

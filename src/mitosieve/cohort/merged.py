@@ -123,7 +123,7 @@ def _of_several_folders(cohort: Cohort) -> list[Caution]:
     """Cases that images' names gave, where the folders may have been the patients: P1/01.png and P2/01.png."""
     folders: dict[tuple[str, str], list[Path]] = {}
     for entry in cohort.slides:
-        path = cohort.path_of(entry.slide_id)
+        path = cohort.place_of(entry)
         if entry.case_id == case_of(path.name):
             folders.setdefault((entry.case_id, path.name), []).append(path.parent)
     found = {case: _apart(places) for (case, _), places in folders.items() if len(set(places)) > 1}
@@ -142,7 +142,7 @@ def _of_several_folders(cohort: Cohort) -> list[Caution]:
 def _apart(folders: Sequence[Path]) -> list[str]:
     """Folders by what their paths do not share."""
     shared = Path(os.path.commonpath(folders))
-    return sorted({str(folder.relative_to(shared)) for folder in folders})
+    return sorted({str(folder.relative_to(shared)) if folder != shared else shared.name for folder in folders})
 
 
 def _equal_images(cohort: Cohort) -> list[Caution]:

@@ -52,7 +52,7 @@ def read(source: Path, images: ImageFolder | None) -> Reading:
             with a confidence (a detection and no label), or names that cannot be read.
     """
     folder = source if source.is_dir() else source.parent
-    where_images = images or ImageFolder(_beside(folder))
+    where_images = images or ImageFolder(_beside(folder.absolute()))
     paths = [source] if source.is_file() else _files(source, where_images)
     if not paths:
         raise FormatError("holds no text file of labels", where=source, remedy=_REMEDY)
@@ -109,27 +109,25 @@ def _image_name(path: Path, folder: Path) -> str:
 
 
 def _class_names(folder: Path, labels: Sequence[Path]) -> list[str]:
-    """Names by number: the nearest of each file of labels, from where it lies up to the folder; where none has any, of
-    the two above; empty where there is no file of names.
+    """Names by number: of the folder; else the nearest of each file of labels, from where it lies up to the two folders
+    above the one that is named; empty where there is no file of names.
 
     Raises:
-        FormatError: files of labels have different names nearest to them, and the folder none that hold for all.
+        FormatError: the nearest names of two files of labels differ, or one has none.
     """
-    own = _names_in(folder)
+    own, whole = _names_in(folder), folder.absolute()
     if own:
         return own
+    around = next(filter(None, map(_names_in, whole.parents[:2])), [])
     nearest: dict[Path, list[str]] = {}
-    for place in sorted({path.parent for path in labels}):
-        above = [place, *place.parents]
-        between = above[: above.index(folder)] if folder in above else [place]
-        nearest |= next(({one: names} for one in between if (names := _names_in(one))), {})
-    if not nearest:
-        return next(filter(None, map(_names_in, (folder.parent, *folder.parents[1:2]))), [])
+    for place in sorted({path.parent.absolute() for path in labels}):
+        between = [place, *(above for above in place.parents if whole in above.parents)]
+        nearest[place] = next(filter(None, map(_names_in, between)), around)
     first, *others = nearest
     for other in others:
         if nearest[other] != nearest[first]:
             raise FormatError(
-                f"names other classes than {first}",
+                f"names other classes than {first}" if nearest[other] else f"names no classes, and {first} does",
                 where=other,
                 remedy=f"import each by itself, or write the names that hold for all into {folder / _NAMES[0]}",
             )

@@ -11,6 +11,7 @@ each time; they exist in no archive, and each group of the file says so.
 
 import hashlib
 import logging
+import math
 import uuid
 from collections.abc import Iterator
 from importlib import metadata
@@ -235,7 +236,8 @@ def _dicom_level0(slide: SlideContext) -> Dataset | None:
         and "VOLUME" in header.get("ImageType", ())
     ]
     if fitting:
-        return min(fitting, key=lambda header: _corner_of(header) != _corner_of(headers[0]))
+        named = _corner_of(headers[0])
+        return min(fitting, key=lambda header: _apart_mm(_corner_of(header), named))
     if slide.path.is_dir() and not headers:
         return None
     raise FormatError(
@@ -247,11 +249,14 @@ def _dicom_level0(slide: SlideContext) -> Dataset | None:
 
 def _corner_of(header: Dataset) -> tuple[float, float] | None:
     """Where on the glass an image begins, mm; None where it does not say."""
-    (origin, *_) = header.get("TotalPixelMatrixOriginSequence") or (None,)
-    names = ("XOffsetInSlideCoordinateSystem", "YOffsetInSlideCoordinateSystem")
-    if origin is None or any(name not in origin for name in names):
-        return None
-    return float(origin.get(names[0])), float(origin.get(names[1]))
+    (origin, *_) = header.get("TotalPixelMatrixOriginSequence") or (Dataset(),)
+    x, y = (origin.get(f"{axis}OffsetInSlideCoordinateSystem") for axis in "XY")
+    return None if x is None or y is None else (float(x), float(y))
+
+
+def _apart_mm(one: tuple[float, float] | None, other: tuple[float, float] | None) -> float:
+    """Of two corners; levels of one area may begin at the middles of their own first pixels."""
+    return 0.0 if one is None or other is None else math.dist(one, other)
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -71,7 +71,7 @@ def _detect_cohort(detector: Detector, cohort: Cohort, compute: Compute, progres
         progress(SLIDES, 0, len(cohort.slides))
     for number, entry in enumerate(cohort.slides, start=1):
         with cohort.open(entry.slide_id) as slide:
-            found.append(_detect_one(detector, slide, compute, roi=entry.roi))
+            found.append(_detect_one(detector, slide, compute, roi=entry.roi, stacklevel=5))
         if progress is not None:
             progress(SLIDES, number, len(cohort.slides))
     return Detections.concatenate(found)
@@ -83,15 +83,16 @@ def _detect_one(
     compute: Compute,
     progress: Progress | None = None,
     roi: BaseGeometry | None = None,
+    stacklevel: int = 4,
 ) -> Detections:
     """Warn, as the command does, of a resolution that can hardly be right, of what a file holds besides, and of a slide
     unlike those that the detector knows.
     """
     for told in (*slide.notes, resolution_warning(slide, detector)):
         if told:
-            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=4)
+            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=stacklevel)
     sieved = sieve_slide(detector, slide, compute=compute, roi=roi, progress=progress)
     if detector.reference is not None:
         for told in detector.reference.compare(sieved.survey.traits, sieved.counts).warnings:
-            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=4)
+            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=stacklevel)
     return sieved.found

@@ -116,7 +116,7 @@ def _facts(path: Path) -> dict[str, Any] | None:
         if not files:
             return None
         stats = [(file, file.stat()) for file in files]
-        hashes = [_hash(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+        hashes = [_hash(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats]
     except OSError as error:
         raise _unreadable(path, error) from error
     size = sum(stat.st_size for _, stat in stats)
@@ -145,7 +145,7 @@ def _files(path: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=100_000)
-def _hash(path: Path, size: int, mtime_ns: int) -> str:
+def _hash(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
     """Of a file as it is now; once a process, where folds share their images."""
-    del size, mtime_ns  # they tell a changed file from the one that was hashed before
+    del size, mtime_ns, ctime_ns  # they tell a changed file from the one that was hashed before
     return hash_file(path)
