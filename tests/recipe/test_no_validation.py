@@ -55,7 +55,7 @@ def test_numbers_for_thresholds_are_all_that_a_recipe_needs(cohort, tmp_path, re
     assert not any("validation" in key for path in histories for row in json.loads(path.read_text()) for key in row)
     assert set(json.loads((tmp_path / "run" / "patches.json").read_text())["validation"].values()) == {0}
     assert mitosieve("report", tmp_path / "run").code == 0
-    assert "The fold has no validation case" in (tmp_path / "run" / "report.html").read_text()
+    assert "No threshold was chosen on validation cases" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_a_count_within_an_area_says_so_wherever_it_stands(words, tmp_path):
     assert told.code == 0, told.err
     mm2 = f"{150 * 384 * PX_MM2:.4f}"
     assert f"1 slide searched within an area of {mm2} mm2 alone" in told.err
-    assert rows_of(tmp_path / "part")[0]["roi_mm2"] == mm2
-    assert facts_of(tmp_path / "part")[0]["roi_mm2"] == float(mm2)
+    assert rows_of(tmp_path / "part")[0]["roi_mm2"] == f"{150 * 384 * PX_MM2:.6f}"
+    assert facts_of(tmp_path / "part")[0]["roi_mm2"] == round(150 * 384 * PX_MM2, 6)
     stated = json.loads((tmp_path / "part" / "detect.json").read_text())["areas"]
     assert [item["slides"] for item in stated] == [[row["slide_id"] for row in rows_of(tmp_path / "part")]]
     roi = stated[0]["area"]
@@ -125,7 +125,7 @@ def test_the_areas_of_a_cohort_are_told(words, tmp_path):
     told = mitosieve(*words, "--cohort", tmp_path / "cohort", "--out", tmp_path / "out", "--report")
     assert told.code == 0, told.err
     mm2 = f"{100 * 384 * PX_MM2:.4f}"
-    assert [row["roi_mm2"] for row in rows_of(tmp_path / "out")] == [mm2, ""]
+    assert [row["roi_mm2"] for row in rows_of(tmp_path / "out")] == [f"{100 * 384 * PX_MM2:.6f}", ""]
     result = FoundResult.load(tmp_path / "out")
     first, second = result.slides
     assert [result.is_searched(first, x, 0) for x in (99, 100)] == [True, False]

@@ -13,7 +13,7 @@ from mitosieve.slide.slide import facts
 from mitosieve.view.results import read_cells, read_result
 from mitosieve.view.viewed import Cells, Kind, Viewed, ViewedSlide
 
-_OF_CELLS = (layout.DETECTIONS, layout.AUDIT, "annotations.csv", "slides.csv")
+_OF_CELLS = (layout.DETECTIONS, layout.AUDIT, "annotations.csv", layout.SLIDES)
 
 
 def open_viewed(
