@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mitosieve.errors import plural
 from mitosieve.score.metrics import number
 from mitosieve.score.repeated import Comparison, Difference, Row, Value
 from mitosieve.study.drawn import drawn, of_difference
@@ -159,7 +160,8 @@ def _main(result: StudyResult) -> Table | None:
     published = sorted({name for row in result.study.rows for name in row.published})
     of_row = {row.name: row for row in result.study.rows}
     return Table(
-        title=f"All folds pooled: {pooled.cases} cases, {pooled.slides} slides, {pooled.figures} figures",
+        title=f"All folds pooled: {plural(pooled.cases, 'case')}, {plural(pooled.slides, 'slide')}, "
+        f"{plural(pooled.figures, 'figure')}",
         about="Official rule: greedy one-to-one within 7.5 um. Thresholds are each detector's own. "
         + drawn({"": pooled}),
         columns=(
