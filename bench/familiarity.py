@@ -209,7 +209,12 @@ def logit_at(share: float) -> Callable[[NDArray[np.int64]], float]:
 def run(detector: Detector, cohort: Cohort) -> tuple[dict[str, Sieved], float, float]:
     """What is seen of each slide; F1 at the detector's threshold, and the best F1."""
     sieved: dict[str, Sieved] = {}
-    found = detect(detector, cohort, compute=Compute.choose("cpu"), on_slide=sieved.__setitem__)
+    found = detect(
+        detector,
+        cohort,
+        compute=Compute.choose("cpu"),
+        on_slide=lambda slide, seen: sieved.update({slide.slide_id: seen}),
+    )
     return sieved, evaluate(found, cohort).f1, choose_threshold(found, cohort).f1
 
 

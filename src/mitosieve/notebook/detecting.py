@@ -2,9 +2,8 @@
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-
-from shapely.geometry.base import BaseGeometry
 
 from mitosieve.cohort.cohort import Cohort
 from mitosieve.detection import Detections
@@ -12,7 +11,7 @@ from mitosieve.network.compute import Compute
 from mitosieve.notebook.bar import watching
 from mitosieve.run.progress import SLIDES, Progress
 from mitosieve.scan import items_of_images
-from mitosieve.sieve.cascade import sieve_slide
+from mitosieve.sieve.cascade import Sieved, detect, sieve_slide
 from mitosieve.sieve.detector import Detector
 from mitosieve.sieve.resolution import open_for, resolution_warning
 from mitosieve.slide.slide import Slide
@@ -48,7 +47,7 @@ def detect_on(
     compute = Compute.choose() if compute is None else compute
     with watching(progress) as tell:
         if isinstance(slides, Cohort):
-            return _detect_cohort(detector, slides, compute, tell)
+            return detect(detector, slides, compute=compute, progress=tell, on_slide=partial(_tell, detector))
         if isinstance(slides, Slide):
             return _detect_one(detector, slides, compute, tell)
         paths = [slides] if isinstance(slides, str | Path) else list(slides)
@@ -65,34 +64,22 @@ def detect_on(
         return Detections.concatenate(found)
 
 
-def _detect_cohort(detector: Detector, cohort: Cohort, compute: Compute, progress: Progress | None) -> Detections:
-    found = [Detections.empty(detector.stage_names)]
-    if progress is not None and cohort.slides:
-        progress(SLIDES, 0, len(cohort.slides))
-    for number, entry in enumerate(cohort.slides, start=1):
-        with cohort.open(entry.slide_id) as slide:
-            found.append(_detect_one(detector, slide, compute, roi=entry.roi, stacklevel=5))
-        if progress is not None:
-            progress(SLIDES, number, len(cohort.slides))
-    return Detections.concatenate(found)
+def _detect_one(detector: Detector, slide: Slide, compute: Compute, progress: Progress | None) -> Detections:
+    sieved = sieve_slide(detector, slide, compute=compute, progress=progress)
+    _tell(detector, slide, sieved)
+    return sieved.found
 
 
-def _detect_one(
-    detector: Detector,
-    slide: Slide,
-    compute: Compute,
-    progress: Progress | None = None,
-    roi: BaseGeometry | None = None,
-    stacklevel: int = 4,
-) -> Detections:
+_CALLER = 5
+"""Frames from a warning below to who called `Detector.detect`: `_detect_one` or `cascade.detect`, `detect_on`, it."""
+
+
+def _tell(detector: Detector, slide: Slide, sieved: Sieved) -> None:
     """Warn, as the command does, of a resolution that can hardly be right, of what a file holds besides, and of a slide
     unlike those that the detector knows.
     """
-    for told in (*slide.notes, resolution_warning(slide, detector)):
+    known = detector.reference
+    strange = () if known is None else known.compare(sieved.survey.traits, sieved.counts).warnings
+    for told in (*slide.notes, resolution_warning(slide, detector), *strange):
         if told:
-            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=stacklevel)
-    sieved = sieve_slide(detector, slide, compute=compute, roi=roi, progress=progress)
-    if detector.reference is not None:
-        for told in detector.reference.compare(sieved.survey.traits, sieved.counts).warnings:
-            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=stacklevel)
-    return sieved.found
+            warnings.warn(f"{slide.slide_id}: {told}", stacklevel=_CALLER)

@@ -90,7 +90,7 @@ def detect(
     cases: tuple[str, ...] | None = None,
     compute: Compute | None = None,
     progress: Progress | None = None,
-    on_slide: Callable[[str, Sieved], None] | None = None,
+    on_slide: Callable[[Slide, Sieved], None] | None = None,
 ) -> Detections:
     """Detect on the slides of a cohort, inside their ROIs.
 
@@ -100,7 +100,7 @@ def detect(
         cases: which; None is all.
         compute: machine; None chooses.
         progress: told before the first slide, and after every one.
-        on_slide: told each slide's name and what came of it.
+        on_slide: told each slide, still open, and what came of it.
 
     Returns:
         Detections of all slides, in the cohort's order.
@@ -116,9 +116,9 @@ def detect(
     for number, entry in enumerate(chosen.slides, start=1):
         with cohort.open(entry.slide_id) as slide:
             sieved = sieve_slide(detector, slide, compute=compute, roi=entry.roi)
+            if on_slide is not None:
+                on_slide(slide, sieved)
         found.append(sieved.found)
-        if on_slide is not None:
-            on_slide(entry.slide_id, sieved)
         if progress is not None:
             progress(SLIDES, number, len(chosen.slides))
     return Detections.concatenate(found)

@@ -19,7 +19,7 @@ from mitosieve.patch.frames import FrameStore
 from mitosieve.run import layout
 from mitosieve.score.evaluation import choose_threshold
 from mitosieve.score.sweep import Threshold
-from mitosieve.sieve.cascade import Sieved, detect, gates_on
+from mitosieve.sieve.cascade import Sieved, Slide, detect, gates_on
 from mitosieve.sieve.detector import Detector, DetectorConfig
 from mitosieve.train.job import Job
 from mitosieve.train.known_slides import reference_of
@@ -169,7 +169,11 @@ def _detected(job: Job, detector: Detector) -> tuple[Detections, dict[str, Sieve
     """Detections on the labelled validation slides, and what else was seen of each."""
     seen: dict[str, Sieved] = {}
     cases, compute, cohort = job.fold.validation, job.compute, job.cohort.labelled
-    found = detect(detector, cohort, cases=cases, compute=compute, progress=job.progress, on_slide=seen.__setitem__)
+
+    def on_slide(slide: Slide, sieved: Sieved) -> None:
+        seen[slide.slide_id] = sieved
+
+    found = detect(detector, cohort, cases=cases, compute=compute, progress=job.progress, on_slide=on_slide)
     return found, seen
 
 

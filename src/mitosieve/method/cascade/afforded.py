@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 
 from mitosieve.run.folder import write_json
 from mitosieve.sieve.budget import gate_for
-from mitosieve.sieve.cascade import Detector, Sieved, detect
+from mitosieve.sieve.cascade import Detector, Sieved, Slide, detect
 from mitosieve.train import Job
 
 
@@ -63,8 +63,8 @@ def measure_budget(job: Job, detector: Detector, radius_um: float, file: Path) -
         return None
     areas: list[float] = []
 
-    def on_slide(slide_id: str, sieved: Sieved) -> None:
-        entry = slides.entry(slide_id)
+    def on_slide(slide: Slide, sieved: Sieved) -> None:
+        entry = slides.entry(slide.slide_id)
         areas.append(sieved.survey.tissue.area_within_mm2(entry.roi, entry.mpp_xy))
 
     found = detect(_first_alone(detector), slides, compute=job.compute, on_slide=on_slide)

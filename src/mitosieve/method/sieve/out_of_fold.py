@@ -11,7 +11,7 @@ from mitosieve.export.table import read_detections, write_detections
 from mitosieve.method.sieve.scale import Scale, match_scale
 from mitosieve.run import layout
 from mitosieve.run.folder import reading, write_atomic
-from mitosieve.sieve.cascade import Sieved, detect
+from mitosieve.sieve.cascade import Sieved, Slide, detect
 from mitosieve.sieve.detector import Detector
 from mitosieve.slide.overview import look_over
 from mitosieve.slide.tissue import TissueRule
@@ -57,8 +57,8 @@ def detect_out_of_fold(
             }
     counts: dict[str, NDArray[np.int64]] = {}
 
-    def on_slide(slide_id: str, sieved: Sieved) -> None:
-        counts[slide_id] = sieved.counts
+    def on_slide(slide: Slide, sieved: Sieved) -> None:
+        counts[slide.slide_id] = sieved.counts
 
     found = [Detections.empty(detectors[0].stage_names)]
     for number, detector in enumerate(detectors):
