@@ -183,7 +183,7 @@ def gather(recipe: SieveRecipe, job: Job) -> None:
             remedy="add whole slides or fields, or take the recipe swift",
         )
     marks = job.cohort.of_cases(job.fold.train).known_figures
-    if labelled and set(marks.slide_id.tolist()) <= set(crops):
+    if len(marks) and set(marks.slide_id.tolist()) <= set(crops):
         raise CohortError(
             f"has figures on crops alone ({len(marks)}): a threshold is chosen on whole slides, where figures lie as "
             "they lie",
